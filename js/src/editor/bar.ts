@@ -1,0 +1,67 @@
+/** The bar above the picture: what is edited, undo and redo, scenes and files. */
+
+import { element, type IconName, icon, setText } from "./dom";
+import type { Actions, Panel } from "./settings";
+
+export function action(
+  name: string,
+  label: string,
+  picture: IconName,
+  title: string,
+  run: () => void,
+  bare = false,
+): HTMLButtonElement {
+  const button = element(
+    "button",
+    { class: bare ? "gp-button gp-bare" : "gp-button", "data-action": name, title },
+    icon(picture),
+    element("span", { class: bare ? "gp-unseen" : "gp-label" }, label),
+  );
+  button.addEventListener("click", run);
+  return button;
+}
+
+export function createBar(actions: Actions): Panel {
+  const title = element("span", { class: "gp-title" });
+  const generator = element("span", { class: "gp-generator" });
+  const undo = action("undo", "Undo", "undo", "Undo (Z)", actions.undo, true);
+  const redo = action("redo", "Redo", "redo", "Redo (Shift+Z)", actions.redo, true);
+  const scene = action("scene", "Next scene", "scene", "Edit the next scene of the gallery", actions.scene);
+  const file = element("input", { type: "file", accept: "image/*", class: "gp-unseen", tabindex: -1 });
+  file.setAttribute("aria-hidden", "true");
+  file.addEventListener("change", () => {
+    const chosen = file.files?.[0];
+    if (chosen) actions.open(chosen);
+    // The same file can be chosen again.
+    file.value = "";
+  });
+  const open = action("open", "Open", "open", "Open a picture (or drop or paste one)", () => file.click());
+  const save = action("save", "Save PNG", "save", "Save the edited picture as PNG", actions.save);
+  const root = element(
+    "div",
+    { class: "gp-bar" },
+    element("div", { class: "gp-what" }, title, generator),
+    element("div", { class: "gp-group" }, undo, redo),
+    element("div", { class: "gp-group" }, scene, open, save, file),
+  );
+  return {
+    root,
+    update(page) {
+      const state = page.state;
+      setText(title, state?.title ?? "Waiting for the kernel…");
+      title.title = title.textContent ?? "";
+      const score = state?.measures.reconstruction_decibel;
+      setText(
+        generator,
+        state
+          ? `${state.generator} · ${state.width} × ${state.height} px` +
+              (typeof score === "number" ? ` · inversion ${score.toFixed(1)} dB` : "")
+          : "",
+      );
+      undo.disabled = !page.canUndo;
+      redo.disabled = !page.canRedo;
+      scene.hidden = state !== null && !state.has_gallery;
+      scene.disabled = open.disabled = save.disabled = state === null;
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/** "Blend into photo": the button, its progress, and what came of it in numbers. */
+
+import { action } from "./bar";
+import { element, icon, set, setText } from "./dom";
+import type { Actions, Panel } from "./settings";
+
+export function createBlend(actions: Actions): Panel {
+  const start = action(
+    "blend",
+    "Blend into photo",
+    "blend",
+    "Fit the generator to this photo, so that the edit sits in it and the rest stays",
+    actions.blend,
+  );
+  start.classList.add("gp-primary");
+  const bar = element("div", { class: "gp-bar-fill" });
+  const progress = element(
+    "div",
+    {
+      class: "gp-progress",
+      role: "progressbar",
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-label": "Blending",
+    },
+    bar,
+    element("span", { class: "gp-percent" }),
+  );
+  const cancel = element(
+    "button",
+    { class: "gp-button", "data-action": "cancel", title: "Stop and keep the best so far (Escape)" },
+    icon("close"),
+    element("span", { class: "gp-label" }, "Cancel"),
+  );
+  cancel.addEventListener("click", actions.cancel);
+  const running = element("div", { class: "gp-running" }, progress, cancel);
+  const numbers = element("p", { class: "gp-numbers" });
+  const root = element("section", { class: "gp-blend" }, start, running, numbers);
+  return {
+    root,
+    update(page) {
+      const { job, state } = page;
+      start.hidden = job !== null;
+      start.disabled = state === null;
+      running.hidden = job === null;
+      if (job) {
+        const percent = Math.round(100 * job.fraction);
+        set(progress, { "aria-valuenow": percent });
+        bar.style.transform = `scaleX(${job.fraction})`;
+        setText(progress.lastElementChild as Element, `${percent} %`);
+        const left = job.secondsLeft === null ? "Starting…" : `${timeLeft(job.secondsLeft)} left`;
+        setText(numbers, left + (job.decibel === null ? "" : ` · kept pixels ${job.decibel.toFixed(1)} dB`));
+        return;
+      }
+      const blend = state?.measures.blend;
+      setText(
+        numbers,
+        blend
+          ? `Kept pixels ${blend.before.toFixed(1)} → ${blend.after.toFixed(1)} dB, ` +
+              `edit survival ${blend.survival.toFixed(2)}`
+          : "Keeps the rest of your photo as it was.",
+      );
+    },
+  };
+}
+
+export function timeLeft(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  return `${Math.ceil(seconds / 60)} min`;
+}

@@ -1,0 +1,99 @@
+/** The edits, the newest on top: what, where, how strongly; select, hide, delete. */
+
+import type { Edit } from "../protocol";
+import { element, icon, press, set, setIcon, setText } from "./dom";
+import type { Mask } from "./mask";
+import type { Actions, EditorPage, Panel } from "./settings";
+import { paintMask } from "./view";
+
+interface Row {
+  root: HTMLElement;
+  update(edit: Edit, page: EditorPage, selected: boolean): void;
+}
+
+export function createHistory(actions: Actions): Panel {
+  const rows = new Map<string, Row>();
+  const list = element("ul", { class: "gp-edits", "aria-label": "Edits" });
+  const count = element("span", { class: "gp-count" });
+  const none = element("p", { class: "gp-none" }, "No edits yet. Choose a concept and paint on the picture.");
+  const root = element(
+    "section",
+    { class: "gp-history" },
+    element("h3", {}, "Edits", count),
+    element("div", { class: "gp-scroll" }, list, none),
+  );
+  return {
+    root,
+    update(page, settings) {
+      setText(count, page.edits.length ? String(page.edits.length) : "");
+      none.hidden = page.edits.length > 0;
+      const ids = page.edits.map(({ id }) => id);
+      for (const [id, row] of rows) {
+        if (ids.includes(id)) continue;
+        row.root.remove();
+        rows.delete(id);
+      }
+      for (const edit of page.edits) {
+        let row = rows.get(edit.id);
+        if (!row) {
+          row = createRow(edit.id, actions);
+          rows.set(edit.id, row);
+        }
+        row.update(edit, page, edit.id === settings.selected);
+      }
+      // Only if something is out of place: an element that is moved loses the focus.
+      const wanted = [...ids].reverse().map((id) => (rows.get(id) as Row).root);
+      if (wanted.some((each, index) => list.children[index] !== each)) list.replaceChildren(...wanted);
+    },
+  };
+}
+
+function createRow(id: string, actions: Actions): Row {
+  const thumbnail = element("canvas", { class: "gp-thumbnail", "aria-hidden": "true" });
+  const name = element("span", { class: "gp-name" });
+  const detail = element("span", { class: "gp-detail" });
+  const swatch = element("span", { class: "gp-swatch" });
+  const select = element(
+    "button",
+    { class: "gp-select", title: "Work on this edit" },
+    thumbnail,
+    element("span", { class: "gp-words" }, element("span", { class: "gp-line" }, swatch, name), detail),
+  );
+  const eye = element("button", { class: "gp-button gp-bare gp-small", "data-action": "toggle" });
+  const bin = element(
+    "button",
+    { class: "gp-button gp-bare gp-small", "data-action": "delete", title: "Delete this edit" },
+    icon("delete"),
+    element("span", { class: "gp-unseen" }, "Delete"),
+  );
+  const root = element("li", { class: "gp-edit", "data-edit": id }, select, eye, bin);
+  select.addEventListener("click", () => actions.select(id));
+  eye.addEventListener("click", () => actions.toggle(id));
+  bin.addEventListener("click", () => actions.remove(id));
+  root.addEventListener("pointerenter", () => actions.change({ pointed: id }));
+  root.addEventListener("pointerleave", () => actions.change({ pointed: null }));
+
+  let drawn: Mask | null = null;
+  let version = -1;
+  return {
+    root,
+    update(edit, page, selected) {
+      const color = page.color(edit.concept);
+      setText(name, `${edit.verb === "add" ? "Add" : "Remove"} ${edit.concept}`);
+      setText(detail, edit.enabled ? `× ${edit.strength.toFixed(2)}` : `× ${edit.strength.toFixed(2)} · off`);
+      swatch.style.setProperty("--gp-color", color);
+      press(select, selected);
+      set(root, { "data-enabled": String(edit.enabled) });
+      setIcon(eye, edit.enabled ? "eye" : "hidden");
+      const label = edit.enabled ? "Switch this edit off" : "Switch this edit on";
+      set(eye, { title: label, "aria-label": label, "aria-pressed": String(!edit.enabled) });
+      const mask = page.masks.get(edit.id);
+      if (!mask || (mask === drawn && mask.version === version)) return;
+      drawn = mask;
+      version = mask.version;
+      if (thumbnail.width !== mask.width) thumbnail.width = mask.width;
+      if (thumbnail.height !== mask.height) thumbnail.height = mask.height;
+      paintMask(thumbnail, mask, color);
+    },
+  };
+}

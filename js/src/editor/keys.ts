@@ -1,0 +1,49 @@
+/** The keys, which act only while the focus is inside the editor. */
+
+export type KeyAction =
+  | "brush"
+  | "eraser"
+  | "add"
+  | "remove"
+  | "smaller"
+  | "larger"
+  | "undo"
+  | "redo"
+  | "compare"
+  | "overlay"
+  | "escape";
+
+export interface Pressed {
+  key: string;
+  shiftKey: boolean;
+  ctrlKey: boolean;
+  metaKey: boolean;
+  altKey: boolean;
+}
+
+const PLAIN: Record<string, KeyAction> = {
+  b: "brush",
+  e: "eraser",
+  a: "add",
+  r: "remove",
+  "[": "smaller",
+  "]": "larger",
+  z: "undo",
+  c: "compare",
+  o: "overlay",
+};
+
+/** What a key means; null for a key that means nothing here. */
+export function keyAction(event: Pressed): KeyAction | null {
+  const key = event.key.toLowerCase();
+  if (event.ctrlKey || event.metaKey) {
+    if (event.altKey) return null;
+    if (key === "z") return event.shiftKey ? "redo" : "undo";
+    return key === "y" && !event.shiftKey ? "redo" : null;
+  }
+  if (event.key === "Escape") return "escape";
+  // "[" and "]" need AltGr on some keyboards, which browsers report as Alt.
+  if (event.altKey && key !== "[" && key !== "]") return null;
+  if (key === "z" && event.shiftKey) return "redo";
+  return Object.hasOwn(PLAIN, key) ? (PLAIN[key] as KeyAction) : null;
+}

@@ -1,0 +1,172 @@
+/**
+ * What this page has told the kernel. Strokes and commands are numbered and kept until the kernel has accepted them;
+ * what it has not accepted is sent again when it says `welcome`. Knows no DOM, so that tests step it by hand.
+ */
+
+import {
+  type Accepted,
+  type CommandArguments,
+  type CommandName,
+  type Covers,
+  type Failure,
+  type NumberedMessage,
+  type PageMessage,
+  type StrokeMessage,
+  VERSION,
+  type Welcome,
+} from "../protocol";
+
+export type Transmit = (message: PageMessage, buffer?: Uint8Array) => void;
+
+interface Kept {
+  message: NumberedMessage;
+  buffer: Uint8Array | undefined;
+}
+
+/** So many unaccepted messages mean that the kernel is behind: painting then waits and sends larger rectangles. */
+const CONGESTED = 6;
+/** So many pointer times are remembered: more than can be under way. */
+const STAMPS = 1000;
+
+export class Outbox {
+  /** The last sequence that was given out. */
+  sent = 0;
+  /** The last sequence that the kernel has accepted. */
+  accepted = 0;
+  /** Has the kernel answered? Until then everything waits here. */
+  welcomed = false;
+  private kept: Kept[] = [];
+  private strokes = 0;
+  private acknowledged = 0;
+  private refused = new Set<number>();
+  private stamps: { sequence: number; stamp: number }[] = [];
+
+  constructor(
+    readonly page: string,
+    private readonly transmit: Transmit,
+  ) {}
+
+  hello(): void {
+    this.post({ type: "hello", version: VERSION, page: this.page });
+  }
+
+  nextStroke(): number {
+    return ++this.strokes;
+  }
+
+  /** `stamp` is the time of the newest pointer event that the message contains. */
+  stroke(
+    fields: Omit<StrokeMessage, "type" | "page" | "sequence">,
+    values: Uint8Array,
+    stamp: number,
+  ): number {
+    const sequence = this.keep(
+      { type: "stroke", page: this.page, sequence: this.sent + 1, ...fields },
+      values,
+    );
+    this.stamps.push({ sequence, stamp });
+    if (this.stamps.length > STAMPS) this.stamps.shift();
+    return sequence;
+  }
+
+  command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): number {
+    return this.keep(
+      { type: "command", page: this.page, sequence: this.sent + 1, name, arguments: values },
+      buffer,
+    );
+  }
+
+  /** Says once that the frames up to this one have been drawn. */
+  ack(frame: number): void {
+    if (frame <= this.acknowledged) return;
+    this.acknowledged = frame;
+    this.post({ type: "ack", page: this.page, frame });
+  }
+
+  cancel(): void {
+    this.post({ type: "cancel", page: this.page });
+  }
+
+  get congested(): boolean {
+    return this.kept.length >= CONGESTED;
+  }
+
+  /** How many messages the kernel has not accepted yet. */
+  get waiting(): number {
+    return this.kept.length;
+  }
+
+  /** Takes in an answer of the kernel; true if it was meant for this page. */
+  receive(message: Welcome | Accepted | Failure): boolean {
+    if (message.page !== this.page) return message.page === null;
+    if (message.type === "welcome") {
+      this.welcomed = true;
+      if (message.sequence < this.accepted) this.renumber(message.sequence);
+      this.settle(message.sequence);
+      for (const { message: kept, buffer } of this.kept) this.post(kept, buffer);
+    } else if (message.sequence !== null) {
+      // A refused message counts as accepted, or it would be replayed for ever.
+      if (message.type === "error" && message.sequence > 0) this.refused.add(message.sequence);
+      this.settle(message.sequence);
+    }
+    return true;
+  }
+
+  /**
+   * Do these covers include everything that this page has sent? A refused message changed nothing, so that a state
+   * which was written before it is still the newest.
+   */
+  coveredBy(covers: Covers): boolean {
+    let covered = covers[this.page] ?? 0;
+    while (this.refused.has(covered + 1)) covered++;
+    return covered >= this.sent;
+  }
+
+  /** The time of the newest pointer event that is part of a picture which covers `sequence`; 0 if unknown. */
+  stampAt(sequence: number): number {
+    for (let index = this.stamps.length - 1; index >= 0; index--) {
+      const sent = this.stamps[index] as { sequence: number; stamp: number };
+      if (sent.sequence <= sequence) return sent.stamp;
+    }
+    return 0;
+  }
+
+  private keep(message: NumberedMessage, buffer: Uint8Array | undefined): number {
+    this.sent = message.sequence;
+    this.kept.push({ message, buffer });
+    if (this.welcomed) this.post(message, buffer);
+    return message.sequence;
+  }
+
+  private settle(sequence: number): void {
+    this.accepted = Math.max(this.accepted, Math.min(sequence, this.sent));
+    this.kept = this.kept.filter((kept) => kept.message.sequence > sequence);
+  }
+
+  /** The kernel knows less of this page than it did: it started anew. What waits continues from what it knows. */
+  private renumber(sequence: number): void {
+    const before = this.kept.map((kept) => kept.message.sequence);
+    // New objects: the old ones may still lie in a queue of the connection.
+    this.kept = this.kept.map(({ message, buffer }, index) => ({
+      message: { ...message, sequence: sequence + index + 1 },
+      buffer,
+    }));
+    const now = (old: number): number => {
+      const index = before.indexOf(old);
+      return index < 0 ? 0 : sequence + index + 1;
+    };
+    this.stamps = this.stamps.map(({ sequence: old, stamp }) => ({ sequence: now(old), stamp }));
+    this.refused.clear();
+    this.accepted = sequence;
+    this.sent = sequence + this.kept.length;
+  }
+
+  /** A send that throws (no kernel, a closed connection) loses nothing: the message is kept and replayed. */
+  private post(message: PageMessage, buffer?: Uint8Array): void {
+    try {
+      this.transmit(message, buffer);
+    } catch (reason) {
+      console.warn("ganpaint: a message could not be sent now and waits", reason);
+    }
+  }
+}

@@ -1,0 +1,467 @@
+/**
+ * This page's copy of the session: edits, masks and pictures, what the user has changed in them, and what the kernel
+ * has said. All views of one widget share it. It decides when the kernel's state replaces the page's own (see
+ * `docs/protocol.md`, "State at rest"). It needs a browser only through `Surroundings`, which tests replace.
+ */
+
+import {
+  type CommandArguments,
+  type CommandName,
+  type Edit,
+  type Frame,
+  isState,
+  type KernelMessage,
+  kernelProblem,
+  type PictureName,
+  type State,
+  type Verb,
+} from "../protocol";
+import type { Dab } from "./geometry";
+import { Mask } from "./mask";
+import { Outbox, type Transmit } from "./outbox";
+import { decodeGrey } from "./png";
+
+/** What the page needs of the world around it. */
+export interface Surroundings<Image> {
+  send: Transmit;
+  decode(bytes: Uint8Array, format: string): Promise<Image>;
+  /** Runs the step before the next animation frame. */
+  tick(step: () => void): void;
+  download(bytes: Uint8Array, name: string, format: string): void;
+}
+
+/** The traits of the widget that the kernel writes. */
+export interface Rest {
+  state: unknown;
+  masks: Record<string, Uint8Array>;
+  pictures: Record<PictureName, Uint8Array | null>;
+}
+
+export interface Picture<Image> {
+  image: Image;
+  revision: number;
+  /** The newest own sequence that the picture covers, and the time of the newest pointer event in it. */
+  sequence: number;
+  covered: number;
+  /** The number of the newest frame of this picture that has come, 0 for none. */
+  frame: number;
+}
+
+export interface Job {
+  fraction: number;
+  secondsLeft: number | null;
+  decibel: number | null;
+}
+
+export interface Word {
+  level: "info" | "warning" | "error";
+  text: string;
+  mend?: string;
+}
+
+/** What a view has to draw again. */
+export type Topic = "document" | "mask" | "picture" | "word";
+
+export interface StrokeStart {
+  edit: string | null;
+  verb: Verb;
+  concept: string;
+  strength: number;
+  erase: boolean;
+}
+
+interface Stroke {
+  number: number;
+  edit: Edit;
+  mask: Mask;
+  erase: boolean;
+  stamp: number;
+  last: Dab;
+  said: boolean;
+}
+
+const NAMES: PictureName[] = ["photo", "reconstruction", "preview", "result"];
+
+/**
+ * Which edit a brush stroke paints: the selected one or else the last one, if verb and concept agree with it; null
+ * means a new edit.
+ */
+export function paintedEdit(
+  edits: readonly Edit[],
+  selected: string | null,
+  verb: Verb,
+  concept: string,
+): string | null {
+  const agrees = (edit: Edit | undefined): boolean => edit?.verb === verb && edit.concept === concept;
+  const chosen = edits.find((edit) => edit.id === selected);
+  if (agrees(chosen)) return (chosen as Edit).id;
+  const last = edits[edits.length - 1];
+  return agrees(last) ? (last as Edit).id : null;
+}
+
+/** The edit that the eraser works on: the selected one, else the last one. */
+export function erasedEdit(edits: readonly Edit[], selected: string | null): string | null {
+  return (edits.find((edit) => edit.id === selected) ?? edits[edits.length - 1])?.id ?? null;
+}
+
+/** Random letters and digits. `crypto.randomUUID` is missing on pages served without TLS, as many hubs are. */
+export function randomId(length: number): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(length));
+  return Array.from(bytes, (byte) => (byte % 36).toString(36)).join("");
+}
+
+export class Page<Image = unknown> {
+  readonly outbox: Outbox;
+  state: State | null = null;
+  edits: Edit[] = [];
+  readonly masks = new Map<string, Mask>();
+  readonly pictures = new Map<PictureName, Picture<Image>>();
+  job: Job | null = null;
+  revision = 0;
+  word: Word | null = { level: "info", text: "Choose a concept and paint." };
+  /** Grows with every new word, so that views announce the same words again if they are said again. */
+  words = 1;
+
+  private stroke: Stroke | null = null;
+  /** Was the last thing the user did an undo or a redo? */
+  private undone = false;
+  private ticking = false;
+  private rest: Rest | null = null;
+  /** Counts the attempts to take a state over: decoding takes time, and only the newest attempt may end. */
+  private attempt = 0;
+  private readonly taken = new Map<PictureName, Uint8Array>();
+  private readonly grey = new WeakMap<Uint8Array, Uint8Array>();
+  private decoding = false;
+  private readonly arrived = new Map<PictureName, { message: Frame; bytes: Uint8Array }>();
+  private newest = 0;
+  private readonly listeners = new Set<(topic: Topic) => void>();
+
+  constructor(
+    readonly id: string,
+    private readonly world: Surroundings<Image>,
+  ) {
+    this.outbox = new Outbox(id, (message, buffer) => world.send(message, buffer));
+  }
+
+  listen(listener: (topic: Topic) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  get width(): number {
+    return this.state?.width ?? 64;
+  }
+
+  get height(): number {
+    return this.state?.height ?? 64;
+  }
+
+  color(concept: string): string {
+    return this.state?.concepts.find(({ name }) => name === concept)?.color ?? "#8a8f98";
+  }
+
+  /** What was just painted can be undone, even before the kernel has said so in its state. */
+  get canUndo(): boolean {
+    return this.state !== null && (this.state.can_undo || this.ahead);
+  }
+
+  get canRedo(): boolean {
+    return this.state !== null && (this.ahead ? this.undone : this.state.can_redo);
+  }
+
+  private get ahead(): boolean {
+    return this.state !== null && !this.outbox.coveredBy(this.state.covers);
+  }
+
+  // ------------------------------------------------------------------------------------------------- painting
+
+  /** Begins a stroke and returns the id of the edit that it paints, or null if there is nothing to paint on. */
+  begin(start: StrokeStart, dab: Dab, stamp: number): string | null {
+    this.end(stamp);
+    if (!this.state || (start.erase && !start.edit)) return null;
+    let edit = this.edits.find(({ id }) => id === start.edit);
+    if (!edit) {
+      const { verb, concept, strength } = start;
+      // Short, and long enough that two pages painting at once do not meet.
+      edit = { id: randomId(12), verb, concept, strength, enabled: true };
+    }
+    const mask = this.masks.get(edit.id) ?? new Mask(this.width, this.height);
+    const { erase } = start;
+    this.stroke = {
+      number: this.outbox.nextStroke(),
+      edit,
+      mask,
+      erase,
+      stamp,
+      last: dab,
+      said: false,
+    };
+    this.paint(dab, stamp);
+    return edit.id;
+  }
+
+  paint(dab: Dab, stamp: number): void {
+    const stroke = this.stroke;
+    if (!stroke) return;
+    stroke.mask.sweep(stroke.last, dab, stroke.erase);
+    stroke.last = dab;
+    stroke.stamp = stamp;
+    if (!stroke.mask.changed) return;
+    if (!this.edits.includes(stroke.edit)) {
+      // A new edit appears with its first painted pixel: a click beside the picture makes none.
+      this.edits = [...this.edits, stroke.edit];
+      this.masks.set(stroke.edit.id, stroke.mask);
+      this.tell("document");
+    }
+    this.tell("mask");
+    this.schedule();
+  }
+
+  end(stamp: number): void {
+    const stroke = this.stroke;
+    if (!stroke) return;
+    stroke.stamp = Math.max(stroke.stamp, stamp);
+    this.say(true);
+    this.stroke = null;
+    // A state may have come while the stroke was being painted, and been left aside for it.
+    void this.consider();
+  }
+
+  get painting(): boolean {
+    return this.stroke !== null;
+  }
+
+  /** One message a tick, with everything that changed since the last one. */
+  private schedule(): void {
+    if (this.ticking) return;
+    this.ticking = true;
+    this.world.tick(() => {
+      this.ticking = false;
+      const stroke = this.stroke;
+      if (!stroke?.mask.changed) return;
+      // When the kernel is behind, the change stays in the mask, and the next message carries more of it.
+      if (this.outbox.congested) this.schedule();
+      else this.say(false);
+    });
+  }
+
+  private say(last: boolean): void {
+    const stroke = this.stroke;
+    if (!stroke) return;
+    const patch = stroke.mask.take();
+    if (!patch && !(last && stroke.said)) return;
+    stroke.said = true;
+    this.undone = false;
+    const { id, verb, concept, strength } = stroke.edit;
+    const fields = { stroke: stroke.number, last, edit: id, verb, concept, strength };
+    this.outbox.stroke(
+      { ...fields, rect: patch?.rect ?? [0, 0, 0, 0] },
+      patch?.values ?? new Uint8Array(0),
+      stroke.stamp,
+    );
+  }
+
+  // ------------------------------------------------------------------------------------------------- commands
+
+  /** Sends a command, and shows at once what it will do where the page can know it. */
+  command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): void {
+    // In the order in which the user did them: what is painted comes first.
+    this.end(0);
+    this.outbox.command(name, values, buffer);
+    this.undone = name === "undo" || name === "redo";
+    const { edit: id, ...changed } = values as Partial<Edit> & { edit?: string };
+    if (name === "delete") this.edits = this.edits.filter((edit) => edit.id !== id);
+    if (name === "retune" || name === "toggle") {
+      this.edits = this.edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
+    }
+    if (name === "blend") this.job = { fraction: 0, secondsLeft: null, decibel: null };
+    this.tell("document");
+    this.tell("mask");
+  }
+
+  // ------------------------------------------------------------------------------------- what the kernel says
+
+  receive(message: unknown, buffer: Uint8Array | null): void {
+    const problem = kernelProblem(message, buffer?.byteLength ?? null);
+    if (problem) {
+      console.warn("ganpaint: a message from the kernel was not understood.", problem, message);
+      return;
+    }
+    this.handle(message as KernelMessage, buffer ?? new Uint8Array(0));
+  }
+
+  private handle(message: KernelMessage, bytes: Uint8Array): void {
+    switch (message.type) {
+      case "welcome":
+      case "accepted":
+        if (!this.outbox.receive(message)) return;
+        this.revision = Math.max(this.revision, message.revision);
+        this.tell("document");
+        return;
+      case "error": {
+        if (!this.outbox.receive(message)) return;
+        this.speak({ level: "error", text: message.what, mend: message.mend });
+        // What the page showed ahead of a refused message has to go back to what the kernel has.
+        if (message.sequence !== null) void this.consider();
+        return;
+      }
+      case "frame":
+        this.arrived.set(message.picture, { message, bytes });
+        void this.decodeFrames();
+        return;
+      case "progress": {
+        const { fraction, seconds_left: secondsLeft, decibel } = message;
+        this.job = { fraction, secondsLeft, decibel };
+        this.tell("document");
+        return;
+      }
+      case "notice":
+        this.speak({ level: message.level, text: message.text });
+        return;
+      case "file":
+        if (message.page !== this.id) return;
+        this.world.download(bytes, message.name, message.format);
+        this.speak({ level: "info", text: `Saved as ${message.name}.` });
+        return;
+    }
+  }
+
+  speak(word: Word | null): void {
+    this.word = word;
+    this.words++;
+    this.tell("word");
+  }
+
+  /** Decodes one frame at a time; of those that arrive meanwhile only each picture's newest is worth it. */
+  private async decodeFrames(): Promise<void> {
+    if (this.decoding) return;
+    this.decoding = true;
+    for (let next = this.oldestArrived(); next; next = this.oldestArrived()) {
+      const { message, bytes } = next;
+      this.arrived.delete(message.picture);
+      try {
+        const image = await this.world.decode(bytes, message.format);
+        const shown = this.pictures.get(message.picture);
+        if (message.frame > (shown?.frame ?? 0)) {
+          const sequence = Math.min(message.covers[this.id] ?? 0, this.outbox.sent);
+          this.newest = Math.max(this.newest, message.frame);
+          this.revision = Math.max(this.revision, message.revision);
+          this.pictures.set(message.picture, {
+            image,
+            revision: message.revision,
+            sequence,
+            covered: this.outbox.stampAt(sequence),
+            frame: message.frame,
+          });
+          this.tell("picture");
+        }
+      } catch (reason) {
+        console.warn("ganpaint: a frame could not be decoded", reason);
+        // Its place in flight must not be lost for it.
+        this.outbox.ack(message.frame);
+      }
+    }
+    this.decoding = false;
+  }
+
+  private oldestArrived(): { message: Frame; bytes: Uint8Array } | undefined {
+    return [...this.arrived.values()].sort((a, b) => a.message.frame - b.message.frame)[0];
+  }
+
+  /** A view has drawn the pictures as they are now. */
+  drawn(): void {
+    if (this.newest > 0) this.outbox.ack(this.newest);
+  }
+
+  // ------------------------------------------------------------------------------------------- state at rest
+
+  /** The kernel has written its state: take over what is not older than the page's own. Resolves when that is done. */
+  restsAt(rest: Rest): Promise<void> {
+    this.rest = rest;
+    return this.consider();
+  }
+
+  /** The rule of the protocol, and the same for what is painted but not sent. */
+  private mayTakeOver(state: State, rest: Rest): boolean {
+    return (
+      !this.stroke && this.outbox.coveredBy(state.covers) && state.edits.every(({ id }) => id in rest.masks)
+    );
+  }
+
+  private async consider(): Promise<void> {
+    const rest = this.rest;
+    if (!rest || !isState(rest.state)) return;
+    const state = rest.state;
+    const attempt = ++this.attempt;
+    const current = (): boolean => attempt === this.attempt;
+
+    if (this.mayTakeOver(state, rest)) {
+      const masks = new Map<string, Mask>();
+      for (const { id } of state.edits) {
+        const values = await this.decodeMask(rest.masks[id] as Uint8Array, state);
+        masks.set(id, new Mask(state.width, state.height, values.slice()));
+      }
+      if (!current()) return;
+      // Decoding took time, in which a stroke may have begun.
+      if (this.mayTakeOver(state, rest)) this.adopt(state, masks);
+    }
+    for (const name of NAMES) {
+      await this.considerPicture(name, rest.pictures[name], state);
+      if (!current()) return;
+    }
+  }
+
+  private async decodeMask(bytes: Uint8Array, state: State): Promise<Uint8Array> {
+    const known = this.grey.get(bytes);
+    if (known) return known;
+    let values: Uint8Array = new Uint8Array(state.width * state.height);
+    try {
+      const grey = await decodeGrey(bytes);
+      if (grey.width === state.width && grey.height === state.height) values = grey.values;
+      else console.warn("ganpaint: a mask has another size than the picture");
+    } catch (reason) {
+      console.warn("ganpaint: a mask could not be read", reason);
+    }
+    this.grey.set(bytes, values);
+    return values;
+  }
+
+  private adopt(state: State, masks: Map<string, Mask>): void {
+    const noticed = this.state?.notice?.text;
+    this.state = state;
+    this.edits = state.edits;
+    this.masks.clear();
+    for (const [id, mask] of masks) this.masks.set(id, mask);
+    this.revision = Math.max(this.revision, state.revision);
+    if (!state.job) this.job = null;
+    else this.job = { secondsLeft: null, decibel: null, ...this.job, fraction: state.job.fraction };
+    if (state.notice && state.notice.text !== noticed) this.speak(state.notice);
+    this.tell("document");
+    this.tell("mask");
+  }
+
+  /** A picture at rest replaces a frame only if it is not older. */
+  private async considerPicture(name: PictureName, bytes: Uint8Array | null, state: State): Promise<void> {
+    const shown = this.pictures.get(name);
+    if (bytes === this.taken.get(name) || (shown && shown.revision > state.revision)) return;
+    if (!bytes || bytes.byteLength === 0) {
+      this.taken.delete(name);
+      if (this.pictures.delete(name)) this.tell("picture");
+      return;
+    }
+    const image = await this.world.decode(bytes, "image/png").catch(() => null);
+    const overtaken = this.pictures.get(name);
+    if (!image || (overtaken && overtaken.revision > state.revision)) return;
+    this.taken.set(name, bytes);
+    const sequence = Math.min(state.covers[this.id] ?? 0, this.outbox.sent);
+    const covered = this.outbox.stampAt(sequence);
+    // With the number of the frame that it replaces: an even older one may still come.
+    const frame = overtaken?.frame ?? 0;
+    this.pictures.set(name, { image, revision: state.revision, sequence, covered, frame });
+    this.tell("picture");
+  }
+
+  private tell(topic: Topic): void {
+    for (const listener of this.listeners) listener(topic);
+  }
+}

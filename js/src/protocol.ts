@@ -1,0 +1,321 @@
+/**
+ * The messages between the page and the kernel (docs/protocol.md), version 1: their types, and validators that say in
+ * a sentence what is wrong. The Python twin is ganpaint_widget/widget/protocol.py; tests/fixtures/protocol.json holds
+ * examples which both must judge alike.
+ */
+
+export const VERSION = 1;
+export const STRENGTH_MAX = 4;
+
+export type Verb = "add" | "remove";
+export type PictureName = "photo" | "reconstruction" | "preview" | "result";
+/** x, y, width, height in picture pixels. */
+export type Rect = [number, number, number, number];
+export type Covers = Record<string, number>;
+
+// ---------------------------------------------------------------------------------------------- page to kernel
+
+export interface Hello {
+  type: "hello";
+  version: number;
+  page: string;
+}
+
+export interface StrokeMessage {
+  type: "stroke";
+  page: string;
+  sequence: number;
+  stroke: number;
+  last: boolean;
+  edit: string;
+  verb: Verb;
+  concept: string;
+  strength: number;
+  rect: Rect;
+}
+
+export interface CommandArguments {
+  undo: Record<string, never>;
+  redo: Record<string, never>;
+  retune: { edit: string; strength: number };
+  toggle: { edit: string; enabled: boolean };
+  delete: { edit: string };
+  scene: Record<string, never>;
+  open: { name: string };
+  blend: Record<string, never>;
+  save: Record<string, never>;
+}
+export type CommandName = keyof CommandArguments;
+
+export interface CommandMessage {
+  type: "command";
+  page: string;
+  sequence: number;
+  name: CommandName;
+  arguments: CommandArguments[CommandName];
+}
+
+export interface Ack {
+  type: "ack";
+  page: string;
+  frame: number;
+}
+
+export interface Cancel {
+  type: "cancel";
+  page: string;
+}
+
+/** The messages that are counted, kept until they are accepted, and replayed. */
+export type NumberedMessage = StrokeMessage | CommandMessage;
+export type PageMessage = Hello | NumberedMessage | Ack | Cancel;
+
+// ---------------------------------------------------------------------------------------------- kernel to page
+
+export interface Welcome {
+  type: "welcome";
+  version: number;
+  page: string;
+  sequence: number;
+  revision: number;
+}
+
+export interface Accepted {
+  type: "accepted";
+  page: string;
+  sequence: number;
+  revision: number;
+}
+
+export interface Frame {
+  type: "frame";
+  frame: number;
+  picture: "preview" | "result";
+  revision: number;
+  covers: Covers;
+  width: number;
+  height: number;
+  format: "image/jpeg" | "image/png";
+}
+
+export interface Progress {
+  type: "progress";
+  job: "blend";
+  fraction: number;
+  seconds_left: number | null;
+  decibel: number | null;
+}
+
+export interface Notice {
+  type: "notice";
+  level: "info" | "warning";
+  text: string;
+}
+
+export interface Failure {
+  type: "error";
+  page: string | null;
+  sequence: number | null;
+  what: string;
+  mend: string;
+}
+
+export interface FileMessage {
+  type: "file";
+  page: string;
+  name: string;
+  format: string;
+}
+
+export type KernelMessage = Welcome | Accepted | Frame | Progress | Notice | Failure | FileMessage;
+
+// ------------------------------------------------------------------------------------------------ state at rest
+
+export interface Concept {
+  name: string;
+  /** "#rrggbb" */
+  color: string;
+  /** How well the generator knows the concept, 0 to 1. */
+  quality: number;
+}
+
+export interface Edit {
+  id: string;
+  verb: Verb;
+  concept: string;
+  strength: number;
+  enabled: boolean;
+}
+
+export interface BlendMeasures {
+  /** PSNR of the kept pixels in G(z_e) and in G'(z_e). */
+  before: number;
+  after: number;
+  survival: number;
+}
+
+export interface State {
+  revision: number;
+  covers: Covers;
+  title: string;
+  width: number;
+  height: number;
+  generator: string;
+  concepts: Concept[];
+  verbs: Verb[];
+  edits: Edit[];
+  can_undo: boolean;
+  can_redo: boolean;
+  has_gallery: boolean;
+  job: null | { name: string; fraction: number };
+  measures: { reconstruction_decibel: number | null; blend: BlendMeasures | null };
+  notice: null | { level: "info" | "warning"; text: string };
+}
+
+// --------------------------------------------------------------------------------------------------- validators
+
+type Fields = Record<string, unknown>;
+type Test = (value: unknown) => boolean;
+
+const isObject = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isString: Test = (value) => typeof value === "string";
+const isBoolean: Test = (value) => typeof value === "boolean";
+const isNumber: Test = (value) => typeof value === "number" && Number.isFinite(value);
+const isCount: Test = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isPositive: Test = (value) => isCount(value) && value !== 0;
+const isPage: Test = (value) => typeof value === "string" && /^[A-Za-z0-9-]{8,64}$/.test(value);
+const isEditId: Test = (value) => typeof value === "string" && /^[A-Za-z0-9-]{1,32}$/.test(value);
+const isFraction: Test = (value) => isNumber(value) && (value as number) >= 0 && (value as number) <= 1;
+const isStrength: Test = (value) =>
+  isNumber(value) && (value as number) >= 0 && (value as number) <= STRENGTH_MAX;
+const isRect: Test = (value) => Array.isArray(value) && value.length === 4 && value.every(isCount);
+const isCovers: Test = (value) =>
+  isObject(value) && Object.entries(value).every(([page, sequence]) => isPage(page) && isCount(sequence));
+const oneOf =
+  (...choices: unknown[]): Test =>
+  (value) =>
+    choices.includes(value);
+const orNull =
+  (test: Test): Test =>
+  (value) =>
+    value === null || test(value);
+
+/** The first field that is missing or wrong, as a sentence; null if there is none. */
+function fieldProblem(fields: Fields, tests: Record<string, Test>): string | null {
+  for (const [name, test] of Object.entries(tests)) {
+    if (!(name in fields)) return `The field "${name}" is missing.`;
+    if (!test(fields[name])) return `The field "${name}" is not valid.`;
+  }
+  return null;
+}
+
+/** Own properties only: a message of type "constructor" must not find Object's. */
+function lookUp<T>(table: Record<string, T>, key: unknown): T | undefined {
+  return typeof key === "string" && Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
+const pageFields: Record<PageMessage["type"], Record<string, Test>> = {
+  hello: { version: oneOf(VERSION), page: isPage },
+  stroke: {
+    page: isPage,
+    sequence: isPositive,
+    stroke: isPositive,
+    last: isBoolean,
+    edit: isEditId,
+    verb: oneOf("add", "remove"),
+    concept: isString,
+    strength: isStrength,
+    rect: isRect,
+  },
+  command: { page: isPage, sequence: isPositive, name: isString, arguments: isObject },
+  ack: { page: isPage, frame: isPositive },
+  cancel: { page: isPage },
+};
+
+const commandFields: Record<CommandName, Record<string, Test>> = {
+  undo: {},
+  redo: {},
+  retune: { edit: isEditId, strength: isStrength },
+  toggle: { edit: isEditId, enabled: isBoolean },
+  delete: { edit: isEditId },
+  scene: {},
+  open: { name: isString },
+  blend: {},
+  save: {},
+};
+
+/** What is wrong with a message to the kernel, or null. `bytes` is its buffer's length, null without a buffer. */
+export function pageProblem(message: unknown, bytes: number | null): string | null {
+  if (!isObject(message)) return "The message is not an object.";
+  const tests = lookUp(pageFields, message.type);
+  if (!tests) return "The message's type is not known.";
+  const wrong = fieldProblem(message, tests);
+  if (wrong) return wrong;
+  if (message.type === "stroke") {
+    const [, , width, height] = message.rect as Rect;
+    const empty = width === 0 && height === 0;
+    if ((width === 0 || height === 0) && !(empty && message.last)) return "The rectangle is empty.";
+    return (bytes ?? 0) === width * height ? null : "The buffer's length is not width x height.";
+  }
+  if (message.type === "command") {
+    const command = lookUp(commandFields, message.name);
+    if (!command) return "The command's name is not known.";
+    const misused = fieldProblem(message.arguments as Fields, command);
+    if (misused) return misused;
+    if (message.name === "open") return bytes ? null : "There is no file in the buffer.";
+  }
+  return bytes ? "This message carries no buffer." : null;
+}
+
+const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
+  welcome: { version: oneOf(VERSION), page: isPage, sequence: isCount, revision: isCount },
+  accepted: { page: isPage, sequence: isCount, revision: isCount },
+  frame: {
+    frame: isPositive,
+    picture: oneOf("preview", "result"),
+    revision: isCount,
+    covers: isCovers,
+    width: isPositive,
+    height: isPositive,
+    format: oneOf("image/jpeg", "image/png"),
+  },
+  progress: {
+    job: oneOf("blend"),
+    fraction: isFraction,
+    seconds_left: orNull((value) => isNumber(value) && (value as number) >= 0),
+    decibel: orNull(isNumber),
+  },
+  notice: { level: oneOf("info", "warning"), text: isString },
+  error: { page: orNull(isPage), sequence: orNull(isCount), what: isString, mend: isString },
+  file: { page: isPage, name: isString, format: isString },
+};
+
+/** What is wrong with a message from the kernel, or null. */
+export function kernelProblem(message: unknown, bytes: number | null): string | null {
+  if (!isObject(message)) return "The message is not an object.";
+  const tests = lookUp(kernelFields, message.type);
+  if (!tests) return "The message's type is not known.";
+  const wrong = fieldProblem(message, tests);
+  if (wrong) return wrong;
+  if (message.type === "frame" || message.type === "file") return bytes ? null : "The buffer is missing.";
+  return bytes ? "This message carries no buffer." : null;
+}
+
+export function isKernelMessage(message: unknown, bytes: number | null): message is KernelMessage {
+  return kernelProblem(message, bytes) === null;
+}
+
+/** A state that the kernel has written: an empty object until it has written one. */
+export function isState(value: unknown): value is State {
+  return (
+    isObject(value) &&
+    isCount(value.revision) &&
+    isCovers(value.covers) &&
+    isPositive(value.width) &&
+    isPositive(value.height) &&
+    Array.isArray(value.edits) &&
+    Array.isArray(value.concepts) &&
+    isObject(value.measures)
+  );
+}

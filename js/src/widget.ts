@@ -1,0 +1,101 @@
+/**
+ * The anywidget adapter: carries messages and traits between the widget's model and the editor. The page's copy of the
+ * session is made once per model and shared by all its views, because credit and sequence numbers are counted per page.
+ */
+
+import { createEditor } from "./editor/editor";
+import { decodePicture, download } from "./editor/files";
+import { Page, type Rest, randomId } from "./editor/page";
+
+/** The part of anywidget's model that is used here; its value types are the kernel's word, and checked. */
+interface Model {
+  get(name: string): unknown;
+  on(event: string, callback: (...values: unknown[]) => void): void;
+  off(event: string, callback: (...values: unknown[]) => void): void;
+  send(content: unknown, callbacks?: unknown, buffers?: ArrayBufferView[]): void;
+}
+
+const TRAITS = ["_state", "_masks", "_photo", "_reconstruction", "_preview", "_result"];
+
+/** The bytes of one trait or buffer: a DataView is often a window onto a whole message. */
+function bytesOf(value: unknown): Uint8Array | null {
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (!ArrayBuffer.isView(value)) return null;
+  return new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
+}
+
+/** The same view gives the same bytes object, by which the page sees what has not changed. */
+function remembering(): (value: unknown) => Uint8Array | null {
+  const known = new WeakMap<object, Uint8Array>();
+  return (value) => {
+    if (typeof value !== "object" || value === null) return null;
+    const bytes = known.get(value) ?? bytesOf(value);
+    if (bytes) known.set(value, bytes);
+    return bytes;
+  };
+}
+
+function readTraits(model: Model, bytes: (value: unknown) => Uint8Array | null): Rest {
+  const masks: Record<string, Uint8Array> = {};
+  for (const [id, value] of Object.entries((model.get("_masks") ?? {}) as Record<string, unknown>)) {
+    const mask = bytes(value);
+    if (mask) masks[id] = mask;
+  }
+  return {
+    state: model.get("_state"),
+    masks,
+    pictures: {
+      photo: bytes(model.get("_photo")),
+      reconstruction: bytes(model.get("_reconstruction")),
+      preview: bytes(model.get("_preview")),
+      result: bytes(model.get("_result")),
+    },
+  };
+}
+
+export default () => {
+  let page: Page<ImageBitmap> | null = null;
+
+  return {
+    // Returns at once: anywidget holds back the widget's messages while this runs.
+    initialize({ model }: { model: Model }) {
+      const made = new Page<ImageBitmap>(randomId(32), {
+        send: (message, buffer) => model.send(message, undefined, buffer ? [buffer] : []),
+        decode: decodePicture,
+        tick: (step) => requestAnimationFrame(step),
+        download,
+      });
+      page = made;
+
+      const bytes = remembering();
+      let reading = false;
+      const changed = (): void => {
+        // One update changes several traits, one event each; they belong together.
+        if (reading) return;
+        reading = true;
+        queueMicrotask(() => {
+          reading = false;
+          void made.restsAt(readTraits(model, bytes));
+        });
+      };
+      const heard = (message: unknown, buffers: unknown): void => {
+        made.receive(message, Array.isArray(buffers) ? bytesOf(buffers[0]) : null);
+      };
+      model.on("msg:custom", heard);
+      for (const trait of TRAITS) model.on(`change:${trait}`, changed);
+      changed();
+      made.outbox.hello();
+
+      return () => {
+        model.off("msg:custom", heard);
+        for (const trait of TRAITS) model.off(`change:${trait}`, changed);
+      };
+    },
+
+    render({ el }: { model: Model; el: HTMLElement }) {
+      if (!page) throw new Error("ganpaint: rendered before it was initialised");
+      const editor = createEditor(el, page);
+      return () => editor.destroy();
+    },
+  };
+};

@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { Outbox } from "../src/editor/outbox";
+import { type PageMessage, pageProblem } from "../src/protocol";
+
+const PAGE = "page-0001";
+let sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
+let outbox: Outbox;
+
+const sequences = (): (number | string)[] =>
+  sent.map(({ message }) => ("sequence" in message ? message.sequence : message.type));
+const welcome = (sequence: number) =>
+  outbox.receive({ type: "welcome", version: 1, page: PAGE, sequence, revision: 0 });
+const accept = (sequence: number) =>
+  outbox.receive({ type: "accepted", page: PAGE, sequence, revision: sequence });
+const refuse = (sequence: number) =>
+  outbox.receive({ type: "error", page: PAGE, sequence, what: "No.", mend: "Yes." });
+const stroke = (stamp: number) =>
+  outbox.stroke(
+    { stroke: 1, last: false, edit: "e1", verb: "add", concept: "tree", strength: 1, rect: [0, 0, 2, 1] },
+    new Uint8Array([1, 2]),
+    stamp,
+  );
+
+beforeEach(() => {
+  sent = [];
+  outbox = new Outbox(PAGE, (message, buffer) => {
+    // What is sent now must be what was meant now, whatever happens to the object later.
+    sent.push({ message: structuredClone(message), buffer });
+  });
+});
+
+test("messages are counted from 1, and valid", () => {
+  outbox.hello();
+  welcome(0);
+  stroke(1);
+  outbox.command("retune", { edit: "e1", strength: 2 });
+  outbox.command("open", { name: "a.png" }, new Uint8Array(3));
+  outbox.ack(4);
+  outbox.cancel();
+  assert.deepEqual(sequences(), ["hello", 1, 2, 3, "ack", "cancel"]);
+  for (const { message, buffer } of sent) assert.equal(pageProblem(message, buffer?.length ?? null), null);
+});
+
+test("nothing numbered is sent before the welcome, and everything after it, in order", () => {
+  outbox.hello();
+  stroke(1);
+  outbox.command("undo", {});
+  assert.deepEqual(sequences(), ["hello"]);
+  welcome(0);
+  assert.deepEqual(sequences(), ["hello", 1, 2]);
+});
+
+test("what was accepted is not sent again; what was not, is", () => {
+  welcome(0);
+  for (let time = 1; time <= 5; time++) stroke(time);
+  accept(2);
+  assert.equal(outbox.accepted, 2);
+  assert.equal(outbox.waiting, 3);
+  sent = [];
+  welcome(3);
+  assert.deepEqual(sequences(), [4, 5]);
+  assert.deepEqual(sent[0]?.buffer, new Uint8Array([1, 2]));
+  accept(5);
+  sent = [];
+  welcome(5);
+  assert.deepEqual(sequences(), []);
+});
+
+test("duplicate and late acceptances do no harm", () => {
+  welcome(0);
+  for (let time = 1; time <= 4; time++) stroke(time);
+  accept(3);
+  accept(3);
+  accept(1);
+  assert.equal(outbox.accepted, 3);
+  assert.equal(outbox.waiting, 1);
+});
+
+test("a refused message is not replayed, and does not hold the state back", () => {
+  welcome(0);
+  stroke(1);
+  outbox.command("delete", { edit: "gone" });
+  refuse(2);
+  assert.equal(outbox.accepted, 2);
+  assert.equal(outbox.coveredBy({ [PAGE]: 1 }), true);
+  sent = [];
+  welcome(2);
+  assert.deepEqual(sequences(), []);
+});
+
+test("messages for other pages are not this page's", () => {
+  welcome(0);
+  stroke(1);
+  assert.equal(outbox.receive({ type: "accepted", page: "page-0002", sequence: 1, revision: 1 }), false);
+  assert.equal(outbox.waiting, 1);
+  assert.equal(outbox.receive({ type: "error", page: null, sequence: null, what: "a", mend: "b" }), true);
+  assert.equal(outbox.waiting, 1);
+});
+
+test("a kernel that has forgotten this page gets what waits under numbers that it can take", () => {
+  welcome(0);
+  for (let time = 1; time <= 4; time++) stroke(time);
+  accept(2);
+  sent = [];
+  welcome(0);
+  assert.deepEqual(sequences(), [1, 2]);
+  assert.equal(outbox.sent, 2);
+  stroke(9);
+  assert.deepEqual(sequences(), [1, 2, 3]);
+});
+
+test("a send that throws loses nothing", () => {
+  let broken = true;
+  const got: PageMessage[] = [];
+  const warn = console.warn;
+  console.warn = () => {};
+  const careful = new Outbox(PAGE, (message) => {
+    if (broken) throw new Error("no connection");
+    got.push(message);
+  });
+  careful.receive({ type: "welcome", version: 1, page: PAGE, sequence: 0, revision: 0 });
+  careful.command("undo", {});
+  broken = false;
+  careful.receive({ type: "welcome", version: 1, page: PAGE, sequence: 0, revision: 0 });
+  console.warn = warn;
+  assert.deepEqual(
+    got.map((message) => "sequence" in message && message.sequence),
+    [1],
+  );
+});
+
+test("a picture's covered time is that of the newest message in it", () => {
+  welcome(0);
+  stroke(100);
+  stroke(110);
+  outbox.command("undo", {});
+  stroke(130);
+  assert.equal(outbox.stampAt(0), 0);
+  assert.equal(outbox.stampAt(1), 100);
+  assert.equal(outbox.stampAt(3), 110);
+  assert.equal(outbox.stampAt(4), 130);
+  // An older picture after a newer one is asked for its own.
+  assert.equal(outbox.stampAt(2), 110);
+});
+
+test("frames are acknowledged once, and never backwards", () => {
+  outbox.ack(2);
+  outbox.ack(2);
+  outbox.ack(1);
+  outbox.ack(3);
+  assert.deepEqual(
+    sent.map(({ message }) => message.type === "ack" && message.frame),
+    [2, 3],
+  );
+});
+
+test("it says when the kernel is behind", () => {
+  welcome(0);
+  for (let time = 1; time <= 20 && !outbox.congested; time++) stroke(time);
+  assert.equal(outbox.congested, true);
+  assert.ok(outbox.waiting < 20);
+  accept(outbox.sent);
+  assert.equal(outbox.congested, false);
+});

@@ -1,0 +1,341 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { deflateSync } from "node:zlib";
+import { Page, paintedEdit, type Rest } from "../src/editor/page";
+import { type Edit, type PageMessage, pageProblem, type State } from "../src/protocol";
+
+const ID = "page-0001";
+const SIZE = 16;
+
+/** A grey PNG of one value; the reader does not check sums. */
+function flat(value: number): Uint8Array {
+  const chunk = (kind: string, data: Uint8Array): Buffer => {
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(data.length);
+    return Buffer.concat([size, Buffer.from(kind), data, Buffer.alloc(4)]);
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(SIZE, 0);
+  header.writeUInt32BE(SIZE, 4);
+  header[8] = 8;
+  const row = [0, ...new Array<number>(SIZE).fill(value)];
+  const rows = deflateSync(Uint8Array.from(new Array(SIZE).fill(row).flat()));
+  return new Uint8Array(
+    Buffer.concat([
+      Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]),
+      chunk("IHDR", header),
+      chunk("IDAT", rows),
+    ]),
+  );
+}
+
+function state(changes: Partial<State> = {}): State {
+  return {
+    revision: 1,
+    covers: {},
+    title: "Church",
+    width: SIZE,
+    height: SIZE,
+    generator: "tiny",
+    concepts: [{ name: "tree", color: "#00ff00", quality: 1 }],
+    verbs: ["add", "remove"],
+    edits: [],
+    can_undo: false,
+    can_redo: false,
+    has_gallery: true,
+    job: null,
+    measures: { reconstruction_decibel: 20, blend: null },
+    notice: null,
+    ...changes,
+  };
+}
+
+const NONE = { photo: null, reconstruction: null, preview: null, result: null };
+const edit = (id: string, changes: Partial<Edit> = {}): Edit => ({
+  id,
+  verb: "add",
+  concept: "tree",
+  strength: 1,
+  enabled: true,
+  ...changes,
+});
+/** All that is decoded here is decoded at once; by the next turn of the loop its promises have been kept. */
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+const TREE = { edit: null, verb: "add", concept: "tree", strength: 1, erase: false } as const;
+const dab = (x: number, y: number, radius = 2) => ({ x, y, radius });
+
+let sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
+let ticks: (() => void)[] = [];
+let page: Page<string>;
+
+const tick = (): void => {
+  for (const step of ticks.splice(0)) step();
+};
+const strokes = () => sent.flatMap(({ message }) => (message.type === "stroke" ? [message] : []));
+const rest = async (value: State, masks: Rest["masks"] = {}, pictures: Partial<Rest["pictures"]> = {}) => {
+  await page.restsAt({ state: value, masks, pictures: { ...NONE, ...pictures } });
+};
+const accept = (sequence: number) =>
+  page.receive({ type: "accepted", page: ID, sequence, revision: sequence }, null);
+const frame = (number: number, revision: number, covers: number, name: string) =>
+  page.receive(
+    {
+      type: "frame",
+      frame: number,
+      picture: "preview",
+      revision,
+      covers: { [ID]: covers },
+      width: SIZE,
+      height: SIZE,
+      format: "image/jpeg",
+    },
+    new TextEncoder().encode(name),
+  );
+
+beforeEach(async () => {
+  sent = [];
+  ticks = [];
+  page = new Page<string>(ID, {
+    send: (message, buffer) => {
+      assert.equal(pageProblem(message, buffer?.length ?? null), null);
+      sent.push({ message: structuredClone(message), buffer });
+    },
+    decode: async (bytes) => new TextDecoder().decode(bytes),
+    tick: (step) => ticks.push(step),
+    download: () => {},
+  });
+  page.receive({ type: "welcome", version: 1, page: ID, sequence: 0, revision: 0 }, null);
+  await rest(state());
+});
+
+test("a new page takes over what is there", async () => {
+  await rest(state({ edits: [edit("e1")] }), { e1: flat(200) });
+  assert.deepEqual(
+    page.edits.map(({ id }) => id),
+    ["e1"],
+  );
+  assert.equal(page.masks.get("e1")?.values[5], 200);
+});
+
+test("a stroke is one message a tick, with all that was painted in it, and a last one at its end", () => {
+  page.begin(TREE, dab(3, 3), 1);
+  page.paint(dab(5, 3), 2);
+  page.paint(dab(7, 3), 3);
+  assert.equal(strokes().length, 0);
+  tick();
+  page.paint(dab(9, 3), 4);
+  tick();
+  tick();
+  page.end(5);
+  assert.deepEqual(
+    strokes().map(({ sequence, stroke, last, rect }) => [sequence, stroke, last, rect[2] > 0]),
+    [
+      [1, 1, false, true],
+      [2, 1, false, true],
+      [3, 1, true, false],
+    ],
+  );
+  const ids = new Set(strokes().map((message) => message.edit));
+  assert.deepEqual([...ids], [page.edits[0]?.id]);
+});
+
+test("put together, the messages give the mask", () => {
+  const copy = new Uint8Array(SIZE * SIZE);
+  const id = page.begin(TREE, dab(3, 3), 1) as string;
+  for (let step = 0; step < 12; step++) {
+    page.paint(dab(3 + step, 3 + ((step * 5) % 9)), step);
+    if (step % 3 === 0) tick();
+  }
+  page.end(20);
+  for (const { message, buffer } of sent) {
+    if (message.type !== "stroke" || !buffer) continue;
+    const [x, y, width, height] = message.rect;
+    for (let row = 0; row < height; row++) {
+      copy.set(buffer.subarray(row * width, (row + 1) * width), (y + row) * SIZE + x);
+    }
+  }
+  assert.deepEqual(copy, page.masks.get(id)?.values);
+});
+
+test("a stroke that paints nothing sends nothing and makes no edit", () => {
+  page.begin(TREE, dab(-40, -40), 1);
+  page.end(2);
+  assert.equal(sent.length, 0);
+  assert.equal(page.edits.length, 0);
+});
+
+test("when the kernel is behind, painting waits and loses nothing", () => {
+  page.begin(TREE, dab(3, 3, 1), 1);
+  for (let step = 0; step < 60; step++) {
+    page.paint(dab(3 + (step % 11), 3 + step / 6, 1), step);
+    tick();
+  }
+  const held = strokes().length;
+  assert.ok(held < 20, `${held} messages were sent to a kernel that does not answer`);
+  page.end(99);
+  assert.equal(strokes().at(-1)?.last, true);
+  assert.equal(strokes().length, held + 1);
+});
+
+test("a state that does not cover the last stroke does not replace it; one that does, does", async () => {
+  const id = page.begin(TREE, dab(8, 8), 1) as string;
+  page.end(2);
+  const painted = page.masks.get(id)?.values.slice();
+  await rest(state({ revision: 1, covers: {} }));
+  assert.deepEqual(
+    page.edits.map((each) => each.id),
+    [id],
+  );
+  assert.deepEqual(page.masks.get(id)?.values, painted);
+
+  await rest(state({ revision: 2, covers: { [ID]: 1 }, edits: [edit(id)] }), { [id]: flat(77) });
+  assert.equal(page.masks.get(id)?.values[0], 77);
+});
+
+test("no state replaces a mask while it is being painted, not even one that covers what was sent", async () => {
+  const id = page.begin(TREE, dab(8, 8), 1) as string;
+  tick();
+  page.paint(dab(10, 8), 2);
+  await rest(state({ revision: 2, covers: { [ID]: 1 }, edits: [edit(id)] }), { [id]: flat(1) });
+  assert.equal(page.masks.get(id)?.values[8 * SIZE + 8], 255);
+});
+
+test("a stroke that begins while a state is being decoded wins", async () => {
+  void page.restsAt({ state: state({ revision: 5 }), masks: {}, pictures: NONE });
+  const later = state({ revision: 6, edits: [edit("e1")] });
+  const done = page.restsAt({ state: later, masks: { e1: flat(9) }, pictures: NONE });
+  const id = page.begin(TREE, dab(8, 8), 1) as string;
+  await done;
+  assert.deepEqual(
+    page.edits.map((each) => each.id),
+    [id],
+  );
+});
+
+test("a state whose masks have not come yet waits for them", async () => {
+  await rest(state({ revision: 3, edits: [edit("e1")] }), {});
+  assert.equal(page.edits.length, 0);
+  await rest(state({ revision: 3, edits: [edit("e1")] }), { e1: flat(9) });
+  assert.equal(page.edits.length, 1);
+});
+
+test("what was shown ahead of a refused command goes back", async () => {
+  await rest(state({ edits: [edit("e1")] }), { e1: flat(9) });
+  page.command("retune", { edit: "e1", strength: 3 });
+  page.command("delete", { edit: "e1" });
+  assert.equal(page.edits.length, 0);
+  const refusal = { type: "error", page: ID, what: "No.", mend: "Try again." };
+  page.receive({ ...refusal, sequence: 1 }, null);
+  page.receive({ ...refusal, sequence: 2 }, null);
+  await settled();
+  assert.deepEqual(page.edits, [edit("e1")]);
+  assert.deepEqual(page.word, { level: "error", text: "No.", mend: "Try again." });
+});
+
+test("a command comes after what was painted before it", () => {
+  page.begin(TREE, dab(8, 8), 1);
+  page.command("blend", {});
+  assert.deepEqual(
+    sent.map(({ message }) => message.type),
+    ["stroke", "command"],
+  );
+  assert.equal(strokes()[0]?.last, true);
+  assert.equal(page.job?.fraction, 0);
+});
+
+test("frames say what they cover, and only the drawn one is acknowledged", async () => {
+  page.begin(TREE, dab(8, 8), 1000);
+  tick();
+  page.paint(dab(9, 8), 1010);
+  tick();
+  page.paint(dab(10, 8), 1020);
+  page.end(1030);
+  frame(1, 1, 1, "one");
+  frame(2, 2, 2, "two");
+  await settled();
+  const picture = page.pictures.get("preview");
+  assert.deepEqual([picture?.image, picture?.sequence, picture?.covered], ["two", 2, 1010]);
+  assert.equal(sent.filter(({ message }) => message.type === "ack").length, 0);
+  page.drawn();
+  page.drawn();
+  assert.deepEqual(
+    sent.flatMap(({ message }) => (message.type === "ack" ? [message.frame] : [])),
+    [2],
+  );
+});
+
+test("of two kinds of frames that arrive together, both are shown", async () => {
+  frame(1, 1, 0, "one");
+  page.receive(
+    {
+      type: "frame",
+      frame: 2,
+      picture: "result",
+      revision: 1,
+      covers: {},
+      width: 8,
+      height: 8,
+      format: "image/png",
+    },
+    new TextEncoder().encode("blended"),
+  );
+  frame(3, 1, 0, "three");
+  await settled();
+  assert.equal(page.pictures.get("preview")?.image, "three");
+  assert.equal(page.pictures.get("result")?.image, "blended");
+});
+
+test("a late frame does not replace a newer one", async () => {
+  frame(5, 5, 0, "five");
+  await settled();
+  frame(4, 4, 0, "four");
+  await settled();
+  assert.equal(page.pictures.get("preview")?.image, "five");
+});
+
+test("a picture at rest replaces a frame only if it is not older", async () => {
+  frame(1, 7, 0, "moving");
+  await settled();
+  const bytes = new TextEncoder().encode("resting");
+  await rest(state({ revision: 6 }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.image, "moving");
+  await rest(state({ revision: 7 }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.image, "resting");
+  await rest(state({ revision: 8 }), {}, { preview: new Uint8Array(0) });
+  assert.equal(page.pictures.has("preview"), false);
+});
+
+test("a message that is not of the protocol changes nothing", async () => {
+  const warn = console.warn;
+  console.warn = () => {};
+  page.receive({ type: "accepted", page: ID, sequence: "9", revision: 1 }, null);
+  page.receive({ type: "constructor" }, null);
+  page.receive(null, null);
+  console.warn = warn;
+  assert.equal(page.outbox.accepted, 0);
+  accept(0);
+});
+
+test("a file for another page is not downloaded here", () => {
+  const got: string[] = [];
+  const other = new Page<string>(ID, {
+    send: () => {},
+    decode: async () => "",
+    tick: () => {},
+    download: (bytes, name) => got.push(`${name} ${bytes.length}`),
+  });
+  const file = { type: "file", name: "a.png", format: "image/png" };
+  other.receive({ ...file, page: "page-0002" }, new Uint8Array(4));
+  other.receive({ ...file, page: ID }, new Uint8Array(4));
+  assert.deepEqual(got, ["a.png 4"]);
+});
+
+test("a brush goes on with the selected edit, else with the last, if verb and concept agree", () => {
+  const edits = [edit("a"), edit("b", { concept: "dome" }), edit("c", { verb: "remove" })];
+  assert.equal(paintedEdit(edits, null, "remove", "tree"), "c");
+  assert.equal(paintedEdit(edits, null, "add", "tree"), null);
+  assert.equal(paintedEdit(edits, "a", "add", "tree"), "a");
+  assert.equal(paintedEdit(edits, "a", "remove", "tree"), "c");
+  assert.equal(paintedEdit(edits, "gone", "add", "dome"), null);
+  assert.equal(paintedEdit([], null, "add", "tree"), null);
+});
