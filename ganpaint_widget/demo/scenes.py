@@ -52,7 +52,17 @@ Colour = tuple[float, float, float]
 # ------------------------------------------------------------------------------------------------------------
 
 CLASSES: tuple[str, ...] = (
-    "sky", "cloud", "mountain", "grass", "path", "wall", "roof", "dome", "window", "door", "tree",
+    "sky",
+    "cloud",
+    "mountain",
+    "grass",
+    "path",
+    "wall",
+    "roof",
+    "dome",
+    "window",
+    "door",
+    "tree",
 )
 """What a pixel can be; a label is an index into this tuple."""
 
@@ -82,19 +92,29 @@ _WALL_COLOURS: Mapping[str, tuple[Colour, ...]] = {
     "plaster": ((0.95, 0.93, 0.90), (0.96, 0.89, 0.72), (0.93, 0.76, 0.68)),
 }
 _ROOF_COLOURS: Mapping[str, Colour] = {
-    "terracotta": (0.74, 0.29, 0.19), "brown": (0.42, 0.26, 0.20),
-    "slate": (0.29, 0.34, 0.43), "green": (0.29, 0.48, 0.41),
+    "terracotta": (0.74, 0.29, 0.19),
+    "brown": (0.42, 0.26, 0.20),
+    "slate": (0.29, 0.34, 0.43),
+    "green": (0.29, 0.48, 0.41),
 }
 _DOME_COLOURS: Mapping[str, Colour] = {
-    "gold": (0.95, 0.74, 0.24), "teal": (0.35, 0.70, 0.62), "blue": (0.28, 0.42, 0.76),
-    "white": (0.93, 0.93, 0.92), "red": (0.76, 0.27, 0.23),
+    "gold": (0.95, 0.74, 0.24),
+    "teal": (0.35, 0.70, 0.62),
+    "blue": (0.28, 0.42, 0.76),
+    "white": (0.93, 0.93, 0.92),
+    "red": (0.76, 0.27, 0.23),
 }
 _DOOR_COLOURS: Mapping[str, Colour] = {
-    "brown": (0.36, 0.21, 0.12), "red": (0.50, 0.12, 0.12), "green": (0.14, 0.30, 0.22),
+    "brown": (0.36, 0.21, 0.12),
+    "red": (0.50, 0.12, 0.12),
+    "green": (0.14, 0.30, 0.22),
 }
 _GRASS_COLOURS: tuple[Colour, ...] = ((0.25, 0.52, 0.20), (0.38, 0.57, 0.22), (0.54, 0.57, 0.25))
 _FOLIAGE_COLOURS: tuple[Colour, ...] = (
-    (0.13, 0.34, 0.17), (0.25, 0.48, 0.18), (0.47, 0.54, 0.18), (0.80, 0.46, 0.16),
+    (0.13, 0.34, 0.17),
+    (0.25, 0.48, 0.18),
+    (0.47, 0.54, 0.18),
+    (0.80, 0.46, 0.16),
 )
 _PATH_COLOURS: tuple[Colour, ...] = ((0.80, 0.70, 0.52), (0.78, 0.75, 0.69))
 
@@ -398,8 +418,12 @@ class _Canvas:
         for part in shape:
             if isinstance(part, _Ellipse):
                 pen.ellipse(
-                    (across(part.x - part.rx), down(part.y - part.ry),
-                     across(part.x + part.rx), down(part.y + part.ry)),
+                    (
+                        across(part.x - part.rx),
+                        down(part.y - part.ry),
+                        across(part.x + part.rx),
+                        down(part.y + part.ry),
+                    ),
                     fill=255,
                 )
             else:
@@ -609,14 +633,21 @@ def _paint_mountain(canvas: _Canvas, p: Mapping[str, float], light: _Light) -> N
         left, right = peak_x - peak_width / 2, peak_x + peak_width / 2
         shoulder = top + 0.45 * (foot - top)
         outline = [
-            (left, foot), (peak_x - 0.24 * peak_width, shoulder), (peak_x - 0.03 * peak_width, top + 0.008),
-            (peak_x, top), (peak_x + 0.04 * peak_width, top + 0.012), (peak_x + 0.22 * peak_width, shoulder),
+            (left, foot),
+            (peak_x - 0.24 * peak_width, shoulder),
+            (peak_x - 0.03 * peak_width, top + 0.008),
+            (peak_x, top),
+            (peak_x + 0.04 * peak_width, top + 0.012),
+            (peak_x + 0.22 * peak_width, shoulder),
             (right, foot),
         ]
         body = _mix(colour, light.haze, faded)
 
         def paint(
-            patch: _Patch, at: float = peak_x, top: float = top, wide: float = peak_width,
+            patch: _Patch,
+            at: float = peak_x,
+            top: float = top,
+            wide: float = peak_width,
             body: FloatArray = body,
         ) -> FloatArray:
             down = (patch.y - np.float32(top)) / np.float32(foot - top)
@@ -708,7 +739,13 @@ def _pick_name(options: Iterable[str], value: float) -> str:
 
 
 def _paint_dome(
-    canvas: _Canvas, instance: int, x: float, base: float, radius: float, rise: float, colour: FloatArray,
+    canvas: _Canvas,
+    instance: int,
+    x: float,
+    base: float,
+    radius: float,
+    rise: float,
+    colour: FloatArray,
     light: _Light,
 ) -> None:
     """A dome of half-width `radius` and height `rise`, with a finial on top."""
@@ -788,7 +825,9 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
     if form == "flat":
         ridge = eaves - 0.034
         canvas.paint(
-            [_box(left - 0.012, ridge, right + 0.012, eave_line)], ROOF, 0,
+            [_box(left - 0.012, ridge, right + 0.012, eave_line)],
+            ROOF,
+            0,
             tiling(x, width, ridge, eave_line + 0.04, 0.08),
         )
         seat = ridge
@@ -796,8 +835,10 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
         ridge = eaves - p["roof_height"]
         inset = width / 2 if form == "gable" else 0.18 * width + 0.02
         outline = [
-            (left - overhang, eave_line), (left + inset, ridge),
-            (right - inset, ridge), (right + overhang, eave_line),
+            (left - overhang, eave_line),
+            (left + inset, ridge),
+            (right - inset, ridge),
+            (right + overhang, eave_line),
         ]
         canvas.paint([_Polygon(outline)], ROOF, 0, tiling(x, width, ridge, eave_line, 0.08))
         seat = ridge + (0.55 if form == "gable" else 0.12) * (eaves - ridge)
@@ -805,10 +846,18 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
     if p["dome_present"] >= 0.5:
         radius = p["dome_radius"] * width
         drum = seat - 0.034
-        canvas.paint([_box(x - 0.94 * radius, drum, x + 0.94 * radius, seat)], WALL, 0,
-                     masonry(x, 2 * radius, drum - 0.01, 1.0, 0.16))
-        canvas.paint([_box(x - 1.03 * radius, drum - 0.008, x + 1.03 * radius, drum + 0.006)], WALL, 0,
-                     lambda patch: trim)
+        canvas.paint(
+            [_box(x - 0.94 * radius, drum, x + 0.94 * radius, seat)],
+            WALL,
+            0,
+            masonry(x, 2 * radius, drum - 0.01, 1.0, 0.16),
+        )
+        canvas.paint(
+            [_box(x - 1.03 * radius, drum - 0.008, x + 1.03 * radius, drum + 0.006)],
+            WALL,
+            0,
+            lambda patch: trim,
+        )
         _paint_dome(canvas, 0, x, drum - 0.006, radius, p["dome_rise"] * radius, dome, light)
 
     # The row of windows has fixed places: neither a tower nor a missing neighbour moves a window.
@@ -823,8 +872,9 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
         door_form = _pick_name(_PANE_FORMS, p["door_form"])
         door_width, door_height = p["door_width"], p["door_height"]
         door = _rgb(tuple(_DOOR_COLOURS.values())[round(p["door_colour"])]) * light.tint
-        canvas.paint(_pane(x, ground, door_width + 0.020, door_height + 0.010, door_form), WALL, 0,
-                     lambda patch: trim)
+        canvas.paint(
+            _pane(x, ground, door_width + 0.020, door_height + 0.010, door_form), WALL, 0, lambda patch: trim
+        )
 
         def paint_door(patch: _Patch) -> FloatArray:
             # Two leaves: a dark seam in the middle, darker towards the arch above.
@@ -841,18 +891,25 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
     for side, at in enumerate((left, right)):
         if p[f"tower{side}_present"] < 0.5:
             continue
-        canvas.paint([_box(at - half, top, at + half, ground + 0.004)], WALL, 0,
-                     masonry(at, 2 * half, top, 1.04, 0.17))
+        canvas.paint(
+            [_box(at - half, top, at + half, ground + 0.004)], WALL, 0, masonry(at, 2 * half, top, 1.04, 0.17)
+        )
         if tower_form == "flat":
             # Merlons over a projecting ledge.
             out = half + 0.008
             parts = [_box(at - out, top - 0.012, at + out, top + 0.006)]
-            parts += [_box(at + k * out - 0.28 * out, top - 0.034, at + k * out + 0.28 * out, top)
-                      for k in (-0.72, 0.0, 0.72)]
+            parts += [
+                _box(at + k * out - 0.28 * out, top - 0.034, at + k * out + 0.28 * out, top)
+                for k in (-0.72, 0.0, 0.72)
+            ]
             canvas.paint(parts, WALL, 0, masonry(at, 2 * half, top - 0.2, 1.08, 0.15))
         else:
-            canvas.paint([_box(at - half - 0.007, top - 0.008, at + half + 0.007, top + 0.006)], WALL, 0,
-                         lambda patch: trim)
+            canvas.paint(
+                [_box(at - half - 0.007, top - 0.008, at + half + 0.007, top + 0.006)],
+                WALL,
+                0,
+                lambda patch: trim,
+            )
         if tower_form == "dome":
             _paint_dome(canvas, 1 + side, at, top - 0.006, 1.02 * half, 1.2 * half, dome, light)
         elif tower_form == "spire":
@@ -868,8 +925,12 @@ def _shade_under_church(canvas: _Canvas, p: Mapping[str, float], light: _Light) 
     away = -light.side
     # Seen from slightly above, the shadow is a low wedge towards the viewer and away from the sun.
     wedge = [
-        (x - half, y - 0.02), (x + half, y - 0.02), (x + half, y + 0.004), (x + half + 0.16 * away, y + 0.05),
-        (x - half + 0.16 * away, y + 0.05), (x - half, y + 0.004),
+        (x - half, y - 0.02),
+        (x + half, y - 0.02),
+        (x + half, y + 0.004),
+        (x + half + 0.16 * away, y + 0.05),
+        (x - half + 0.16 * away, y + 0.05),
+        (x - half, y + 0.004),
     ]
     canvas.shade_ground([_Polygon(wedge)], 0.20 + 0.32 * light.hardness, 0.012)
 
@@ -1001,10 +1062,15 @@ CONCEPTS: tuple[str, ...] = ("tree", "dome", "door", "window", "cloud", "path", 
 """What `Scene.without` and `Scene.with_` understand."""
 
 _CONCEPTS: Mapping[str, _Concept] = {
-    "tree": _Concept(TREE, tuple((f"tree{i}_present",) for i in range(_TREES)),
-                     tuple((i,) for i in range(_TREES)), False),
-    "cloud": _Concept(CLOUD, tuple((f"cloud{i}_present",) for i in range(_CLOUDS)),
-                      tuple((i,) for i in range(_CLOUDS)), False),
+    "tree": _Concept(
+        TREE, tuple((f"tree{i}_present",) for i in range(_TREES)), tuple((i,) for i in range(_TREES)), False
+    ),
+    "cloud": _Concept(
+        CLOUD,
+        tuple((f"cloud{i}_present",) for i in range(_CLOUDS)),
+        tuple((i,) for i in range(_CLOUDS)),
+        False,
+    ),
     "mountain": _Concept(MOUNTAIN, (("mountain_present",),), ((0,),), False),
     "path": _Concept(PATH, (("path_present",),), ((0,),), False),
     "door": _Concept(DOOR, (("door_present",),), ((0,),), True),
@@ -1012,8 +1078,10 @@ _CONCEPTS: Mapping[str, _Concept] = {
     "dome": _Concept(DOME, (("dome_present",), ("tower_form",)), ((0,), (1, 2)), True),
     # Indices 0..4 are the places in the row; index 5 the windows of the towers.
     "window": _Concept(
-        WINDOW, (*((f"window{i}_present",) for i in range(_WINDOWS)), ("tower_window_present",)),
-        (*((i,) for i in range(_WINDOWS)), (_WINDOWS, _WINDOWS + 1)), True,
+        WINDOW,
+        (*((f"window{i}_present",) for i in range(_WINDOWS)), ("tower_window_present",)),
+        (*((i,) for i in range(_WINDOWS)), (_WINDOWS, _WINDOWS + 1)),
+        True,
     ),
 }
 
@@ -1211,7 +1279,7 @@ class Scene:
 
     def _object_mask(self, concept: str, index: int | None, size: int) -> ByteArray:
         entry = _CONCEPTS[concept]
-        groups = entry.instances if index is None else entry.instances[index:index + 1]
+        groups = entry.instances if index is None else entry.instances[index : index + 1]
         owners = [8 * entry.label + instance for group in groups for instance in group]
         return np.where(np.isin(self._drawn(size)[1], owners), 255, 0).astype(np.uint8)
 
@@ -1255,7 +1323,7 @@ def render_many(
     images = np.empty((len(wanted), size, size, 3), np.uint8)
     labels = np.empty((len(wanted), size, size), np.uint8)
     chunk = 64
-    tasks = [(wanted[start:start + chunk], size) for start in range(0, len(wanted), chunk)]
+    tasks = [(wanted[start : start + chunk], size) for start in range(0, len(wanted), chunk)]
     workers = min(processes or os.cpu_count() or 1, len(tasks))
 
     def collect(results: Iterable[tuple[ByteArray, ByteArray]]) -> None:

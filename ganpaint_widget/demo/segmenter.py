@@ -1,0 +1,77 @@
+"""The demo world's segmenter: a small U-Net from pictures to the scene's classes.
+
+It is trained on scenes, whose label maps are exact, and reads pictures of any size that is a
+multiple of eight.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def _block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.LeakyReLU(0.1),
+    )
+
+
+class SceneSegmenter(nn.Module):
+    """Pictures B x 3 x H x W in [-1, 1] to class logits B x K x H x W.
+
+    Args:
+        classes: the names of the K classes, in the order of the channels.
+        widths: channels at full, half, quarter and eighth resolution.
+    """
+
+    def __init__(
+        self, classes: tuple[str, ...], widths: tuple[int, int, int, int] = (24, 48, 72, 96)
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.widths = tuple(widths)
+        w0, w1, w2, w3 = widths
+        self.down0 = _block(3, w0)
+        self.down1 = _block(w0, w1, stride=2)
+        self.down2 = _block(w1, w2, stride=2)
+        self.down3 = _block(w2, w3, stride=2)
+        self.up_quarter = _block(w3 + w2, w2)
+        self.up_half = _block(w2 + w1, w1)
+        self.up_full = _block(w1 + w0, w0)
+        self.head = nn.Conv2d(w0, len(classes), 1)
+
+    def features(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Activations on the way down, at full, half, quarter and eighth resolution."""
+        full = self.down0(pictures)
+        half = self.down1(full)
+        quarter = self.down2(half)
+        return full, half, quarter, self.down3(quarter)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        logits: Tensor = self.classify(self.features(pictures))
+        return logits
+
+    def classify(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The logits from the four activations of :meth:`features`."""
+        full, half, quarter, x = features
+        for skip, block in ((quarter, self.up_quarter), (half, self.up_half), (full, self.up_full)):
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        logits: Tensor = self.head(x)
+        return logits
+
+    @torch.no_grad()
+    def segment(self, pictures: Tensor) -> Tensor:
+        """The label map (B x H x W, int64) of pictures B x 3 x H x W in [-1, 1]."""
+        labels: Tensor = self(pictures).argmax(dim=1)
+        return labels
+
+    @property
+    def config(self) -> dict[str, object]:
+        """The constructor's arguments, as they are stored beside the weights."""
+        return {"classes": list(self.classes), "widths": list(self.widths)}

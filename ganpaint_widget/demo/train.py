@@ -1,0 +1,154 @@
+"""``ganpaint train demo``: everything that the demo world ships, made from the scenes.
+
+The generator takes hours and is resumable; the segmenter, the encoder and the dissection take minutes
+each and are made anew from the generator as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..dissection import Dissection, causal_effect, dissect
+from ..generators.checkpoints import load_weights, read_safetensors, write_safetensors
+from ..generators.progan import ProGAN
+from ..generators.zoo import read_progan
+from ..inversion import decibel
+from .data import CLASS_COLORS, SceneData, to_tensor
+from .scenes import HELD_OUT
+from .segmenter import SceneSegmenter
+from .train_encoder import train_encoder
+from .train_generator import Recipe, train
+from .train_segmenter import mean_iou, train_segmenter
+
+log = logging.getLogger(__name__)
+
+MINIMUM_EFFECT = 0.15
+"""A concept whose adding and removing together turn less of a patch than this is not offered."""
+
+
+def train_demo(
+    folder: Path, weights: Path, *, minutes: float, what: tuple[str, ...] = ("generator", "companions")
+) -> None:
+    """Train the demo world's networks and write them, with their measures, to ``weights``.
+
+    Args:
+        folder: where the checkpoint, the log, the sample sheets and the rendered scenes are kept.
+        weights: where the safetensors and ``measures.json`` go.
+        minutes: how long to train the generator, from its checkpoint on.
+        what: ``"generator"`` trains it, ``"companions"`` makes everything else from it.
+    """
+    if "generator" in what:
+        train(folder / "generator", Recipe(), minutes=minutes)
+    if "companions" in what:
+        make_companions(folder, weights)
+
+
+def make_companions(folder: Path, weights: Path) -> None:
+    """The averaged generator in half precision, its segmenter, encoder and dissection, and their measures."""
+    weights.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    stored = torch.load(folder / "generator" / "checkpoint.pt", weights_only=True)
+    recipe = stored["recipe"]
+    progan = ProGAN(recipe["latent_size"], recipe["channels"])
+    prefix = "generator."
+    own = {k[len(prefix) :]: v for k, v in stored["average"].items() if k.startswith(prefix)}
+    progan.load_state_dict(own)
+    write(weights / "generator.safetensors", "generator", progan, progan.config)
+    # From here on with the weights as they are shipped, rounded to half precision.
+    generator = read_progan(weights / "generator.safetensors")
+
+    data = SceneData(folder / "scenes", generator.resolution)
+    held_out = SceneData(folder / "scenes", generator.resolution, HELD_OUT[:500])
+    segmenter = train_segmenter(data, steps=1500, seed=1)
+    write(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
+    miou, by_class = mean_iou(segmenter, held_out)
+
+    encoder = train_encoder(generator, data)
+    write(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
+
+    with torch.no_grad():
+        latents = torch.cat([encoder(x)[0] for x in torch.split(to_tensor(data.images[:1100]), 50)])
+    found = dissect_demo(generator, segmenter, latents)
+    found.save(weights / "dissection.safetensors")
+
+    x = to_tensor(held_out.images[:200])
+    with torch.no_grad():
+        z, features = encoder(x)
+        state = generator.run(generator.start(z), until=generator.edit_layer)
+        by_z = generator.picture(generator.run(state))
+        by_features = generator.picture(generator.run(state.replace(features)))
+    measures = {
+        "generator": {
+            "pictures_shown": stored["shown"],
+            "hours": round(stored["spent"] / 3600, 2),
+            "parameters": sum(p.numel() for p in generator.parameters()),
+        },
+        "segmenter": {"mean_iou": round(miou, 3), "iou": {k: round(v, 3) for k, v in by_class.items()}},
+        "encoder": {
+            "decibel_by_z": round(_mean_decibel(by_z, x), 2),
+            "decibel_by_features": round(_mean_decibel(by_features, x), 2),
+        },
+        "dissection": {
+            concept: {
+                "best_iou": round(float(found.iou[row].max()), 3),
+                "interpretable_units": found.interpretable(concept),
+                "added": round(float(found.effect[row, 0]), 3),
+                "removed": round(float(found.effect[row, 1]), 3),
+            }
+            for row, concept in enumerate(found.concepts)
+        },
+        "seconds_for_companions": round(time.monotonic() - began),
+    }
+    (weights / "measures.json").write_text(json.dumps(measures, indent=1) + "\n")
+    log.info("%s", json.dumps(measures, indent=1))
+
+
+def dissect_demo(generator: ProGAN, segmenter: SceneSegmenter, latents: torch.Tensor) -> Dissection:
+    """The dissection of the edit layer with its causal effects; concepts without an effect are left out.
+
+    The last 100 of ``latents`` (those that the encoder gives for scenes) serve the causal effects.
+    """
+    full = dissect(generator, segmenter, latents=latents[:-100], colors=CLASS_COLORS)
+    effects = torch.tensor(
+        [causal_effect(generator, segmenter, full, one, latents=latents[-100:]) for one in full.concepts]
+    )
+    kept = [row for row in range(len(full.concepts)) if float(effects[row].mean()) >= MINIMUM_EFFECT]
+    names = tuple(full.concepts[row] for row in kept)
+    return Dissection(
+        layer=full.layer,
+        concepts=names,
+        iou=full.iou[kept],
+        iqr=full.iqr[kept],
+        high=full.high,
+        present=full.present[kept],
+        effect=effects[kept],
+        colors={name: full.colors[name] for name in names},
+        samples=full.samples,
+    )
+
+
+def load_segmenter(weights: Path) -> SceneSegmenter:
+    """The shipped segmenter."""
+    tensors, config = read_safetensors(weights / "segmenter.safetensors", "segmenter")
+    segmenter = SceneSegmenter(tuple(config["classes"]), tuple(config["widths"]))
+    load_weights(segmenter, tensors, "segmenter.safetensors")
+    return segmenter
+
+
+def write(path: Path, kind: str, module: nn.Module, config: dict[str, object]) -> None:
+    """A module's floating-point tensors in half precision, its counters as they are."""
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    write_safetensors(path, tensors, {"kind": kind, "config": json.dumps(config)})
+
+
+def _mean_decibel(pictures: torch.Tensor, x: torch.Tensor) -> float:
+    return sum(decibel(p, one) for p, one in zip(pictures, x, strict=True)) / len(x)

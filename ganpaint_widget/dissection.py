@@ -1,0 +1,299 @@
+"""What the units of a layer know: units x concepts, after Network Dissection and GAN Dissection.
+
+For every unit u of a layer and every concept c, the unit's activation, upsampled to the picture, is
+thresholded and compared with the segmenter's map over many samples::
+
+    IoU(u, c) = |on and c| / |on or c|
+
+The threshold is chosen for each pair by the *information quality ratio*: mutual information over joint
+entropy of the two binary maps (Bau et al. 2019; a fixed top quantile would cap the IoU of large classes). A
+unit counts as interpretable for a concept from IoU > .05 and IQR > .01 on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .editing import Edit, apply
+from .errors import GANPaintError
+from .generators.checkpoints import read_safetensors, write_safetensors
+from .generators.staged import StagedGenerator
+from .jobs import Ticket
+from .segmentation import Segmenter
+
+THRESHOLDS = 100
+"""Thresholds tried for each unit: log-spaced upper quantiles from 1e-3 to 1 (as in the public code)."""
+
+MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
+"""From here on a unit is called interpretable (published for GANs)."""
+
+LEVEL_QUANTILE = 0.99
+"""The published target of an addition: this quantile of the unit's activation over many samples."""
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """The measured relation of a layer's C units to K concepts.
+
+    Attributes:
+        layer: the dissected stage.
+        concepts: the K names.
+        iou: K x C, at each pair's best threshold.
+        iqr: K x C, the information quality ratio there.
+        high: C, each unit's 0.99 quantile.
+        present: K x C, each unit's mean over the cells in which the concept is present.
+        effect: K x 2, the shares of a painted patch that turn into the concept when it is added at a likely
+            place, and that cease to be it when it is removed; see :func:`causal_effect`.
+        colors: concept to "#rrggbb".
+        samples: how many generated pictures were measured.
+    """
+
+    layer: str
+    concepts: tuple[str, ...]
+    iou: Tensor
+    iqr: Tensor
+    high: Tensor
+    present: Tensor
+    effect: Tensor
+    colors: Mapping[str, str]
+    samples: int
+
+    def index(self, concept: str) -> int:
+        """The row of a concept; an unknown one raises and lists the known ones."""
+        try:
+            return self.concepts.index(concept)
+        except ValueError:
+            raise GANPaintError(
+                f"This generator does not know the concept {concept!r}.",
+                f"Choose one of: {', '.join(self.concepts)}.",
+            ) from None
+
+    @property
+    def levels(self) -> Tensor:
+        """K x C: the activation that an addition aims at, the unit's mean where the concept is present."""
+        return self.present
+
+    def units(self, concept: str, count: int) -> Tensor:
+        """The ``count`` best units of a concept, best IoU first (int64)."""
+        return self.iou[self.index(concept)].argsort(descending=True)[:count]
+
+    def interpretable(self, concept: str) -> int:
+        """How many units are interpretable for the concept."""
+        row = self.index(concept)
+        return int(((self.iou[row] > MINIMUM_IOU) & (self.iqr[row] > MINIMUM_IQR)).sum())
+
+    def quality(self, concept: str) -> float:
+        """How well the generator knows the concept, 0 to 1: the mean of adding's and removing's effect."""
+        return float(self.effect[self.index(concept)].mean().clamp(0, 1))
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors, with names and colours in the metadata."""
+        tensors = {
+            name: getattr(self, name).contiguous() for name in ("iou", "iqr", "high", "present", "effect")
+        }
+        meta = {
+            "layer": self.layer,
+            "concepts": list(self.concepts),
+            "colors": dict(self.colors),
+            "samples": self.samples,
+        }
+        write_safetensors(path, tensors, {"kind": "dissection", "config": json.dumps(meta)})
+
+    @classmethod
+    def load(cls, path: Path) -> Dissection:
+        """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
+        tensors, config = read_safetensors(path, "dissection")
+        return cls(
+            layer=config["layer"],
+            concepts=tuple(config["concepts"]),
+            colors=config["colors"],
+            samples=config["samples"],
+            **{name: tensors[name].float() for name in ("iou", "iqr", "high", "present", "effect")},
+        )
+
+
+@torch.no_grad()
+def dissect(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    *,
+    layer: str | None = None,
+    samples: int = 1000,
+    latents: Tensor | None = None,
+    seed: int = 0,
+    batch: int = 25,
+    pixels: int = 512,
+    colors: Mapping[str, str] | None = None,
+    ticket: Ticket | None = None,
+) -> Dissection:
+    """Dissect a layer on ``samples`` generated pictures, in constant memory.
+
+    A first quarter of the samples fixes the quantiles that serve as thresholds; a second pass over all
+    of them counts, for each unit, bin and concept, at ``pixels`` random places of each picture.
+
+    Args:
+        generator: G.
+        segmenter: names the pixels of G's pictures.
+        layer: the stage to dissect, the edit layer by default.
+        samples: generated pictures.
+        latents: z to use instead of ``samples`` drawn ones, N x latent_size; for example those that an
+            encoder gives for photos, whose layouts are those that users will edit.
+        seed: of the latents and of the places.
+        batch: pictures at a time.
+        pixels: places a picture at which activations and labels are compared.
+        colors: concept to "#rrggbb", kept with the result.
+        ticket: progress and cancel.
+    """
+    layer = layer or generator.edit_layer
+    random = torch.Generator().manual_seed(seed + 1)
+    if latents is None:
+        latents = generator.sample_z(samples, seed)
+    samples = len(latents)
+    concepts = len(segmenter.classes)
+    channels, height, width = generator.shape(layer)
+
+    def upsampled(activation: Tensor, places: Tensor, size: int) -> Tensor:
+        """Activations (B x C x P) at flat picture places (B x P), bilinear with half-pixel alignment."""
+        full = F.interpolate(activation, size=(size, size), mode="bilinear", align_corners=False).flatten(2)
+        return full.gather(2, places[:, None].expand(-1, channels, -1))
+
+    def measured(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        state = generator.run(generator.start(z), until=layer)
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))
+        places = torch.randint(labels[0].numel(), (len(z), pixels), generator=random)
+        values = upsampled(state.features, places, labels.shape[-1])
+        return state.features, labels, labels.flatten(1).gather(1, places), values
+
+    first = latents[: max(batch, samples // 4)]
+    gathered = [measured(z)[3].transpose(0, 1).flatten(1)[:, ::4] for z in torch.split(first, batch)]
+    pool = torch.cat(gathered, dim=1).sort(dim=1).values
+    quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
+    thresholds = pool[:, (quantiles * (pool.shape[1] - 1)).round().long()].flip(1).contiguous()
+    high = pool[:, round(LEVEL_QUANTILE * (pool.shape[1] - 1))]
+
+    # counts[u, c, b]: places of concept c at which unit u lies above exactly b of its thresholds.
+    counts = torch.zeros(channels, concepts, THRESHOLDS + 1)
+    present_sum, present_count = torch.zeros(concepts, channels), torch.zeros(concepts, 1)
+    unit = torch.arange(channels)[:, None]
+    for done, z in enumerate(torch.split(latents, batch), start=1):
+        features, labels, chosen, values = measured(z)
+        values = values.transpose(0, 1).flatten(1).contiguous()
+        bins = torch.searchsorted(thresholds, values)
+        flat = (unit * concepts + chosen.flatten()) * (THRESHOLDS + 1) + bins
+        counts += torch.bincount(flat.flatten(), minlength=counts.numel()).view_as(counts)
+        cells = F.adaptive_avg_pool2d(
+            F.one_hot(labels, concepts).permute(0, 3, 1, 2).float(), (height, width)
+        )
+        inside = (cells > 0.5).float()
+        present_sum += torch.einsum("bkhw,bchw->kc", inside, features)
+        present_count += inside.sum(dim=(0, 2, 3))[:, None]
+        if ticket is not None:
+            ticket.checkpoint(done * batch / samples)
+    iou, iqr = _best_threshold(counts)
+    known = {name: (colors or {}).get(name, "#8888ff") for name in segmenter.classes}
+    return Dissection(
+        layer=layer,
+        concepts=tuple(segmenter.classes),
+        iou=iou,
+        iqr=iqr,
+        high=high,
+        present=present_sum / present_count.clamp_min(1),
+        effect=torch.zeros(concepts, 2),
+        colors=known,
+        samples=samples,
+    )
+
+
+def _best_threshold(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and IQR (K x C each) at each pair's best threshold, from counts C x K x (T + 1)."""
+    # above[u, c, t]: places of concept c where unit u exceeds threshold t.
+    above = counts.flip(2).cumsum(2).flip(2)[:, :, 1:]
+    total = counts.sum() / counts.shape[0]
+    of_concept = counts.sum(2, keepdim=True)
+    on = above.sum(1, keepdim=True)
+    iou = above / (on + of_concept - above).clamp_min(1)
+
+    def entropy_term(joint: Tensor) -> Tensor:
+        share = joint / total
+        return -share * share.clamp_min(1e-12).log()
+
+    cells = (above, on - above, of_concept - above, total - on - of_concept + above)
+    joint = sum((entropy_term(cell) for cell in cells), torch.zeros(()))
+    marginal = (
+        entropy_term(on)
+        + entropy_term(total - on)
+        + entropy_term(of_concept)
+        + entropy_term(total - of_concept)
+    )
+    iqr = (marginal - joint) / joint.clamp_min(1e-9)
+    # Only where the unit goes with the concept, not where it marks the concept's absence.
+    iqr = torch.where(above * total > on * of_concept, iqr, torch.zeros(()))
+    best = iqr.argmax(dim=2, keepdim=True)
+    return iou.gather(2, best)[..., 0].T.contiguous(), iqr.gather(2, best)[..., 0].T.contiguous()
+
+
+@torch.no_grad()
+def causal_effect(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    dissection: Dissection,
+    concept: str,
+    *,
+    samples: int = 100,
+    latents: Tensor | None = None,
+    seed: int = 10_000,
+) -> tuple[float, float]:
+    """How far adding and removing a concept with the editor's own edits works on generated pictures.
+
+    For each sample one square patch of 3 x 3 cells is added where the concept is absent, at a cell drawn
+    in proportion to how often the concept is found there (a *likely place*; the effect is read at that
+    place, unlike in the public code), and the concept is removed under its own mask.
+
+    Returns:
+        (added, removed): the mean share of the patch's pixels that became the concept, and the mean
+        share of the concept's pixels that ceased to be it; each 0 where no sample offered a place.
+    """
+    row = dissection.index(concept)
+    random = torch.Generator().manual_seed(seed)
+    z = generator.sample_z(samples, seed) if latents is None else latents
+    samples = len(z)
+    state = generator.run(generator.start(z), until=dissection.layer)
+    grid = state.features.shape[-1]
+    found = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)) == row
+    cell = found.shape[-1] // grid
+    share = F.avg_pool2d(found.float()[:, None], cell)[:, 0]
+    likely = share.mean(dim=0)
+    near = F.max_pool2d(share[:, None], 3, stride=1, padding=1)[:, 0]
+    added, removed = [], []
+    for one in range(samples):
+        before = found[one]
+        single = state.one(one)
+        chance = (likely * (near[one] == 0)).flatten()
+        patches = []
+        if float(chance.sum()) > 0:
+            at = int(torch.multinomial(chance, 1, generator=random))
+            top, left = divmod(at, grid)
+            patch = torch.zeros_like(before)
+            patch[max(0, top - 1) * cell : (top + 2) * cell, max(0, left - 1) * cell : (left + 2) * cell] = (
+                True
+            )
+            patches.append(("add", patch))
+        if int(before.sum()) >= cell * cell:
+            patches.append(("remove", before))
+        for verb, patch in patches:
+            edit = Edit("e", verb, concept, (patch * 255).byte().numpy(), 1.0)
+            edited = apply(single, [edit], dissection)
+            after = segmenter.segment(generator.picture(generator.run(edited)).clamp(-1, 1))[0] == row
+            inside = after[patch].float().mean()
+            if verb == "add":
+                added.append(float(inside))
+            else:
+                removed.append(1 - float(inside))
+    return sum(added) / max(1, len(added)), sum(removed) / max(1, len(removed))

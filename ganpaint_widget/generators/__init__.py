@@ -1,0 +1,1 @@
+"""Generators: the staged interface, the architectures behind it, and reading their weights."""

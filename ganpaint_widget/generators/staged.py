@@ -1,0 +1,144 @@
+"""The one interface through which everything else reaches a generator.
+
+A generator is a sequence of named *stages*. What flows from one stage to the next is a
+:class:`State`: the feature tensor that edits and perturbations act on, and whatever else the
+generator has to carry along (StyleGAN2 carries its w, its skip RGB and its noise; ProGAN nothing).
+
+Editing, preview, adaptation and dissection are written against this file alone::
+
+    state = generator.run(generator.start(z), until="layer6")     # G_H: z -> r
+    state = state.replace(edited_features)                        # z_e = edit(z)
+    picture = generator.picture(generator.run(state))             # G_F: r -> x_e
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+Modifier = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a generator holds between two stages.
+
+    Attributes:
+        features: float tensor B x C x H x W, the output of ``stage``. Edits act on this.
+        stage: name of the stage that made ``features``; ``None`` before the first one.
+        extra: what else the generator needs to go on, by name. Stages read and replace it;
+            nobody outside the generator looks inside.
+    """
+
+    features: Tensor
+    stage: str | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def replace(self, features: Tensor) -> State:
+        """The same state with other features of the same shape."""
+        if features.shape != self.features.shape:
+            raise ValueError(
+                f"The features for stage {self.stage!r} have shape {tuple(features.shape)}, "
+                f"not {tuple(self.features.shape)}. Pass a tensor of the stage's own shape."
+            )
+        return replace(self, features=features)
+
+    def one(self, index: int) -> State:
+        """The state of one picture of the batch (its batch size is 1)."""
+        extra = {name: tensor[index : index + 1] for name, tensor in self.extra.items()}
+        return replace(self, features=self.features[index : index + 1], extra=extra)
+
+
+class StagedGenerator(nn.Module, ABC):
+    """A generator as a sequence of named stages; subclass it to bring a GAN of your own.
+
+    A subclass sets the attributes below and implements :meth:`start`, :meth:`stage` and
+    :meth:`picture`; all the rest of the package works from those.
+
+    Attributes:
+        stages: names of the stages in order. A stage's output is B x C x H x W.
+        latent_size: number of components of z.
+        resolution: the picture is ``resolution`` x ``resolution`` pixels.
+        edit_layer: the stage at whose output edits are made (the end of G_H).
+        fine_layers: the stages after ``edit_layer`` whose outputs the image-specific
+            adaptation perturbs.
+    """
+
+    stages: tuple[str, ...]
+    latent_size: int
+    resolution: int
+    edit_layer: str
+    fine_layers: tuple[str, ...]
+
+    @abstractmethod
+    def start(self, z: Tensor) -> State:
+        """The state before the first stage, from latents z (B x ``latent_size``)."""
+
+    @abstractmethod
+    def stage(self, name: str, state: State) -> State:
+        """Run the single stage ``name`` on the state that the stage before it left."""
+
+    @abstractmethod
+    def picture(self, state: State) -> Tensor:
+        """The picture of the last stage's state: B x 3 x R x R, nominally in [-1, 1], not clamped."""
+
+    def run(
+        self,
+        state: State,
+        *,
+        until: str | None = None,
+        modify: Mapping[str, Modifier] | None = None,
+    ) -> State:
+        """Run the stages that follow ``state`` up to and including ``until``.
+
+        Args:
+            state: where to begin; its ``stage`` says what has been run already.
+            until: the last stage to run, the generator's last one by default.
+            modify: for a stage's name, a function of its output features (B x C x H x W to the
+                same shape) that is applied before the next stage sees them.
+
+        Raises:
+            ValueError: ``until`` is no stage of this generator, or lies before ``state``.
+        """
+        first = 0 if state.stage is None else self.position(state.stage) + 1
+        last = len(self.stages) - 1 if until is None else self.position(until)
+        if last < first - 1:
+            raise ValueError(
+                f"Stage {until!r} lies before {state.stage!r}, which has been run already. "
+                "Begin from an earlier state."
+            )
+        for name in self.stages[first : last + 1]:
+            state = self.stage(name, state)
+            if modify is not None and name in modify:
+                state = state.replace(modify[name](state.features))
+        return state
+
+    def forward(self, z: Tensor) -> Tensor:
+        """G(z): latents B x ``latent_size`` to pictures B x 3 x R x R."""
+        return self.picture(self.run(self.start(z)))
+
+    def position(self, stage: str) -> int:
+        """The index of a stage's name in ``stages``; ValueError names the known ones."""
+        try:
+            return self.stages.index(stage)
+        except ValueError:
+            raise ValueError(
+                f"This generator has no stage {stage!r}. Choose one of: {', '.join(self.stages)}."
+            ) from None
+
+    def sample_z(self, count: int, seed: int) -> Tensor:
+        """``count`` latents (count x ``latent_size``, standard normal), the same for the same seed."""
+        source = torch.Generator().manual_seed(seed)
+        return torch.randn(count, self.latent_size, generator=source)
+
+    @torch.no_grad()
+    def shape(self, stage: str) -> tuple[int, int, int]:
+        """(C, H, W) of a stage's output, found by running it once on zeros."""
+        parameter = next(self.parameters())
+        z = torch.zeros(1, self.latent_size, device=parameter.device, dtype=parameter.dtype)
+        _, channels, height, width = self.run(self.start(z), until=stage).features.shape
+        return channels, height, width

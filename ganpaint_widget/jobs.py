@@ -1,0 +1,310 @@
+"""The one thread that owns the model.
+
+A model is not thread-safe, strokes arrive faster than pictures can be computed, and a blend takes
+half a minute during which the user goes on painting. A :class:`Worker` is the answer to all three:
+
+- a *job* is done in its turn, first come first served, and hands back a ``Future``;
+- a *request* has a key, and only the newest one of a key is done: older ones that are still
+  waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first;
+- a long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports
+  how far it is, learns that it has been cancelled, and lets waiting requests in between.
+
+Whatever goes wrong in a job or a request belongs to whoever asked for it; the thread goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .errors import GANPaintError
+
+T = TypeVar("T")
+OnError = Callable[[BaseException], None]
+
+log = logging.getLogger(__name__)
+
+# How long a wait may last before Python looks for Ctrl-C again: on Windows an endless wait is deaf to it.
+_TICK = 0.1
+
+
+class Cancelled(Exception):
+    """Raised inside a job by its ticket's checkpoint, after somebody has cancelled the job."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How far a long job is.
+
+    Attributes:
+        fraction: 0 to 1.
+        seconds_left: estimated from the time used so far; ``None`` while there is nothing to go by.
+        numbers: what else the job reports, for example ``{"decibel": 27.5}``.
+    """
+
+    fraction: float
+    seconds_left: float | None
+    numbers: Mapping[str, float]
+
+
+class Ticket:
+    """Goes with one long job: progress out, cancellation in. Made by :meth:`Worker.ticket`.
+
+    ``Ticket()`` by itself serves code that runs without a worker, such as a test or a script.
+    """
+
+    def __init__(
+        self,
+        worker: Worker | None = None,
+        observer: Callable[[Report], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._worker = worker
+        self._observer = observer
+        self._clock = clock
+        self._began: float | None = None
+        self._cancelled = threading.Event()
+
+    def checkpoint(self, fraction: float, **numbers: float) -> None:
+        """Call this often from inside the job, at least some ten times a second.
+
+        Serves the requests that are waiting, reports progress to the ticket's observer.
+
+        Args:
+            fraction: the part of the job that is done, 0 to 1.
+            numbers: whatever else the observer should know, for example ``decibel=27.5``.
+
+        Raises:
+            Cancelled: the job has been cancelled. Let it through, or return what is there so far.
+        """
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        if self._worker is not None:
+            self._worker.serve()
+        if self._observer is not None:
+            fraction = min(max(float(fraction), 0.0), 1.0)
+            used = now - self._began
+            left = used * (1 - fraction) / fraction if fraction > 0 and used > 0 else None
+            self._observer(Report(fraction, left, numbers))
+        if self.cancelled:
+            raise Cancelled()
+
+    def cancel(self) -> None:
+        """Ask the job to end at its next checkpoint. From any thread, any number of times."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job should end: it was cancelled, or its worker is being closed."""
+        return self._cancelled.is_set() or (self._worker is not None and self._worker.closed)
+
+
+@dataclass(frozen=True)
+class _Request:
+    run: Callable[[], object]
+    on_error: OnError | None
+
+
+class Worker:
+    """One daemon thread, and the queues in front of it.
+
+    Args:
+        start: ``False`` makes a worker with no thread of its own, which works only inside
+            :meth:`run_pending` (and :meth:`call` and :meth:`wait`): for tests, step by step.
+    """
+
+    def __init__(self, name: str = "ganpaint-worker", *, start: bool = True) -> None:
+        self._wake = threading.Condition()
+        self._jobs: deque[tuple[Future[Any], Callable[[], object]]] = deque()
+        self._requests: dict[Hashable, _Request] = {}
+        self._closed = False
+        self._owner: int | None = None  # the thread that is doing our work at this moment
+        self._thread: threading.Thread | None = None
+        if start:
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    # --- asking for work, from any thread ---
+
+    def submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
+        """Queue ``work(*arguments)``; its value or its exception comes with the future.
+
+        Raises:
+            GANPaintError: the worker has been closed.
+        """
+        future: Future[T] = Future()
+        with self._wake:
+            self._refuse_if_closed()
+            self._jobs.append((future, lambda: work(*arguments)))
+            self._wake.notify()
+        return future
+
+    def request(self, key: Hashable, work: Callable[[], object], on_error: OnError | None = None) -> None:
+        """Have ``work()`` done soon; a waiting request with the same key is dropped in its favour.
+
+        Args:
+            on_error: called on the worker's thread with what ``work`` raised; the log gets it otherwise.
+
+        Raises:
+            GANPaintError: the worker has been closed.
+        """
+        with self._wake:
+            self._refuse_if_closed()
+            # The newest request keeps the place of the one that it replaces, so that no key waits for ever.
+            self._requests[key] = _Request(work, on_error)
+            self._wake.notify()
+
+    def ticket(self, observer: Callable[[Report], None] | None = None) -> Ticket:
+        """A ticket for a long job: ``worker.submit(job, ticket)``."""
+        return Ticket(self, observer)
+
+    def call(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do ``work(*arguments)`` on the worker's thread and wait; on that thread itself, do it at once."""
+        if self.current:
+            return work(*arguments)
+        return self.wait(self.submit(work, *arguments))
+
+    def wait(self, future: Future[T], timeout: float | None = None) -> T:
+        """The value of a job's future, in a wait that Ctrl-C can end.
+
+        Raises:
+            TimeoutError: ``timeout`` seconds have passed.
+            GANPaintError: called on the worker's own thread, where the job could never begin.
+        """
+        if self.current and not future.done():
+            raise GANPaintError(
+                "This call would wait for the very thread that it is made on.",
+                "Make it outside the observer's callback, for example from a thread of your own.",
+            )
+        if self._thread is None:
+            self.run_pending()
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return future.result(_TICK)
+            except FutureTimeout:
+                if future.done():  # the job's own TimeoutError, not that of our wait
+                    raise
+                if end is not None and time.monotonic() >= end:
+                    raise TimeoutError from None
+
+    @property
+    def current(self) -> bool:
+        """Whether the calling thread is the one that does this worker's work just now."""
+        return self._owner == threading.get_ident()
+
+    @property
+    def threaded(self) -> bool:
+        """Whether the worker has a thread of its own (see ``start``)."""
+        return self._thread is not None
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self, timeout: float | None = None) -> None:
+        """End the thread: the job that is running is asked to stop, what still waits is cancelled."""
+        with self._wake:
+            self._closed = True
+            waiting, self._jobs = self._jobs, deque()
+            self._requests.clear()
+            self._wake.notify_all()
+        for future, _ in waiting:
+            future.cancel()
+        if self._thread is not None and not self.current:
+            self._thread.join(timeout)
+
+    # --- doing it, on one thread ---
+
+    def serve(self) -> None:
+        """Do the requests that are waiting now. Called from checkpoints; elsewhere it does nothing."""
+        if not self.current:
+            return
+        with self._wake:
+            # Those that arrive from here on wait for the next turn, so that jobs get theirs however fast
+            # somebody paints.
+            waiting, self._requests = self._requests, {}
+        for request in waiting.values():
+            try:
+                request.run()
+            except BaseException as error:  # the thread must survive whatever a request raises
+                self._hand_over(request, error)
+
+    def run_pending(self) -> None:
+        """Do all that is waiting, on the calling thread: how a worker made with ``start=False`` is driven."""
+        if self._thread is not None:
+            raise RuntimeError("This worker has a thread of its own. Make it with start=False to step it.")
+        if self.current:
+            return
+        before, self._owner = self._owner, threading.get_ident()
+        try:
+            while self._jobs or self._requests:
+                self._turn()
+        finally:
+            self._owner = before
+
+    def _run(self) -> None:
+        self._owner = threading.get_ident()
+        while True:
+            with self._wake:
+                while not (self._closed or self._jobs or self._requests):
+                    self._wake.wait()
+                if self._closed:
+                    return
+            self._turn()
+
+    def _turn(self) -> None:
+        """All requests that are waiting, then one job."""
+        self.serve()
+        with self._wake:
+            if not self._jobs:
+                return
+            future, work = self._jobs.popleft()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            value = work()
+        except BaseException as error:  # it goes to whoever holds the future
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def _hand_over(self, request: _Request, error: BaseException) -> None:
+        try:
+            if request.on_error is None:
+                log.error("A request failed.", exc_info=error)
+            else:
+                request.on_error(error)
+        except Exception:
+            log.exception("The error handler of a request failed.")
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise GANPaintError("This worker has been closed.", "Make a new session.")
+
+
+_default: tuple[int, Worker] | None = None
+_default_lock = threading.Lock()
+
+
+def default_worker() -> Worker:
+    """The worker that all sessions of this process share, since they share models by name."""
+    global _default
+    with _default_lock:
+        # Threads do not survive a fork, so a forked child needs a worker of its own.
+        if _default is None or _default[0] != os.getpid():
+            worker = Worker()
+            # A thread that is inside torch while the interpreter is taken down can crash it.
+            atexit.register(worker.close, timeout=2.0)
+            _default = (os.getpid(), worker)
+        return _default[1]

@@ -1,0 +1,219 @@
+"""A model so small that everything about it takes milliseconds, and quick doubles of the slow methods.
+
+The generator is a ProGAN with random weights, the dissection is made up. What a session does around
+inversion and adaptation is tested with doubles that can be held up and looked into; the methods
+themselves have tests of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+import ganpaint_widget.adaptation
+import ganpaint_widget.inversion
+from ganpaint_widget.dissection import Dissection
+from ganpaint_widget.generators import zoo
+from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.jobs import Cancelled, Worker
+from ganpaint_widget.session import EditingSession
+
+torch.set_num_threads(1)
+# On a busy machine any example may take long; that says nothing about the code.
+settings.register_profile("ganpaint", deadline=None)
+settings.load_profile("ganpaint")
+
+REAL = [
+    (module, name, getattr(module, name))
+    for module, names in [
+        (ganpaint_widget.inversion, ["invert"]),
+        (ganpaint_widget.adaptation, ["adapt", "render", "keep_mask"]),
+    ]
+    for name in names
+]
+
+CONCEPTS = ("tree", "dome", "window")
+SIZE = 32
+
+
+def random_dissection(layer: str, channels: int) -> Dissection:
+    """Three concepts with random rankings of the units; the levels are large, so that edits can be seen."""
+    source = torch.Generator().manual_seed(1)
+    table = torch.rand(len(CONCEPTS), channels, generator=source)
+    return Dissection(
+        layer=layer,
+        concepts=CONCEPTS,
+        iou=table,
+        iqr=table,
+        high=torch.full((channels,), 3.0),
+        present=2 + torch.rand(len(CONCEPTS), channels, generator=source),
+        effect=torch.tensor([[0.5, 0.7], [0.3, 0.5], [0.8, 1.0]]),
+        colors={"tree": "#228833", "dome": "#ccbb44", "window": "#4477aa"},
+        samples=1,
+    )
+
+
+class TinyGallery:
+    """Three scenes: a dark, a grey and a bright one."""
+
+    count = 3
+
+    def picture(self, index: int) -> np.ndarray:
+        return np.full((SIZE, SIZE, 3), 60 + 60 * index, np.uint8)
+
+    def title(self, index: int) -> str:
+        return f"scene {index}"
+
+
+@pytest.fixture(scope="session")
+def generator() -> ProGAN:
+    torch.manual_seed(0)
+    generator = ProGAN(8, (16, 16, 16, 8))
+    # As large a bias as a trained one has: without it, every unit off would be the same as every unit on.
+    for name, parameter in generator.named_parameters():
+        if name.endswith(".b"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return generator.eval()
+
+
+@pytest.fixture
+def model(generator: ProGAN) -> Any:
+    dissection = random_dissection(generator.edit_layer, generator.shape(generator.edit_layer)[0])
+    return zoo.Model("tiny", generator, encoder=None, dissection=dissection, gallery=None)
+
+
+@pytest.fixture
+def model_with_gallery(model: Any) -> Any:
+    return zoo.Model("tiny", model.generator, dissection=model.dissection, gallery=TinyGallery())
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """A square in the upper left quarter."""
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[4:14, 6:16] = 255
+    return mask
+
+
+@pytest.fixture
+def full_mask() -> np.ndarray:
+    return np.full((SIZE, SIZE), 255, np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nobody's real journals are touched: where this test's are."""
+    root = tmp_path / "journals"
+    monkeypatch.setenv("GANPAINT_JOURNAL", str(root))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def quick_inversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inversion that answers at once: a latent that depends on the picture, whatever it looks like."""
+
+    def invert(model: Any, x: torch.Tensor, *, ticket: Any = None) -> Any:
+        if ticket is not None:
+            ticket.checkpoint(0.5)
+        generator = model.generator
+        z = generator.sample_z(1, seed=int(x.mean() * 1000) % 997)
+        with torch.inference_mode():
+            state = generator.run(generator.start(z), until=generator.edit_layer)
+            decibel = float(
+                -10 * torch.log10((generator.picture(generator.run(state)) - x).square().mean() / 4)
+            )
+        return SimpleNamespace(z=z, state=state, decibel=decibel)
+
+    monkeypatch.setattr(ganpaint_widget.inversion, "invert", invert)
+
+
+class SlowAdaptation:
+    """A double of adapt() that goes on, checkpoint after checkpoint, until it is allowed to end.
+
+    Attributes:
+        running: set once it has handed out its first picture.
+        proceed: it ends when this is set.
+        error: raised at the end, if set.
+    """
+
+    def __init__(self) -> None:
+        self.running = threading.Event()
+        self.proceed = threading.Event()
+        self.error: Exception | None = None
+
+    def adapt(self, generator, edited, x, keep, *, original, ticket=None, on_picture=None) -> Any:
+        assert keep.shape == (1, 1, SIZE, SIZE)
+        assert not edited.features.is_inference()
+        delta = {generator.fine_layers[0]: torch.full((1,), 0.5)}
+        step = 0
+        try:
+            while True:
+                step += 1
+                fraction = 1 - 0.9**step
+                ticket.checkpoint(fraction, decibel=20 + 10 * fraction)
+                if on_picture is not None:
+                    on_picture(x, 20 + 10 * fraction)
+                self.running.set()
+                if self.proceed.wait(0.005):
+                    break
+        except Cancelled:
+            if step == 1:
+                raise
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(delta=delta, before=12.0, after=28.5, survival=0.9)
+
+    @staticmethod
+    def render(generator, state, delta) -> torch.Tensor:
+        with torch.inference_mode():
+            return 0.5 * generator.picture(generator.run(state))
+
+    @staticmethod
+    def keep_mask(generator, original, edited, strokes) -> torch.Tensor:
+        return 1 - strokes
+
+
+@pytest.fixture(autouse=True)
+def adaptation(monkeypatch: pytest.MonkeyPatch) -> SlowAdaptation:
+    """Blends in these tests end at once unless a test clears ``adaptation.proceed``."""
+    double = SlowAdaptation()
+    double.proceed.set()
+    monkeypatch.setattr(ganpaint_widget.adaptation, "adapt", double.adapt)
+    monkeypatch.setattr(ganpaint_widget.adaptation, "render", double.render)
+    monkeypatch.setattr(ganpaint_widget.adaptation, "keep_mask", double.keep_mask)
+    return double
+
+
+@pytest.fixture
+def real_methods(quick_inversion: None, adaptation: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No doubles in this test."""
+    for module, name, function in REAL:
+        monkeypatch.setattr(module, name, function)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    """A worker with a thread, ended after the test."""
+    worker = Worker()
+    yield worker
+    worker.close(timeout=5)
+
+
+@pytest.fixture
+def session(model: Any) -> EditingSession:
+    """A session on a sample of the tiny generator, worked by hand: nothing happens behind a test's back."""
+    return EditingSession(generator=model, worker=Worker(start=False))
+
+
+@pytest.fixture
+def live(model: Any, worker: Worker) -> EditingSession:
+    """The same with a thread at work."""
+    return EditingSession(generator=model, worker=worker)

@@ -1,0 +1,133 @@
+"""The staged interface, ProGAN against a straightforward reference, and reading weights safely."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.generators import zoo
+from ganpaint_widget.generators.checkpoints import read_safetensors, write_safetensors
+from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.generators.staged import State
+
+
+def reference(weights: dict[str, torch.Tensor], z: torch.Tensor, layers: int, size: int) -> torch.Tensor:
+    """ProGAN's forward pass written out in float64, one formula after the other."""
+
+    def normalised(x):
+        return x / (x.pow(2).mean(1, keepdim=True) + 1e-8).sqrt()
+
+    x = z.double()[:, :, None, None]
+    for n in range(1, layers + 1):
+        kernel = weights[f"layer{n}.conv.weight"].double()
+        x = normalised(x)
+        if n >= 3 and n % 2 == 1:
+            x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        x = torch.conv2d(x, kernel, padding=3 if n == 1 else 1)
+        x = x * math.sqrt(2) / kernel.shape[-1] / math.sqrt(kernel.shape[1])
+        x = x + weights[f"layer{n}.wscale.b"].double()[None, :, None, None]
+        x = torch.where(x > 0, x, 0.2 * x)
+    kernel = weights[f"output_{size}x{size}.conv.weight"].double()
+    x = torch.conv2d(normalised(x), kernel) / math.sqrt(kernel.shape[1])
+    return x + weights[f"output_{size}x{size}.wscale.b"].double()[None, :, None, None]
+
+
+def test_progan_is_its_formula(generator: ProGAN) -> None:
+    z = generator.sample_z(3, seed=5)
+    expected = reference(generator.state_dict(), z, layers=8, size=32)
+    with torch.no_grad():
+        found = generator(z).double()
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_public_sizes() -> None:
+    with torch.device("meta"):
+        progan = ProGAN(512, (512, 512, 512, 256, 128, 64, 32))
+    assert sum(p.numel() for p in progan.parameters()) == 18_344_995  # published: 18.34 M
+    assert progan.edit_layer == "layer4"
+    assert progan.fine_layers == ("layer8", "layer10", "layer12", "layer14")
+
+
+def test_running_in_parts_is_running_at_once(generator: ProGAN) -> None:
+    z = generator.sample_z(2, seed=1)
+    with torch.no_grad():
+        whole = generator(z)
+        for stage in generator.stages:
+            part = generator.run(generator.start(z), until=stage)
+            assert part.stage == stage
+            assert part.features.shape[1:] == generator.shape(stage)
+            assert torch.equal(generator.picture(generator.run(part)), whole)
+            one = generator.picture(generator.run(part.one(1)))
+            assert torch.allclose(one[0], whole[1], atol=1e-5)
+
+
+def test_modify_acts_on_the_named_stage(generator: ProGAN) -> None:
+    z = generator.sample_z(1, seed=1)
+    seen = {}
+
+    def double(features: torch.Tensor) -> torch.Tensor:
+        seen["before"] = features
+        return 2 * features
+
+    with torch.no_grad():
+        state = generator.run(generator.start(z), until="layer3", modify={"layer3": double})
+    assert torch.equal(state.features, 2 * seen["before"])
+
+
+def test_staged_errors(generator: ProGAN) -> None:
+    state = generator.run(generator.start(generator.sample_z(1, 0)), until="layer4")
+    with pytest.raises(ValueError, match=r"no stage 'layer99'.*layer1, layer2"):
+        generator.run(state, until="layer99")
+    with pytest.raises(ValueError, match="lies before"):
+        generator.run(state, until="layer2")
+    with pytest.raises(ValueError, match="shape"):
+        state.replace(torch.zeros(1, 1, 1, 1))
+
+
+def test_extra_state_travels() -> None:
+    state = State(torch.zeros(2, 1, 1, 1), extra={"w": torch.arange(2.0)[:, None]})
+    assert state.replace(torch.ones(2, 1, 1, 1)).extra["w"].shape == (2, 1)
+    assert state.one(1).extra["w"].item() == 1
+
+
+@pytest.fixture
+def stored(tmp_path: Path, generator: ProGAN) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    write_safetensors(
+        path, generator.state_dict(), {"kind": "generator", "config": json.dumps(generator.config)}
+    )
+    return path
+
+
+def test_a_stored_generator_draws_the_same(stored: Path, generator: ProGAN) -> None:
+    z = generator.sample_z(1, seed=3)
+    with torch.no_grad():
+        assert torch.equal(zoo.load_generator(stored)(z), generator(z))
+    assert [p.name for p in stored.parent.iterdir()] == [stored.name]
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_damaged_weights_give_one_sentence(stored: Path, keep: int) -> None:
+    stored.write_bytes(stored.read_bytes()[:keep])
+    with pytest.raises(GANPaintError, match="could not be read") as caught:
+        zoo.load(stored)
+    assert caught.value.mend
+
+
+def test_foreign_weights_give_one_sentence(stored: Path, tmp_path: Path) -> None:
+    with pytest.raises(GANPaintError, match="holds no encoder"):
+        read_safetensors(stored, "encoder")
+    tensors, config = read_safetensors(stored, "generator")
+    other = tmp_path / "other.safetensors"
+    write_safetensors(
+        other, tensors, {"kind": "generator", "config": json.dumps({**config, "channels": [16, 16, 16, 4]})}
+    )
+    with pytest.raises(GANPaintError, match="do not fit"):
+        zoo.load(other)
+    with pytest.raises(GANPaintError, match="There is no generator 'chruch'"):
+        zoo.load("chruch")

@@ -1,0 +1,164 @@
+"""The worker, stepped by hand where order matters and threaded where survival does."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.jobs import Cancelled, Report, Ticket, Worker, default_worker
+
+
+def test_jobs_are_done_in_order_and_hand_back_values_and_errors():
+    worker, done = Worker(start=False), []
+    first = worker.submit(done.append, 1)
+    second = worker.submit(lambda: 1 / 0)
+    third = worker.submit(lambda a, b: a + b, 2, 3)
+    worker.run_pending()
+    assert done == [1]
+    assert first.result(0) is None
+    assert isinstance(second.exception(0), ZeroDivisionError)
+    assert third.result(0) == 5
+
+
+def test_only_the_newest_request_of_a_key_is_done_and_before_jobs():
+    worker, done = Worker(start=False), []
+    worker.submit(done.append, "job")
+    for number in range(5):
+        worker.request("preview", lambda number=number: done.append(number))
+    worker.request("other", lambda: done.append("other"))
+    worker.run_pending()
+    assert done == [4, "other", "job"]
+
+
+def test_checkpoints_let_requests_in_between():
+    worker, done = Worker(start=False), []
+    ticket = worker.ticket()
+
+    def job():
+        for step in range(3):
+            done.append(step)
+            worker.request("preview", lambda step=step: done.append(f"preview {step}"))
+            ticket.checkpoint(step / 3)
+
+    worker.submit(job)
+    worker.run_pending()
+    assert done == [0, "preview 0", 1, "preview 1", 2, "preview 2"]
+
+
+def test_requests_that_breed_do_not_starve_jobs():
+    worker, done = Worker(start=False), []
+
+    def again():
+        done.append("request")
+        if done.count("request") < 10:
+            worker.request("again", again)
+
+    worker.request("again", again)
+    worker.submit(done.append, "job")
+    worker.run_pending()
+    assert done.index("job") == 1
+    assert done.count("request") == 10
+
+
+def test_a_checkpoint_on_another_thread_serves_nothing():
+    worker = Worker(start=False)
+    worker.request("preview", lambda: pytest.fail("served on the wrong thread"))
+    worker.ticket().checkpoint(0.5)
+
+
+def test_a_cancelled_job_ends_at_its_next_checkpoint():
+    worker, steps = Worker(start=False), []
+    ticket = worker.ticket()
+
+    def job():
+        for step in range(10):
+            steps.append(step)
+            if step == 3:
+                ticket.cancel()
+            ticket.checkpoint(step / 10)
+
+    future = worker.submit(job)
+    worker.run_pending()
+    assert steps == [0, 1, 2, 3]
+    assert isinstance(future.exception(0), Cancelled)
+
+
+def test_a_report_estimates_the_time_that_is_left():
+    now, reports = [100.0], []
+    ticket = Ticket(observer=reports.append, clock=lambda: now[0])
+    ticket.checkpoint(0.0, decibel=20.0)
+    now[0] = 103.0
+    ticket.checkpoint(0.25, decibel=25.0)
+    ticket.checkpoint(7.0)
+    assert reports == [
+        Report(0.0, None, {"decibel": 20.0}),
+        Report(0.25, 9.0, {"decibel": 25.0}),
+        Report(1.0, 0.0, {}),
+    ]
+
+
+def test_the_thread_survives_whatever_is_thrown(worker: Worker):
+    errors: list[BaseException] = []
+    seen = threading.Event()
+
+    def on_error(error: BaseException) -> None:
+        errors.append(error)
+        seen.set()
+        raise RuntimeError("and the handler fails, too")
+
+    def leave() -> None:
+        raise SystemExit
+
+    worker.request("bad", leave, on_error)
+    assert seen.wait(5)
+    assert isinstance(worker.submit(leave).exception(5), SystemExit)
+    assert worker.call(lambda: 42) == 42
+    assert isinstance(errors[0], SystemExit)
+
+
+def test_call_is_direct_on_the_workers_own_thread_and_waiting_there_is_refused(worker: Worker):
+    assert worker.call(lambda: worker.call(lambda: worker.current)) is True
+    assert not worker.current
+    with pytest.raises(GANPaintError, match="thread"):
+        worker.call(lambda: worker.wait(worker.submit(lambda: None)))
+
+
+def test_a_jobs_own_timeout_error_is_handed_on(worker: Worker):
+    def job() -> None:
+        raise TimeoutError("of the job")
+
+    with pytest.raises(TimeoutError, match="of the job"):
+        worker.call(job)
+
+
+def test_wait_gives_up_in_time(worker: Worker):
+    release = threading.Event()
+    future = worker.submit(release.wait, 5)
+    with pytest.raises(TimeoutError):
+        worker.wait(future, timeout=0.05)
+    release.set()
+
+
+def test_closing_stops_the_running_job_and_drops_the_waiting_ones():
+    worker, began = Worker(), threading.Event()
+    ticket = worker.ticket()
+
+    def job() -> None:
+        began.set()
+        while True:
+            ticket.checkpoint(0.5)
+
+    running, waiting = worker.submit(job), worker.submit(lambda: None)
+    assert began.wait(5)
+    worker.close(timeout=5)
+    assert isinstance(running.exception(5), Cancelled)
+    assert waiting.cancelled()
+    with pytest.raises(GANPaintError, match="closed"):
+        worker.submit(lambda: None)
+
+
+def test_one_worker_a_process():
+    assert default_worker() is default_worker()
+    assert default_worker().call(lambda: 1) == 1
