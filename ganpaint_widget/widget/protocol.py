@@ -1,0 +1,451 @@
+"""The messages between the page and the kernel: docs/protocol.md as code.
+
+`parse` turns what a page sent into one of five frozen dataclasses, or raises `ProtocolError`. Nothing
+behind it has to check a message again, except against what only the session knows (is this concept known,
+does the rectangle lie in the picture). The functions below it build what the kernel sends.
+
+A page is as foreign as any web page: it may send anything that JSON can say, and binary buffers. So
+everything is checked (a boolean is no integer, NaN is no number, a field too many is refused), everything
+has a largest size, and what a page wrote is quoted in messages only in short, plain ASCII.
+
+Pure Python: no ipywidgets, no torch, no numpy. The examples in tests/fixtures/protocol.json are read by
+the tests of both sides.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import GANPaintError
+
+VERSION = 1
+"""The version of the protocol that this kernel speaks."""
+
+LARGEST_SIDE = 4096
+"""Largest side of a stroke's rectangle, in picture pixels."""
+
+LARGEST_FILE = 64 * 1024 * 1024
+"""Largest file that `open` takes, in bytes (64 MB as in the session)."""
+
+LARGEST_COUNT = 2**53 - 1
+"""Largest integer that JavaScript counts without a gap (Number.MAX_SAFE_INTEGER)."""
+
+Buffer = bytes | bytearray | memoryview
+Outgoing = tuple[dict[str, Any], list[bytes]]
+"""What the kernel sends: the JSON object and its buffers (none or one)."""
+
+
+class ProtocolError(GANPaintError):
+    """A message that is not of the protocol.
+
+    `page` and `sequence` are those of the message where they could be read, so that the refusal can be
+    addressed and counted: a refused message counts as accepted (it changed nothing and must not be sent
+    again).
+    """
+
+    def __init__(self, what: str, mend: str, *, page: str | None = None, sequence: int | None = None) -> None:
+        super().__init__(what, mend)
+        self.page = page
+        self.sequence = sequence
+
+
+# --- what a page can say --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A page has started or come back: its credit starts anew, and it asks where the kernel is."""
+
+    page: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A piece of a stroke: the edit's absolute mask values (0 to 255) in a rectangle, row by row."""
+
+    page: str
+    sequence: int
+    stroke: int
+    last: bool
+    edit: str
+    verb: Literal["add", "remove"]
+    concept: str
+    strength: float
+    rect: tuple[int, int, int, int]
+    values: bytes
+
+
+@dataclass(frozen=True)
+class Command:
+    """One verb of the session by name, its arguments checked. file: the file's bytes for `open`."""
+
+    page: str
+    sequence: int
+    name: str
+    arguments: Mapping[str, Any]
+    file: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The page has drawn this frame and all before it."""
+
+    page: str
+    frame: int
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop the running blend and keep its best. Without a sequence, so that nothing can hold it up."""
+
+    page: str
+
+
+Message = Hello | Stroke | Command | Ack | Cancel
+
+
+# --- the rules of single fields: each returns the value or raises _Wrong("must be ...") -----------
+
+
+class _Wrong(Exception):
+    """Why a value is refused, as the end of a sentence that begins with the field's name."""
+
+
+Rule = Callable[[Any], Any]
+
+
+def _integer(low: int, high: int = LARGEST_COUNT) -> Rule:
+    def rule(value: Any) -> int:
+        # bool is a subclass of int, but `true` is no count.
+        if type(value) is not int or not low <= value <= high:
+            raise _Wrong(f"must be a whole number from {low} to {high}")
+        return value
+
+    return rule
+
+
+def _number(low: float, high: float) -> Rule:
+    def rule(value: Any) -> float:
+        # Python's JSON reader lets NaN and Infinity through; both fail the comparison or are not finite.
+        # The type and the range come first because an enormous integer cannot be made a float.
+        if type(value) not in (int, float) or not low <= value <= high or not math.isfinite(value):
+            raise _Wrong(f"must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    return rule
+
+
+def _text(pattern: str, description: str) -> Rule:
+    compiled = re.compile(pattern)
+
+    def rule(value: Any) -> str:
+        if type(value) is not str or not compiled.fullmatch(value):
+            raise _Wrong(f"must be {description}")
+        return value
+
+    return rule
+
+
+def _choice(*known: str) -> Rule:
+    def rule(value: Any) -> str:
+        if type(value) is not str or value not in known:
+            raise _Wrong(f"must be one of {', '.join(known)}")
+        return value
+
+    return rule
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise _Wrong("must be true or false")
+    return value
+
+
+def _rectangle(value: Any) -> tuple[int, int, int, int]:
+    side = _integer(0, LARGEST_SIDE)
+    if type(value) is not list or len(value) != 4:
+        raise _Wrong("must be a list [x, y, width, height]")
+    try:
+        x, y, width, height = (side(item) for item in value)
+    except _Wrong:
+        raise _Wrong(f"must hold four whole numbers from 0 to {LARGEST_SIDE}") from None
+    if (width == 0) != (height == 0):
+        raise _Wrong("must be empty in both directions or in none")
+    return x, y, width, height
+
+
+_ID = "A-Z a-z 0-9 -"
+_PAGE = _text(r"[A-Za-z0-9-]{8,64}", f"8 to 64 characters of {_ID}")
+_EDIT = _text(r"[A-Za-z0-9-]{1,32}", f"1 to 32 characters of {_ID}")
+# Lone surrogates can be written in JSON but not in UTF-8: one of them would break the journal and every
+# message that quotes it. Control characters have no business in a name.
+_VISIBLE = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_CONCEPT = _text(_VISIBLE + r"{1,64}", "1 to 64 visible characters")
+_FILE_NAME = _text(_VISIBLE + r"{1,255}", "1 to 255 visible characters")
+_STRENGTH = _number(0, 4)
+_SEQUENCE = _integer(1)
+
+COMMANDS: Mapping[str, Mapping[str, Rule]] = {
+    "undo": {},
+    "redo": {},
+    "retune": {"edit": _EDIT, "strength": _STRENGTH},
+    "toggle": {"edit": _EDIT, "enabled": _flag},
+    "delete": {"edit": _EDIT},
+    "scene": {},
+    "open": {"name": _FILE_NAME},
+    "blend": {},
+    "save": {},
+}
+"""Each command's arguments and their rules."""
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    # Which arguments are right depends on the command's name: `_command` looks into them.
+    if type(value) is not dict:
+        raise _Wrong("must be an object")
+    return value
+
+
+FIELDS: Mapping[str, Mapping[str, Rule]] = {
+    # The version is any count here: another one than ours gets a sentence of its own.
+    "hello": {"page": _PAGE, "version": _integer(0)},
+    "stroke": {
+        "page": _PAGE,
+        "sequence": _SEQUENCE,
+        "stroke": _integer(1),
+        "last": _flag,
+        "edit": _EDIT,
+        "verb": _choice("add", "remove"),
+        "concept": _CONCEPT,
+        "strength": _STRENGTH,
+        "rect": _rectangle,
+    },
+    "command": {"page": _PAGE, "sequence": _SEQUENCE, "name": _choice(*COMMANDS), "arguments": _arguments},
+    "ack": {"page": _PAGE, "frame": _integer(1)},
+    "cancel": {"page": _PAGE},
+}
+"""Each type of message: its fields (all of them, no others) and their rules."""
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+_MEND = "Reload the page, so that it and the kernel are of the same version; see docs/protocol.md."
+
+
+def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
+    """Read one message of a page.
+
+    content: what the page's JSON said. buffers: its binary buffers.
+    Raises ProtocolError, and nothing else, for everything that is not of the protocol.
+    """
+    page, sequence = _address(content)
+    try:
+        if type(content) is not dict:
+            raise _Wrong("The message is no JSON object.")
+        kind = content.get("type")
+        if type(kind) is not str or kind not in FIELDS:
+            raise _Wrong(f"A message of type {_shown(kind)} is unknown (known: {', '.join(FIELDS)}).")
+        rest = {key: value for key, value in content.items() if key != "type"}
+        fields = _checked(rest, FIELDS[kind], f"the {kind} message")
+        return _BUILD[kind](fields, _single(kind, buffers))
+    except _Wrong as wrong:
+        raise ProtocolError(str(wrong), _MEND, page=page, sequence=sequence) from None
+
+
+def _address(content: object) -> tuple[str | None, int | None]:
+    """Whom a refusal of this message concerns, as far as it can be read."""
+    if type(content) is not dict:
+        return None, None
+    try:
+        page = _PAGE(content.get("page"))
+    except _Wrong:
+        return None, None
+    if content.get("type") not in ("stroke", "command"):
+        return page, None
+    try:
+        return page, _SEQUENCE(content.get("sequence"))
+    except _Wrong:
+        return page, None
+
+
+def _checked(values: Mapping[Any, Any], rules: Mapping[str, Rule], where: str) -> dict[str, Any]:
+    """The values after their rules; exactly the fields that the rules name must be there."""
+    for key in values:
+        if key not in rules:
+            raise _Wrong(f"The field {_shown(key)} of {where} is unknown.")
+    checked = {}
+    for key, rule in rules.items():
+        if key not in values:
+            raise _Wrong(f"The field {key} of {where} is missing.")
+        try:
+            checked[key] = rule(values[key])
+        except _Wrong as wrong:
+            raise _Wrong(f"The field {key} of {where} {wrong}, not {_shown(values[key])}.") from None
+    return checked
+
+
+def _single(kind: str, buffers: Sequence[Buffer] | None) -> memoryview | None:
+    """The message's only buffer as flat bytes, or None."""
+    if not buffers:
+        return None
+    if len(buffers) > 1:
+        raise _Wrong(f"The {kind} message has {len(buffers)} buffers; one is the most.")
+    try:
+        view = memoryview(buffers[0])
+        # As it comes from ZMQ, or flattened by a copy (another item type, gaps).
+        plain = view.format == "B" and view.ndim == 1 and view.contiguous
+        return view if plain else memoryview(view.tobytes())
+    except TypeError:
+        raise _Wrong(f"The buffer of the {kind} message is no bytes.") from None
+
+
+def _no_buffer(kind: str, buffer: memoryview | None) -> None:
+    if buffer is not None:
+        raise _Wrong(f"The {kind} message takes no buffer.")
+
+
+def _hello(fields: dict[str, Any], buffer: memoryview | None) -> Hello:
+    _no_buffer("hello", buffer)
+    if fields["version"] != VERSION:
+        raise _Wrong(
+            f"The page speaks version {fields['version']} of the protocol, the kernel version {VERSION}."
+        )
+    return Hello(**fields)
+
+
+def _stroke(fields: dict[str, Any], buffer: memoryview | None) -> Stroke:
+    width, height = fields["rect"][2:]
+    if width == 0 and not fields["last"]:
+        raise _Wrong("The rectangle of a stroke message may be empty only when it is the stroke's last.")
+    values = b"" if buffer is None else bytes(buffer)
+    if len(values) != width * height:
+        raise _Wrong(
+            f"A rectangle of {width} x {height} pixels needs {width * height} bytes, not {len(values)}."
+        )
+    return Stroke(**fields, values=values)
+
+
+def _command(fields: dict[str, Any], buffer: memoryview | None) -> Command:
+    name = fields["name"]
+    fields["arguments"] = _checked(fields["arguments"], COMMANDS[name], f"the arguments of {name}")
+    if name != "open":
+        _no_buffer(f"{name} command", buffer)
+        return Command(**fields)
+    if buffer is None or len(buffer) == 0:
+        raise _Wrong("The open command needs the file's bytes as its buffer.")
+    if len(buffer) > LARGEST_FILE:
+        raise _Wrong(f"The file has {len(buffer)} bytes; {LARGEST_FILE} is the most.")
+    return Command(**fields, file=bytes(buffer))
+
+
+def _ack(fields: dict[str, Any], buffer: memoryview | None) -> Ack:
+    _no_buffer("ack", buffer)
+    return Ack(**fields)
+
+
+def _cancel(fields: dict[str, Any], buffer: memoryview | None) -> Cancel:
+    _no_buffer("cancel", buffer)
+    return Cancel(**fields)
+
+
+_BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
+    "hello": _hello,
+    "stroke": _stroke,
+    "command": _command,
+    "ack": _ack,
+    "cancel": _cancel,
+}
+
+
+def _shown(value: object) -> str:
+    """A page's value for a sentence: short and plain ASCII, whatever it is."""
+    if value is None or type(value) is bool:
+        return {None: "null", True: "true", False: "false"}[value]
+    if type(value) is str:
+        return ascii(value) if len(value) <= 40 else ascii(value[:40]) + "..."
+    if type(value) is float:
+        return repr(value)
+    if type(value) is int:
+        # Printing an integer of thousands of digits is slow, and from 3.11 on an error.
+        return str(value) if abs(value) <= LARGEST_COUNT else "a number beyond counting"
+    if type(value) is list:
+        return f"a list of {len(value)}"
+    return "an object" if type(value) is dict else "something else"
+
+
+# --- what the kernel says -------------------------------------------------------------------------
+
+
+def welcome(page: str, sequence: int, revision: int) -> Outgoing:
+    """The answer to `hello`, or to a gap in the count. sequence: the page's last accepted one, or 0."""
+    return {
+        "type": "welcome",
+        "version": VERSION,
+        "page": page,
+        "sequence": sequence,
+        "revision": revision,
+    }, []
+
+
+def accepted(page: str, sequence: int, revision: int) -> Outgoing:
+    """Everything of this page up to `sequence` is applied and in the journal."""
+    return {"type": "accepted", "page": page, "sequence": sequence, "revision": revision}, []
+
+
+def frame(
+    frame: int,
+    picture: str,
+    revision: int,
+    covers: Mapping[str, int],
+    width: int,
+    height: int,
+    format: str,
+    encoded: bytes,
+) -> Outgoing:
+    """A picture in motion. covers: page to the last sequence that it shows. format: a MIME type."""
+    content = {
+        "type": "frame",
+        "frame": frame,
+        "picture": picture,
+        "revision": revision,
+        "covers": dict(covers),
+        "width": width,
+        "height": height,
+        "format": format,
+    }
+    return content, [encoded]
+
+
+def progress(job: str, fraction: float, seconds_left: float | None, decibel: float | None) -> Outgoing:
+    """How far a job is, 0 to 1. A number that is not finite is sent as null: JSON has no word for it."""
+    return {
+        "type": "progress",
+        "job": job,
+        "fraction": min(1.0, max(0.0, fraction)) if math.isfinite(fraction) else 0.0,
+        "seconds_left": _finite(seconds_left),
+        "decibel": _finite(decibel),
+    }, []
+
+
+def notice(level: str, text: str) -> Outgoing:
+    """Something worth knowing that is no error. level: `info` or `warning`."""
+    return {"type": "notice", "level": level, "text": text}, []
+
+
+def error(page: str | None, sequence: int | None, what: str, mend: str) -> Outgoing:
+    """What went wrong and what to do, one sentence each. With a sequence, that message counts as accepted."""
+    return {"type": "error", "page": page, "sequence": sequence, "what": what, "mend": mend}, []
+
+
+def file(page: str, name: str, format: str, data: bytes) -> Outgoing:
+    """A file that this page asked for."""
+    return {"type": "file", "page": page, "name": name, "format": format}, [data]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,244 @@
+"""Pictures in motion: which frame is sent, when, and to whom it is owed.
+
+The kernel can render faster than a page can draw, and a page can be slow, hidden or gone without a word. So
+pictures are *offered*; the stream keeps the newest of each kind and sends it when no page that is alive still
+has `IN_FLIGHT` frames to acknowledge. N pictures offered meanwhile become one frame (the idea of the dirty
+flag, from jupyter_rfb), and only what is sent is encoded.
+
+Every message reaches every page, so there is one count of frames, and each page has its own credit in it:
+
+- An acknowledgement is cumulative; late, doubled and unknown ones change nothing.
+- A page that has not acknowledged for `SILENCE` seconds is *silent*: what it owes is written off and it holds
+  nobody up. When only silent pages are left, they get `IN_FLIGHT` frames per `SILENCE`: enough to come back
+  when an acknowledgement was lost, little when nobody is there.
+- A silent page that speaks (with whatever) is alive again, with fresh credit. `hello` always gives that.
+- With no page at all nothing is encoded or sent; the newest pictures wait for the first hello.
+
+There is no thread and no timer here: time-outs are noticed at the next offer, message or `tick()`. That is
+enough, because the picture at rest travels as widget state, not through here.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import protocol
+
+IN_FLIGHT = 2
+"""Most frames in flight to a page: one being drawn, one on its way, as in jupyter_rfb."""
+
+SILENCE = 5.0
+"""Seconds without an acknowledgement after which a page no longer holds the others up."""
+
+MOST_PAGES = 32
+"""Most pages that are kept; the one that has been quiet the longest goes first."""
+
+Array = NDArray[np.uint8]
+Encoder = Callable[[Array], tuple[str, bytes]]
+
+
+def encode_jpeg(array: Array) -> tuple[str, bytes]:
+    """A picture in motion: uint8 HxWx3 to (MIME type, bytes).
+
+    Quality 85 without chroma subsampling (4:4:4): at 64 to 256 pixels the colour edges of an edit are what
+    one looks at, and halving their resolution shows.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG", quality=85, subsampling=0)
+    return "image/jpeg", buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is offered: an uint8 HxWx3 array, the revision that it shows, and what it covers.
+
+    covers is asked when the frame is sent, because a message may be booked a moment after its picture was
+    rendered.
+    """
+
+    kind: str
+    array: Array
+    revision: int
+    covers: Callable[[], Mapping[str, int]]
+
+
+@dataclass
+class _Page:
+    """One page's account: the frames that it owes an acknowledgement, oldest first."""
+
+    heard: float
+    """When it last spoke: decides who is forgotten when there are too many pages."""
+    waiting_since: float
+    """Since when it owes something without having acknowledged anything."""
+    owed: deque[int] = field(default_factory=deque)
+    silent: bool = False
+
+
+class FrameStream:
+    """Sends the newest pictures to the pages, at their pace. Thread-safe.
+
+    send(content, buffers) sends one message to every page; if it throws, that is counted, and the picture
+    stays pending for the next occasion. encode makes (MIME type, bytes) of a picture. clock returns seconds.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[dict[str, Any], list[bytes]], None],
+        encode: Encoder = encode_jpeg,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._send = send
+        self._encode = encode
+        self._clock = clock
+        # One lock for everything. Reentrant, because whoever sends may be answered before `send` returns.
+        self._lock = threading.RLock()
+        self._pages: dict[str, _Page] = {}
+        # Kind to newest picture, in the order in which they wait. Replacing a picture keeps its place and
+        # sending it gives it up, so kinds take turns and none starves.
+        self._pending: dict[str, Picture] = {}
+        self._frame = 0
+        self._offered = self._sent = self._dropped = self._failed = self._bytes = 0
+        self._last_failure: str | None = None
+
+    # --- what happens ---
+
+    def offer(self, picture: Picture) -> None:
+        """A newer picture of its kind: sent at once, later, or never if a newer one comes first."""
+        with self._lock:
+            self._offered += 1
+            self._dropped += picture.kind in self._pending
+            self._pending[picture.kind] = picture
+            self._pump()
+
+    def hello(self, page: str) -> None:
+        """A page has started or come back: it owes nothing."""
+        with self._lock:
+            self._spoken(page)
+            self._pages[page].owed.clear()
+            self._pump()
+
+    def heard(self, page: str) -> None:
+        """A page has said something that is neither hello nor an acknowledgement."""
+        with self._lock:
+            self._spoken(page)
+            self._pump()
+
+    def ack(self, page: str, frame: int) -> None:
+        """A page has drawn `frame` and all before it."""
+        with self._lock:
+            account = self._pages.get(page)
+            # A page that never said hello, or a frame that was never sent: not ours to guess what is meant.
+            if account is not None and frame <= self._frame:
+                self._spoken(page)
+                while account.owed and account.owed[0] <= frame:
+                    account.owed.popleft()
+                    account.waiting_since = account.heard
+            self._pump()
+
+    def tick(self) -> None:
+        """Nothing happened but time."""
+        with self._lock:
+            self._pump()
+
+    # --- what is seen from outside ---
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The pages that have been heard, the one that spoke last at the end."""
+        with self._lock:
+            return tuple(self._pages)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start, and the account of every page."""
+        with self._lock:
+            return {
+                "offered": self._offered,
+                "sent": self._sent,
+                "dropped": self._dropped,
+                "failed": self._failed,
+                "last_failure": self._last_failure,
+                "bytes": self._bytes,
+                "pending": tuple(self._pending),
+                "pages": {
+                    name: {"in_flight": len(page.owed), "silent": page.silent}
+                    for name, page in self._pages.items()
+                },
+            }
+
+    # --- the scheduler; all below runs under the lock ---
+
+    def _spoken(self, name: str) -> None:
+        self._expire()
+        now = self._clock()
+        page = self._pages.pop(name, None) or _Page(heard=now, waiting_since=now)
+        if page.silent:
+            page.silent = False
+            page.owed.clear()
+        page.heard = now
+        self._pages[name] = page  # at the end: the order of the dictionary is the order of speaking
+        while len(self._pages) > MOST_PAGES:
+            del self._pages[next(iter(self._pages))]
+
+    def _pump(self) -> None:
+        """Send what may be sent now."""
+        self._expire()
+        while self._pending and self._open():
+            picture = self._pending.pop(next(iter(self._pending)))
+            if not self._post(picture):
+                # It keeps its claim unless the failing send was overtaken by a newer offer of its kind.
+                self._pending.setdefault(picture.kind, picture)
+                return
+
+    def _expire(self) -> None:
+        """Notice who has become silent, and write off what they owe."""
+        now = self._clock()
+        for page in self._pages.values():
+            if page.owed and now - page.waiting_since >= SILENCE:
+                page.silent = True
+                page.owed.clear()
+
+    def _open(self) -> bool:
+        """May a frame be sent?"""
+        alive = [page for page in self._pages.values() if not page.silent]
+        if alive:
+            return all(len(page.owed) < IN_FLIGHT for page in alive)
+        return any(len(page.owed) < IN_FLIGHT for page in self._pages.values())
+
+    def _post(self, picture: Picture) -> bool:
+        # The debt is booked before sending, since the acknowledgement may arrive before `send` returns.
+        self._frame += 1
+        number = self._frame
+        now = self._clock()
+        for page in self._pages.values():
+            # What is sent for the others' sake while a page is silent is not counted beyond its credit.
+            if len(page.owed) < IN_FLIGHT:
+                if not page.owed:
+                    page.waiting_since = now
+                page.owed.append(number)
+        try:
+            format, encoded = self._encode(picture.array)
+            height, width = picture.array.shape[:2]
+            content, buffers = protocol.frame(
+                number, picture.kind, picture.revision, picture.covers(), width, height, format, encoded
+            )
+            self._send(content, buffers)
+        except Exception as failure:  # a closed comm, say: editing goes on, stats() tells
+            for page in self._pages.values():
+                if number in page.owed:
+                    page.owed.remove(number)
+            self._failed += 1
+            self._last_failure = f"{type(failure).__name__}: {failure}"
+            return False
+        self._sent += 1
+        self._bytes += len(encoded)
+        return True

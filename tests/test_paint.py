@@ -1,0 +1,787 @@
+"""The widget with a fake page: messages in through the comm's own entrance, what it sends caught."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.jobs import Worker
+from ganpaint_widget.session import EditingSession
+from ganpaint_widget.widget import paint as paint_module
+from ganpaint_widget.widget.paint import GANPaint
+
+A, B = "page-aaaa", "page-bbbb"
+SIZE = 32
+
+
+class Line:
+    """Stands where the kernel's comm would be: remembers all that the widget sends, and can be cut."""
+
+    kernel = "a kernel"
+
+    def __init__(self, **opened: Any) -> None:
+        self.comm_id = "comm"
+        self.opened = opened["data"]["state"]
+        self.messages: list[dict[str, Any]] = []
+        self.states: list[dict[str, Any]] = []
+        self.cut = False
+        self._something = threading.Condition()
+
+    def on_msg(self, callback: Callable[..., None]) -> None:
+        pass
+
+    def send(self, data: Any = None, metadata: Any = None, buffers: Any = None) -> None:
+        if self.cut:
+            raise ConnectionError("the line is cut")
+        json.dumps(data, allow_nan=False)  # as strict as a page
+        with self._something:
+            if data["method"] == "custom":
+                self.messages.append(data["content"] | ({"buffer": bytes(buffers[0])} if buffers else {}))
+            else:
+                paths = [path[0] for path in data["buffer_paths"]]
+                self.states.append(data["state"] | dict.fromkeys(paths))
+            self._something.notify_all()
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        with self._something:
+            return [message for message in self.messages if message["type"] == kind]
+
+    def wait(self, condition: Callable[[], object], seconds: float = 20) -> None:
+        """Look again whenever something was sent, and now and then: not all conditions are about messages."""
+        end = time.monotonic() + seconds
+        while not condition():  # not under our lock: what is looked at may wait for a sender
+            assert time.monotonic() < end, (self.messages, self.states)
+            with self._something:
+                self._something.wait(0.02)
+
+
+class Page:
+    """A fake page: counts its messages as the real one does."""
+
+    def __init__(self, widget: GANPaint, name: str = A) -> None:
+        self.widget, self.name, self.sequence, self.strokes = widget, name, 0, 0
+
+    def say(self, content: Any, *buffers: Any) -> None:
+        data = {"method": "custom", "content": content}
+        views = [memoryview(buffer) for buffer in buffers]
+        self.widget._handle_msg({"content": {"data": data}, "buffers": views})
+
+    def write(self, **state: Any) -> None:
+        data = {"method": "update", "state": state, "buffer_paths": []}
+        self.widget._handle_msg({"content": {"data": data}, "buffers": []})
+
+    def hello(self) -> None:
+        self.say({"type": "hello", "version": 1, "page": self.name})
+
+    def ack(self, frame: int) -> None:
+        self.say({"type": "ack", "page": self.name, "frame": frame})
+
+    def numbered(self, content: dict[str, Any], *buffers: Any) -> int:
+        self.sequence += 1
+        self.say({"page": self.name, "sequence": self.sequence} | content, *buffers)
+        return self.sequence
+
+    def stroke(self, *, last: bool = True, new: bool = True, value: int = 255, **changes: Any) -> int:
+        self.strokes += new
+        rect = changes.get("rect", [4, 4, 8, 8])
+        content = {
+            "type": "stroke",
+            "stroke": self.strokes,
+            "last": last,
+            "edit": "e1",
+            "verb": "add",
+            "concept": "tree",
+            "strength": 1,
+            "rect": rect,
+        }
+        return self.numbered(content | changes, bytes([value]) * (rect[2] * rect[3]))
+
+    def command(self, name: str, /, *buffers: Any, **arguments: Any) -> int:
+        return self.numbered({"type": "command", "name": name, "arguments": arguments}, *buffers)
+
+
+@pytest.fixture(autouse=True)
+def lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comm.create_comm", Line)
+
+
+@pytest.fixture
+def worker_by_hand() -> Worker:
+    return Worker(start=False)
+
+
+@pytest.fixture
+def widget(model: Any, worker_by_hand: Worker) -> Iterator[GANPaint]:
+    """A widget whose worker works only when a test says so."""
+    widget = GANPaint(session=EditingSession(generator=model, worker=worker_by_hand))
+    yield widget
+    widget.close()
+
+
+@pytest.fixture
+def alive(model_with_gallery: Any, worker: Worker) -> Iterator[GANPaint]:
+    """A widget whose worker has a thread of its own."""
+    widget = GANPaint(session=EditingSession(generator=model_with_gallery, worker=worker))
+    yield widget
+    widget.close()
+
+
+@pytest.fixture
+def page(widget: GANPaint) -> Page:
+    page = Page(widget)
+    page.hello()
+    return page
+
+
+def image(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def state_of(widget: GANPaint) -> Any:
+    """All that a reload would show."""
+    return {name: getattr(widget, name) for name in widget.keys if name.startswith("_")} | {
+        "_state": {key: value for key, value in widget._state.items() if key != "covers"}
+    }
+
+
+# --- making one -----------------------------------------------------------------------------------
+
+
+def test_the_first_state_has_everything(widget: GANPaint) -> None:
+    state = widget.comm.opened["_state"]
+    assert state["revision"] == widget.session.revision and state["covers"] == {}
+    assert [concept["name"] for concept in state["concepts"]] == ["tree", "dome", "window"]
+    assert (state["width"], state["height"], state["verbs"]) == (SIZE, SIZE, ["add", "remove"])
+    assert state["edits"] == [] and state["job"] is None and state["measures"]["blend"] is None
+    assert np.array_equal(image(widget._photo), np.asarray(widget.session.photo))
+    assert np.array_equal(image(widget._preview), np.asarray(widget.session.preview))
+    assert image(widget._reconstruction).shape == (SIZE, SIZE, 3)
+    assert widget._result == b"" and widget._masks == {}
+    assert "esm" in str(sorted(widget.keys)) and len(widget._esm) > 100
+
+
+def test_every_documented_field_of_the_state_is_there(widget: GANPaint) -> None:
+    protocol = Path(__file__).parent.parent / "docs" / "protocol.md"
+    (row,) = [line for line in protocol.read_text().splitlines() if line.startswith("| `_state`")]
+    assert set(widget._state) <= set(re.findall(r"`(\w+)`", row))
+    assert {"revision", "covers", "edits", "has_gallery", "job", "measures", "notice"} <= set(widget._state)
+
+
+@pytest.mark.parametrize("arguments", [{"foto": 1}, {"layout": None, "value": 2}])
+def test_an_unknown_argument_is_an_error(arguments: Any, model: Any) -> None:
+    with pytest.raises(GANPaintError, match="photo, generator and session"):
+        GANPaint(generator=model, **arguments)
+
+
+def test_a_session_and_a_photo_are_one_too_many(session: EditingSession) -> None:
+    with pytest.raises(GANPaintError, match="already has"):
+        GANPaint("church.jpg", session=session)
+
+
+def test_a_missing_build_says_what_to_do(
+    session: EditingSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paint_module, "STATIC", tmp_path)
+    with pytest.raises(GANPaintError, match="make setup"):
+        GANPaint(session=session)
+
+
+def test_public_names_shadow_nothing() -> None:
+    taken = {name for base in (anywidget.AnyWidget, ipywidgets.DOMWidget) for name in dir(base)}
+    # What is meant to replace the base's own: they are called by ipywidgets and IPython.
+    meant = {"set_state", "close"}
+    public = {name for name in vars(GANPaint) if not name.startswith("_")}
+    assert {"session", "mask", "snapshot", "stats", "recover"} <= public
+    assert not (public - meant) & taken
+
+
+def test_closing_ends_the_calls_but_not_the_session(alive: GANPaint) -> None:
+    session = alive.session
+    alive.close()
+    mask = np.full((SIZE, SIZE), 255, np.uint8)
+    session.add("tree", mask)
+    assert session.preview.size == (SIZE, SIZE) and not session._observers
+
+
+# --- a stroke, end to end -------------------------------------------------------------------------
+
+
+def test_a_stroke_is_accepted_shown_and_at_rest(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, journals: Path
+) -> None:
+    line: Line = widget.comm
+    before = widget._preview
+    page.ack(line.of("frame")[-1]["frame"])
+    page.stroke(last=False, rect=[4, 4, 8, 8])
+    page.stroke(last=True, new=False, rect=[8, 4, 8, 8], value=128)
+
+    accepted = line.of("accepted")
+    assert [(m["page"], m["sequence"]) for m in accepted] == [(A, 1), (A, 2)]
+    assert accepted[-1]["revision"] == widget.session.revision
+    assert list(journals.glob("*/ops.jsonl")), "accepted means written"
+    assert widget._preview == before, "nothing is at rest before it is rendered"
+
+    worker_by_hand.run_pending()
+    frame = line.of("frame")[-1]
+    assert frame["covers"] == {A: 2} and frame["revision"] == widget.session.revision
+    assert frame["format"] == "image/jpeg" and image(frame["buffer"]).shape == (SIZE, SIZE, 3)
+
+    assert widget._preview != before
+    assert np.array_equal(image(widget._preview), np.asarray(widget.session.preview))
+    mask = image(widget._masks["e1"])
+    assert mask.shape == (SIZE, SIZE) and mask[5, 5] == 255 and mask[5, 10] == 128 and mask[20, 20] == 0
+    assert np.array_equal(widget.mask, mask)
+    state = widget._state
+    assert state["covers"] == {A: 2} and state["can_undo"] and not state["can_redo"]
+    assert state["edits"] == [
+        {"id": "e1", "verb": "add", "concept": "tree", "strength": 1.0, "enabled": True}
+    ]
+
+
+def test_one_stroke_is_one_step_of_undo(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:
+    page.stroke(last=False)
+    page.stroke(last=False, new=False, rect=[12, 4, 2, 2])
+    page.stroke(last=True, new=False, rect=[0, 0, 0, 0])
+    page.stroke(rect=[20, 20, 2, 2])
+    worker_by_hand.run_pending()
+    for expected in (64 + 4, 0):
+        page.command("undo")
+        worker_by_hand.run_pending()
+        assert np.count_nonzero(widget.mask) == expected
+    assert widget._state["edits"] == [] and widget._masks == {} and widget._state["can_redo"]
+    page.command("redo")
+    page.command("redo")
+    worker_by_hand.run_pending()
+    assert np.count_nonzero(widget.mask) == 64 + 4 + 4
+    assert widget._state["covers"] == {A: page.sequence}
+
+
+def test_nothing_is_written_at_rest_while_a_stroke_is_open(
+    widget: GANPaint, page: Page, worker_by_hand: Worker
+) -> None:
+    line: Line = widget.comm
+    states = len(line.states)
+    for piece in range(10):
+        page.stroke(last=False, new=piece == 0, rect=[piece, 0, 1, 1])
+        worker_by_hand.run_pending()
+    assert len(line.states) == states
+    # The last message may carry nothing, so that no new picture follows: the state has to come by itself.
+    page.stroke(last=True, new=False, rect=[0, 0, 0, 0])
+    assert len(line.states) == states + 1 and widget._state["covers"] == {A: 11}
+    page.ack(line.of("frame")[-1]["frame"])
+    assert line.of("frame")[-1]["covers"] == {A: 11}
+
+
+def test_every_message_is_covered_by_some_frame(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line: Line = widget.comm
+    paint = widget.session.paint
+
+    def covered() -> Any:
+        page.ack(line.of("frame")[-1]["frame"])
+        return line.of("frame")[-1]["covers"].get(A)
+
+    def rendered_before_it_is_booked(*args: Any, **kwargs: Any) -> int:
+        revision = paint(*args, **kwargs)
+        worker_by_hand.run_pending()
+        return revision
+
+    covered()
+    with monkeypatch.context() as patch:
+        patch.setattr(widget.session, "paint", rendered_before_it_is_booked)
+        page.stroke(last=False)
+        covered()
+    assert covered() == 1
+    page.stroke(last=True, new=False, rect=[0, 0, 0, 0])  # nothing to render
+    assert covered() == 2
+    page.stroke(concept="dragon", edit="e2")  # refused
+    assert covered() == 3
+
+
+def test_a_page_that_vanishes_in_a_stroke_does_not_keep_the_state_back(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.stroke(last=False)
+    worker_by_hand.run_pending()
+    assert widget._masks == {}
+    Page(widget, B).hello()  # the reload
+    assert np.count_nonzero(image(widget._masks["e1"])) == 64
+
+
+def test_frames_cover_only_what_they_show(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:
+    line: Line = widget.comm
+    other = Page(widget, B)
+    other.hello()
+    for frame in line.of("frame"):
+        page.ack(frame["frame"])
+        other.ack(frame["frame"])
+    page.stroke()
+    other.stroke(edit="e2")
+    worker_by_hand.run_pending()
+    page.stroke()  # applied, not rendered
+    page.ack(line.of("frame")[-1]["frame"])
+    other.ack(line.of("frame")[-1]["frame"])
+    assert line.of("frame")[-1]["covers"] == {A: 1, B: 1}
+
+
+# --- the count ------------------------------------------------------------------------------------
+
+
+def test_a_message_that_comes_again_is_only_accepted_again(widget: GANPaint, page: Page) -> None:
+    page.stroke()
+    revision = widget.session.revision
+    page.sequence = 0
+    page.stroke(new=False)
+    assert widget.session.revision == revision
+    assert [m["sequence"] for m in widget.comm.of("accepted")] == [1, 1]
+
+
+def test_a_gap_is_answered_with_where_the_kernel_is(widget: GANPaint, page: Page) -> None:
+    page.stroke()
+    page.sequence = 4
+    page.stroke()
+    assert widget.comm.messages[-1] == {
+        "type": "welcome",
+        "version": 1,
+        "page": A,
+        "sequence": 1,
+        "revision": widget.session.revision,
+    }
+    page.sequence = 1
+    page.stroke()
+    assert widget.comm.of("accepted")[-1]["sequence"] == 2
+
+
+def test_a_reload_and_a_second_page_have_counts_of_their_own(widget: GANPaint, page: Page) -> None:
+    page.stroke()
+    other = Page(widget, B)
+    other.hello()
+    assert widget.comm.of("welcome")[-1]["sequence"] == 0
+    other.stroke()
+    page.hello()
+    assert widget.comm.of("welcome")[-1]["sequence"] == 1
+    assert widget.stats()["accepted"] == {A: 1, B: 1}
+
+
+def test_a_refused_message_counts_as_accepted_and_changes_nothing(
+    widget: GANPaint, page: Page, worker_by_hand: Worker
+) -> None:
+    page.stroke()
+    worker_by_hand.run_pending()
+    before = state_of(widget)
+    bad: list[dict[str, Any]] = [
+        {"concept": "dragon"},
+        {"strength": float("nan")},
+        {"rect": [30, 30, 8, 8]},
+        {"verb": "restyle"},
+        {"extra": 1},
+    ]
+    for changes in bad:
+        page.stroke(edit="e9", **changes)
+        error = widget.comm.of("error")[-1]
+        assert (error["page"], error["sequence"]) == (A, page.sequence)
+        assert error["what"].endswith(".") and error["mend"]
+        assert widget._state["covers"] == {A: page.sequence}, "the page must not wait for a refused message"
+    assert "tree" in str(widget.comm.of("error")[0]), "it lists the known ones"
+    for name, arguments in [("retune", {"edit": "no", "strength": 1}), ("delete", {"edit": "no"})]:
+        page.command(name, **arguments)
+        assert widget.comm.of("error")[-1]["sequence"] == page.sequence
+    assert state_of(widget) == before
+    page.stroke()
+    assert widget.comm.of("accepted")[-1]["sequence"] == page.sequence
+
+
+def test_an_unexpected_failure_is_an_error_message_and_no_end(
+    widget: GANPaint, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> int:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(widget.session, "paint", broken)
+        page.stroke()
+    error = widget.comm.of("error")[-1]
+    assert error["sequence"] == 1 and "out of memory" in error["what"] and "Undo" in error["mend"]
+    page.stroke()
+    assert widget.comm.of("accepted")[-1]["sequence"] == 2
+
+
+def test_an_interrupted_message_is_asked_for_again(
+    widget: GANPaint, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(widget.session, "paint", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            page.stroke()
+    page.stroke()
+    assert widget.comm.of("welcome")[-1]["sequence"] == 0
+    page.sequence = 0
+    page.stroke()
+    assert widget.comm.of("accepted")[-1]["sequence"] == 1
+
+
+# --- what is no message of the protocol ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content", [None, 7, "hello", [], {}, {"type": "hello"}, {"type": "close"}, {"type": ["hello"]}]
+)
+def test_what_is_no_message_is_one_clear_error(widget: GANPaint, page: Page, content: Any) -> None:
+    before = state_of(widget)
+    page.say(content)
+    error = widget.comm.messages[-1]
+    assert error["type"] == "error" and error["sequence"] is None and "Reload" in error["mend"]
+    assert state_of(widget) == before
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"content": {}},
+        {"content": {"data": None}},
+        {"content": {"data": {"method": "custom"}}, "buffers": []},
+        {"content": {"data": {"method": "update"}}, "buffers": []},
+        {"content": {"data": {"method": "update", "state": 7}}, "buffers": []},
+        {"content": {"data": {"method": "close"}}, "buffers": []},
+        {"content": {"data": {"method": ["update"]}}, "buffers": []},
+    ],
+)
+def test_what_is_not_even_a_widget_message_is_an_error_too(widget: GANPaint, raw: Any) -> None:
+    before = state_of(widget)
+    widget._handle_msg(raw)
+    assert widget.comm.messages[-1]["type"] == "error"
+    assert state_of(widget) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["_esm", "_css", "_photo", "_state", "_masks", "_model_module", "layout", "_view_name", "nothing"]
+)
+def test_a_page_cannot_write_state(widget: GANPaint, page: Page, name: str) -> None:
+    before = state_of(widget)
+    page.write(**{name: "evil()"})
+    assert state_of(widget) == before
+    error = widget.comm.of("error")[-1]
+    assert "only the kernel writes" in error["what"]
+    if name != "nothing":
+        assert name in error["what"] and set(widget.comm.states[-1]) == {name}, (
+            "what it should be is sent again"
+        )
+
+
+def test_a_page_may_ask_for_the_state(widget: GANPaint) -> None:
+    widget._handle_msg({"content": {"data": {"method": "request_state"}}, "buffers": []})
+    assert {"_state", "_preview", "_esm"} <= set(widget.comm.states[-1])
+
+
+messages = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["hello", "stroke", "command", "ack", "cancel", "x"]),
+        "version": st.integers(0, 2),
+        "page": st.sampled_from([A, B, "x"]),
+        "sequence": st.integers(-1, 6),
+        "stroke": st.integers(0, 3),
+        "last": st.booleans(),
+        "edit": st.sampled_from(["e1", "e2", ""]),
+        "verb": st.sampled_from(["add", "remove", "restyle"]),
+        "concept": st.sampled_from(["tree", "dome", "dragon"]),
+        "strength": st.sampled_from([0, 1, 4, 5, "1", None]),
+        "rect": st.sampled_from([[0, 0, 2, 2], [31, 31, 2, 2], [0, 0, 0, 0], None]),
+        "name": st.sampled_from(["undo", "redo", "delete", "retune", "toggle", "blend", "scene", "open"]),
+        "arguments": st.sampled_from(
+            [{}, {"edit": "e1"}, {"edit": "e1", "strength": 2}, {"name": "a"}, None]
+        ),
+        "frame": st.integers(-1, 5),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(messages, st.lists(st.sampled_from([b"", bytes(4), b"no picture"]), max_size=1))))
+def test_whatever_a_page_says_the_widget_lives_and_its_state_is_whole(
+    alive: GANPaint, talk: list[Any]
+) -> None:
+    page = Page(alive)
+    for content, buffers in talk:
+        page.say(content, *buffers)
+    other = Page(alive, "page-cccc")
+    other.hello()
+    line: Line = alive.comm
+    line.wait(lambda: not alive.stats()["waiting"])
+    assert line.of("welcome")[-1]["page"] == "page-cccc"
+    assert set(alive._state["covers"]) <= {A, B, "page-cccc"}
+    for edit in alive._state["edits"]:
+        assert image(alive._masks[edit["id"]]).shape == (SIZE, SIZE)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def test_the_quick_commands_reach_the_session(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:
+    page.stroke()
+    page.command("retune", edit="e1", strength=2.5)
+    page.command("toggle", edit="e1", enabled=False)
+    worker_by_hand.run_pending()
+    assert widget._state["edits"][0] | {"strength": 2.5, "enabled": False} == widget._state["edits"][0]
+    page.command("delete", edit="e1")
+    worker_by_hand.run_pending()
+    assert widget._state["edits"] == []
+    page.command("undo")
+    assert not widget.comm.of("error")
+    assert widget.comm.of("accepted")[-1]["sequence"] == page.sequence
+
+
+def test_the_next_scene_and_a_file_of_ones_own(alive: GANPaint) -> None:
+    page = Page(alive)
+    page.hello()
+    line: Line = alive.comm
+    page.stroke()
+    scene = page.command("scene")
+    line.wait(lambda: line.of("accepted")[-1]["sequence"] == scene)
+    line.wait(lambda: alive._state["covers"].get(A) == scene and alive._state["title"] == "scene 1")
+    assert alive._state["edits"] == [] and alive._masks == {} and image(alive._photo)[0, 0, 0] == 120
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 40), (200, 10, 10)).save(buffer, "PNG")
+    opened = page.command("open", buffer.getvalue(), name="mine.png")
+    line.wait(lambda: line.of("accepted")[-1]["sequence"] == opened)
+    assert alive._state["title"] == "mine.png" and tuple(image(alive._photo)[0, 0]) == (200, 10, 10)
+    assert alive._state["notice"]["level"] == "warning"
+    assert line.of("notice")[-1]["text"] == alive._state["notice"]["text"]
+
+
+def test_a_file_that_is_no_picture_changes_nothing(alive: GANPaint) -> None:
+    page = Page(alive)
+    page.hello()
+    before = state_of(alive)
+    sequence = page.command("open", b"no picture at all", name="mine.png")
+    line: Line = alive.comm
+    line.wait(lambda: line.of("error"))
+    assert line.of("error")[-1]["sequence"] == sequence and state_of(alive) == before
+    line.wait(lambda: not alive.stats()["waiting"])
+    page.stroke()
+    assert line.of("accepted")[-1]["sequence"] == sequence + 1
+
+
+def test_strokes_sent_while_a_picture_is_opened_stay_in_order(
+    alive: GANPaint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, go_on = threading.Event(), threading.Event()
+    next_scene = alive.session.next_scene
+
+    def slowly() -> None:
+        opening.set()
+        assert go_on.wait(20)
+        next_scene()
+
+    monkeypatch.setattr(alive.session, "next_scene", slowly)
+    page = Page(alive)
+    page.hello()
+    line: Line = alive.comm
+    page.stroke(edit="before")
+    scene = page.command("scene")
+    assert opening.wait(20)
+    page.stroke(edit="after")
+    page.stroke(edit="bad", concept="dragon")
+    page.sequence -= 1
+    page.stroke(edit="bad", concept="dragon")  # again, while it waits
+    assert alive.stats()["waiting"] == 3
+    assert line.of("accepted")[-1]["sequence"] == 1 and not line.of("error")
+    page.say({"type": "cancel", "page": A})  # is not held up
+    go_on.set()
+    line.wait(lambda: line.of("error"))
+    assert line.of("error")[-1]["sequence"] == scene + 2
+    assert [m["sequence"] for m in line.of("accepted")][-2:] == [scene, scene + 1]
+    line.wait(lambda: [edit["id"] for edit in alive._state["edits"]] == ["after"])
+
+
+def test_save_sends_the_file_to_the_page_that_asked(alive: GANPaint) -> None:
+    page = Page(alive)
+    page.hello()
+    page.stroke()
+    page.command("save")
+    line: Line = alive.comm
+    line.wait(lambda: line.of("accepted")[-1]["sequence"] == 2)
+    (file,) = line.of("file")
+    assert file["page"] == A and file["name"] == "scene 0-ganpaint.png" and file["format"] == "image/png"
+    assert Image.open(io.BytesIO(file["buffer"])).text["ganpaint:edited"] == "true"
+
+
+def test_blending_with_progress_pictures_and_cancel(alive: GANPaint, adaptation: Any) -> None:
+    adaptation.proceed.clear()
+    page = Page(alive)
+    page.hello()
+    line: Line = alive.comm
+    page.stroke()
+    page.command("blend")
+    assert adaptation.running.wait(20)
+    line.wait(lambda: alive._state["job"] is not None)
+    assert alive._state["job"]["name"] == "blend" and 0 <= alive._state["job"]["fraction"] <= 1
+    line.wait(lambda: any(message["decibel"] is not None for message in line.of("progress")))
+    # The page paints on while it is blended.
+    page.stroke(edit="e2")
+    line.wait(lambda: len(alive._state["edits"]) == 2)
+
+    def results() -> list[dict[str, Any]]:
+        if line.of("frame"):
+            page.ack(line.of("frame")[-1]["frame"])
+        return [m for m in line.of("frame") if m["picture"] == "result"]
+
+    line.wait(results)
+    assert results()[-1]["covers"] == {A: 2}, "the blend is of the edits as they were"
+    page.say({"type": "cancel", "page": A})
+    line.wait(lambda: alive._state["job"] is None and alive._result)
+    assert alive._state["measures"]["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
+    assert np.array_equal(image(alive._result), np.asarray(alive.session.result))
+    assert not line.of("error")
+
+
+def test_a_blend_that_fails_is_said_and_leaves_everything(alive: GANPaint, adaptation: Any) -> None:
+    page = Page(alive)
+    page.hello()
+    page.stroke()
+    line: Line = alive.comm
+    line.wait(lambda: alive._state["covers"].get(A) == 1)
+    before = state_of(alive)
+    adaptation.error = RuntimeError("no memory")
+    page.command("blend")
+    line.wait(lambda: line.of("error"))
+    assert "no memory" in line.of("error")[-1]["what"] and line.of("error")[-1]["sequence"] is None
+    line.wait(lambda: alive._state["job"] is None)
+    assert state_of(alive) == before
+
+
+# --- from Python ----------------------------------------------------------------------------------
+
+
+def test_what_python_does_shows_on_the_page(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:
+    page.ack(widget.comm.of("frame")[-1]["frame"])
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[:8] = 200
+    edit = widget.session.add("dome", mask)
+    worker_by_hand.run_pending()
+    assert widget._state["edits"][0]["id"] == edit.id
+    assert np.array_equal(image(widget._masks[edit.id]), mask)
+    assert widget.comm.of("frame")[-1]["revision"] == widget.session.revision
+    assert np.array_equal(widget.mask, mask) and widget.mask.dtype == np.uint8
+
+
+def test_the_mask_without_an_edit_is_empty(widget: GANPaint) -> None:
+    assert widget.mask.shape == (SIZE, SIZE) and not widget.mask.any()
+    with pytest.raises(AttributeError):
+        widget.mask = np.ones((SIZE, SIZE), np.uint8)
+
+
+def test_the_snapshot_and_the_notebook_show_the_present_picture(
+    alive: GANPaint, full_mask: np.ndarray
+) -> None:
+    def in_notebook() -> np.ndarray:
+        data, _ = alive._repr_mimebundle_()
+        assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == "comm"
+        return image(base64.b64decode(data["image/png"]))
+
+    line: Line = alive.comm
+    alive.session.add("tree", full_mask)
+    assert np.array_equal(np.asarray(alive.snapshot()), np.asarray(alive.session.preview))
+    line.wait(lambda: len(alive._state["edits"]) == 1)
+    assert np.array_equal(in_notebook(), np.asarray(alive.session.preview))
+    result = np.asarray(alive.session.adapt())
+    line.wait(lambda: alive._result)
+    assert np.array_equal(np.asarray(alive.snapshot()), result) and np.array_equal(in_notebook(), result)
+    alive.session.undo()
+    assert np.array_equal(np.asarray(alive.snapshot()), np.asarray(alive.session.preview))
+
+
+def test_a_read_from_python_waits_for_an_open_stroke(alive: GANPaint) -> None:
+    page = Page(alive)
+    kernel = threading.Thread(target=lambda: (page.hello(), page.stroke(last=False)))
+    kernel.start()
+    kernel.join(20)
+
+    def finish() -> None:
+        page.stroke(last=True, new=False, rect=[20, 20, 2, 2])
+
+    later = threading.Timer(0.1, finish)
+    later.start()
+    assert np.count_nonzero(alive.mask) == 64 + 4
+    later.join(20)
+
+
+def test_recover_brings_the_edits_back(model: Any, worker: Worker) -> None:
+    first = GANPaint(session=EditingSession(generator=model, worker=worker))
+    page = Page(first)
+    page.hello()
+    page.stroke()
+    first.close()
+    first.session.close()
+    second = GANPaint.recover(generator=model)
+    assert np.array_equal(second.mask, first.mask) and second._state["edits"][0]["id"] == "e1"
+    second.close()
+
+
+# --- a line that is down --------------------------------------------------------------------------
+
+
+def test_a_cut_line_stops_nothing(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:
+    widget.comm.cut = True
+    page.stroke()
+    worker_by_hand.run_pending()
+    assert widget.stats()["failures"] > 0 or widget.stats()["failed"] > 0
+    widget.comm.cut = False
+    page.hello()
+    assert widget.comm.of("welcome")[-1]["sequence"] == 1
+    assert widget.comm.of("frame")[-1]["covers"] == {A: 1}
+    page.stroke()
+    worker_by_hand.run_pending()
+    assert widget._state["covers"] == {A: 2} and np.count_nonzero(image(widget._masks["e1"])) == 64
+
+
+def test_everything_is_sent_in_the_context_of_the_last_message(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import contextvars
+
+    shell: contextvars.ContextVar[str] = contextvars.ContextVar("shell", default="main")
+    seen: list[str] = []
+    send = widget.comm.send
+
+    def watched(*args: Any, **kwargs: Any) -> None:
+        seen.append(shell.get())
+        widget.comm._reply_subshell_id = shell.get()  # as ipykernel 7.4 does
+        send(*args, **kwargs)
+
+    monkeypatch.setattr(widget.comm, "send", watched)
+    contextvars.copy_context().run(lambda: (shell.set("subshell"), page.stroke(last=False)))
+    thread = threading.Thread(target=worker_by_hand.run_pending)
+    thread.start()
+    thread.join(20)
+    page.say({"type": "cancel", "page": A})
+    contextvars.copy_context().run(lambda: (shell.set("subshell"), page.stroke(new=False)))
+    widget.session.undo()
+    worker_by_hand.run_pending()
+    assert set(seen) == {"subshell"} and len(seen) > 2
+    assert not hasattr(widget.comm, "_reply_subshell_id")
