@@ -23,7 +23,7 @@ from .data import CLASS_COLORS, SceneData, to_tensor
 from .scenes import HELD_OUT
 from .segmenter import SceneSegmenter
 from .train_encoder import train_encoder
-from .train_generator import Recipe, train
+from .train_generator import Painter, Recipe, train
 from .train_segmenter import mean_iou, train_segmenter
 
 log = logging.getLogger(__name__)
@@ -55,21 +55,19 @@ def make_companions(folder: Path, weights: Path) -> None:
     began = time.monotonic()
     stored = torch.load(folder / "generator" / "checkpoint.pt", weights_only=True)
     recipe = stored["recipe"]
-    progan = ProGAN(recipe["latent_size"], recipe["channels"])
-    prefix = "generator."
-    own = {k[len(prefix) :]: v for k, v in stored["average"].items() if k.startswith(prefix)}
-    progan.load_state_dict(own)
-    write(weights / "generator.safetensors", "generator", progan, progan.config)
+    painter = Painter(Recipe(latent_size=recipe["latent_size"], channels=tuple(recipe["channels"])))
+    painter.load_state_dict(stored["average"])
+    write(weights / "generator.safetensors", "generator", painter.generator, painter.generator.config)
     # From here on with the weights as they are shipped, rounded to half precision.
     generator = read_progan(weights / "generator.safetensors")
 
     data = SceneData(folder / "scenes", generator.resolution)
     held_out = SceneData(folder / "scenes", generator.resolution, HELD_OUT[:500])
-    segmenter = train_segmenter(data, steps=1500, seed=1)
+    segmenter = train_segmenter(data, steps=800, seed=1)
     write(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)
 
-    encoder = train_encoder(generator, data)
+    encoder = train_encoder(generator, data, encoder=painter.encoder)
     write(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
 
     with torch.no_grad():

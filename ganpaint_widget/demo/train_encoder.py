@@ -15,7 +15,13 @@ log = logging.getLogger(__name__)
 
 
 def train_encoder(
-    generator: StagedGenerator, data: SceneData, *, steps: int = 3000, batch: int = 24, seed: int = 0
+    generator: StagedGenerator,
+    data: SceneData,
+    *,
+    encoder: Encoder | None = None,
+    steps: int = 400,
+    batch: int = 24,
+    seed: int = 0,
 ) -> Encoder:
     """An encoder for a generator: half of each batch are its samples, half are scenes.
 
@@ -27,6 +33,7 @@ def train_encoder(
     Args:
         generator: G; its weights stay.
         data: scenes at the generator's resolution.
+        encoder: where to begin, for example the one that was trained along with the generator; it is changed.
         steps: optimiser steps (AdamW, one-cycle up to 1e-3).
         batch: pictures a step.
         seed: of the initial weights, latents and batches.
@@ -34,8 +41,9 @@ def train_encoder(
     torch.manual_seed(seed)
     channels_last(generator).requires_grad_(False).eval()
     encoder = channels_last(
-        Encoder(generator.resolution, generator.latent_size, generator.shape(generator.edit_layer))
+        encoder or Encoder(generator.resolution, generator.latent_size, generator.shape(generator.edit_layer))
     )
+    encoder.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=steps)
     batches = data.batches(batch - batch // 2, seed)
