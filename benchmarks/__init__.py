@@ -1,0 +1,1 @@
+"""Claims about quality and speed, measured: ``python -m benchmarks.NAME --help``."""

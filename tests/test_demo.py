@@ -1,0 +1,67 @@
+"""The demo world as it ships: held-out scenes, edited and blended by the installed package.
+
+``benchmarks/quality.py`` says what the measures are; it is read from its file, because benchmarks
+are no part of the wheel.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from ganpaint_widget.generators import zoo
+
+pytestmark = pytest.mark.usefixtures("real_methods")
+
+
+@pytest.fixture(scope="module")
+def quality() -> ModuleType:
+    path = Path(__file__).parent.parent / "benchmarks" / "quality.py"
+    spec = importlib.util.spec_from_file_location("quality", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["quality"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def model() -> zoo.Model:
+    return zoo.load("demo")
+
+
+@pytest.fixture(scope="module")
+def chosen(quality: ModuleType, model: zoo.Model) -> list:
+    return list(quality.cases(model, 6))
+
+
+def test_the_model_is_whole(model: zoo.Model) -> None:
+    assert model.encoder is not None and model.dissection is not None and model.gallery is not None
+    assert {"tree", "window"} <= set(model.dissection.concepts)
+    assert all(0 < model.dissection.quality(one) <= 1 for one in model.dissection.concepts)
+    first = model.gallery.picture(0)
+    assert first.shape == (model.generator.resolution,) * 2 + (3,)
+    assert not np.array_equal(first, model.gallery.picture(1))
+
+
+def test_the_same_seed_gives_the_same_picture(model: zoo.Model) -> None:
+    z = model.generator.sample_z(1, seed=11)
+    with torch.no_grad():
+        assert torch.equal(model.generator(z), model.generator(model.generator.sample_z(1, seed=11)))
+
+
+def test_a_blend_keeps_the_photo_and_the_edit(quality: ModuleType, model: zoo.Model, chosen: list) -> None:
+    measured = [quality.measure(model, case, quality.adapted(model, case)) for case in chosen]
+    assert quality.missed(measured) == []
+
+
+@pytest.mark.parametrize("cheat", ["returns_photo", "pastes_photo", "returns_noise", "returns_preview"])
+def test_a_cheat_is_found_out(quality: ModuleType, model: zoo.Model, chosen: list, cheat: str) -> None:
+    method = getattr(quality, cheat)
+    assert quality.missed([quality.measure(model, case, method(model, case)) for case in chosen]) != []
