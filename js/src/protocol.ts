@@ -151,7 +151,8 @@ export interface BlendMeasures {
   /** PSNR of the kept pixels in G(z_e) and in G'(z_e). */
   before: number;
   after: number;
-  survival: number;
+  /** null where nothing was edited. */
+  survival: number | null;
 }
 
 export interface State {

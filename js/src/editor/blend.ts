@@ -57,7 +57,7 @@ export function createBlend(actions: Actions): Panel {
         numbers,
         blend
           ? `Kept pixels ${blend.before.toFixed(1)} → ${blend.after.toFixed(1)} dB, ` +
-              `edit survival ${blend.survival.toFixed(2)}`
+              (blend.survival === null ? "nothing edited" : `edit survival ${blend.survival.toFixed(2)}`)
           : "Keeps the rest of your photo as it was.",
       );
     },

@@ -15,6 +15,9 @@ import { createStrip, PICTURES } from "./strip";
 import { createTools } from "./tools";
 import { View } from "./view";
 
+const BLENDING = "Blending the edit into the photo…";
+const STOPPING = "Stopping; the best so far is kept.";
+
 export interface Editor {
   destroy(): void;
 }
@@ -37,8 +40,16 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   let sized = false;
   /** After "Blend", the first blended picture comes onto the canvas by itself. */
   let awaitsResult = false;
+  /** Was a blend running when this was last drawn? */
+  let blending = false;
   /** While the strength is being dragged, the slider leads and the edit follows; otherwise it shows the edit's. */
   let tuning = false;
+
+  /** A blended picture is of the edits as they were: whoever changes them wants to see what comes of it. */
+  function lookAtEdits(): void {
+    awaitsResult = false;
+    settings.shown = "preview";
+  }
 
   const actions: Actions = {
     change(changes) {
@@ -64,20 +75,36 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       settings.strength = value;
       tuning = !done;
       // Told when the slider is let go: each `retune` is a step of undo.
-      if (done && settings.selected) page.command("retune", { edit: settings.selected, strength: value });
+      if (done && settings.selected) {
+        lookAtEdits();
+        page.command("retune", { edit: settings.selected, strength: value });
+      }
       refresh(false);
     },
     show(picture) {
       awaitsResult = false;
       actions.change({ shown: picture });
     },
-    undo: () => page.canUndo && page.command("undo", {}),
-    redo: () => page.canRedo && page.command("redo", {}),
+    undo() {
+      if (!page.canUndo) return;
+      lookAtEdits();
+      page.command("undo", {});
+    },
+    redo() {
+      if (!page.canRedo) return;
+      lookAtEdits();
+      page.command("redo", {});
+    },
     toggle(id) {
       const edit = page.edits.find((each) => each.id === id);
-      if (edit) page.command("toggle", { edit: id, enabled: !edit.enabled });
+      if (!edit) return;
+      lookAtEdits();
+      page.command("toggle", { edit: id, enabled: !edit.enabled });
     },
-    remove: (id) => page.command("delete", { edit: id }),
+    remove(id) {
+      lookAtEdits();
+      page.command("delete", { edit: id });
+    },
     scene() {
       page.speak({ level: "info", text: "Opening the next scene…" });
       page.command("scene", {});
@@ -85,12 +112,12 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     blend() {
       if (page.job) return;
       awaitsResult = true;
-      page.speak({ level: "info", text: "Blending the edit into the photo…" });
+      page.speak({ level: "info", text: BLENDING });
       page.command("blend", {});
     },
     cancel() {
       if (!page.job) return;
-      page.speak({ level: "info", text: "Stopping; the best so far is kept." });
+      page.speak({ level: "info", text: STOPPING });
       page.outbox.cancel();
     },
     save() {
@@ -119,9 +146,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
         const edit = erase
           ? erasedEdit(page.edits, settings.selected)
           : paintedEdit(page.edits, settings.selected, verb, concept);
-        // What is painted is seen in the preview.
-        settings.shown = "preview";
-        awaitsResult = false;
+        lookAtEdits();
         settings.selected =
           page.begin({ edit, verb, concept, strength, erase }, dab, time) ?? settings.selected;
         if (erase && !edit) page.speak({ level: "info", text: "There is nothing to erase yet." });
@@ -257,6 +282,13 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (settings.pointed && !page.edits.some(({ id }) => id === settings.pointed)) settings.pointed = null;
     if (awaitsResult && page.pictures.has("result")) settings.shown = "result";
     if (awaitsResult && !page.job) awaitsResult = false;
+    if (blending && !page.job && (page.word?.text === BLENDING || page.word?.text === STOPPING)) {
+      page.speak({
+        level: "info",
+        text: page.pictures.has("result") ? "Blended into the photo." : "Stopped.",
+      });
+    }
+    blending = page.job !== null;
     if (!page.pictures.has(settings.shown)) settings.shown = "preview";
     const largest = largestBrush(page.width, page.height);
     if (!sized) settings.size = Math.max(1, Math.round(largest / 2));

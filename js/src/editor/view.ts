@@ -221,7 +221,8 @@ export class View {
 
   /** The ring has the brush's true size on the screen. */
   moveRing(): void {
-    const { ring, hover } = this;
+    const ring = this.ring;
+    const hover = this.hover;
     ring.hidden = hover === null;
     if (!hover) return;
     const diameter = Math.max(4, (this.hand.size() * this.stage.clientWidth) / this.width);
