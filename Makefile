@@ -95,7 +95,8 @@ $(STAMPS)/wheel: $(STAMPS)/packages $(STAMPS)/node $(SOURCE_LIST) $(SOURCES)
 # A kernel specification of the same name in the home folder must not win over the environment's.
 lab: setup
 	@echo "==> opening JupyterLab (seconds); Ctrl-C stops it"
-	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab $(ROOT_ARGS) $(LAB_ARGS) notebooks/01_paint.ipynb
+	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=notebooks \
+		--LabApp.default_url=/lab/tree/01_paint.ipynb $(ROOT_ARGS) $(LAB_ARGS)
 
 editor: $(STAMPS)/node
 	@npm run --silent editor

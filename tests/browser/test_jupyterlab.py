@@ -1,0 +1,264 @@
+"""The widget where people use it: JupyterLab, a real kernel, a real browser, pointer and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.timeout(600)
+
+NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
+
+IMPORT = "import ganpaint_widget as gp"
+SHOW = "paint = gp.GANPaint()\npaint"
+SPARE = "spare = 1"
+
+# A tree, as a hand would scribble it: left of the middle, on the ground. Fractions of the picture.
+TREE = [(0.16, 0.50), (0.24, 0.58), (0.16, 0.64), (0.25, 0.70), (0.17, 0.76), (0.24, 0.80)]
+WINDOW = [(0.60, 0.45), (0.66, 0.55), (0.60, 0.60)]
+
+
+def region(shape: tuple[int, ...], points: list[tuple[float, float]], margin: float) -> npt.NDArray[np.bool_]:
+    """H x W: the box around a stroke, grown by a fraction of the picture."""
+    height, width = shape[:2]
+    y, x = np.mgrid[:height, :width] / np.array([[[height]], [[width]]])
+    left, right = min(p[0] for p in points) - margin, max(p[0] for p in points) + margin
+    top, bottom = min(p[1] for p in points) - margin, max(p[1] for p in points) + margin
+    return (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
+
+
+def difference(a: npt.NDArray[np.int16], b: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
+    """H x W: how far two pictures are apart, mean over the colours, in 0 to 255."""
+    return np.asarray(np.abs(a - b).mean(-1))
+
+
+def from_kernel(notebook, name: str, scale_to: tuple[int, ...] | None = None) -> npt.NDArray[np.int16]:
+    """One of `paint.session`'s pictures, as Python has it."""
+    notebook.ask(f"paint.session.{name}.save({name + '.png'!r})")
+    with Image.open(notebook.lab.folder / f"{name}.png") as picture:
+        return np.asarray(picture.convert("RGB")).astype(np.int16)
+
+
+@pytest.fixture
+def editor(open_notebook: Callable[..., object]):
+    """A small notebook with the editor on the page, ready to paint."""
+    notebook = open_notebook(IMPORT, SHOW, SPARE)
+    notebook.run_all()
+    notebook.wait_for_editor()
+    assert notebook.errors() == []
+    return notebook
+
+
+@pytest.mark.timeout(900)  # it adapts twice
+def test_a_newcomer_paints_a_tree_blends_and_undoes(open_notebook) -> None:
+    """The first notebook from the menu's "Run All": the editor appears, and is used as its text says."""
+    notebook = open_notebook(NOTEBOOKS / "01_paint.ipynb")
+    notebook.run_all()
+    notebook.wait_for_editor()
+    assert notebook.errors() == []
+
+    photo, reconstruction = notebook.picture("photo"), notebook.picture("reconstruction")
+    large = notebook.pixels(notebook.canvas)
+    revision = notebook.number("revision")
+
+    notebook.choose("tree")
+    notebook.stroke(TREE)
+    notebook.wait_for_picture()
+    assert notebook.number("revision") > revision
+
+    # G(z_e): a change where the stroke is, and next to none far from it
+    preview = notebook.picture("preview")
+    change = difference(preview, reconstruction)
+    near = region(preview.shape, TREE, 0.0)
+    far = ~region(preview.shape, TREE, 0.25)
+    assert change[near].mean() > 8
+    assert change[near].mean() > 4 * change[far].mean()
+    painted = difference(notebook.pixels(notebook.canvas), large)
+    assert painted[region(large.shape, TREE, 0.0)].mean() > 8
+    assert np.abs(from_kernel(notebook, "preview") - preview).mean() < 6
+
+    # G'(z_e): the tree, and the photo around it
+    notebook.press('[data-action="blend"]')
+    notebook.wait(
+        """() => {
+            const root = document.querySelector("[data-ganpaint-root]");
+            return root.querySelector('[data-picture="result"]:enabled') && !root.dataset.job;
+        }"""
+    )
+    notebook.ask("assert paint.session.result is not None")
+    result = notebook.picture("result")
+    assert np.abs(from_kernel(notebook, "result") - result).mean() < 6
+    change = difference(result, photo)
+    near, far = region(result.shape, TREE, 0.0), ~region(result.shape, TREE, 0.25)
+    assert change[near].mean() > 8
+    assert change[far].mean() < 8
+    assert change[far].mean() < difference(reconstruction, photo)[far].mean()
+    notebook.shot("newcomer")
+
+    # undo: without the tree again, for Python too
+    accepted = notebook.number("accepted")
+    notebook.press('[data-action="undo"]')
+    notebook.wait_for_accepted(accepted)
+    notebook.press('[data-picture="preview"]')
+    notebook.wait_for_picture()
+    notebook.ask("assert not paint.session.edits, paint.session.edits")
+    assert difference(notebook.picture("preview"), reconstruction).mean() < 3
+
+
+def test_remove_and_the_next_scene(editor) -> None:
+    title, photo = editor.root.get_attribute("data-title"), editor.picture("photo")
+    editor.choose("window", "remove")
+    editor.stroke(WINDOW)
+    editor.wait_for_picture()
+    editor.ask(
+        "(edit,) = paint.session.edits; assert (edit.verb, edit.concept) == ('remove', 'window'), edit"
+    )
+
+    editor.press('[data-action="scene"]')
+    editor.wait(
+        "title => document.querySelector('[data-ganpaint-root]').dataset.title !== title",
+        title,
+    )
+    editor.wait_for_picture()
+    assert difference(editor.picture("photo"), photo).mean() > 3
+    editor.ask("assert not paint.session.edits")
+
+
+def test_save_downloads_a_png(editor) -> None:
+    editor.choose("tree")
+    editor.stroke(TREE)
+    with editor.page.expect_download() as download:
+        editor.press('[data-action="save"]')
+    assert download.value.suggested_filename.endswith(".png")
+    with Image.open(download.value.path()) as picture:
+        assert picture.format == "PNG"
+        assert picture.width == picture.height
+
+
+def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
+    """It is cropped to a square, with a notice; a file that is no picture changes nothing."""
+    y, x = np.mgrid[:80, :120]
+    own = tmp_path / "own.png"
+    Image.fromarray(np.stack([x * 2, y * 3, 0 * x + 40], -1).astype(np.uint8)).save(own)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"this is no picture")
+
+    def open_file(path: Path) -> None:
+        accepted = editor.number("accepted")
+        with editor.page.expect_file_chooser() as chooser:
+            editor.press('[data-action="open"]')
+        chooser.value.set_files(path)
+        editor.wait_for_accepted(accepted)
+
+    title = editor.root.get_attribute("data-title")
+    open_file(own)
+    editor.wait("title => document.querySelector('[data-ganpaint-root]').dataset.title !== title", title)
+    editor.wait_for_picture()
+    photo = editor.picture("photo")
+    assert photo[..., 2].std() < 12  # its blue is even
+    assert photo[..., 0].std() > 20
+    editor.ask("assert paint.session.notice")
+
+    open_file(broken)
+    assert difference(editor.picture("photo"), photo).mean() < 1
+    editor.ask("assert paint.session.photo.size[0] == paint.session.size")
+
+
+def test_keys_of_the_notebook_are_left_alone(editor) -> None:
+    """X cuts a cell, Z undoes that, D D deletes one: not while the editor has the focus."""
+    before = editor.cells()
+    editor.choose("tree")
+    editor.stroke(TREE)
+    editor.root.locator("[data-concept=tree]").first.focus()
+    for key in ["x", "z", "d", "d", "a", "b", "m"]:
+        editor.page.keyboard.press(key)
+    editor.canvas.click(position={"x": 5, "y": 5})
+    for key in ["x", "z", "d", "d"]:
+        editor.page.keyboard.press(key)
+    assert editor.cells() == before
+
+    # ... and the keys are alive: on a cell they do what they always do
+    editor.activate(-1)
+    editor.page.keyboard.press("d")
+    editor.page.keyboard.press("d")
+    editor.wait("() => window.jupyterapp.shell.currentWidget.content.widgets.length === 2")
+    assert editor.cells() == before[:-1]
+
+
+def test_a_reload_keeps_what_was_painted(editor) -> None:
+    editor.choose("tree")
+    editor.stroke(TREE)
+    editor.wait_for_picture()
+    editor.ask("before = [(e.id, e.mask.sum()) for e in paint.session.edits]; assert before")
+    preview = editor.picture("preview")
+    editor.save()
+
+    editor.reload()
+    editor.wait_for_editor()
+    editor.wait(
+        "revision => Number(document.querySelector('[data-ganpaint-root]').dataset.revision) >= revision", 1
+    )
+    assert difference(editor.picture("preview"), preview).mean() < 4
+    editor.ask("assert before == [(e.id, e.mask.sum()) for e in paint.session.edits]")
+
+    # and it goes on: the page that came back paints too
+    editor.choose("tree")
+    editor.stroke([(x + 0.55, y) for x, y in TREE])
+    editor.wait_for_picture()
+    editor.ask("assert sum(int((e.mask > 0).sum()) for e in paint.session.edits) > 0")
+    assert difference(editor.picture("preview"), preview).mean() > 0.5
+
+
+def test_painting_while_a_cell_runs(open_notebook) -> None:
+    """Strokes are accepted, and pictures come, though a cell keeps the kernel busy (ipykernel 7)."""
+    wait = (
+        "import pathlib, time\nprint('on my way', flush=True)\n"
+        "while not pathlib.Path('go-on').exists():\n    time.sleep(0.02)"
+    )
+    notebook = open_notebook(IMPORT, SHOW, wait)
+    go_on = notebook.lab.folder / "go-on"
+    notebook.run(0)
+    notebook.run(1)
+    notebook.wait_for_editor()
+    reconstruction = notebook.picture("reconstruction")
+    try:
+        notebook.start(2)
+        notebook.choose("tree")
+        notebook.stroke(TREE)
+        notebook.wait_for_picture()
+        assert difference(notebook.picture("preview"), reconstruction).mean() > 0.5
+        assert notebook.is_running(2)
+    finally:
+        go_on.touch()
+    notebook.wait_for_cell(2)
+    go_on.unlink()
+    notebook.ask("(edit,) = paint.session.edits; assert edit.mask.any()")
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_looks(open_notebook, theme: str, scale: int) -> None:
+    """Pictures to look at, in tests/browser/shots; and the editor follows the theme, sharp at 2x."""
+    notebook = open_notebook(IMPORT, SHOW, scale=scale)
+    notebook.theme(f"JupyterLab {theme}")
+    notebook.run_all()
+    notebook.wait_for_editor()
+    notebook.choose("tree")
+    notebook.stroke(TREE)
+    notebook.wait_for_picture()
+    notebook.shot(f"editor-{theme.lower()}-{scale}x")
+    background, text = notebook.root.evaluate(
+        """root => {
+            let shown = root;  // the first thing behind the editor that is painted at all
+            while (shown.parentElement && /, 0\\)$|transparent/.test(getComputedStyle(shown).backgroundColor))
+                shown = shown.parentElement;
+            const grey = colour => colour.match(/[0-9.]+/g).slice(0, 3).map(Number).reduce((a, b) => a + b);
+            return [grey(getComputedStyle(shown).backgroundColor), grey(getComputedStyle(root).color)];
+        }"""
+    )
+    assert (background > text) == (theme == "Light"), (background, text)
