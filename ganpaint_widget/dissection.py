@@ -13,7 +13,7 @@ unit counts as interpretable for a concept from IoU > .05 and IQR > .01 on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from .editing import Edit, apply
 from .errors import GANPaintError
 from .generators.checkpoints import read_safetensors, write_safetensors
-from .generators.staged import StagedGenerator
+from .generators.staged import StagedGenerator, State
 from .jobs import Ticket
 from .segmentation import Segmenter
 
@@ -126,7 +126,7 @@ def dissect(
     *,
     layer: str | None = None,
     samples: int = 1000,
-    latents: Tensor | None = None,
+    states: Sequence[State] | None = None,
     seed: int = 0,
     batch: int = 25,
     pixels: int = 512,
@@ -143,8 +143,8 @@ def dissect(
         segmenter: names the pixels of G's pictures.
         layer: the stage to dissect, the edit layer by default.
         samples: generated pictures.
-        latents: z to use instead of ``samples`` drawn ones, N x latent_size; for example those that an
-            encoder gives for photos, whose layouts are those that users will edit.
+        states: what to measure instead of ``samples`` drawn latents: batches of states at or before
+            ``layer``, for example of inverted photos, whose features are those that users will edit.
         seed: of the latents and of the places.
         batch: pictures at a time.
         pixels: places a picture at which activations and labels are compared.
@@ -153,9 +153,10 @@ def dissect(
     """
     layer = layer or generator.edit_layer
     random = torch.Generator().manual_seed(seed + 1)
-    if latents is None:
-        latents = generator.sample_z(samples, seed)
-    samples = len(latents)
+    if states is None:
+        latents = torch.split(generator.sample_z(samples, seed), batch)
+        states = [generator.start(z) for z in latents]
+    samples = sum(len(state.features) for state in states)
     concepts = len(segmenter.classes)
     channels, height, width = generator.shape(layer)
 
@@ -164,15 +165,15 @@ def dissect(
         full = F.interpolate(activation, size=(size, size), mode="bilinear", align_corners=False).flatten(2)
         return full.gather(2, places[:, None].expand(-1, channels, -1))
 
-    def measured(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        state = generator.run(generator.start(z), until=layer)
+    def measured(state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        state = generator.run(state, until=layer)
         labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))
-        places = torch.randint(labels[0].numel(), (len(z), pixels), generator=random)
+        places = torch.randint(labels[0].numel(), (len(labels), pixels), generator=random)
         values = upsampled(state.features, places, labels.shape[-1])
         return state.features, labels, labels.flatten(1).gather(1, places), values
 
-    first = latents[: max(batch, samples // 4)]
-    gathered = [measured(z)[3].transpose(0, 1).flatten(1)[:, ::4] for z in torch.split(first, batch)]
+    first = states[: max(1, len(states) // 4)]
+    gathered = [measured(state)[3].transpose(0, 1).flatten(1)[:, ::4] for state in first]
     pool = torch.cat(gathered, dim=1).sort(dim=1).values
     quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
     thresholds = pool[:, (quantiles * (pool.shape[1] - 1)).round().long()].flip(1).contiguous()
@@ -182,8 +183,8 @@ def dissect(
     counts = torch.zeros(channels, concepts, THRESHOLDS + 1)
     present_sum, present_count = torch.zeros(concepts, channels), torch.zeros(concepts, 1)
     unit = torch.arange(channels)[:, None]
-    for done, z in enumerate(torch.split(latents, batch), start=1):
-        features, labels, chosen, values = measured(z)
+    for done, state in enumerate(states, start=1):
+        features, labels, chosen, values = measured(state)
         values = values.transpose(0, 1).flatten(1).contiguous()
         bins = torch.searchsorted(thresholds, values)
         flat = (unit * concepts + chosen.flatten()) * (THRESHOLDS + 1) + bins
@@ -195,7 +196,7 @@ def dissect(
         present_sum += torch.einsum("bkhw,bchw->kc", inside, features)
         present_count += inside.sum(dim=(0, 2, 3))[:, None]
         if ticket is not None:
-            ticket.checkpoint(done * batch / samples)
+            ticket.checkpoint(done / len(states))
     iou, iqr = _best_threshold(counts)
     known = {name: (colors or {}).get(name, "#8888ff") for name in segmenter.classes}
     return Dissection(
@@ -247,7 +248,7 @@ def causal_effect(
     concept: str,
     *,
     samples: int = 100,
-    latents: Tensor | None = None,
+    state: State | None = None,
     seed: int = 10_000,
 ) -> tuple[float, float]:
     """How far adding and removing a concept with the editor's own edits works on generated pictures.
@@ -262,9 +263,8 @@ def causal_effect(
     """
     row = dissection.index(concept)
     random = torch.Generator().manual_seed(seed)
-    z = generator.sample_z(samples, seed) if latents is None else latents
-    samples = len(z)
-    state = generator.run(generator.start(z), until=dissection.layer)
+    if state is None:
+        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
     grid = state.features.shape[-1]
     found = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)) == row
     cell = found.shape[-1] // grid
@@ -272,7 +272,7 @@ def causal_effect(
     likely = share.mean(dim=0)
     near = F.max_pool2d(share[:, None], 3, stride=1, padding=1)[:, 0]
     added, removed = [], []
-    for one in range(samples):
+    for one in range(len(state.features)):
         before = found[one]
         single = state.one(one)
         chance = (likely * (near[one] == 0)).flatten()

@@ -17,9 +17,11 @@ from torch import nn
 from ..dissection import Dissection, causal_effect, dissect
 from ..generators.checkpoints import load_weights, read_safetensors, write_safetensors
 from ..generators.progan import ProGAN
-from ..generators.zoo import read_progan
-from ..inversion import decibel
+from ..generators.staged import State
+from ..generators.zoo import Model, read_progan
+from ..inversion import decibel, invert
 from .data import CLASS_COLORS, SceneData, to_tensor
+from .encoder import Encoder
 from .scenes import HELD_OUT
 from .segmenter import SceneSegmenter
 from .train_encoder import train_encoder
@@ -70,9 +72,7 @@ def make_companions(folder: Path, weights: Path) -> None:
     encoder = train_encoder(generator, data, encoder=painter.encoder)
     write(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
 
-    with torch.no_grad():
-        latents = torch.cat([encoder(x)[0] for x in torch.split(to_tensor(data.images[:1100]), 50)])
-    found = dissect_demo(generator, segmenter, latents)
+    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:500]))
     found.save(weights / "dissection.safetensors")
 
     x = to_tensor(held_out.images[:200])
@@ -107,14 +107,20 @@ def make_companions(folder: Path, weights: Path) -> None:
     log.info("%s", json.dumps(measures, indent=1))
 
 
-def dissect_demo(generator: ProGAN, segmenter: SceneSegmenter, latents: torch.Tensor) -> Dissection:
+def dissect_demo(
+    generator: ProGAN, segmenter: SceneSegmenter, encoder: Encoder, x: torch.Tensor
+) -> Dissection:
     """The dissection of the edit layer with its causal effects; concepts without an effect are left out.
 
-    The last 100 of ``latents`` (those that the encoder gives for scenes) serve the causal effects.
+    Measured on inverted scenes ``x`` (B x 3 x R x R), for it is their features that users edit; the last
+    hundred serve the causal effects.
     """
-    full = dissect(generator, segmenter, latents=latents[:-100], colors=CLASS_COLORS)
+    model = Model("demo", generator, encoder)
+    states = [invert(model, batch, steps=15).state for batch in torch.split(x, 20)]
+    full = dissect(generator, segmenter, states=states[:-5], colors=CLASS_COLORS)
+    last = State(torch.cat([state.features for state in states[-5:]]), full.layer)
     effects = torch.tensor(
-        [causal_effect(generator, segmenter, full, one, latents=latents[-100:]) for one in full.concepts]
+        [causal_effect(generator, segmenter, full, one, state=last) for one in full.concepts]
     )
     kept = [row for row in range(len(full.concepts)) if float(effects[row].mean()) >= MINIMUM_EFFECT]
     names = tuple(full.concepts[row] for row in kept)
