@@ -95,23 +95,26 @@ class Knowledge(Protocol):
     def units(self, concept: str, count: int) -> Tensor:
         """The ``count`` best units of a concept, best first."""
 
+    def weights(self, concept: str, verb: str) -> Tensor:
+        """C: how far each unit takes part in an edit, 0 to 1."""
 
-def apply(state: State, edits: Iterable[Edit], dissection: Knowledge, *, units: int = DEFAULT_UNITS) -> State:
+
+def apply(state: State, edits: Iterable[Edit], dissection: Knowledge, *, units: int | None = None) -> State:
     """z to z_e: the edits carried out on the features of the edit layer, in their order.
 
     For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
 
         z_e[u,i] = (1 - alpha[u,i]) z[u,i] + alpha[u,i] (s p[u])
 
-    alpha is the mask, max-pooled to the layer's grid as GANPaint does, for the concept's best units,
-    and 0 for all others. p is the unit's level for the concept when adding, 0 when removing. The next edit
-    starts from what this one has left; edits that are switched off are skipped.
+    alpha is the mask, max-pooled to the layer's grid as GANPaint does, times the unit's weight for the
+    concept. p is the unit's level for the concept when adding, 0 when removing. The next edit starts from
+    what this one has left; edits that are switched off are skipped.
 
     Args:
         state: the generator's state at ``dissection.layer``; it is not changed.
         edits: in the order of their strokes.
         dissection: says which units draw a concept, and at which level.
-        units: how many of a concept's best units to use.
+        units: take the concept's best so many units, wholly, instead of the dissection's weights.
     """
     import torch
     from torch.nn import functional as F
@@ -121,16 +124,17 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge, *, units: 
     for edit in edits:
         if not edit.enabled:
             continue
-        chosen = dissection.units(edit.concept, min(units, features.shape[1])).to(features.device)
-        if edit.verb == "add":
-            level = dissection.levels[dissection.index(edit.concept)].to(features)[chosen]
+        if units is None:
+            weight = dissection.weights(edit.concept, edit.verb).to(features)
         else:
-            level = features.new_zeros(len(chosen))
+            weight = features.new_zeros(features.shape[1])
+            weight[dissection.units(edit.concept, units).to(features.device)] = 1
+        level = torch.zeros_like(weight)
+        if edit.verb == "add":
+            level = dissection.levels[dissection.index(edit.concept)].to(features)
         mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
-        alpha = F.adaptive_max_pool2d(mask[None, None], grid)
-        target = edit.strength * level.view(1, -1, 1, 1)
-        edited = (1 - alpha) * features[:, chosen] + alpha * target
-        features = features.index_copy(1, chosen, edited)
+        alpha = weight.view(1, -1, 1, 1) * F.adaptive_max_pool2d(mask[None, None], grid)
+        features = (1 - alpha) * features + alpha * (edit.strength * level.view(1, -1, 1, 1))
     return state.replace(features)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from ganpaint_widget.dissection import Dissection, _best_threshold, causal_effect, dissect
+from ganpaint_widget.dissection import Dissection, _best_threshold, causal_effect, dissect, tune
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.generators.staged import StagedGenerator, State
 
@@ -53,8 +54,12 @@ class Boxes(StagedGenerator):
 class Brightness:
     classes = ("ground", "box")
 
+    def __call__(self, pictures: Tensor) -> Tensor:
+        brightness = 5 * pictures.mean(dim=1)
+        return torch.stack([-brightness, brightness], dim=1)
+
     def segment(self, pictures: Tensor) -> Tensor:
-        return (pictures.mean(dim=1) > 0).long()
+        return self(pictures).argmax(dim=1)
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +87,20 @@ def test_adding_and_removing_has_its_effect(found: Dissection) -> None:
 
 
 def test_no_effect_without_the_units(found: Dissection) -> None:
-    tensors = {name: getattr(found, name) for name in ("iou", "iqr", "high", "present", "effect")}
-    idle = {**tensors, "present": torch.zeros_like(found.present)}
-    meta = {"layer": found.layer, "concepts": found.concepts, "colors": found.colors, "samples": 1}
-    added, _ = causal_effect(Boxes(), Brightness(), Dissection(**meta, **idle), "box", samples=20)
-    assert added == 0
+    idle = replace(found, weight=torch.zeros_like(found.weight))
+    assert causal_effect(Boxes(), Brightness(), idle, "box", samples=20) == (0, 0)
+
+
+def test_tuning_finds_level_and_weights(found: Dissection) -> None:
+    weak = replace(found, present=0.3 * found.present, level=0.3 * found.level, weight=0.2 * found.weight)
+    boxes = Boxes()
+    state = boxes.run(boxes.start(boxes.sample_z(20, 3)), until="where")
+    assert sum(causal_effect(boxes, Brightness(), weak, "box", state=state)) < 0.1
+    better = tune(boxes, Brightness(), weak, "box", state, steps=80)
+    assert sum(causal_effect(boxes, Brightness(), better, "box", state=state)) > 1.8
+    box = found.index("box")
+    assert better.weight[box, 0, 0] > better.weight[box, 0, 2]
+    assert torch.equal(better.weight[1 - box], weak.weight[1 - box])
 
 
 def test_the_best_threshold_is_the_most_informative() -> None:

@@ -32,6 +32,10 @@ class Knowledge:
     def units(self, concept: str, count: int) -> torch.Tensor:
         return self.ranking[self.index(concept)][:count]
 
+    def weights(self, concept: str, verb: str) -> torch.Tensor:
+        """Halves and wholes, others for each verb."""
+        return self.ranking[self.index(concept)].flip(0) / 5 if verb == "add" else torch.ones(CHANNELS)
+
 
 DISSECTION = Knowledge()
 
@@ -96,6 +100,16 @@ def test_where_alpha_is_zero_nothing_changes(seed: int, edit: Edit):
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
+def test_without_a_number_of_units_the_dissection_weighs_them(concept: str):
+    state = features_of(3)
+    full = np.full((SIZE, SIZE), 255, np.uint8)
+    after = apply(state, [Edit("e", "add", concept, full, 1.5)], DISSECTION).features
+    weight = DISSECTION.weights(concept, "add")[None, :, None, None]
+    level = DISSECTION.levels[DISSECTION.index(concept)][None, :, None, None]
+    assert torch.allclose(after, state.features + weight * (1.5 * level - state.features), atol=1e-6)
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
 def test_remove_zeroes_exactly_the_chosen_units_in_the_masked_cells(concept: str):
     state = features_of(0)
     mask = np.zeros((SIZE, SIZE), np.uint8)
@@ -114,7 +128,7 @@ def test_the_last_of_two_full_strokes_wins(seed: int, edit: Edit):
     remove, add = Edit("a", "remove", "tree", full), Edit("b", "add", "tree", full, 2.0)
     state = features_of(seed)
     units = DISSECTION.units("tree", DEFAULT_UNITS)
-    added = apply(state, [edit, remove, add], DISSECTION).features[0, units]
+    added = apply(state, [edit, remove, add], DISSECTION, units=DEFAULT_UNITS).features[0, units]
     removed = apply(state, [edit, add, remove], DISSECTION).features[0, units]
     expected = 2 * DISSECTION.levels[0, units]
     assert torch.allclose(added, expected[:, None, None].expand_as(added))

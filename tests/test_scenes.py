@@ -23,12 +23,34 @@ def plain_church() -> Scene:
     settings = {parameter.name: 0.5 * (parameter.low + parameter.high) for parameter in PARAMETERS}
     settings.update(
         {name: 1.0 for name in settings if name.endswith("_present")},
-        sun=0.7, sunset=0.0, overcast=0.0, roof_form=1.0, tower_form=1.0, window_count=3.0,
-        mountain_x=0.9, path_foot=0.4, church_x=0.5, church_width=0.45, church_height=0.3,
-        cloud0_x=0.15, cloud0_y=0.2, cloud1_x=0.85, cloud1_y=0.2, cloud2_x=0.15, cloud2_y=0.4,
+        sun=0.7,
+        sunset=0.0,
+        overcast=0.0,
+        roof_form=1.0,
+        tower_form=1.0,
+        window_count=3.0,
+        mountain_x=0.9,
+        path_foot=0.4,
+        church_x=0.5,
+        church_width=0.45,
+        church_height=0.3,
+        cloud0_x=0.15,
+        cloud0_y=0.2,
+        cloud1_x=0.85,
+        cloud1_y=0.2,
+        cloud2_x=0.15,
+        cloud2_y=0.4,
         cloud2_size=0.2,
-        tree0_x=0.10, tree0_y=0.90, tree0_form=0.0, tree1_x=0.90, tree1_y=0.90, tree1_form=1.0,
-        tree2_x=0.02, tree2_y=0.70, tree3_x=0.98, tree3_y=0.70,
+        tree0_x=0.10,
+        tree0_y=0.90,
+        tree0_form=0.0,
+        tree1_x=0.90,
+        tree1_y=0.90,
+        tree1_form=1.0,
+        tree2_x=0.02,
+        tree2_y=0.70,
+        tree3_x=0.98,
+        tree3_y=0.70,
     )
     return scene.replace(**settings)
 
@@ -101,9 +123,17 @@ def test_all_classes_occur_as_often_as_they_should(many: list[Scene]) -> None:
     present = np.array([[(scene.label_map(64) == k).any() for k in range(len(CLASSES))] for scene in many])
     frequency = dict(zip(CLASSES, present.mean(0), strict=True))
     expected = {
-        "sky": (1.0, 1.0), "grass": (1.0, 1.0), "cloud": (0.75, 0.99), "mountain": (0.25, 0.6),
-        "path": (0.45, 0.75), "wall": (0.80, 0.95), "roof": (0.80, 0.95), "dome": (0.35, 0.62),
-        "window": (0.75, 0.93), "door": (0.72, 0.92), "tree": (0.78, 0.98),
+        "sky": (1.0, 1.0),
+        "grass": (1.0, 1.0),
+        "cloud": (0.75, 0.99),
+        "mountain": (0.25, 0.6),
+        "path": (0.45, 0.75),
+        "wall": (0.80, 0.95),
+        "roof": (0.80, 0.95),
+        "dome": (0.35, 0.62),
+        "window": (0.75, 0.93),
+        "door": (0.72, 0.92),
+        "tree": (0.78, 0.98),
     }
     for name, (low, high) in expected.items():
         assert low <= frequency[name] <= high, (name, frequency[name])

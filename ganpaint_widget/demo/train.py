@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ..dissection import Dissection, causal_effect, dissect
+from ..dissection import Dissection, causal_effect, dissect, tune
 from ..generators.checkpoints import load_weights, read_safetensors, write_safetensors
 from ..generators.progan import ProGAN
 from ..generators.staged import State
@@ -30,8 +31,11 @@ from .train_segmenter import mean_iou, train_segmenter
 
 log = logging.getLogger(__name__)
 
-MINIMUM_EFFECT = 0.15
-"""A concept whose adding and removing together turn less of a patch than this is not offered."""
+TUNED = ("tree", "dome", "door", "window", "cloud", "path", "roof", "mountain")
+"""The classes that people paint and remove as objects."""
+
+MINIMUM_EFFECT = 0.25
+"""A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
 
 
 def train_demo(
@@ -72,7 +76,7 @@ def make_companions(folder: Path, weights: Path) -> None:
     encoder = train_encoder(generator, data, encoder=painter.encoder)
     write(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
 
-    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:500]))
+    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:360].copy()))
     found.save(weights / "dissection.safetensors")
 
     x = to_tensor(held_out.images[:200])
@@ -92,15 +96,7 @@ def make_companions(folder: Path, weights: Path) -> None:
             "decibel_by_z": round(_mean_decibel(by_z, x), 2),
             "decibel_by_features": round(_mean_decibel(by_features, x), 2),
         },
-        "dissection": {
-            concept: {
-                "best_iou": round(float(found.iou[row].max()), 3),
-                "interpretable_units": found.interpretable(concept),
-                "added": round(float(found.effect[row, 0]), 3),
-                "removed": round(float(found.effect[row, 1]), 3),
-            }
-            for row, concept in enumerate(found.concepts)
-        },
+        "dissection": dissection_measures(found),
         "seconds_for_companions": round(time.monotonic() - began),
     }
     (weights / "measures.json").write_text(json.dumps(measures, indent=1) + "\n")
@@ -112,29 +108,48 @@ def dissect_demo(
 ) -> Dissection:
     """The dissection of the edit layer with its causal effects; concepts without an effect are left out.
 
-    Measured on inverted scenes ``x`` (B x 3 x R x R), for it is their features that users edit; the last
-    hundred serve the causal effects.
+    Measured on inverted scenes ``x`` (B x 3 x R x R), for it is their features that users edit. The concepts
+    that are objects are tuned on sixty more, and the causal effects are measured on the last forty.
     """
     model = Model("demo", generator, encoder)
     states = [invert(model, batch, steps=15).state for batch in torch.split(x, 20)]
-    full = dissect(generator, segmenter, states=states[:-5], colors=CLASS_COLORS)
-    last = State(torch.cat([state.features for state in states[-5:]]), full.layer)
+    found = dissect(generator, segmenter, states=states[:-5], colors=CLASS_COLORS)
+    tuning, held = (
+        State(torch.cat([state.features for state in part]), found.layer)
+        for part in (states[-5:-2], states[-2:])
+    )
+    for concept in TUNED:
+        found = tune(generator, segmenter, found, concept, tuning)
+        log.info("tuned %s: %s", concept, causal_effect(generator, segmenter, found, concept, state=held))
     effects = torch.tensor(
-        [causal_effect(generator, segmenter, full, one, state=last) for one in full.concepts]
+        [causal_effect(generator, segmenter, found, one, state=held) for one in found.concepts]
     )
-    kept = [row for row in range(len(full.concepts)) if float(effects[row].mean()) >= MINIMUM_EFFECT]
-    names = tuple(full.concepts[row] for row in kept)
-    return Dissection(
-        layer=full.layer,
+    kept = [row for row in range(len(found.concepts)) if float(effects[row].mean()) >= MINIMUM_EFFECT]
+    names = tuple(found.concepts[row] for row in kept)
+    return replace(
+        found,
         concepts=names,
-        iou=full.iou[kept],
-        iqr=full.iqr[kept],
-        high=full.high,
-        present=full.present[kept],
+        iou=found.iou[kept],
+        iqr=found.iqr[kept],
+        present=found.present[kept],
+        level=found.level[kept],
+        weight=found.weight[kept],
         effect=effects[kept],
-        colors={name: full.colors[name] for name in names},
-        samples=full.samples,
+        colors={name: found.colors[name] for name in names},
     )
+
+
+def dissection_measures(found: Dissection) -> dict[str, dict[str, float]]:
+    """What the card says of each concept."""
+    return {
+        concept: {
+            "best_iou": round(float(found.iou[row].max()), 3),
+            "interpretable_units": found.interpretable(concept),
+            "added": round(float(found.effect[row, 0]), 3),
+            "removed": round(float(found.effect[row, 1]), 3),
+        }
+        for row, concept in enumerate(found.concepts)
+    }
 
 
 def load_segmenter(weights: Path) -> SceneSegmenter:

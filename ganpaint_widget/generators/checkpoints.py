@@ -18,6 +18,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     """Write tensors with string metadata, beside and then renamed, so that no half file is left."""
     partial = path.with_suffix(".partial")
     save_file(dict(tensors), partial, metadata=dict(metadata))
+    partial.chmod(0o644)  # safetensors writes files that only their owner can read
     partial.replace(path)
 
 

@@ -14,7 +14,7 @@ Editing, preview, adaptation and dissection are written against this file alone:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -47,10 +47,15 @@ class State:
             )
         return replace(self, features=features)
 
+    def pick(self, indices: Sequence[int]) -> State:
+        """The state of some pictures of the batch."""
+        chosen = list(indices)
+        extra = {name: tensor[chosen] for name, tensor in self.extra.items()}
+        return replace(self, features=self.features[chosen], extra=extra)
+
     def one(self, index: int) -> State:
         """The state of one picture of the batch (its batch size is 1)."""
-        extra = {name: tensor[index : index + 1] for name, tensor in self.extra.items()}
-        return replace(self, features=self.features[index : index + 1], extra=extra)
+        return self.pick([index])
 
 
 class StagedGenerator(nn.Module, ABC):
