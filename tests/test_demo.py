@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
 from ganpaint_widget.generators import zoo
 
 pytestmark = pytest.mark.usefixtures("real_methods")
@@ -65,3 +66,11 @@ def test_a_blend_keeps_the_photo_and_the_edit(quality: ModuleType, model: zoo.Mo
 def test_a_cheat_is_found_out(quality: ModuleType, model: zoo.Model, chosen: list, cheat: str) -> None:
     method = getattr(quality, cheat)
     assert quality.missed([quality.measure(model, case, method(model, case)) for case in chosen]) != []
+
+
+def test_every_scene_of_the_gallery_has_a_church(model: zoo.Model) -> None:
+    gallery = model.gallery
+    assert gallery is not None and gallery.count == len(set(gallery.seeds)) == 200
+    wall = CLASSES.index("wall")
+    assert all((Scene.sample(seed).label_map(32) == wall).any() for seed in gallery.seeds[:20])
+    assert set(gallery.seeds) <= set(HELD_OUT)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import numpy.typing as npt
 
 from .scenes import HELD_OUT, Scene
 
+COUNT = 200
+
 
 class SceneGallery:
-    """The scenes of the held-out seeds, in their order.
+    """The first 200 scenes of the held-out seeds that have a church: an empty meadow offers little to edit.
 
     Args:
         size: pixels a side.
     """
 
+    count = COUNT
+
     def __init__(self, size: int) -> None:
         self.size = size
-        self.count = len(HELD_OUT)
+        churches = (one for one in HELD_OUT if Scene.sample(one).parameters["church_present"] >= 0.5)
+        self.seeds = tuple(islice(churches, COUNT))
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
-        """Scene ``index`` of the held-out range: uint8 size x size x 3."""
-        return Scene.sample(HELD_OUT[index]).render(self.size)
+        """Scene ``index`` (0 to 199): uint8 size x size x 3."""
+        return Scene.sample(self.seeds[index]).render(self.size)
 
     def title(self, index: int) -> str:
         """For example "Scene 3"."""
