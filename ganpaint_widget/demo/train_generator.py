@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from ..generators.progan import ProGAN, _Output
 from .data import CLASS_COLORS, SceneData, channels_last
 from .encoder import Encoder
-from .scenes import CLASSES
+from .scenes import CLASSES, TRAINING
 from .train_segmenter import cached_segmenter
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class Recipe:
 
     latent_size: int = 256
     channels: tuple[int, ...] = (256, 256, 192, 96, 48)
+    scenes: int = 20_000
+    teacher_steps: int = 600
     batch: int = 32
     warm_up: int = 52_000
     learning_rate_warm: float = 2.5e-3
@@ -139,8 +141,12 @@ class Discriminator(nn.Module):
         return score
 
 
-def train(folder: Path, recipe: Recipe, *, minutes: float, log_every: int = 50) -> None:
-    """Train for ``minutes``, going on from ``folder/checkpoint.pt`` where there is one.
+def train(
+    folder: Path, recipe: Recipe, *, minutes: float, budget: float = math.inf, log_every: int = 50
+) -> None:
+    """Train for ``minutes``, or until ``budget`` pictures have been shown in all.
+
+    It goes on from ``folder/checkpoint.pt`` where there is one.
 
     Writes there: ``checkpoint.pt`` (every five minutes and at the end), ``log.jsonl`` and ``samples-*.png``
     (24 unselected samples of the averaged generator above their label maps, then scenes above their
@@ -170,8 +176,10 @@ def train(folder: Path, recipe: Recipe, *, minutes: float, log_every: int = 50) 
         shown, step, spent = stored["shown"], stored["step"], stored["spent"]
         log.info("going on from %d pictures shown", shown)
     size = painter.generator.resolution
-    data = SceneData(folder.parent / "scenes", size)
-    segmenter = cached_segmenter(folder / "teacher.pt", data, steps=600, seed=1234).requires_grad_(False)
+    data = SceneData(folder.parent / "scenes", size, TRAINING[: recipe.scenes])
+    segmenter = cached_segmenter(
+        folder / "teacher.pt", data, steps=recipe.teacher_steps, seed=1234
+    ).requires_grad_(False)
     batches = data.batches(recipe.batch, recipe.seed + step)
     watched = next(data.batches(8, 0))[0]
 
@@ -186,7 +194,7 @@ def train(folder: Path, recipe: Recipe, *, minutes: float, log_every: int = 50) 
         return label + recipe.label_noise * torch.randn_like(label)
 
     started = saved = logged = time.monotonic()
-    while time.monotonic() - started < 60 * minutes:
+    while time.monotonic() - started < 60 * minutes and shown < budget:
         warm = shown < recipe.warm_up
         for group in optimise_g.param_groups:
             group["lr"] = recipe.learning_rate_warm if warm else recipe.learning_rate

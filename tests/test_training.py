@@ -1,0 +1,73 @@
+"""Training: networks so small that it takes seconds. How good the shipped ones are is measured elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganpaint_widget.demo.data import SceneData
+from ganpaint_widget.demo.scenes import TRAINING
+from ganpaint_widget.demo.train_encoder import train_encoder
+from ganpaint_widget.demo.train_generator import Painter, Recipe, train
+from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
+
+TINY = Recipe(
+    latent_size=8, channels=(8, 8, 8, 8), scenes=64, teacher_steps=2, batch=8, warm_up=16, penalty_every=2
+)
+
+
+def test_training_goes_through_both_stages_and_resumes(tmp_path: Path) -> None:
+    folder = tmp_path / "generator"
+    train(folder, TINY, minutes=60, budget=40, log_every=1)
+    first = torch.load(folder / "checkpoint.pt", weights_only=True)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert "gap" not in lines[0]  # the warm-up has no discriminator
+    assert "gap" in lines[-1]
+    assert first["shown"] == lines[-1]["shown"] == 8 * len(lines) == 40
+    assert list(folder.glob("samples-*.png"))
+
+    train(folder, TINY, minutes=60, budget=56, log_every=1)
+    second = torch.load(folder / "checkpoint.pt", weights_only=True)
+    again = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert again[: len(lines)] == lines
+    assert [line["shown"] for line in again[len(lines) :]] == [48, 56]
+    assert second["spent"] > first["spent"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> SceneData:
+    return SceneData(tmp_path_factory.mktemp("scenes"), 32, TRAINING[:100])
+
+
+def test_scenes_are_rendered_once(data: SceneData, tmp_path: Path) -> None:
+    first = SceneData(tmp_path, 32, TRAINING[:4])
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = SceneData(tmp_path, 32, TRAINING[:4])
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+    assert (first.images == again.images).all()
+    assert (first.labels == data.labels[:4]).all()
+
+
+def test_a_segmenter_learns(data: SceneData) -> None:
+    before, _ = mean_iou(train_segmenter(data, steps=1, widths=(8, 12, 16, 16)), data, 100)
+    after, _ = mean_iou(train_segmenter(data, steps=60, widths=(8, 12, 16, 16)), data, 100)
+    assert after > before + 0.15
+
+
+def test_an_encoder_learns(data: SceneData) -> None:
+    torch.manual_seed(0)
+    generator = Painter(TINY).generator.eval()
+    x = next(data.batches(16, 5))[0]
+
+    @torch.no_grad()
+    def error(steps: int) -> float:
+        with torch.enable_grad():
+            encoder = train_encoder(generator, data, steps=steps, batch=8)
+        z, features = encoder(x)
+        state = generator.run(generator.start(z), until=generator.edit_layer)
+        return float((generator.picture(generator.run(state.replace(features))) - x).abs().mean())
+
+    assert error(60) < 0.9 * error(2)
