@@ -261,7 +261,10 @@ class Notebook:
             """async code => {
                 const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
                 const request = { code, silent: false, store_history: false };
-                const { content } = await kernel.requestExecute(request).done;
+                // The reply, not the future's "done": that waits for an "idle" of its own as well,
+                // which may be lost among those of the subshell's messages.
+                const future = kernel.requestExecute(request);
+                const { content } = await new Promise(resolve => { future.onReply = resolve; });
                 return content.status === "ok" ? "" : `${content.ename}: ${content.evalue}`;
             }""",
             code,
