@@ -72,6 +72,5 @@ def demo(
     """The demo world: the generator (resumes from its checkpoint), then segmenter, encoder and dissection."""
     from .demo.train import train_demo
 
-    what = ("generator", "companions") if minutes > 0 else ("companions",)
-    train_demo(folder, weights, minutes=minutes, what=what)
+    train_demo(folder, weights, minutes=minutes)
     typer.echo(json.dumps({"weights": sorted(path.name for path in weights.iterdir())}))

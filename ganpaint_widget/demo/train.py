@@ -38,21 +38,17 @@ MINIMUM_EFFECT = 0.25
 """A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
 
 
-def train_demo(
-    folder: Path, weights: Path, *, minutes: float, what: tuple[str, ...] = ("generator", "companions")
-) -> None:
+def train_demo(folder: Path, weights: Path, *, minutes: float) -> None:
     """Train the demo world's networks and write them, with their measures, to ``weights``.
 
     Args:
         folder: where the checkpoint, the log, the sample sheets and the rendered scenes are kept.
         weights: where the safetensors and ``measures.json`` go.
-        minutes: how long to train the generator, from its checkpoint on.
-        what: ``"generator"`` trains it, ``"companions"`` makes everything else from it.
+        minutes: how long to train the generator, from its checkpoint on; 0 keeps it as it is.
     """
-    if "generator" in what:
+    if minutes > 0:
         train(folder / "generator", Recipe(), minutes=minutes)
-    if "companions" in what:
-        make_companions(folder, weights)
+    make_companions(folder, weights)
 
 
 def make_companions(folder: Path, weights: Path) -> None:
