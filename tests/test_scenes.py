@@ -106,7 +106,7 @@ def test_every_parameter_is_named_once_and_sampled_inside_its_range(many: list[S
 
 def test_every_parameter_does_something() -> None:
     """Moving any one parameter shows somewhere, in a scene where everything is there."""
-    scene = plain_church().replace(window_count=5, church_width=0.58, window_width=0.04, tree1_form=0)
+    scene = plain_church().replace(window_count=5, church_width=0.58, window_width=0.0625, tree1_form=0)
     before = scene.render(64)
     for parameter in PARAMETERS:
         start = scene.parameters[parameter.name]

@@ -7,34 +7,63 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.scenes import TRAINING
 from ganpaint_widget.demo.train_encoder import train_encoder
-from ganpaint_widget.demo.train_generator import Painter, Recipe, train
+from ganpaint_widget.demo.train_generator import Painter, Players, Recipe, train
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 
 TINY = Recipe(
-    latent_size=8, channels=(8, 8, 8, 8), scenes=64, teacher_steps=2, batch=8, warm_up=16, penalty_every=2
+    latent_size=8,
+    channels=(8, 8, 8, 8, 8),
+    edit_layer="layer4",
+    base=32,
+    scenes=64,
+    teacher_steps=2,
+    batch=8,
+    warm_up=16,
+    grow=40,
+    refine=16,
+    penalty_every=2,
 )
 
 
-def test_training_goes_through_both_stages_and_resumes(tmp_path: Path) -> None:
+def test_training_goes_through_all_stages_and_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
-    train(folder, TINY, minutes=60, budget=40, log_every=1)
+    train(folder, TINY, minutes=60, budget=48, log_every=1)
     first = torch.load(folder / "checkpoint.pt", weights_only=True)
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert "gap" not in lines[0]  # the warm-up has no discriminator
-    assert "gap" in lines[-1]
-    assert first["shown"] == lines[-1]["shown"] == 8 * len(lines) == 40
+    assert "gap" in lines[4]
+    assert "drift" in lines[5]  # the new layers by themselves
+    assert first["shown"] == lines[-1]["shown"] == 8 * len(lines) == 48
+    assert first["resolution"] == 64
     assert list(folder.glob("samples-*.png"))
 
-    train(folder, TINY, minutes=60, budget=56, log_every=1)
+    train(folder, TINY, minutes=60, budget=64, log_every=1)
     second = torch.load(folder / "checkpoint.pt", weights_only=True)
     again = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert again[: len(lines)] == lines
-    assert [line["shown"] for line in again[len(lines) :]] == [48, 56]
+    assert [line["shown"] for line in again[len(lines) :]] == [56, 64]
+    assert "gap" in again[-1]
     assert second["spent"] > first["spent"]
+
+
+def test_growing_changes_nobodys_mind() -> None:
+    """Pictures twice as large are encoded and judged as their 2 x 2 averages were."""
+    small = Players(TINY, 32)
+    large = small.grown(TINY)
+    pictures, labels = torch.randn(8, 3, 64, 64), torch.rand(8, 11, 32, 32)
+    averaged = F.avg_pool2d(pictures, 2)
+    with torch.no_grad():
+        for before, after in (
+            (small.discriminator(averaged, labels), large.discriminator(pictures, labels)),
+            (small.painter.encode(averaged)[0], large.painter.encode(pictures)[0]),
+            (small.painter.draw(z := torch.randn(4, 8))[0], large.painter.draw_refined(z)[2]),
+        ):
+            torch.testing.assert_close(before, after, rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +88,7 @@ def test_a_segmenter_learns(data: SceneData) -> None:
 
 def test_an_encoder_learns(data: SceneData) -> None:
     torch.manual_seed(0)
-    generator = Painter(TINY).generator.eval()
+    generator = Painter(TINY, 32).generator.eval()
     x = next(data.batches(16, 5))[0]
 
     @torch.no_grad()

@@ -182,7 +182,7 @@ def _all_parameters() -> tuple[Parameter, ...]:
         Parameter("window_count", 2.0, float(_WINDOWS), "windows", "places in the row, rounded"),
         *(_presence(f"window{i}_present", f"the window in place {i} of the row") for i in range(_WINDOWS)),
         _choice("window_form", _PANE_FORMS, "the shape of the windows"),
-        Parameter("window_width", 0.038, 0.065, "width", "of a window"),
+        Parameter("window_width", 0.0625, 0.085, "width", "of a window"),
         Parameter("window_height", 0.070, 0.100, "height", "of a window"),
         _presence("door_present", "the door"),
         _choice("door_form", _PANE_FORMS, "the shape of the door"),
@@ -290,7 +290,7 @@ def _draw_parameters(seed: int) -> tuple[dict[str, float], int]:
     p["tower_height"] = between(0.07, 0.13)
     p["tower_window_present"] = chance(0.85)
 
-    p["window_width"] = between(0.042, 0.058)
+    p["window_width"] = between(0.0635, 0.076)
     places = _window_places(p["church_width"], p["window_width"])
     p["window_count"] = float(random.integers(2, min(_WINDOWS, places) + 1))
     windows = chance(0.94)

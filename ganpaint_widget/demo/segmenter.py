@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+WIDTHS = (24, 48, 72, 96)
+"""Channels at full, half, quarter and eighth resolution."""
+
 
 def _block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
@@ -30,9 +33,7 @@ class SceneSegmenter(nn.Module):
         widths: channels at full, half, quarter and eighth resolution.
     """
 
-    def __init__(
-        self, classes: tuple[str, ...], widths: tuple[int, int, int, int] = (24, 48, 72, 96)
-    ) -> None:
+    def __init__(self, classes: tuple[str, ...], widths: tuple[int, int, int, int] = WIDTHS) -> None:
         super().__init__()
         self.classes = tuple(classes)
         self.widths = tuple(widths)

@@ -57,7 +57,8 @@ def make_companions(folder: Path, weights: Path) -> None:
     began = time.monotonic()
     stored = torch.load(folder / "generator" / "checkpoint.pt", weights_only=True)
     recipe = stored["recipe"]
-    painter = Painter(Recipe(latent_size=recipe["latent_size"], channels=tuple(recipe["channels"])))
+    recipe = Recipe(**{**recipe, "channels": tuple(recipe["channels"])})
+    painter = Painter(recipe, stored["resolution"])
     painter.load_state_dict(stored["average"])
     write(weights / "generator.safetensors", "generator", painter.generator, painter.generator.config)
     # From here on with the weights as they are shipped, rounded to half precision.

@@ -11,9 +11,13 @@ first step and fits z to its normal prior, and then adversarially, which makes i
   with the relativistic pairing loss (Jolicoeur-Martineau 2019; Huang et al. 2024 with R1 and R2):
   ``softplus(-(D(real) - D(fake)))`` for D and the mirror image for G. The gradient penalties R1 and R2 are
   applied every few steps with their weight scaled up (lazy regularisation, Karras et al. 2020).
+* A second, cheap discriminator reads the frozen segmenter's activations (as Projected GANs do; Sauer et al.
+  2021): it judges content from the first step, where pixels teach it slowly.
 * Half of each batch of fakes are samples, half reconstructions; one batch serves both steps.
 * Each sample must look to the segmenter as its own label map says, so that colours follow the layout.
 * Exponential moving average of all weights.
+* All that happens at a small ``base`` resolution, where a step costs least. The generator then grows to its
+  full size: its new layers alone learn to refine what the others draw, and the whole goes on adversarially.
 
 Label maps take part in training, so the units of this generator are not purely emergent: the card says so.
 """
@@ -25,6 +29,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,6 +42,7 @@ from ..generators.progan import ProGAN, _Output
 from .data import CLASS_COLORS, SceneData, channels_last
 from .encoder import Encoder
 from .scenes import CLASSES, TRAINING
+from .segmenter import WIDTHS as SEGMENTER_WIDTHS
 from .train_segmenter import cached_segmenter
 
 log = logging.getLogger(__name__)
@@ -44,51 +50,84 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run; ``warm_up`` counts pictures, weights are those of the
-    losses."""
+    """Everything that decides a training run; ``warm_up``, ``grow`` and ``refine`` count pictures, the
+    weights are those of the losses."""
 
     latent_size: int = 256
-    channels: tuple[int, ...] = (256, 256, 192, 96, 48)
-    scenes: int = 20_000
+    channels: tuple[int, ...] = (256, 256, 192, 96, 48, 24)
+    edit_layer: str = "layer6"
+    base: int = 64
+    scenes: int = 60_000
     teacher_steps: int = 600
     batch: int = 32
     warm_up: int = 52_000
+    grow: int = 130_000
+    refine: int = 8_000
     learning_rate_warm: float = 2.5e-3
     learning_rate: float = 1.2e-3
     divergence: float = 1.5e-4
     perceptual: float = 0.5
     label: float = 0.2
     agreement: float = 0.3
-    adversarial: float = 0.1
+    adversarial: float = 0.2
+    adversarial_features: float = 0.2
     penalty: float = 1.0
     penalty_every: int = 8
     label_noise: float = 0.2
     ema: float = 0.996
     seed: int = 0
 
+    @property
+    def resolution(self) -> int:
+        """Of the finished generator."""
+        return 4 << (len(self.channels) - 1)
+
+    def at(self, resolution: int) -> tuple[int, ...]:
+        """The channels of the generator when it has this resolution."""
+        return self.channels[: len(self.channels) - (self.resolution // resolution).bit_length() + 1]
+
 
 class Painter(nn.Module):
-    """All that draws: the ProGAN, its label head, and the encoder with its spread."""
+    """All that draws: the ProGAN, its label head, and the encoder with its spread.
 
-    def __init__(self, recipe: Recipe) -> None:
+    A painter above the recipe's base resolution also keeps the RGB output of the resolution below, which its
+    new layers are taught by.
+    """
+
+    def __init__(self, recipe: Recipe, resolution: int) -> None:
         super().__init__()
-        self.generator = ProGAN(recipe.latent_size, recipe.channels)
+        channels = recipe.at(resolution)
+        self.generator = ProGAN(recipe.latent_size, channels, recipe.edit_layer)
         generator = self.generator
-        self.label = _Output(recipe.channels[-1], len(CLASSES))
+        self.label = _Output(channels[-1], len(CLASSES))
+        self.coarse = _Output(channels[-2]) if resolution > recipe.base else None
         self.encoder = Encoder(
-            generator.resolution, generator.latent_size, generator.shape(generator.edit_layer)
+            generator.resolution,
+            generator.latent_size,
+            generator.shape(generator.edit_layer),
+            fold=resolution // recipe.base,
         )
         self.spread = nn.Linear(self.encoder.latent.in_features, recipe.latent_size)
 
     def encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance (B x latent each, float32) of the posterior over z."""
-        deep = self.encoder.deep(self.encoder.trunk(pictures))
+        deep = self.encoder.deep(self.encoder.shared(pictures))
         return self.encoder.latent(deep).float(), self.spread(deep).float().clamp(-8, 4)
 
     def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures B x 3 x R x R and label logits B x K x R x R, float32."""
         state = self.generator.run(self.generator.start(z))
         return self.generator.picture(state).float(), self.label(state.features).float()
+
+    def draw_refined(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`draw`, but only the newest layers get a gradient; and the picture of those before."""
+        generator = self.generator
+        assert self.coarse is not None
+        with torch.no_grad():
+            state = generator.run(generator.start(z), until=generator.stages[-3])
+            coarse = self.coarse(state.features).float()
+        state = generator.run(state)
+        return generator.picture(state).float(), self.label(state.features).float(), coarse
 
 
 class _Conv(nn.Module):
@@ -108,13 +147,22 @@ class _Conv(nn.Module):
 class Discriminator(nn.Module):
     """The ProGAN discriminator over picture and label map, at less than half its cost.
 
-    The stem folds 2 x 2 pixels into channels, and each block pools between its two convolutions.
+    The stem folds pixels into channels down to half the base resolution, and each block pools between its
+    two convolutions. Above the base resolution a small branch reads the finer pixels.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, resolution: int) -> None:
         super().__init__()
-        channels = recipe.channels
-        self.stem = _Conv(4 * (3 + len(CLASSES)), channels[-2], 3)
+        channels = recipe.at(recipe.base)
+        self.fold = 2 * resolution // recipe.base
+        self.stem = _Conv(self.fold**2 * 3 + 4 * len(CLASSES), channels[-2], 3)
+        self.fine = None
+        if resolution > recipe.base:
+            first, second = _Conv(3 * (self.fold // 2) ** 2, 32, 3), _Conv(32, 48, 3)
+            silent = _Conv(48, channels[-2], 3)
+            nn.init.zeros_(silent.weight)
+            relu = nn.LeakyReLU(0.2)
+            self.fine = nn.Sequential(first, relu, second, relu, nn.AvgPool2d(2), silent)
         self.blocks = nn.ModuleList(
             nn.ModuleList([_Conv(wide, wide, 3), _Conv(wide, narrow, 3)])
             for wide, narrow in zip(channels[-2:0:-1], channels[-3::-1], strict=True)
@@ -124,9 +172,13 @@ class Discriminator(nn.Module):
         self.score = nn.Linear(channels[0], 1)
 
     def forward(self, picture: Tensor, label: Tensor) -> Tensor:
-        """Scores (B) of pictures B x 3 x R x R with label probabilities B x K x R x R."""
-        x = F.pixel_unshuffle(torch.cat([picture, label], dim=1), 2)
-        features = F.leaky_relu(self.stem(x.contiguous(memory_format=torch.channels_last)), 0.2)
+        """Scores (B) of pictures B x 3 x R x R with label probabilities B x K x base x base."""
+        folded = [F.pixel_unshuffle(picture, self.fold), F.pixel_unshuffle(label, 2)]
+        features = self.stem(torch.cat(folded, dim=1).contiguous(memory_format=torch.channels_last))
+        if self.fine is not None:
+            finer = F.pixel_unshuffle(picture, self.fold // 2)
+            features = features + self.fine(finer.contiguous(memory_format=torch.channels_last))
+        features = F.leaky_relu(features, 0.2)
         for block in self.blocks:
             first, second = block.children()
             features = F.avg_pool2d(F.leaky_relu(first(features), 0.2), 2)
@@ -139,6 +191,88 @@ class Discriminator(nn.Module):
         features = F.leaky_relu(self.dense(features.flatten(1)), 0.2)
         score: Tensor = self.score(features).float().squeeze(1)
         return score
+
+
+class FeatureDiscriminator(nn.Module):
+    """Judges pictures by a frozen segmenter's activations at four scales: one small network a scale.
+
+    Activations are divided by their root mean square on real pictures, which the first call measures.
+    """
+
+    def __init__(self, resolution: int, widths: tuple[int, ...], channels: int = 64) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList()
+        for level, width in enumerate(widths):
+            self.register_buffer(f"rms{level}", torch.zeros(1, width, 1, 1))
+            layers: list[nn.Module] = []
+            before, size = width, resolution >> level
+            while size > 4:
+                layers += [_Conv(before, channels, 3), nn.LeakyReLU(0.2), nn.AvgPool2d(2)]
+                before, size = channels, size // 2
+            layers += [_Conv(before, channels, 3), nn.LeakyReLU(0.2), _Conv(channels, 1, 1, gain=1)]
+            self.heads.append(nn.Sequential(*layers))
+
+    @torch.no_grad()
+    def measure(self, features: Sequence[Tensor]) -> None:
+        """Take the scale of the activations from these, unless it is known already."""
+        for level, x in enumerate(features):
+            rms = self.get_buffer(f"rms{level}")
+            if not rms.any():
+                rms.copy_(x.float().square().mean(dim=(0, 2, 3), keepdim=True).sqrt() + 1e-3)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Scores B x 4 scales x 16 places."""
+        scores = [
+            head(x / self.get_buffer(f"rms{level}")).float().flatten(1)
+            for level, (head, x) in enumerate(zip(self.heads, features, strict=True))
+        ]
+        return torch.stack(scores, dim=1)
+
+
+class Players:
+    """Everything that learns, at one resolution, with its optimisers."""
+
+    def __init__(self, recipe: Recipe, resolution: int) -> None:
+        self.resolution = resolution
+        self.painter = channels_last(Painter(recipe, resolution))
+        self.average = copy.deepcopy(self.painter).requires_grad_(False)
+        self.discriminator = channels_last(Discriminator(recipe, resolution))
+        self.connoisseur = channels_last(FeatureDiscriminator(recipe.base, SEGMENTER_WIDTHS))
+        adam = {"lr": recipe.learning_rate, "betas": (0.0, 0.99), "eps": 1e-8, "fused": True}
+        judges = [*self.discriminator.parameters(), *self.connoisseur.parameters()]
+        self.optimise_g = torch.optim.Adam(self.painter.parameters(), **adam)  # type: ignore[arg-type]
+        self.optimise_d = torch.optim.Adam(judges, **adam)  # type: ignore[arg-type]
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {name: part for name, part in vars(self).items() if name != "resolution"}
+
+    def grown(self, recipe: Recipe) -> Players:
+        """The same at twice the resolution. The new layers are fresh; all judge the new pictures as they
+        judged the old ones, for what read pixels now reads their averages."""
+        larger = Players(recipe, 2 * self.resolution)
+        for name in ("painter", "average"):
+            before, after = getattr(self, name), getattr(larger, name)
+            state = before.state_dict()
+            output = f"generator.{before.generator.output_name}"
+            weight = state["encoder.trunk.0.0.weight"]
+            state["encoder.trunk.0.0.weight"] = weight.repeat_interleave(4, dim=1) / 4
+            for key in list(state):
+                if key.startswith(output):
+                    state[key.replace(output, "coarse")] = state.pop(key)
+                elif key.startswith("label."):
+                    del state[key]
+            after.load_state_dict(state, strict=False)
+        # The stem's weights: 3 x fold x fold inputs for the picture, then those for the label map.
+        state = self.discriminator.state_dict()
+        fold, weight = self.discriminator.fold, state["stem.weight"]
+        picture, label = weight[:, : 3 * fold**2], weight[:, 3 * fold**2 :]
+        picture = picture.unflatten(1, (3, fold, fold)).repeat_interleave(2, 2).repeat_interleave(2, 3) / 4
+        stem = torch.cat([picture.flatten(1, 3), label], dim=1)
+        # The equalised learning rate divides by the number of inputs, which has changed.
+        state["stem.weight"] = stem * self.discriminator.stem.scale / larger.discriminator.stem.scale
+        larger.discriminator.load_state_dict(state, strict=False)
+        larger.connoisseur.load_state_dict(self.connoisseur.state_dict())
+        return larger
 
 
 def train(
@@ -154,31 +288,19 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    painter = channels_last(Painter(recipe))
-    average = copy.deepcopy(painter).requires_grad_(False)
-    discriminator = channels_last(Discriminator(recipe))
-    adam = {"lr": recipe.learning_rate, "betas": (0.0, 0.99), "eps": 1e-8, "fused": True}
-    optimise_g = torch.optim.Adam(painter.parameters(), **adam)  # type: ignore[arg-type]
-    optimise_d = torch.optim.Adam(discriminator.parameters(), **adam)  # type: ignore[arg-type]
-    parts: dict[str, nn.Module | torch.optim.Optimizer] = {
-        "painter": painter,
-        "average": average,
-        "discriminator": discriminator,
-        "optimise_g": optimise_g,
-        "optimise_d": optimise_d,
-    }
     shown, step, spent = 0, 0, 0.0
     checkpoint = folder / "checkpoint.pt"
+    players = Players(recipe, recipe.base)
     if checkpoint.exists():
         stored = torch.load(checkpoint, weights_only=True)
-        for name, part in parts.items():
+        players = Players(recipe, stored["resolution"])
+        for name, part in players.parts().items():
             part.load_state_dict(stored[name])
         shown, step, spent = stored["shown"], stored["step"], stored["spent"]
         log.info("going on from %d pictures shown", shown)
-    size = painter.generator.resolution
-    data = SceneData(folder.parent / "scenes", size, TRAINING[: recipe.scenes])
+    data = SceneData(folder.parent / "scenes", recipe.resolution, TRAINING[: recipe.scenes])
     segmenter = cached_segmenter(
-        folder / "teacher.pt", data, steps=recipe.teacher_steps, seed=1234
+        folder / "teacher.pt", data, size=recipe.base, steps=recipe.teacher_steps, seed=1234
     ).requires_grad_(False)
     batches = data.batches(recipe.batch, recipe.seed + step)
     watched = next(data.batches(8, 0))[0]
@@ -186,89 +308,132 @@ def train(
     def save() -> None:
         partial = checkpoint.with_suffix(".partial")
         numbers = {"shown": shown, "step": step, "spent": spent, "recipe": asdict(recipe)}
-        torch.save({name: part.state_dict() for name, part in parts.items()} | numbers, partial)
+        numbers["resolution"] = players.resolution
+        torch.save({name: part.state_dict() for name, part in players.parts().items()} | numbers, partial)
         partial.replace(checkpoint)
-        write_samples(average, watched, folder / f"samples-{shown // 1000:05d}k.png")
+        write_samples(
+            players.average,
+            F.avg_pool2d(watched, recipe.resolution // players.resolution),
+            folder / f"samples-{shown // 1000:05d}k.png",
+        )
 
     def noisy(label: Tensor) -> Tensor:
         return label + recipe.label_noise * torch.randn_like(label)
 
     started = saved = logged = time.monotonic()
     while time.monotonic() - started < 60 * minutes and shown < budget:
+        if shown >= recipe.grow and players.resolution < recipe.resolution:
+            players = players.grown(recipe)
+        painter, discriminator, connoisseur = players.painter, players.discriminator, players.connoisseur
         warm = shown < recipe.warm_up
-        for group in optimise_g.param_groups:
-            group["lr"] = recipe.learning_rate_warm if warm else recipe.learning_rate
+        refining = recipe.grow <= shown < recipe.grow + recipe.refine
+        for group in players.optimise_g.param_groups:
+            group["lr"] = recipe.learning_rate_warm if warm or refining else recipe.learning_rate
             # Momentum serves regression and hurts the game of two.
-            group["betas"] = (0.8, 0.99) if warm else (0.0, 0.99)
+            group["betas"] = (0.8, 0.99) if warm or refining else (0.0, 0.99)
         pictures, labels = next(batches)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        shrink = recipe.resolution // players.resolution
+        pictures = F.avg_pool2d(pictures, shrink).contiguous(memory_format=torch.channels_last)
+        labels = labels[:, ::shrink, ::shrink]
+        to_base = players.resolution // recipe.base
         coded = recipe.batch if warm else recipe.batch // 2
         line: dict[str, float] = {}
 
         with torch.autocast("cpu", torch.bfloat16):
-            mean, log_variance = painter.encode(pictures[:coded])
+            with torch.set_grad_enabled(not refining):
+                mean, log_variance = painter.encode(pictures[:coded])
             z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
             z = torch.cat([z, torch.randn(recipe.batch - coded, recipe.latent_size)])
-            fake, logits = painter.draw(z)
-            with torch.no_grad():
-                seen_real = segmenter.features(pictures[:coded])
-            seen = segmenter.features(fake.contiguous(memory_format=torch.channels_last))
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+            if refining:
+                fake, logits, coarse = painter.draw_refined(z)
+            else:
+                fake, logits = painter.draw(z)
         error = (fake[:coded] - pictures[:coded]).abs().mean()
-        perceptual = sum(
-            ((a[:coded] - b).abs().mean() / b.abs().mean() for a, b in zip(seen, seen_real, strict=True)),
-            torch.zeros(()),
-        )
-        loss = error + recipe.perceptual * perceptual / len(seen) + recipe.divergence * divergence
-        loss = loss + recipe.label * F.cross_entropy(logits[:coded], labels[:coded])
-        line |= {
-            "error": float(error.detach()),
-            "perceptual": float(perceptual.detach()),
-            "nats": float(divergence.detach()),
-        }
+        loss = error + recipe.label * F.cross_entropy(logits[:coded], labels[:coded])
+        line["error"] = float(error.detach())
+        if refining:
+            drift = (F.avg_pool2d(fake, 2) - coarse).abs().mean()
+            loss = loss + drift
+            line["drift"] = float(drift.detach())
+        else:
+            # The segmenter reads what its resolution is: the base one.
+            with torch.autocast("cpu", torch.bfloat16):
+                with torch.no_grad():
+                    seen_real = segmenter.features(F.avg_pool2d(pictures, to_base))
+                fake_base = F.avg_pool2d(fake, to_base).contiguous(memory_format=torch.channels_last)
+                seen = segmenter.features(fake_base)
+            perceptual = sum(
+                (
+                    (a[:coded] - b[:coded]).abs().mean() / b.abs().mean()
+                    for a, b in zip(seen, seen_real, strict=True)
+                ),
+                torch.zeros(()),
+            )
+            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+            loss = loss + recipe.perceptual * perceptual / len(seen) + recipe.divergence * divergence
+            line |= {"perceptual": float(perceptual.detach()), "nats": float(divergence.detach())}
 
-        if not warm:
-            fake_label = logits.softmax(dim=1)
+        if not warm and not refining:
+            fake_label = F.avg_pool2d(logits.softmax(dim=1), to_base)
             real_label = F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
+            real_label = F.avg_pool2d(real_label, to_base)
+            connoisseur.measure(seen_real)
+            seen_fake = [x.detach() for x in seen]
             with torch.autocast("cpu", torch.bfloat16):
                 score_real = discriminator(pictures, noisy(real_label))
                 gap = score_real - discriminator(fake.detach(), noisy(fake_label.detach()))
-            loss_d = F.softplus(-gap).mean()
+                content_real = connoisseur(seen_real)
+                content_gap = content_real - connoisseur(seen_fake)
+            loss_d = F.softplus(-gap).mean() + F.softplus(-content_gap).mean()
             if step % recipe.penalty_every == 0:
                 half = recipe.batch // 2
                 # The second half: samples, not reconstructions, on the fakes' side.
-                for picture, label in ((pictures, real_label), (fake.detach(), fake_label.detach())):
+                for picture, label, features in (
+                    (pictures, real_label, seen_real),
+                    (fake.detach(), fake_label.detach(), seen_fake),
+                ):
                     inputs = [
                         picture[half:].clone().requires_grad_(),
                         noisy(label[half:]).requires_grad_(),
                     ]
+                    activations = [x[half:].clone().requires_grad_() for x in features]
                     with torch.autocast("cpu", torch.bfloat16):
-                        score = discriminator(*inputs)
-                    gradients = torch.autograd.grad(score.sum(), inputs, create_graph=True)
+                        score = discriminator(*inputs).sum() + connoisseur(activations).mean(dim=(1, 2)).sum()
+                    gradients = torch.autograd.grad(score, inputs + activations, create_graph=True)
                     squared = sum(g.float().square().sum(dim=(1, 2, 3)).mean() for g in gradients)
                     loss_d = loss_d + 0.5 * recipe.penalty * recipe.penalty_every * squared
-            optimise_d.zero_grad(set_to_none=True)
+            players.optimise_d.zero_grad(set_to_none=True)
             loss_d.backward()  # type: ignore[no-untyped-call]
-            optimise_d.step()
+            players.optimise_d.step()
 
             discriminator.requires_grad_(False)
+            connoisseur.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16):
                 # The real scores are those of before D's step: one forward pass less.
                 fooling = F.softplus(score_real.detach() - discriminator(fake, noisy(fake_label))).mean()
+                content = F.softplus(content_real.detach() - connoisseur(seen)).mean()
                 found = segmenter.classify(tuple(x[coded:] for x in seen)).float().log_softmax(dim=1)
             disagreement = -(fake_label[coded:].detach() * found).sum(dim=1).mean()
-            loss = loss + recipe.adversarial * fooling + recipe.agreement * disagreement
+            loss = loss + recipe.adversarial * fooling + recipe.adversarial_features * content
+            loss = loss + recipe.agreement * disagreement
             discriminator.requires_grad_(True)
-            line |= {"gap": float(gap.detach().mean()), "disagreement": float(disagreement.detach())}
-        optimise_g.zero_grad(set_to_none=True)
+            connoisseur.requires_grad_(True)
+            line |= {
+                "gap": float(gap.detach().mean()),
+                "content_gap": float(content_gap.detach().mean()),
+                "disagreement": float(disagreement.detach()),
+            }
+        players.optimise_g.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimise_g.step()
+        players.optimise_g.step()
 
         step += 1
         shown += recipe.batch
         with torch.no_grad():
             # A short memory at the start, so that the first samples are not those of the initial weights.
-            keep = min(recipe.ema, (1 + step) / (10 + step))
+            newly = step if shown < recipe.grow else (shown - recipe.grow) // recipe.batch
+            keep = min(recipe.ema, (1 + newly) / (10 + newly))
+            average = players.average
             torch._foreach_lerp_(list(average.parameters()), list(painter.parameters()), 1 - keep)
             for old, new in zip(average.buffers(), painter.buffers(), strict=True):
                 old.copy_(new)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .data import SceneData, channels_last
 from .scenes import CLASSES
-from .segmenter import SceneSegmenter
+from .segmenter import WIDTHS, SceneSegmenter
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ def train_segmenter(
     batch: int = 32,
     seed: int = 0,
     noise: float = 0.05,
-    widths: tuple[int, int, int, int] = (24, 48, 72, 96),
+    widths: tuple[int, int, int, int] = WIDTHS,
+    size: int | None = None,
 ) -> SceneSegmenter:
     """A segmenter fitted to rendered scenes by cross entropy.
 
@@ -36,6 +37,7 @@ def train_segmenter(
         seed: of the initial weights and of the batches' order.
         noise: the largest standard deviation of the added noise, in units of the picture's [-1, 1].
         widths: see :class:`SceneSegmenter`.
+        size: pixels a side to shrink the scenes to; as they are by default.
     """
     torch.manual_seed(seed)
     segmenter = channels_last(SceneSegmenter(CLASSES, widths))
@@ -44,6 +46,8 @@ def train_segmenter(
     batches = data.batches(batch, seed)
     for step in range(steps):
         pictures, labels = next(batches)
+        shrink = labels.shape[-1] // (size or labels.shape[-1])
+        pictures, labels = F.avg_pool2d(pictures, shrink), labels[:, ::shrink, ::shrink]
         count = len(pictures)
         pictures = pictures * (0.85 + 0.3 * torch.rand(count, 1, 1, 1))
         if step % 2:
@@ -84,12 +88,12 @@ def mean_iou(segmenter: SceneSegmenter, data: SceneData, count: int = 500) -> tu
     return float(ious.mean()), dict(zip(CLASSES, ious.tolist(), strict=True))
 
 
-def cached_segmenter(path: Path, data: SceneData, *, steps: int, seed: int) -> SceneSegmenter:
-    """The segmenter stored at ``path``, trained on ``data`` and stored there first where it is missing."""
+def cached_segmenter(path: Path, data: SceneData, *, size: int, steps: int, seed: int) -> SceneSegmenter:
+    """The segmenter stored at ``path``; a missing one is trained on ``data`` at ``size`` and stored there."""
     if path.exists():
         segmenter = SceneSegmenter(CLASSES)
         segmenter.load_state_dict(torch.load(path, weights_only=True))
         return segmenter.eval()
-    segmenter = train_segmenter(data, steps=steps, seed=seed)
+    segmenter = train_segmenter(data, steps=steps, seed=seed, size=size)
     torch.save(segmenter.state_dict(), path)
     return segmenter
