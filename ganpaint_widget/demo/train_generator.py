@@ -66,11 +66,12 @@ class Recipe:
     learning_rate_warm: float = 2.5e-3
     learning_rate: float = 1.2e-3
     divergence: float = 1.5e-4
+    divergence_later: float = 5e-4
     perceptual: float = 0.5
     label: float = 0.2
     agreement: float = 0.3
-    adversarial: float = 0.2
-    adversarial_features: float = 0.2
+    adversarial: float = 0.3
+    adversarial_features: float = 0.3
     penalty: float = 1.0
     penalty_every: int = 8
     label_noise: float = 0.2
@@ -370,7 +371,9 @@ def train(
                 torch.zeros(()),
             )
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
-            loss = loss + recipe.perceptual * perceptual / len(seen) + recipe.divergence * divergence
+            # Once samples are judged, what z holds must be what a sample's z holds, too.
+            weight = recipe.divergence if warm else recipe.divergence_later
+            loss = loss + recipe.perceptual * perceptual / len(seen) + weight * divergence
             line |= {"perceptual": float(perceptual.detach()), "nats": float(divergence.detach())}
 
         if not warm and not refining:

@@ -85,6 +85,9 @@ class ProGAN(StagedGenerator):
         edit_layer: where edits are made; by default the second layer at 16 x 16 for pictures up to
             128 px, whose cells then fit small objects, and ``layer4`` (8 x 8, as published) above.
 
+    Raises:
+        ValueError: fewer than three resolutions or more than nine (1024 px).
+
     The fine layers are the second layer of every resolution after the one that follows the edit
     layer (published for 256 px with ``layer4``: layers 8, 10, 12, 14), or after the edit layer
     itself where that would leave fewer than two.
@@ -92,6 +95,8 @@ class ProGAN(StagedGenerator):
 
     def __init__(self, latent_size: int, channels: Sequence[int], edit_layer: str | None = None) -> None:
         super().__init__()
+        if not 3 <= len(channels) <= 9:
+            raise ValueError(f"A ProGAN of {len(channels)} resolutions was asked for. Pass 3 to 9 channels.")
         self.latent_size = latent_size
         self.channels = tuple(channels)
         self.resolution = 4 * 2 ** (len(channels) - 1)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import nn
 
 from ..errors import GANPaintError
-from .checkpoints import load_weights, read_safetensors
+from .checkpoints import read_module
 from .progan import ProGAN
 from .staged import StagedGenerator
 
@@ -87,10 +87,7 @@ def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:
 
 def read_progan(path: Path) -> ProGAN:
     """A ProGAN from a safetensors file with its configuration in the metadata."""
-    tensors, config = read_safetensors(path, "generator")
-    generator = ProGAN(**config)
-    load_weights(generator, tensors, path.name)
-    return generator
+    return read_module(path, "generator", ProGAN)
 
 
 @cache
@@ -101,9 +98,7 @@ def _demo() -> Model:
     from ..dissection import Dissection
 
     generator = read_progan(WEIGHTS / "generator.safetensors")
-    tensors, config = read_safetensors(WEIGHTS / "encoder.safetensors", "encoder")
-    encoder = Encoder(**config)
-    load_weights(encoder, tensors, "encoder.safetensors")
+    encoder = read_module(WEIGHTS / "encoder.safetensors", "encoder", Encoder)
     return Model(
         "demo",
         generator,
