@@ -65,6 +65,15 @@ def square(image: Image.Image, size: int) -> Array:
     return np.array(cropped.resize((size, size), Image.Resampling.LANCZOS))
 
 
+def square_mask(mask: Array, size: int) -> Array:
+    """The same for a mask, uint8 H x W, averaging what falls into one pixel: uint8 ``size`` x ``size``."""
+    image = Image.fromarray(mask)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    cropped = image.crop((left, top, left + side, top + side))
+    return np.array(cropped.resize((size, size), Image.Resampling.BOX))
+
+
 def encode_png(array: Array, text: Mapping[str, str] | None = None) -> bytes:
     """A PNG file of a uint8 H x W x 3 (or H x W) array, with text chunks."""
     info = PngImagePlugin.PngInfo()

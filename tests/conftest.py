@@ -97,6 +97,22 @@ def model_with_gallery(model: Any) -> Any:
     return zoo.Model("tiny", model.generator, dissection=model.dissection, gallery=TinyGallery())
 
 
+class Shades:
+    """A segmenter that calls dark places tree, middling ones dome and bright ones window."""
+
+    classes = CONCEPTS
+
+    def segment(self, pictures: torch.Tensor) -> torch.Tensor:
+        grey = pictures.mean(dim=1)
+        relative = grey - grey.mean(dim=(1, 2), keepdim=True)
+        return (relative > 0).long() + (relative > 0.02).long()
+
+
+@pytest.fixture
+def model_with_segmenter(model: Any) -> Any:
+    return zoo.Model("tiny", model.generator, dissection=model.dissection, segmenter=Shades())
+
+
 @pytest.fixture
 def mask() -> np.ndarray:
     """A square in the upper left quarter."""

@@ -20,7 +20,8 @@ from ..generators.checkpoints import load_weights, read_safetensors, write_safet
 from ..generators.progan import ProGAN
 from ..generators.staged import State
 from ..generators.zoo import Model, read_progan
-from ..inversion import decibel, invert
+from ..inversion import invert
+from ..measures import decibel
 from .data import CLASS_COLORS, SceneData, to_tensor
 from .encoder import Encoder
 from .scenes import HELD_OUT

@@ -21,6 +21,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import math
 import os
 import re
 import time
@@ -35,12 +36,15 @@ import numpy as np
 import numpy.typing as npt
 
 from . import pictures
-from .editing import Edit, Mask
+from .editing import Edit, Mask, Reference
 from .errors import GANPaintError
 
 Operation = dict[str, Any]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+READABLE: Final = (1, 2)
+"""1 knew no restyles, moves, units, targets and variants; what it did know reads the same."""
+
 MAX_TOTAL_BYTES: Final = 200 * 2**20
 # A journal longer than this is written anew: an hour of painting is mostly masks that have been painted over.
 MAX_OPERATIONS_BYTES: Final = 16 * 2**20
@@ -195,38 +199,136 @@ def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
         for edit in after:
             old = known.get(edit.id)
             if old is None or not np.array_equal(old.mask, edit.mask):
-                yield _repainting(edit, stroke)
+                yield _repainting(edit, stroke, begins=old is None)
                 told = True
-            if old is not None and old.strength != edit.strength:
-                yield {"op": "retune", "edit": edit.id, "strength": edit.strength}
+            settings = [] if old is None else [one for one in SETTINGS if _differ(old, edit, one)]
+            if settings:
+                yield {"op": "retune", "edit": edit.id, **packed(edit, settings)}
                 told = True
             if edit.enabled != (old is None or old.enabled):
                 yield {"op": "toggle", "edit": edit.id, "enabled": edit.enabled}
                 told = True
+        for move in _moves([edit.id for edit in before], [edit.id for edit in after]):
+            yield move
+            told = True
         if number and not told:
             # Painting over what was painted already is a step, too, and undo will take it back.
-            yield _repainting(after[-1], stroke)
+            yield _repainting(after[-1], stroke, begins=False)
 
 
-def _repainting(edit: Edit, stroke: str) -> Operation:
+def _differ(old: Edit, new: Edit, setting: str) -> bool:
+    one, other = getattr(old, setting), getattr(new, setting)
+    return not np.array_equal(one, other) if setting == "levels" else bool(one != other)
+
+
+def _moves(before: list[str], after: list[str]) -> list[Operation]:
+    """The move, if there was one, that led from one order of ids to another; what came or went aside."""
+    stayed = [one for one in before if one in after]
+    ordered = [one for one in after if one in before]
+    if stayed == ordered:
+        return []
+    pairs = enumerate(zip(stayed, ordered, strict=True))
+    first = next(place for place, (one, other) in pairs if one != other)
+    # Either the edit that is there now has come up, or the one that was there has gone down.
+    for moved in (ordered[first], stayed[first]):
+        if [one for one in stayed if one != moved] == [one for one in ordered if one != moved]:
+            return [{"op": "move", "edit": moved, "index": after.index(moved)}]
+    raise AssertionError("One step of undo moves one edit.")
+
+
+def _repainting(edit: Edit, stroke: str, *, begins: bool) -> Operation:
     height, width = edit.mask.shape
-    return painting(edit.id, (0, 0, width, height), edit.mask, edit, stroke=stroke)
+    return painting((0, 0, width, height), edit.mask, edit, stroke=stroke, begins=begins)
+
+
+# --- edits as JSON ---
+
+SETTINGS: Final = ("strength", "units", "target", "variant", "levels", "reference")
+"""What :meth:`EditingSession.retune` can change."""
 
 
 def painting(
-    edit_id: str, rect: tuple[int, int, int, int], values: Mask, edit: Edit, *, stroke: int | str
+    rect: tuple[int, int, int, int], values: Mask, edit: Edit, *, stroke: int | str, begins: bool
 ) -> Operation:
-    """The operation of one piece of a stroke: what was painted is ``values`` inside ``rect``."""
+    """The operation of one piece of a stroke: what was painted is ``values`` inside ``rect``.
+
+    Args:
+        begins: whether this is the edit's first; then all its settings are kept with it.
+    """
+    plain = Edit(edit.id, edit.verb, edit.concept, edit.mask, edit.strength)
+    unusual = [one for one in SETTINGS if begins and _differ(plain, edit, one)]
     return {
         "op": "paint",
-        "edit": edit_id,
+        "edit": edit.id,
         "verb": edit.verb,
         "concept": edit.concept,
         "strength": edit.strength,
+        **packed(edit, unusual),
         "stroke": stroke,
         "rect": list(rect),
-        "data": base64.b64encode(zlib.compress(np.ascontiguousarray(values).tobytes(), 3)).decode("ascii"),
+        "data": _pack(np.ascontiguousarray(values).tobytes()),
     }
+
+
+def packed(edit: Edit, names: Iterable[str]) -> Operation:
+    """Some of an edit's attributes as JSON; :func:`unpacked` is the way back."""
+    fields: Operation = {}
+    for name in names:
+        value = getattr(edit, name)
+        if isinstance(value, Reference):
+            value = {
+                "seed": value.seed,
+                "picture": None if value.picture is None else _pack(value.picture.tobytes()),
+                "region": None if value.region is None else _pack(value.region.tobytes()),
+                "size": len(edit.mask),
+            }
+        elif isinstance(value, np.ndarray):
+            value = {"levels": _pack(value.astype("<f4").tobytes()), "count": len(value)}
+        fields[name] = value
+    return fields
+
+
+def unpacked(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an edit that an operation holds. What is wrong with them is not all found here.
+
+    Raises:
+        ValueError, KeyError, TypeError or zlib.error: it holds something else.
+    """
+    fields = {name: operation[name] for name in (*SETTINGS, "enabled") if name in operation}
+    if isinstance(fields.get("units"), list):
+        fields["units"] = tuple(fields["units"])
+    if fields.get("levels") is not None:
+        data = _unpack(fields["levels"]["levels"], 4 * fields["levels"]["count"])
+        fields["levels"] = np.frombuffer(data, "<f4").astype(np.float32)
+    if fields.get("reference") is not None:
+        stored = fields["reference"]
+        size = stored["size"]
+
+        def array(name: str, *shape: int) -> npt.NDArray[np.uint8] | None:
+            if stored[name] is None:
+                return None
+            data = _unpack(stored[name], math.prod(shape))
+            return np.frombuffer(data, np.uint8).reshape(shape)
+
+        fields["reference"] = Reference(
+            stored["seed"], array("picture", size, size, 3), array("region", size, size)
+        )
+    return fields
+
+
+def edit_of(operation: Mapping[str, Any], size: int) -> Edit:
+    """The edit that a :func:`painting` began, with nothing painted yet. Errors as in :func:`unpacked`."""
+    blank = np.zeros((size, size), np.uint8)
+    return Edit(operation["edit"], operation["verb"], operation["concept"], blank, **unpacked(operation))
+
+
+def _pack(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 3)).decode("ascii")
+
+
+def _unpack(text: str, count: int) -> bytes:
+    """What :func:`_pack` packed; one byte more than ``count`` at most, so that too much is not unpacked."""
+    return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), count + 1)
 
 
 def _line(operation: Operation) -> bytes:
@@ -264,7 +366,7 @@ def read(path: Path) -> Recording:
     if not openings:
         raise GANPaintError(f"There is no journal in {str(path)!r}.", "Pass the directory of one session.")
     opening = operations[openings[-1]]
-    if opening.get("format") != FORMAT:
+    if opening.get("format") not in READABLE:
         raise GANPaintError(
             f"The journal in {str(path)!r} was written by another version.",
             "Install the newest ganpaint_widget.",
@@ -295,9 +397,7 @@ def newest(root: Path | None) -> Path:
 def values_of(operation: Mapping[str, Any]) -> Mask:
     """What :func:`painting` packed: uint8 h x w. ValueError or zlib.error when it is not that."""
     _, _, width, height = operation["rect"]
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(base64.b64decode(operation["data"], validate=True), width * height + 1)
-    return np.frombuffer(data, np.uint8).reshape(height, width)
+    return np.frombuffer(_unpack(operation["data"], width * height), np.uint8).reshape(height, width)
 
 
 def _operations(path: Path) -> Iterator[Operation]:
