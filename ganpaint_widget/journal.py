@@ -96,8 +96,16 @@ class Journal:
         waits for the first edit.
         """
         self._opening = operation, photo
+        self._preface: list[Operation] = []
         if self._file is not None:
             self._begin_picture()
+
+    def preface(self, operations: Iterable[Operation]) -> None:
+        """What was there when the picture was opened, as from a project: written with the opening."""
+        self._preface = list(operations)
+        if self._file is not None:
+            for operation in self._preface:
+                self._append(operation)
 
     def write(self, operation: Operation) -> None:
         """Append one operation and flush it."""
@@ -147,7 +155,8 @@ class Journal:
         name = f"photo-{self._photos}.png"
         (self.path / name).write_bytes(pictures.encode_png(photo))
         operation["photo"] = name
-        self._append(operation)
+        for one in (operation, *self._preface):
+            self._append(one)
         # Only now: had we died before the line was written, the picture before this one would still count.
         for old in self.path.glob("photo-*.png"):
             if old.name != name:

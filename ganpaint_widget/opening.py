@@ -6,6 +6,7 @@ their features are what a restyle takes over. Everything here runs on the worker
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -44,6 +45,16 @@ class Source:
     title: str
     index: int = 0
     array: Array | None = None
+    kept: Kept | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What an inversion has found before, so that nothing is inverted again; ``extra`` is the state's."""
+
+    z: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    extra: Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +103,9 @@ def open_picture(model: Model, source: Source, ticket: Ticket | None = None) -> 
 
     generator = model.generator
     device = next(generator.parameters()).device
+    if source.kept is not None:
+        assert source.array is not None
+        return opened_at(model, source, source.array, *_restored(model, source.kept))
     if source.kind == "sample":
         with torch.no_grad():
             z = generator.sample_z(1, source.index).to(device)
@@ -106,6 +120,27 @@ def open_picture(model: Model, source: Source, ticket: Ticket | None = None) -> 
     if ticket is not None and ticket.cancelled:
         raise Cancelled
     return opened_at(model, source, photo, found.z, found.state)
+
+
+def _restored(model: Model, kept: Kept) -> tuple[Tensor, State]:
+    """z and the state that were kept, on the generator's device. GANPaintError when they do not fit it."""
+    import torch
+
+    generator = model.generator
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        z = generator.sample_z(1, 0).to(device)
+        state = generator.run(generator.start(z), until=generator.edit_layer)
+    expected = {"z": z, "features": state.features} | {f"extra/{k}": v for k, v in state.extra.items()}
+    found = {"z": kept.z, "features": kept.features} | {f"extra/{k}": v for k, v in kept.extra.items()}
+    if {k: tuple(v.shape) for k, v in expected.items()} != {k: v.shape for k, v in found.items()}:
+        raise GANPaintError(
+            f"The stored features do not fit the generator {model.name!r}.",
+            "Open the project with the generator that it was made with.",
+        )
+    extra = {name: torch.from_numpy(value).to(state.extra[name]) for name, value in kept.extra.items()}
+    features = torch.from_numpy(kept.features).to(state.features)
+    return torch.from_numpy(kept.z).to(z), replace(state, features=features, extra=extra)
 
 
 def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, state: State) -> OpenedPicture:

@@ -38,12 +38,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 import ganpaint_widget
 
 from . import journal as journals
-from . import pictures
+from . import pictures, project
 from .editing import (
     MAX_SEED,
     MAX_VARIANT,
@@ -57,6 +58,7 @@ from .editing import (
     checked_mask,
     checked_number,
     checked_rect,
+    checked_verb,
 )
 from .errors import GANPaintError
 
@@ -73,6 +75,7 @@ from .events import Progress as Progress
 from .events import Rendered as Rendered
 from .jobs import Cancelled, Report, Ticket, Worker, default_worker
 from .opening import (
+    Kept,
     OpenedPicture,
     Source,
     array_of,
@@ -278,6 +281,45 @@ class EditingSession:
         source = Source(kind, str(opening.get("title", "")), opening["index"], recording.photo)
         session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
         session._replay(recording)
+        return session
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        generator: str | Path | StagedGenerator | Model | None = None,
+        journal: bool | str | Path = True,
+        worker: Worker | None = None,
+    ) -> EditingSession:
+        """A session as :meth:`save` has kept it: on the same machine the same pictures, bit for bit.
+
+        If the generator's weights have changed since, the photo is inverted again, and a notice says so.
+
+        Args:
+            path: of a ``.ganpaint`` file.
+            generator: needed when the project's generator was given as an object or as a file: a project
+                may come from a stranger, and has no say in which files are opened.
+            journal, worker: as in the constructor.
+
+        Raises:
+            GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
+        """
+        stored = project.read(Path(path))
+        name = stored.generator
+        if generator is None and (name is None or Path(name).name != name or Path(name).suffix):
+            raise GANPaintError(
+                f"The project's generator {'was an object' if name is None else f'is the file {name!r}'}.",
+                "Pass it: EditingSession.load(path, generator=...).",
+            )
+        worker = worker if worker is not None else default_worker()
+        chosen: Any = name if generator is None else generator
+        model: Model = worker.call(load, chosen)
+        same = worker.call(_fingerprint, model) == stored.weights
+        kept = Kept(stored.z, stored.features, stored.extra) if same else None
+        source = Source(stored.kind, stored.title, stored.index, stored.photo, kept)  # type: ignore[arg-type]
+        session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
+        session._resume(stored, same)
         return session
 
     def __enter__(self) -> EditingSession:
@@ -547,6 +589,31 @@ class EditingSession:
             )
         self._tell(events)
 
+    def import_studio(self, source: object) -> tuple[Edit, ...]:
+        """Make the edits that GANPaint Studio has recorded, in one step of undo.
+
+        Args:
+            source: the path of a JSON file, or the list in it; see :func:`.project.read_interventions`.
+
+        Raises:
+            GANPaintError: it is no such recording, or an edit in it is not possible here; nothing has
+                changed then.
+        """
+        made = []
+        for verb, concept, strength, mask in project.read_interventions(source, self.size):
+            fresh = self._fresh(f"e-{uuid.uuid4().hex[:10]}", verb, concept, strength)
+            made.append(replace(fresh, mask=mask))
+        events: list[Event] = []
+        with self._lock:
+            if len(self._edits) + len(made) > MAX_EDITS:
+                raise GANPaintError(f"Of all edits, {MAX_EDITS} are the most that are kept.", "Delete some.")
+            stroke = uuid.uuid4().hex
+            for edit in made:
+                blank = replace(edit, mask=np.zeros_like(edit.mask))
+                events += self._paint(edit.id, (0, 0, self.size, self.size), edit.mask, blank, stroke)[1]
+        self._tell(events)
+        return tuple(made)
+
     def delete(self, edit_id: str) -> None:
         """Take an edit away; undo brings it back. GANPaintError when there is no such edit."""
         with self._lock:
@@ -557,7 +624,8 @@ class EditingSession:
 
     def _with_levels(self, edit: Edit) -> Edit:
         """An edit checked, with the levels that have to be measured for it. Waits for that."""
-        if edit.levels is not None or not (edit.verb == "restyle" or edit.variant):
+        verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
+        if edit.levels is not None or not (verb == "restyle" or variant):
             return self._checked(edit)
         # Everything else is checked first: measuring takes a while.
         checked = self._checked(replace(edit, levels=np.zeros(self._channels, np.float32)))
@@ -853,6 +921,44 @@ class EditingSession:
                 f"The picture cannot be written to {str(path)!r}: {error}.", "Choose another place."
             ) from error
 
+    def save(self, path: str | Path) -> None:
+        """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
+
+        The photo, the inversion, the edits with their masks and references, and the last blend; not undo.
+
+        Raises:
+            GANPaintError: it cannot be written there.
+        """
+        import torch
+
+        with self._lock:
+            opened, edits, blend = self._opened, self._edits, self._blend
+        state = opened.fast.state
+        stored = project.Project(
+            generator=self._generator_name,
+            weights=_fingerprint(self._model),
+            kind=opened.source.kind,
+            title=opened.source.title,
+            index=opened.source.index,
+            photo=opened.photo,
+            z=_numbers(opened.z),
+            features=_numbers(state.features),
+            extra={name: _numbers(value) for name, value in state.extra.items()},
+            edits=edits,
+            blend=None
+            if blend is None
+            else project.StoredBlend(
+                blend.array,
+                blend.edits,
+                blend.before,
+                blend.after,
+                blend.survival,
+                {name: _numbers(value) for name, value in blend.delta.items()},
+            ),
+            versions={"torch": torch.__version__, "numpy": np.__version__},
+        )
+        project.write(Path(path), stored)
+
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have ``callback`` called with every event from now on.
 
@@ -937,6 +1043,45 @@ class EditingSession:
             )
         return place
 
+    def _resume(self, stored: project.Project, same_weights: bool) -> None:
+        """Take over a project's edits and blend. What does not fit the generator raises GANPaintError."""
+
+        def fitting(edit: Edit) -> Edit:
+            # Levels are activations of these weights, and say nothing about others.
+            return self._with_levels(edit if same_weights else replace(edit, levels=None))
+
+        if max(len(stored.edits), 0 if stored.blend is None else len(stored.blend.edits)) > MAX_EDITS:
+            raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")
+        edits = tuple(map(fitting, stored.edits))
+        blend = None
+        if stored.blend is not None and same_weights:
+            generator = self._model.generator
+            shapes = {name: value.shape for name, value in stored.blend.delta.items()}
+            if shapes != {name: (1, *generator.shape(name)) for name in shapes if name in generator.stages}:
+                raise GANPaintError(
+                    f"The project's blend does not fit the generator {self.generator_name!r}.",
+                    "Open it with the generator that it was made with.",
+                )
+            blend = _restored_blend(stored.blend, tuple(map(fitting, stored.blend.edits)), self._opened.x)
+        with self._lock:
+            self._edits = edits
+            events = self._next_revision()
+            if blend is not None:
+                current = blend.edits == edits
+                self._blend = replace(blend, revision=self._revision if current else self._revision - 1)
+            if not same_weights:
+                self._standing_notice = Noticed(
+                    "warning",
+                    f"The weights of {self.generator_name!r} are not those that the project was made with: "
+                    "the photo was inverted again, and the edits may look different.",
+                )
+            if self._journal is not None and edits:
+                try:
+                    self._journal.preface(journals.operations_of([edits]))
+                except OSError as error:
+                    events += self._without_journal(error)
+        self._tell(events)
+
     def _replay(self, recording: journals.Recording) -> None:
         """Do again what a journal has recorded, through the same verbs."""
         for number, operation in enumerate(recording.operations):
@@ -1011,9 +1156,9 @@ class EditingSession:
             and source.array.shape != (self.size, self.size, 3)
         ):
             raise GANPaintError(
-                f"The journal's picture has the shape {source.array.shape}, and {self.generator_name!r} "
+                f"The stored picture has the shape {source.array.shape}, and {self.generator_name!r} "
                 f"makes pictures of {self.size} x {self.size}.",
-                "Recover it with the generator that it was painted with.",
+                "Open it with the generator that it was painted with.",
             )
         self.cancel()  # what is being blended is about to be gone, and the worker is needed
         ticket = self._worker.ticket()
@@ -1249,6 +1394,23 @@ class EditingSession:
 
 
 # --- small things ---
+
+
+def _fingerprint(model: Model) -> str:
+    from .generators.checkpoints import fingerprint
+
+    return fingerprint(model.generator)
+
+
+def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:
+    return tensor.detach().float().cpu().numpy()
+
+
+def _restored_blend(stored: project.StoredBlend, edits: Edits, like: Tensor) -> Blend:
+    import torch
+
+    delta = {name: torch.from_numpy(value).to(like) for name, value in stored.delta.items()}
+    return Blend(frozen(stored.array), 0, edits, stored.before, stored.after, stored.survival, delta)
 
 
 def _draw(opened: OpenedPicture, edits: Sequence[Edit]) -> Array:

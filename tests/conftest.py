@@ -170,7 +170,8 @@ class SlowAdaptation:
     def adapt(self, generator, edited, x, keep, *, original, ticket=None, on_picture=None) -> Any:
         assert keep.shape == (1, 1, SIZE, SIZE)
         assert not edited.features.is_inference()
-        delta = {generator.fine_layers[0]: torch.full((1,), 0.5)}
+        layer = generator.fine_layers[0]
+        delta = {layer: torch.full((1, *generator.shape(layer)), 0.5)}
         step = 0
         try:
             while True:

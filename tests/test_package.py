@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"session"},
     {"demo"},
     {"opening"},
-    {"journal", "preview"},
+    {"journal", "preview", "project"},
     {"adaptation", "dissection", "inversion"},
     {"editing"},
     {"segmentation", "generators"},

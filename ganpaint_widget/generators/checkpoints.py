@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -48,6 +50,18 @@ def read_safetensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str
         )
     config: dict[str, Any] = json.loads(metadata["config"])
     return tensors, config
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and values of a module's tensors, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(
+            values.view(torch.uint8).numpy().tobytes() if values.dim() else values.numpy().tobytes()
+        )
+    return digest.hexdigest()
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
