@@ -7,10 +7,13 @@ themselves have tests of their own.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,20 @@ REAL = [
     ]
     for name in names
 ]
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="session")
+def benchmark_module() -> Callable[[str], ModuleType]:
+    """Imports ``benchmarks.NAME``, which is no part of the wheel, without the checkout on the path."""
+    spec = importlib.util.spec_from_file_location(
+        "benchmarks", BENCHMARKS / "__init__.py", submodule_search_locations=[str(BENCHMARKS)]
+    )
+    assert spec is not None
+    sys.modules.setdefault("benchmarks", importlib.util.module_from_spec(spec))
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
 
 CONCEPTS = ("tree", "dome", "window")
 SIZE = 32

@@ -1,14 +1,11 @@
 """The demo world as it ships: held-out scenes, edited and blended by the installed package.
 
-``benchmarks/quality.py`` says what the measures are; it is read from its file, because benchmarks
-are no part of the wheel.
+``benchmarks/quality.py`` says what the measures are.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -22,14 +19,8 @@ pytestmark = pytest.mark.usefixtures("real_methods")
 
 
 @pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    path = Path(__file__).parent.parent / "benchmarks" / "quality.py"
-    spec = importlib.util.spec_from_file_location("quality", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["quality"] = module
-    spec.loader.exec_module(module)
-    return module
+def quality(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_module("quality")
 
 
 @pytest.fixture(scope="module")

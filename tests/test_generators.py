@@ -122,12 +122,30 @@ def test_damaged_weights_give_one_sentence(stored: Path, keep: int) -> None:
 def test_foreign_weights_give_one_sentence(stored: Path, tmp_path: Path) -> None:
     with pytest.raises(GANPaintError, match="holds no encoder"):
         read_safetensors(stored, "encoder")
-    tensors, config = read_safetensors(stored, "generator")
-    other = tmp_path / "other.safetensors"
-    write_safetensors(
-        other, tensors, {"kind": "generator", "config": json.dumps({**config, "channels": [16, 16, 16, 4]})}
-    )
-    with pytest.raises(GANPaintError, match="do not fit"):
-        zoo.load(other)
     with pytest.raises(GANPaintError, match="There is no generator 'chruch'"):
         zoo.load("chruch")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"channels": [16, 16, 16, 4]}, "do not fit"),
+        ({"channels": [10**9] * 4}, "do not fit"),  # 10^19 weights, were they made
+        ({"channels": [16] * 40}, "do not fit"),
+        ({"channels": None}, "do not fit"),
+        ({"latent_size": -1}, "do not fit"),
+        ({"edit_layer": "layer99"}, "do not fit"),
+        ({"__class__": "str"}, "do not fit"),
+        (None, "holds no generator"),
+    ],
+)
+def test_weights_that_do_not_fit_give_one_sentence(
+    stored: Path, tmp_path: Path, config: dict | None, message: str
+) -> None:
+    tensors, right = read_safetensors(stored, "generator")
+    other = tmp_path / "other.safetensors"
+    wrong = json.dumps(config if config is None else {**right, **config})
+    write_safetensors(other, tensors, {"kind": "generator", "config": wrong})
+    with pytest.raises(GANPaintError, match=message) as caught:
+        zoo.load(other)
+    assert caught.value.mend

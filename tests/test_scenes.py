@@ -229,6 +229,31 @@ def test_one_object_of_several() -> None:
     assert (scene.without("dome", 1).scene.labels == label("dome")).any()
 
 
+@pytest.mark.parametrize(
+    ("concept", "colour"),
+    [
+        ("dome", "blue"),
+        ("roof", "slate"),
+        ("door", "red"),
+        ("wall", 0.9),
+        ("path", 1.0),
+        ("grass", 0.9),
+        ("tree", 0.9),
+    ],
+)
+def test_restyling_changes_a_colour_and_nothing_else(concept: str, colour: str | float) -> None:
+    scene = plain_church().replace(
+        dome_colour=0, roof_colour=0, door_colour=0, wall_tone=0, path_tone=0, grass_tone=0
+    )
+    result = scene.restyled(concept, colour=colour)
+    inside, changed = result.object_mask > 0, result.change_mask > 0
+    assert np.array_equal(result.scene.labels, scene.labels)
+    assert np.array_equal(inside, scene.labels == label(concept))
+    assert np.array_equal(result.scene.image[~changed], scene.image[~changed])
+    assert changed[inside].mean() > 0.9
+    assert result.scene.restyled(concept, colour=colour).change_mask.max() == 0
+
+
 def test_counterfactuals_at_other_sizes() -> None:
     result = plain_church().without("door", size=64)
     assert result.object_mask.shape == result.change_mask.shape == (64, 64)
@@ -258,6 +283,12 @@ def test_shadows_on_grass_remain_grass() -> None:
         (lambda s: s.render(31), "from 32 to 1024"),
         (lambda s: s.label_map(1025), "from 32 to 1024"),
         (lambda s: s.without("submarine"), "Use one of: tree"),
+        (lambda s: s.restyled("cloud", colour=1), "Use one of: dome"),
+        (lambda s: s.restyled("dome", colour="mauve"), "Use one of: gold"),
+        (lambda s: s.restyled("grass", colour="green"), "Pass a number"),
+        (lambda s: s.restyled("grass", colour=2), "outside"),
+        (lambda s: s.restyled("tree", 4, colour=1), "0 to 3"),
+        (lambda s: s.replace(church_present=0).restyled("door", colour="red"), "no door to restyle"),
         (lambda s: s.without("tree", 4), "from 0 to 3"),
         (lambda s: s.with_("tree"), "already"),
         (lambda s: s.with_("dome"), "already"),

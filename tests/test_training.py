@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from ganpaint_widget.demo.data import SceneData
-from ganpaint_widget.demo.scenes import TRAINING
+from ganpaint_widget.demo.scenes import CLASSES, TRAINING
+from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.demo.train_encoder import train_encoder
 from ganpaint_widget.demo.train_generator import Painter, Players, Recipe, train
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
@@ -81,8 +82,9 @@ def test_scenes_are_rendered_once(data: SceneData, tmp_path: Path) -> None:
 
 
 def test_a_segmenter_learns(data: SceneData) -> None:
-    before, _ = mean_iou(train_segmenter(data, steps=1, widths=(8, 12, 16, 16)), data, 100)
-    after, _ = mean_iou(train_segmenter(data, steps=60, widths=(8, 12, 16, 16)), data, 100)
+    segmenter = SceneSegmenter(CLASSES, (8, 12, 16, 16))
+    before, _ = mean_iou(train_segmenter(segmenter, data, steps=1), data, 100)
+    after, _ = mean_iou(train_segmenter(segmenter, data, steps=60), data, 100)
     assert after > before + 0.15
 
 

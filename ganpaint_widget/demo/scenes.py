@@ -1061,6 +1061,17 @@ class _Concept(NamedTuple):
 CONCEPTS: tuple[str, ...] = ("tree", "dome", "door", "window", "cloud", "path", "mountain")
 """What `Scene.without` and `Scene.with_` understand."""
 
+_COLOURS: Mapping[str, tuple[str, Mapping[str, Colour] | None]] = {
+    "dome": ("dome_colour", _DOME_COLOURS),
+    "roof": ("roof_colour", _ROOF_COLOURS),
+    "door": ("door_colour", _DOOR_COLOURS),
+    "wall": ("wall_tone", None),
+    "path": ("path_tone", None),
+    "grass": ("grass_tone", None),
+    "tree": ("tree{}_season", None),
+}
+"""What `Scene.restyled` understands: the parameter that colours a concept, and the colours' names, if any."""
+
 _CONCEPTS: Mapping[str, _Concept] = {
     "tree": _Concept(
         TREE, tuple((f"tree{i}_present",) for i in range(_TREES)), tuple((i,) for i in range(_TREES)), False
@@ -1103,8 +1114,9 @@ class Counterfactual:
 class Scene:
     """A landscape: `values` in the order of `PARAMETERS`, and a `texture_seed` in `TEXTURE_SEEDS`.
 
-    Make one with `Scene.sample(seed)` and change it with `replace`, `without` and `with_`. Scenes are
-    immutable, compare by value and can be pickled. Pictures are drawn when first asked for, then kept.
+    Make one with `Scene.sample(seed)` and change it with `replace`, `without`, `with_` and `restyled`.
+    Scenes are immutable, compare by value and can be pickled. Pictures are drawn when first asked for, then
+    kept.
     """
 
     values: tuple[float, ...]
@@ -1250,6 +1262,46 @@ class Scene:
                 f"The added {_called(concept, added)} is hidden or has no place to stand. "
                 "Pass another index, or change its position with replace()."
             )
+        return self._counterfactual(changed, mask, size)
+
+    def restyled(
+        self, concept: str, index: int | None = None, *, colour: str | float, size: int = 128
+    ) -> Counterfactual:
+        """This scene with `concept` in another colour, everything else identical.
+
+        `colour` is a name for domes (gold, teal, blue, white, red), roofs (terracotta, brown, slate, green)
+        and doors (brown, red, green), and a number from 0 to 1 on the scale of `wall_tone`, `path_tone`,
+        `grass_tone` or a tree's season for the others. `index` picks one tree, None takes all. The object
+        mask marks the concept, the change mask what differs. Raises `ValueError` for a concept or colour that
+        is not known, and when none of it can be seen.
+        """
+        if concept not in _COLOURS:
+            raise ValueError(f"{concept!r} cannot be restyled. Use one of: {', '.join(_COLOURS)}.")
+        name, names = _COLOURS[concept]
+        if index is not None and (concept != "tree" or not 0 <= index < _TREES):
+            raise ValueError(
+                f"There is no {concept} with index {index} to restyle. Pass None, or 0 to 3 for a tree."
+            )
+        if names is not None:
+            if colour not in names:
+                raise ValueError(f"No {concept} is {colour!r}. Use one of: {', '.join(names)}.")
+            value = float(tuple(names).index(colour))
+        elif isinstance(colour, str):
+            raise ValueError(
+                f"The colour of a {concept} is a number from 0 to 1, not {colour!r}. Pass a number."
+            )
+        else:
+            value = float(colour)
+        if concept == "tree":
+            mask = self._object_mask(concept, index, size)
+        else:
+            mask = np.where(self.label_map(size) == CLASSES.index(concept), 255, 0).astype(np.uint8)
+        if not mask.any():
+            raise ValueError(
+                f"The scene shows no {_called(concept, index)} to restyle. Pass a scene that has one."
+            )
+        which = range(_TREES) if index is None else (index,)
+        changed = self._with_values({name.format(one): value for one in which})
         return self._counterfactual(changed, mask, size)
 
     def _on(self, name: str) -> bool:

@@ -1,7 +1,7 @@
 """The demo world's segmenter: a small U-Net from pictures to the scene's classes.
 
 It is trained on scenes, whose label maps are exact, and reads pictures of any size that is a
-multiple of eight.
+multiple of eight times its ``fold``.
 """
 
 from __future__ import annotations
@@ -31,25 +31,30 @@ class SceneSegmenter(nn.Module):
     Args:
         classes: the names of the K classes, in the order of the channels.
         widths: channels at full, half, quarter and eighth resolution.
+        fold: every fold x fold pixels become channels on the way in, and channels become pixels on the way
+            out, to save time on larger pictures; "full" resolution above is then that of the folded picture.
     """
 
-    def __init__(self, classes: tuple[str, ...], widths: tuple[int, int, int, int] = WIDTHS) -> None:
+    def __init__(
+        self, classes: tuple[str, ...], widths: tuple[int, int, int, int] = WIDTHS, fold: int = 1
+    ) -> None:
         super().__init__()
         self.classes = tuple(classes)
         self.widths = tuple(widths)
+        self.fold = fold
         w0, w1, w2, w3 = widths
-        self.down0 = _block(3, w0)
+        self.down0 = _block(3 * fold**2, w0)
         self.down1 = _block(w0, w1, stride=2)
         self.down2 = _block(w1, w2, stride=2)
         self.down3 = _block(w2, w3, stride=2)
         self.up_quarter = _block(w3 + w2, w2)
         self.up_half = _block(w2 + w1, w1)
         self.up_full = _block(w1 + w0, w0)
-        self.head = nn.Conv2d(w0, len(classes), 1)
+        self.head = nn.Conv2d(w0, len(classes) * fold**2, 1)
 
     def features(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Activations on the way down, at full, half, quarter and eighth resolution."""
-        full = self.down0(pictures)
+        full = self.down0(F.pixel_unshuffle(pictures, self.fold))
         half = self.down1(full)
         quarter = self.down2(half)
         return full, half, quarter, self.down3(quarter)
@@ -63,8 +68,7 @@ class SceneSegmenter(nn.Module):
         full, half, quarter, x = features
         for skip, block in ((quarter, self.up_quarter), (half, self.up_half), (full, self.up_full)):
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        logits: Tensor = self.head(x)
-        return logits
+        return F.pixel_shuffle(self.head(x), self.fold)
 
     @torch.no_grad()
     def segment(self, pictures: Tensor) -> Tensor:
@@ -75,4 +79,4 @@ class SceneSegmenter(nn.Module):
     @property
     def config(self) -> dict[str, object]:
         """The constructor's arguments, as they are stored beside the weights."""
-        return {"classes": list(self.classes), "widths": list(self.widths)}
+        return {"classes": list(self.classes), "widths": list(self.widths), "fold": self.fold}

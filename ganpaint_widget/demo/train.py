@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..dissection import Dissection, causal_effect, dissect, tune
-from ..generators.checkpoints import load_weights, read_safetensors, write_safetensors
+from ..generators.checkpoints import read_module, write_module
 from ..generators.progan import ProGAN
 from ..generators.staged import State
 from ..generators.zoo import Model, read_progan
@@ -24,11 +23,11 @@ from ..inversion import invert
 from ..measures import decibel
 from .data import CLASS_COLORS, SceneData, to_tensor
 from .encoder import Encoder
-from .scenes import HELD_OUT
+from .scenes import HELD_OUT, TRAINING
 from .segmenter import SceneSegmenter
 from .train_encoder import train_encoder
 from .train_generator import Painter, Recipe, train
-from .train_segmenter import mean_iou, train_segmenter
+from .train_segmenter import cached_segmenter, mean_iou
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +60,20 @@ def make_companions(folder: Path, weights: Path) -> None:
     recipe = Recipe(**{**recipe, "channels": tuple(recipe["channels"])})
     painter = Painter(recipe, stored["resolution"])
     painter.load_state_dict(stored["average"])
-    write(weights / "generator.safetensors", "generator", painter.generator, painter.generator.config)
+    write_module(weights / "generator.safetensors", "generator", painter.generator, painter.generator.config)
     # From here on with the weights as they are shipped, rounded to half precision.
     generator = read_progan(weights / "generator.safetensors")
 
-    data = SceneData(folder / "scenes", generator.resolution)
+    data = SceneData(folder / "scenes", generator.resolution, TRAINING[: recipe.scenes])
     held_out = SceneData(folder / "scenes", generator.resolution, HELD_OUT[:500])
-    segmenter = train_segmenter(data, steps=800, seed=1)
-    write(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
+    fold = generator.resolution // recipe.base
+    stored_at = folder / f"segmenter-{generator.resolution}.pt"  # it knows nothing of the generator
+    segmenter = cached_segmenter(stored_at, data, steps=500, seed=1, fold=fold)
+    write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)
 
     encoder = train_encoder(generator, data, encoder=painter.encoder)
-    write(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
+    write_module(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
 
     found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:360].copy()))
     found.save(weights / "dissection.safetensors")
@@ -152,19 +153,7 @@ def dissection_measures(found: Dissection) -> dict[str, dict[str, float]]:
 
 def load_segmenter(weights: Path) -> SceneSegmenter:
     """The shipped segmenter."""
-    tensors, config = read_safetensors(weights / "segmenter.safetensors", "segmenter")
-    segmenter = SceneSegmenter(tuple(config["classes"]), tuple(config["widths"]))
-    load_weights(segmenter, tensors, "segmenter.safetensors")
-    return segmenter
-
-
-def write(path: Path, kind: str, module: nn.Module, config: dict[str, object]) -> None:
-    """A module's floating-point tensors in half precision, its counters as they are."""
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
-    write_safetensors(path, tensors, {"kind": kind, "config": json.dumps(config)})
+    return read_module(weights / "segmenter.safetensors", "segmenter", SceneSegmenter)
 
 
 def _mean_decibel(pictures: torch.Tensor, x: torch.Tensor) -> float:

@@ -13,7 +13,9 @@ first step and fits z to its normal prior, and then adversarially, which makes i
   applied every few steps with their weight scaled up (lazy regularisation, Karras et al. 2020).
 * A second, cheap discriminator reads the frozen segmenter's activations (as Projected GANs do; Sauer et al.
   2021): it judges content from the first step, where pixels teach it slowly.
-* Half of each batch of fakes are samples, half reconstructions; one batch serves both steps.
+* A third, tiny one tells encoded latents from drawn ones (as in adversarial autoencoders; Makhzani et al.
+  2015): what the encoder leaves empty of the normal prior, samples would fall into.
+* A quarter of each batch of fakes are reconstructions, the rest samples; one batch serves both steps.
 * Each sample must look to the segmenter as its own label map says, so that colours follow the layout.
 * Exponential moving average of all weights.
 * All that happens at a small ``base`` resolution, where a step costs least. The generator then grows to its
@@ -38,7 +40,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..generators.progan import ProGAN, _Output
+from ..generators.progan import ProGAN, _Output, pixel_norm
 from .data import CLASS_COLORS, SceneData, channels_last
 from .encoder import Encoder
 from .scenes import CLASSES, TRAINING
@@ -66,13 +68,15 @@ class Recipe:
     learning_rate_warm: float = 2.5e-3
     learning_rate: float = 1.2e-3
     divergence: float = 1.5e-4
+    divergence_later: float = 5e-4
     perceptual: float = 0.5
     label: float = 0.2
     agreement: float = 0.3
-    adversarial: float = 0.2
-    adversarial_features: float = 0.2
+    adversarial: float = 0.3
+    adversarial_features: float = 0.3
+    adversarial_latent: float = 0.05
     penalty: float = 1.0
-    penalty_every: int = 8
+    penalty_every: int = 12
     label_noise: float = 0.2
     ema: float = 0.996
     seed: int = 0
@@ -229,6 +233,20 @@ class FeatureDiscriminator(nn.Module):
         return torch.stack(scores, dim=1)
 
 
+class LatentDiscriminator(nn.Sequential):
+    """Scores (B) of latents B x latent; only their direction counts, as in the generator."""
+
+    def __init__(self, latent_size: int, width: int = 512) -> None:
+        super().__init__(
+            nn.Linear(latent_size, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2)
+        )
+        self.append(nn.Linear(width, 1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        score: Tensor = super().forward(pixel_norm(z))  # type: ignore[no-untyped-call]
+        return score.squeeze(1)
+
+
 class Players:
     """Everything that learns, at one resolution, with its optimisers."""
 
@@ -238,8 +256,13 @@ class Players:
         self.average = copy.deepcopy(self.painter).requires_grad_(False)
         self.discriminator = channels_last(Discriminator(recipe, resolution))
         self.connoisseur = channels_last(FeatureDiscriminator(recipe.base, SEGMENTER_WIDTHS))
+        self.gatekeeper = LatentDiscriminator(recipe.latent_size)
         adam = {"lr": recipe.learning_rate, "betas": (0.0, 0.99), "eps": 1e-8, "fused": True}
-        judges = [*self.discriminator.parameters(), *self.connoisseur.parameters()]
+        judges = [
+            parameter
+            for one in (self.discriminator, self.connoisseur, self.gatekeeper)
+            for parameter in one.parameters()
+        ]
         self.optimise_g = torch.optim.Adam(self.painter.parameters(), **adam)  # type: ignore[arg-type]
         self.optimise_d = torch.optim.Adam(judges, **adam)  # type: ignore[arg-type]
 
@@ -272,6 +295,7 @@ class Players:
         state["stem.weight"] = stem * self.discriminator.stem.scale / larger.discriminator.stem.scale
         larger.discriminator.load_state_dict(state, strict=False)
         larger.connoisseur.load_state_dict(self.connoisseur.state_dict())
+        larger.gatekeeper.load_state_dict(self.gatekeeper.state_dict())
         return larger
 
 
@@ -324,7 +348,8 @@ def train(
     while time.monotonic() - started < 60 * minutes and shown < budget:
         if shown >= recipe.grow and players.resolution < recipe.resolution:
             players = players.grown(recipe)
-        painter, discriminator, connoisseur = players.painter, players.discriminator, players.connoisseur
+        painter, discriminator = players.painter, players.discriminator
+        connoisseur, gatekeeper = players.connoisseur, players.gatekeeper
         warm = shown < recipe.warm_up
         refining = recipe.grow <= shown < recipe.grow + recipe.refine
         for group in players.optimise_g.param_groups:
@@ -336,7 +361,7 @@ def train(
         pictures = F.avg_pool2d(pictures, shrink).contiguous(memory_format=torch.channels_last)
         labels = labels[:, ::shrink, ::shrink]
         to_base = players.resolution // recipe.base
-        coded = recipe.batch if warm else recipe.batch // 2
+        coded = recipe.batch if warm else recipe.batch // 4
         line: dict[str, float] = {}
 
         with torch.autocast("cpu", torch.bfloat16):
@@ -370,7 +395,9 @@ def train(
                 torch.zeros(()),
             )
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
-            loss = loss + recipe.perceptual * perceptual / len(seen) + recipe.divergence * divergence
+            # Once samples are judged, what z holds must be what a sample's z holds, too.
+            weight = recipe.divergence if warm else recipe.divergence_later
+            loss = loss + recipe.perceptual * perceptual / len(seen) + weight * divergence
             line |= {"perceptual": float(perceptual.detach()), "nats": float(divergence.detach())}
 
         if not warm and not refining:
@@ -384,7 +411,10 @@ def train(
                 gap = score_real - discriminator(fake.detach(), noisy(fake_label.detach()))
                 content_real = connoisseur(seen_real)
                 content_gap = content_real - connoisseur(seen_fake)
+            drawn_z = torch.randn(coded, recipe.latent_size)
+            score_z = gatekeeper(drawn_z)
             loss_d = F.softplus(-gap).mean() + F.softplus(-content_gap).mean()
+            loss_d = loss_d + F.softplus(gatekeeper(z[:coded].detach()) - score_z).mean()
             if step % recipe.penalty_every == 0:
                 half = recipe.batch // 2
                 # The second half: samples, not reconstructions, on the fakes' side.
@@ -402,12 +432,17 @@ def train(
                     gradients = torch.autograd.grad(score, inputs + activations, create_graph=True)
                     squared = sum(g.float().square().sum(dim=(1, 2, 3)).mean() for g in gradients)
                     loss_d = loss_d + 0.5 * recipe.penalty * recipe.penalty_every * squared
+                for latent in (drawn_z, z[:coded].detach().clone()):
+                    latent.requires_grad_()
+                    (gradient,) = torch.autograd.grad(gatekeeper(latent).sum(), latent, create_graph=True)
+                    squared = gradient.square().sum(dim=1).mean()
+                    loss_d = loss_d + 0.5 * recipe.penalty * recipe.penalty_every * squared
             players.optimise_d.zero_grad(set_to_none=True)
             loss_d.backward()  # type: ignore[no-untyped-call]
             players.optimise_d.step()
 
-            discriminator.requires_grad_(False)
-            connoisseur.requires_grad_(False)
+            for judge in (discriminator, connoisseur, gatekeeper):
+                judge.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16):
                 # The real scores are those of before D's step: one forward pass less.
                 fooling = F.softplus(score_real.detach() - discriminator(fake, noisy(fake_label))).mean()
@@ -415,12 +450,14 @@ def train(
                 found = segmenter.classify(tuple(x[coded:] for x in seen)).float().log_softmax(dim=1)
             disagreement = -(fake_label[coded:].detach() * found).sum(dim=1).mean()
             loss = loss + recipe.adversarial * fooling + recipe.adversarial_features * content
-            loss = loss + recipe.agreement * disagreement
-            discriminator.requires_grad_(True)
-            connoisseur.requires_grad_(True)
+            empty = F.softplus(score_z.detach() - gatekeeper(z[:coded])).mean()
+            loss = loss + recipe.agreement * disagreement + recipe.adversarial_latent * empty
+            for judge in (discriminator, connoisseur, gatekeeper):
+                judge.requires_grad_(True)
             line |= {
                 "gap": float(gap.detach().mean()),
                 "content_gap": float(content_gap.detach().mean()),
+                "latent": float(empty.detach()),
                 "disagreement": float(disagreement.detach()),
             }
         players.optimise_g.zero_grad(set_to_none=True)

@@ -4,43 +4,50 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from ..segmentation import Segmenter
 from .data import SceneData, channels_last
 from .scenes import CLASSES
-from .segmenter import WIDTHS, SceneSegmenter
+from .segmenter import SceneSegmenter
 
 log = logging.getLogger(__name__)
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
 def train_segmenter(
+    segmenter: M,
     data: SceneData,
     *,
     steps: int = 1500,
     batch: int = 32,
     seed: int = 0,
     noise: float = 0.05,
-    widths: tuple[int, int, int, int] = WIDTHS,
     size: int | None = None,
-) -> SceneSegmenter:
-    """A segmenter fitted to rendered scenes by cross entropy.
+) -> M:
+    """Fit a segmenter to rendered scenes by cross entropy.
 
     Pictures get Gaussian noise, a random contrast and a random blur, so that it also reads the softer
     pictures that a generator makes.
 
     Args:
+        segmenter: from pictures B x 3 x H x W in [-1, 1] to logits B x K x H x W of the scenes' classes; it
+            is changed, and returned ready for use.
         data: the scenes.
         steps: optimiser steps (AdamW, one-cycle up to 4e-3).
         batch: pictures a step.
-        seed: of the initial weights and of the batches' order.
+        seed: of the batches' order and the disturbances.
         noise: the largest standard deviation of the added noise, in units of the picture's [-1, 1].
-        widths: see :class:`SceneSegmenter`.
         size: pixels a side to shrink the scenes to; as they are by default.
     """
     torch.manual_seed(seed)
-    segmenter = channels_last(SceneSegmenter(CLASSES, widths))
+    channels_last(segmenter).train()
     optimiser = torch.optim.AdamW(segmenter.parameters(), lr=1e-4, weight_decay=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
     batches = data.batches(batch, seed)
@@ -73,7 +80,7 @@ def train_segmenter(
 
 
 @torch.no_grad()
-def mean_iou(segmenter: SceneSegmenter, data: SceneData, count: int = 500) -> tuple[float, dict[str, float]]:
+def mean_iou(segmenter: Segmenter, data: SceneData, count: int = 500) -> tuple[float, dict[str, float]]:
     """Mean and per-class intersection over union on the first ``count`` scenes of ``data``."""
     confusion = torch.zeros(len(CLASSES), len(CLASSES))
     batches = data.batches(50, 0, flip=False)
@@ -88,12 +95,18 @@ def mean_iou(segmenter: SceneSegmenter, data: SceneData, count: int = 500) -> tu
     return float(ious.mean()), dict(zip(CLASSES, ious.tolist(), strict=True))
 
 
-def cached_segmenter(path: Path, data: SceneData, *, size: int, steps: int, seed: int) -> SceneSegmenter:
-    """The segmenter stored at ``path``; a missing one is trained on ``data`` at ``size`` and stored there."""
+def cached_segmenter(
+    path: Path, data: SceneData, *, steps: int, seed: int, size: int | None = None, fold: int = 1
+) -> SceneSegmenter:
+    """The segmenter stored at ``path``; a missing one is trained on ``data`` and stored there.
+
+    ``seed`` is also that of its initial weights; the rest as in :func:`train_segmenter`.
+    """
+    torch.manual_seed(seed)
+    segmenter = SceneSegmenter(CLASSES, fold=fold)
     if path.exists():
-        segmenter = SceneSegmenter(CLASSES)
         segmenter.load_state_dict(torch.load(path, weights_only=True))
         return segmenter.eval()
-    segmenter = train_segmenter(data, steps=steps, seed=seed, size=size)
+    train_segmenter(segmenter, data, steps=steps, seed=seed, size=size)
     torch.save(segmenter.state_dict(), path)
     return segmenter

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import nn
 
 from ..errors import GANPaintError
-from .checkpoints import load_weights, read_safetensors
+from .checkpoints import read_module
 from .progan import ProGAN
 from .staged import StagedGenerator
 
@@ -90,10 +90,7 @@ def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:
 
 def read_progan(path: Path) -> ProGAN:
     """A ProGAN from a safetensors file with its configuration in the metadata."""
-    tensors, config = read_safetensors(path, "generator")
-    generator = ProGAN(**config)
-    load_weights(generator, tensors, path.name)
-    return generator
+    return read_module(path, "generator", ProGAN)
 
 
 @cache
@@ -105,12 +102,8 @@ def _demo() -> Model:
     from ..dissection import Dissection
 
     generator = read_progan(WEIGHTS / "generator.safetensors")
-    tensors, config = read_safetensors(WEIGHTS / "encoder.safetensors", "encoder")
-    encoder = Encoder(**config)
-    load_weights(encoder, tensors, "encoder.safetensors")
-    tensors, config = read_safetensors(WEIGHTS / "segmenter.safetensors", "segmenter")
-    segmenter = SceneSegmenter(tuple(config["classes"]), tuple(config["widths"]))
-    load_weights(segmenter, tensors, "segmenter.safetensors")
+    encoder = read_module(WEIGHTS / "encoder.safetensors", "encoder", Encoder)
+    segmenter = read_module(WEIGHTS / "segmenter.safetensors", "segmenter", SceneSegmenter)
     return Model(
         "demo",
         generator,
