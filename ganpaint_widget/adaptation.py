@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from .generators.staged import StagedGenerator, State
 from .jobs import Cancelled, Ticket
+from .measures import decibel as kept_decibel
 
 Delta = Mapping[str, Tensor]
 """A perturbation: for each fine layer's name a tensor 1 x C x H x W of that layer's own shape."""
@@ -258,14 +259,6 @@ def adapt(
         steps=taken,
         seconds=time.monotonic() - began,
     )
-
-
-@torch.no_grad()
-def kept_decibel(picture: Tensor, x: Tensor, keep: Tensor) -> float:
-    """PSNR in dB of a picture (clamped to [-1, 1]) against the photo, weighted by ``keep``."""
-    squared = (picture.clamp(-1, 1) - x).square() * keep
-    mean = squared.sum() / (keep.sum() * x.shape[1]).clamp_min(1e-6)
-    return float(10 * torch.log10(4 / mean.clamp_min(1e-10)))
 
 
 @torch.no_grad()

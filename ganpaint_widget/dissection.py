@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .editing import DEFAULT_UNITS, VERBS, Edit, apply
+from .editing import DEFAULT_UNITS, Edit, apply
 from .errors import GANPaintError
 from .generators.checkpoints import read_safetensors, write_safetensors
 from .generators.staged import StagedGenerator, State
@@ -35,6 +35,9 @@ MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
 
 TENSORS = ("iou", "iqr", "high", "present", "level", "weight", "effect")
+
+MEASURED = ("add", "remove")
+"""The verbs whose weights and effects are measured, in the order of the tables."""
 
 MINIMUM_AREA = 16
 """Pixels of a concept in a picture from which on it counts as an object that can be removed."""
@@ -86,14 +89,17 @@ class Dissection:
                 f"Choose one of: {', '.join(self.concepts)}.",
             ) from None
 
-    @property
-    def levels(self) -> Tensor:
-        """K x C: the activation that an addition aims at."""
-        return self.level
+    def target(self, concept: str, by: str = "tuned") -> Tensor:
+        """C activations that an addition aims at, by one of ``editing.TARGETS``."""
+        row = self.index(concept)
+        return {"tuned": self.level[row], "quantile": self.high, "mean": self.present[row]}[by]
 
     def weights(self, concept: str, verb: str) -> Tensor:
-        """C values in [0, 1]: how far each unit takes part in an edit."""
-        return self.weight[self.index(concept), VERBS.index(verb)]
+        """C values in [0, 1]: how far each unit takes part in an edit.
+
+        Restyling takes the weights of adding: both put an activation in place of another.
+        """
+        return self.weight[self.index(concept), MEASURED.index("remove" if verb == "remove" else "add")]
 
     def units(self, concept: str, count: int) -> Tensor:
         """The ``count`` best units of a concept, best IoU first (int64)."""
@@ -212,7 +218,7 @@ def dissect(
             ticket.checkpoint(done / len(states))
     iou, iqr = _best_threshold(counts)
     best = iou.argsort(dim=1, descending=True)[:, :DEFAULT_UNITS]
-    weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(VERBS), -1)
+    weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(MEASURED), -1)
     present = present_sum / present_count.clamp_min(1)
     known = {name: (colors or {}).get(name, "#8888ff") for name in segmenter.classes}
     return Dissection(
@@ -384,7 +390,7 @@ def causal_effect(
     if state is None:
         state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
     found = _found(generator, segmenter, state, row)
-    shares: dict[str, list[float]] = {verb: [] for verb in VERBS}
+    shares: dict[str, list[float]] = {verb: [] for verb in MEASURED}
     for one in range(len(state.features)):
         patches = {"add": _likely_patch(found, one, state, random, 3)}
         if int(found[one].sum()) >= MINIMUM_AREA:
@@ -396,5 +402,5 @@ def causal_effect(
             edited = apply(state.one(one), [edit], dissection)
             inside = float(_found(generator, segmenter, edited, row)[0][patch].float().mean())
             shares[verb].append(inside if verb == "add" else 1 - inside)
-    added, removed = (sum(shares[verb]) / max(1, len(shares[verb])) for verb in VERBS)
+    added, removed = (sum(shares[verb]) / max(1, len(shares[verb])) for verb in MEASURED)
     return added, removed

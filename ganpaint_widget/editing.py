@@ -1,7 +1,7 @@
 """Edits: what a user paints, and what it does to a generator's features.
 
-An :class:`Edit` says *what* (add or remove a concept), *where* (a mask in picture pixels) and *how
-much*. :func:`apply` carries it out on the features of the edit layer. The equation is that of Bau,
+An :class:`Edit` says *what* (add, remove or restyle a concept), *where* (a mask in picture pixels) and
+*how much*. :func:`apply` carries it out on the features of the edit layer. The equation is that of Bau,
 Strobelt, Peebles, Wulff, Zhou, Zhu and Torralba, "Semantic Photo Manipulation with a Generative
 Image Prior" (SIGGRAPH 2019), with the units and levels of "GAN Dissection" (ICLR 2019).
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -27,15 +27,55 @@ if TYPE_CHECKING:
     from .generators.staged import State
 
 Mask = npt.NDArray[np.uint8]
+Levels = npt.NDArray[np.float32]
 
-VERBS: Final = ("add", "remove")
+VERBS: Final = ("add", "remove", "restyle", "suppress")
 MAX_STRENGTH: Final = 4.0
 
 # How many of a concept's best units an edit acts on: the three levels of GANPaint's public server.
 UNITS: Final = {"low": 4, "medium": 10, "high": 15}
 DEFAULT_UNITS: Final = UNITS["high"]
 
+TARGETS: Final = ("tuned", "quantile", "mean")
+"""What an addition aims at: the level that dissection has tuned, the unit's 0.99 quantile over many samples
+(GAN Dissection), or its mean over the places where the concept is (GANPaint)."""
+
+MAX_VARIANT: Final = 9999
+MAX_SEED: Final = 2**31 - 1
+
 _ID = re.compile(r"[A-Za-z0-9-]{1,32}")
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Where a restyle takes the look of its concept from: a sample of the generator, or a picture.
+
+    Attributes:
+        seed: of the sample G(z); ``None`` for a picture.
+        picture: uint8 R x R x 3, read-only; ``None`` for a sample.
+        region: which part of it counts: uint8 R x R, 0 to 255, read-only; ``None``: where the segmenter
+            sees the concept.
+    """
+
+    seed: int | None = None
+    picture: npt.NDArray[np.uint8] | None = None
+    region: Mask | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("picture", "region"):
+            _freeze(self, name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reference):
+            return NotImplemented
+        return (
+            self.seed == other.seed
+            and _same(self.picture, other.picture)
+            and _same(self.region, other.region)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.seed, self.picture is None, self.region is None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +84,19 @@ class Edit:
 
     Attributes:
         id: 1 to 32 characters of ``A-Z a-z 0-9 -``.
-        verb: ``"add"`` or ``"remove"``.
-        concept: a concept that the generator's dissection knows.
+        verb: ``"add"``, ``"remove"``, ``"restyle"`` (draw the concept as a reference does) or
+            ``"suppress"`` (switch units off whatever they draw, such as those that cause artifacts).
+        concept: a concept that the generator's dissection knows; empty for ``"suppress"``.
         mask: uint8 R x R in picture pixels, 0 to 255, read-only.
-        strength: s of the equation, 0 to 4. Without effect when removing, where s p = 0.
+        strength: s of the equation, 0 to 4. Without effect when removing and suppressing, where s p = 0.
         enabled: an edit that is switched off stays in its place and does nothing.
+        units: on which units it acts: ``None`` for all, each as far as the dissection says;
+            ``"low"``, ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or their numbers.
+        target: one of ``TARGETS``, for an addition.
+        variant: which of several plausible versions of an addition this is; 0 is the plain one.
+        levels: p of the equation where it does not come from the dissection alone, as for restyles and
+            variants: float32, one for each unit, read-only.
+        reference: where a restyle's ``levels`` come from.
     """
 
     id: str
@@ -57,17 +105,25 @@ class Edit:
     mask: Mask
     strength: float = 1.0
     enabled: bool = True
+    units: str | tuple[int, ...] | None = None
+    target: str = "tuned"
+    variant: int = 0
+    levels: Levels | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
-        if self.mask.flags.writeable:
-            mask = self.mask.copy()
-            mask.setflags(write=False)
-            object.__setattr__(self, "mask", mask)
+        for name in ("mask", "levels"):
+            _freeze(self, name)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Edit):
             return NotImplemented
-        return self._plain == other._plain and np.array_equal(self.mask, other.mask)
+        return (
+            self._plain == other._plain
+            and np.array_equal(self.mask, other.mask)
+            and _same(self.levels, other.levels)
+            and self.reference == other.reference
+        )
 
     def __hash__(self) -> int:
         return hash(self._plain)
@@ -75,22 +131,35 @@ class Edit:
     def __repr__(self) -> str:
         off = "" if self.enabled else ", switched off"
         covered = np.count_nonzero(self.mask) / max(self.mask.size, 1)
-        return f"<Edit {self.id}: {self.verb} {self.concept}, strength {self.strength:g}, {covered:.1%}{off}>"
+        what = f"{self.verb} {self.concept}" if self.concept else f"{self.verb} units {self.units}"
+        return f"<Edit {self.id}: {what}, strength {self.strength:g}, {covered:.1%}{off}>"
 
     @property
-    def _plain(self) -> tuple[str, str, str, float, bool]:
-        return self.id, self.verb, self.concept, self.strength, self.enabled
+    def _plain(self) -> tuple[object, ...]:
+        return (
+            self.id, self.verb, self.concept, self.strength, self.enabled,
+            self.units, self.target, self.variant,
+        )  # fmt: skip
+
+
+def _freeze(owner: object, name: str) -> None:
+    """Replace an array attribute that can be written to by a copy that cannot."""
+    array = getattr(owner, name)
+    if array is not None and array.flags.writeable:
+        array = array.copy()
+        array.setflags(write=False)
+        object.__setattr__(owner, name, array)
+
+
+def _same(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
 class Knowledge(Protocol):
     """What an edit has to know about a layer's units; a ``Dissection`` knows it."""
 
-    @property
-    def levels(self) -> Tensor:
-        """K x C: the activation of each unit that stands for each concept."""
-
-    def index(self, concept: str) -> int:
-        """The row of a concept in ``levels``."""
+    def target(self, concept: str, by: str) -> Tensor:
+        """C: the activation of each unit that stands for the concept, by one of ``TARGETS``."""
 
     def units(self, concept: str, count: int) -> Tensor:
         """The ``count`` best units of a concept, best first."""
@@ -99,7 +168,7 @@ class Knowledge(Protocol):
         """C: how far each unit takes part in an edit, 0 to 1."""
 
 
-def apply(state: State, edits: Iterable[Edit], dissection: Knowledge, *, units: int | None = None) -> State:
+def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
     """z to z_e: the edits carried out on the features of the edit layer, in their order.
 
     For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
@@ -107,35 +176,65 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge, *, units: 
         z_e[u,i] = (1 - alpha[u,i]) z[u,i] + alpha[u,i] (s p[u])
 
     alpha is the mask, max-pooled to the layer's grid as GANPaint does, times the unit's weight for the
-    concept. p is the unit's level for the concept when adding, 0 when removing. The next edit starts from
-    what this one has left; edits that are switched off are skipped.
+    concept, or 1 for each of the edit's own units. p is the unit's level for the concept when adding, the
+    reference's when restyling, 0 when removing or suppressing. The next edit starts from what this one has
+    left; edits that are switched off are skipped.
 
     Args:
-        state: the generator's state at ``dissection.layer``; it is not changed.
+        state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
         edits: in the order of their strokes.
         dissection: says which units draw a concept, and at which level.
-        units: take the concept's best so many units, wholly, instead of the dissection's weights.
     """
     import torch
     from torch.nn import functional as F
 
     features = state.features
-    grid = features.shape[-2:]
     for edit in edits:
         if not edit.enabled:
             continue
-        if units is None:
+        if edit.units is None:
             weight = dissection.weights(edit.concept, edit.verb).to(features)
         else:
             weight = features.new_zeros(features.shape[1])
-            weight[dissection.units(edit.concept, units).to(features.device)] = 1
-        level = torch.zeros_like(weight)
-        if edit.verb == "add":
-            level = dissection.levels[dissection.index(edit.concept)].to(features)
+            numbers = (
+                dissection.units(edit.concept, UNITS[edit.units]).tolist()
+                if isinstance(edit.units, str)
+                else list(edit.units)
+            )
+            weight[numbers] = 1
+        if edit.levels is not None:
+            level = torch.tensor(edit.levels).to(features)
+        elif edit.verb == "add":
+            level = dissection.target(edit.concept, edit.target).to(features)
+        else:
+            level = torch.zeros_like(weight)
         mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
-        alpha = weight.view(1, -1, 1, 1) * F.adaptive_max_pool2d(mask[None, None], grid)
+        alpha = weight.view(1, -1, 1, 1) * F.adaptive_max_pool2d(mask[None, None], features.shape[-2:])
         features = (1 - alpha) * features + alpha * (edit.strength * level.view(1, -1, 1, 1))
     return state.replace(features)
+
+
+def mean_levels(state: State, region: Tensor) -> Tensor:
+    """p of a reference: each unit's mean activation over a region (Bau et al. 2019, section "Editing")::
+
+        p[u] = sum_i m[i] z[u,i] / sum_i m[i]
+
+    m[i] is the share of cell i that the region covers, so that this is the mean over the region's pixels of
+    the features brought to the picture's size without interpolation.
+
+    Args:
+        state: the reference's state at the edit layer, one picture.
+        region: R x R, 0 to 1, with at least one pixel above 0.
+
+    Returns:
+        C levels.
+    """
+    from torch.nn import functional as F
+
+    features = state.features[0]
+    height, width = features.shape[-2:]
+    share = F.adaptive_avg_pool2d(region.to(features)[None, None], (height, width))[0, 0]
+    return (features * share).sum(dim=(1, 2)) / share.sum()
 
 
 # --- checks: everything that comes from outside goes through one of these ---
@@ -175,6 +274,112 @@ def checked_strength(strength: Any) -> float:
             f"Pass a number from 0 to {MAX_STRENGTH:g}; 1 is the usual one.",
         )
     return value
+
+
+def checked_units(units: object, channels: int) -> str | tuple[int, ...] | None:
+    """``units`` as ``None``, one of ``UNITS``, or distinct numbers below ``channels``, else GANPaintError."""
+    if units is None or (isinstance(units, str) and units in UNITS):
+        return units
+    try:
+        numbers = [] if isinstance(units, (str, bytes)) else list(units)  # type: ignore[call-overload]
+    except TypeError:
+        numbers = []
+    whole = [int(one) for one in numbers if isinstance(one, (int, np.integer)) and not isinstance(one, bool)]
+    if not numbers or len(whole) < len(numbers) or not all(0 <= one < channels for one in whole):
+        raise GANPaintError(
+            f"{_shown(units)} are no units of this layer.",
+            f"Pass one of {', '.join(UNITS)}, or numbers from 0 to {channels - 1}.",
+        )
+    return tuple(sorted(set(whole)))
+
+
+def checked_target(target: object) -> str:
+    """``target`` if there is such a target, else GANPaintError."""
+    if not (isinstance(target, str) and target in TARGETS):
+        raise GANPaintError(
+            f"There is no target {_shown(target)} for an addition.", f"Choose one of: {', '.join(TARGETS)}."
+        )
+    return target
+
+
+def checked_number(value: object, name: str, largest: int) -> int:
+    """``value`` as a whole number from 0 to ``largest``, else GANPaintError that calls it ``name``."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not (whole and 0 <= value <= largest):  # type: ignore[operator]
+        raise GANPaintError(f"The {name} is {_shown(value)}.", f"Pass a whole number from 0 to {largest}.")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, channels: int) -> Edit:
+    """An edit whose fields may hold anything, as one that can be carried out, else GANPaintError.
+
+    Args:
+        edit: to be checked, for example from a file; its arrays are arrays.
+        known: the concepts of the generator.
+        generator: what to call it in messages.
+        size: R of its pictures.
+        channels: C of its edit layer.
+    """
+    checked_id(edit.id)
+    verb = checked_verb(edit.verb)
+    if verb != "suppress" or edit.concept != "":
+        checked_concept(edit.concept, known, generator)
+    units = checked_units(edit.units, channels)
+    if verb == "suppress" and not isinstance(units, tuple):
+        raise GANPaintError("It is not said which units are to be suppressed.", "Pass their numbers.")
+    variant = checked_number(edit.variant, "variant", MAX_VARIANT)
+    target = checked_target(edit.target)
+    if verb != "add" and (variant or target != TARGETS[0]):
+        raise GANPaintError(
+            f"The verb {verb} has neither variants nor targets.", "Leave them out; only an addition has them."
+        )
+    if verb == "restyle" and (edit.reference is None or edit.levels is None):
+        raise GANPaintError(
+            "A restyle needs a reference.", "Pass a picture, or the seed of one of the generator's samples."
+        )
+    if verb != "restyle" and edit.reference is not None:
+        raise GANPaintError(f"The verb {verb} takes no reference.", "Leave it out, or restyle instead.")
+    if edit.levels is not None and not (
+        edit.levels.shape == (channels,)
+        and edit.levels.dtype == np.float32
+        and np.isfinite(edit.levels).all()
+        and (verb == "restyle" or variant)
+    ):
+        raise GANPaintError(
+            "The edit's levels do not fit this generator.", "Make the edit anew with this generator."
+        )
+    if verb == "add" and variant and edit.levels is None:
+        raise GANPaintError("The variant comes without its levels.", "Make the edit anew.")
+    if edit.reference is not None:
+        _check_reference(edit.reference, size)
+    if not isinstance(edit.enabled, (bool, np.bool_)):
+        raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
+    return replace(
+        edit,
+        mask=checked_mask(edit.mask, size, size),
+        strength=checked_strength(edit.strength),
+        enabled=bool(edit.enabled),
+        units=units,
+        variant=variant,
+    )
+
+
+def _check_reference(reference: Reference, size: int) -> None:
+    if (reference.seed is None) == (reference.picture is None):
+        raise GANPaintError("The reference is neither a sample nor a picture.", "Pass one of the two.")
+    if reference.seed is not None:
+        checked_number(reference.seed, "seed of the reference", MAX_SEED)
+    elif reference.picture is not None and (
+        reference.picture.shape != (size, size, 3) or reference.picture.dtype != np.uint8
+    ):
+        raise GANPaintError(
+            f"The reference's picture has the shape {reference.picture.shape}.",
+            f"Pass one of {size} x {size} x 3.",
+        )
+    if reference.region is not None:
+        checked_mask(reference.region, size, size)
+        if not reference.region.any():
+            raise GANPaintError("The region of the reference is empty.", "Paint where its concept is.")
 
 
 def checked_id(edit: object) -> str:

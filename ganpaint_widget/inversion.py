@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .generators.staged import StagedGenerator, State
 from .jobs import Ticket
+from .measures import decibel
 
 if TYPE_CHECKING:
     from .generators.zoo import Model
@@ -99,9 +100,3 @@ def _refine(generator: StagedGenerator, state: State, x: Tensor, steps: int, tic
         if ticket is not None:
             ticket.checkpoint((step + 1) / steps)
     return state.replace((guess + scale * offset).detach())
-
-
-def decibel(picture: Tensor, x: Tensor) -> float:
-    """PSNR in dB of a picture, clamped to [-1, 1], against the photo."""
-    error = (picture.clamp(-1, 1) - x).square().mean().clamp_min(1e-10)
-    return float(10 * torch.log10(4 / error))

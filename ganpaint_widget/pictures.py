@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,14 +45,18 @@ def read_square(source: object, size: int) -> Array:
 
 def read(source: object) -> Image.Image:
     """Any picture a user may come with, upright and in RGB, at its own size. See :func:`read_square`."""
+    return _read(source, _rgb)
+
+
+def _read(source: object, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     if isinstance(source, Image.Image):
-        return _decoded(source, "The picture")
+        return _decoded(source, "The picture", convert)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "These bytes")
+        return _decode(bytes(source), "These bytes", convert)
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(Path(os.fspath(source)))
+        return _from_file(Path(os.fspath(source)), convert)
     raise GANPaintError(f"A {type(source).__name__} is no picture.", _MEND_KIND)
 
 
@@ -63,6 +67,26 @@ def square(image: Image.Image, size: int) -> Array:
     # Cropped first: given a box, resize() lets what lies outside it bleed in.
     cropped = image.crop((left, top, left + side, top + side))
     return np.array(cropped.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def square_mask(mask: Array, size: int) -> Array:
+    """The same for a mask, uint8 H x W, averaging what falls into one pixel: uint8 ``size`` x ``size``."""
+    image = Image.fromarray(mask)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    cropped = image.crop((left, top, left + side, top + side))
+    return np.array(cropped.resize((size, size), Image.Resampling.BOX))
+
+
+def read_mask(source: object, size: int) -> Array:
+    """A picture file as a mask, its centred square as of :func:`read_square`: uint8 ``size`` x ``size``.
+
+    Where it has transparent pixels, what is opaque is painted, whatever its colour; else what is bright.
+
+    Raises:
+        GANPaintError: as in :func:`read_square`.
+    """
+    return square_mask(np.array(_read(source, _mask)), size)
 
 
 def encode_png(array: Array, text: Mapping[str, str] | None = None) -> bytes:
@@ -85,7 +109,7 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _from_file(path: Path) -> Image.Image:
+def _from_file(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         # A device or a pipe has no size and may never end.
         if not path.is_file():
@@ -101,10 +125,10 @@ def _from_file(path: Path) -> Image.Image:
         raise GANPaintError(
             f"The file {str(path)!r} cannot be read: {error}.", "Check its permissions."
         ) from error
-    return _decode(data, f"The file {path.name!r}")
+    return _decode(data, f"The file {path.name!r}", convert)
 
 
-def _decode(data: bytes, named: str) -> Image.Image:
+def _decode(data: bytes, named: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     _refuse_too_many_bytes(len(data))
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
@@ -114,14 +138,14 @@ def _decode(data: bytes, named: str) -> Image.Image:
     except Exception as error:  # decoders raise all sorts of things over bytes that are no picture
         raise GANPaintError(f"{named} cannot be read as a picture.", _MEND_KIND) from error
     with image:
-        return _decoded(image, named)
+        return _decoded(image, named, convert)
 
 
-def _decoded(image: Image.Image, named: str) -> Image.Image:
+def _decoded(image: Image.Image, named: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Decode what Pillow has only looked at so far."""
     _refuse_too_many_pixels(*image.size, named)
     try:
-        return _rgb(image)
+        return convert(image)
     except GANPaintError:
         raise
     except Exception as error:
@@ -147,6 +171,15 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _mask(image: Image.Image) -> Image.Image:
+    """8-bit grey: the opacity if that differs between pixels, else the brightness."""
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            return alpha
+    return _rgb(image).convert("L")
 
 
 def _refuse_too_many_bytes(count: int) -> None:

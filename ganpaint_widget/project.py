@@ -1,19 +1,24 @@
-"""The journal: what a session did, on disk before anybody is told that it was done.
+"""The project file: a whole edit in one ``.ganpaint`` file, to go on with or to hand on.
 
-If the kernel dies, ``EditingSession.recover()`` plays the journal back. Since it holds people's
-photos, this is what it keeps, where, and for how long:
+It is a zip archive of
 
-- A session gets a directory of its own, readable by its user alone (mode 0700), when the first edit
-  is painted. Who only looks leaves nothing behind.
-- The directory lies in ``ganpaint/journal`` in the user's data directory (``platformdirs``), or where the
-  environment variable ``GANPAINT_JOURNAL`` says. ``GANPAINT_JOURNAL=off`` keeps no journal at all.
-- In it are ``photo-N.png``, the square that is being edited (an earlier one is deleted when another
-  picture is opened), and ``ops.jsonl``, one operation a line.
-- When a session starts a journal, the oldest sessions that are not in use are deleted until all
-  together have at most 200 MB. Deleting the directory by hand is always safe.
+==========================  ==========================================================================
+``project.json``            format, versions, the generator's name and the hash of its weights, the
+                            settings of the edits and their order
+``photo.png``               x, R x R
+``result.png``              G'(z_e), if there was a blend
+``masks/N.png``             the mask of edit N, 8-bit grey
+``references/N.png``        the picture that edit N restyles after, if it is no sample
+``regions/N.png``           the region of it
+``tensors.safetensors``     z, the features of the edit layer, the levels of edits, delta; float32
+==========================  ==========================================================================
 
-Each line is flushed, so that what a session has accepted survives the end of its process; a last line cut
-short by a power failure is ignored.
+Since z and the features are in it, nothing has to be inverted again, and the same machine draws the same
+picture, bit for bit. Undo is not in it.
+
+A project may come from a stranger. Nothing of it is unpacked to disk, nothing in it is executed, only the
+names above are accepted, nothing may be compressed (so that nothing can swell), and every size is looked at
+before anything is read or decoded.
 """
 
 from __future__ import annotations
@@ -23,345 +28,420 @@ import contextlib
 import json
 import os
 import re
-import time
+import struct
+import sys
 import uuid
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
+import ganpaint_widget
+
 from . import pictures
-from .editing import Edit, Mask
+from .editing import Edit, Mask, Reference
 from .errors import GANPaintError
 
-Operation = dict[str, Any]
+Array = npt.NDArray[np.uint8]
+Tensors = Mapping[str, npt.NDArray[np.float32]]
 
 FORMAT: Final = 1
-MAX_TOTAL_BYTES: Final = 200 * 2**20
-# A journal longer than this is written anew: an hour of painting is mostly masks that have been painted over.
-MAX_OPERATIONS_BYTES: Final = 16 * 2**20
 
-_OPERATIONS = "ops.jsonl"
-_LOCK = "lock"
-_OURS = re.compile(r"ops\.jsonl(\.new)?|lock|photo-\d+\.png")
-_DIRECTORY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
+MAX_FILE_BYTES: Final = 512 * 2**20
+MAX_MANIFEST_BYTES: Final = 8 * 2**20
+MAX_PNG_BYTES: Final = 64 * 2**20
+MAX_EDITS: Final = 400
+"""The edits of the session and those of a blend that was made before, each at most 200."""
+MAX_DIRECTORY_BYTES: Final = 2**20
+"""Of the archive's table of contents, which is read whole: some ten thousand names."""
+
+_MANIFEST, _PHOTO, _RESULT, _TENSORS = "project.json", "photo.png", "result.png", "tensors.safetensors"
+_NUMBERED = re.compile(r"(?:masks|references|regions)/(?:0|[1-9]\d{0,2})\.png")
+_LIMITS: Final = {_MANIFEST: MAX_MANIFEST_BYTES, _TENSORS: MAX_FILE_BYTES}
+_END_RECORD = struct.Struct("<4s4H2LH")
+_DATA_URL = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]*)")
 
 
-def journal_root() -> Path | None:
-    """The directory that holds the journals of all sessions; ``None`` where journals are switched off."""
-    place = os.environ.get("GANPAINT_JOURNAL", "")
-    if place.strip().lower() == "off":
-        return None
-    if place:
-        return Path(place).expanduser()
-    import platformdirs
+@dataclass(frozen=True, eq=False)
+class StoredBlend:
+    """A blend as a project keeps it; see :class:`.session.Blend`."""
 
-    return Path(platformdirs.user_data_path("ganpaint")) / "journal"
+    array: Array
+    edits: tuple[Edit, ...]
+    before: float
+    after: float
+    survival: float | None
+    delta: Tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """What a project file holds, its types and sizes checked; what fits a generator, the session checks.
+
+    Attributes:
+        generator: its name; ``None`` if it was given as an object.
+        weights: SHA-256 of its weights, see :func:`.generators.checkpoints.fingerprint`.
+        kind, title, index: where the picture came from; ``index`` is the scene or the sample's seed.
+        photo: x, uint8 R x R x 3.
+        z: 1 x latent_size.
+        features: of the edit layer, 1 x C x H x W.
+        extra: what else the generator's state holds, by name.
+        edits: in their order.
+        blend: the last blend, if there was one.
+        versions: of the programs that wrote it.
+    """
+
+    generator: str | None
+    weights: str
+    kind: str
+    title: str
+    index: int
+    photo: Array
+    z: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    extra: Tensors
+    edits: tuple[Edit, ...]
+    blend: StoredBlend | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- writing ---
 
 
-class Journal:
-    """The append-only log of one session. Not thread-safe: the session writes under its own lock.
+def write(path: Path, project: Project) -> None:
+    """Write a project, beside and then renamed, so that no half file is left.
 
-    Args:
-        root: where the journals of all sessions lie; this one makes a directory in it.
-        max_total: bytes that all journals together may have before the oldest are deleted.
-
-    Every method may raise ``OSError``, for example when the disk is full.
+    Raises:
+        GANPaintError: it cannot be written there.
     """
+    from safetensors.numpy import save
 
-    def __init__(self, root: Path, *, max_total: int = MAX_TOTAL_BYTES) -> None:
-        self.path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-        self._max_total = max_total
-        self._opening: tuple[Operation, npt.NDArray[np.uint8]] | None = None
-        self._file: IO[bytes] | None = None
-        self._lock: IO[bytes] | None = None
-        self._photos = 0
-        self._limit = MAX_OPERATIONS_BYTES
-
-    def open(self, operation: Operation, photo: npt.NDArray[np.uint8]) -> None:
-        """A picture was opened, and whatever came before it is over.
-
-        The operation is written with its photo. In a session that has painted nothing yet this
-        waits for the first edit.
-        """
-        self._opening = operation, photo
-        if self._file is not None:
-            self._begin_picture()
-
-    def write(self, operation: Operation) -> None:
-        """Append one operation and flush it."""
-        if self._file is None:
-            self._begin()
-            self._begin_picture()
-        self._append(operation)
-
-    @property
-    def too_long(self) -> bool:
-        """Whether :meth:`rewrite` would be worth its while."""
-        return self._file is not None and self._file.tell() > self._limit
-
-    def rewrite(self, operations: Iterable[Operation]) -> None:
-        """Replace all that followed the opening of the picture by ``operations``, in one step."""
-        assert self._file is not None and self._opening is not None
-        fresh = self.path / f"{_OPERATIONS}.new"
-        with fresh.open("wb") as file:
-            file.write(_line(self._opening[0]))
-            file.writelines(map(_line, operations))
-        self._file.close()  # before it is replaced: Windows insists
-        os.replace(fresh, self.path / _OPERATIONS)
-        self._file = (self.path / _OPERATIONS).open("ab")
-        # A session whose history alone is that long would otherwise be rewritten with every stroke.
-        self._limit = max(MAX_OPERATIONS_BYTES, 2 * self._file.tell())
-
-    def close(self) -> None:
-        """Let go of the files; the journal stays, to be recovered or purged."""
-        for file in (self._file, self._lock):
-            if file is not None:
-                file.close()
-        self._file = self._lock = None
-
-    def _begin(self) -> None:
-        root = self.path.parent
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        purge(root, self._max_total)
-        self.path.mkdir(mode=0o700)
-        self._lock = (self.path / _LOCK).open("wb")
-        _try_lock(self._lock)
-        self._file = (self.path / _OPERATIONS).open("ab")
-
-    def _begin_picture(self) -> None:
-        assert self._opening is not None
-        operation, photo = self._opening
-        self._photos += 1
-        name = f"photo-{self._photos}.png"
-        (self.path / name).write_bytes(pictures.encode_png(photo))
-        operation["photo"] = name
-        self._append(operation)
-        # Only now: had we died before the line was written, the picture before this one would still count.
-        for old in self.path.glob("photo-*.png"):
-            if old.name != name:
-                old.unlink()
-
-    def _append(self, operation: Operation) -> None:
-        assert self._file is not None
-        self._file.write(_line(operation))
-        self._file.flush()
-
-
-def purge(root: Path, max_total: int) -> None:
-    """Delete the oldest journals in ``root`` that no session is using until ``max_total`` bytes are left."""
-    journals = sorted(_journals(root), key=_last_used)
-    sizes = {path: _size(path) for path in journals}
-    total = sum(sizes.values())
-    for path in journals:
-        if total <= max_total:
-            return
-        if not _in_use(path):
-            # File by file, and only files that are ours: the root may have been set to any directory.
-            # Another session that starts now may be doing the same.
-            with contextlib.suppress(OSError):
-                for file in path.iterdir():
-                    if _OURS.fullmatch(file.name):
-                        file.unlink(missing_ok=True)
-                path.rmdir()
-            total -= sizes[path]
-
-
-def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
-    """Operations that, played back, lead through the given states, one step of undo from each to the next.
-
-    Args:
-        history: states of the edits as undo keeps them, the oldest first. Each came from the one before
-            it by one verb or one stroke. The oldest may hold several edits, whose undo is lost already.
-    """
-    for number, after in enumerate(history):
-        before = history[number - 1] if number else ()
-        # A stroke may have crossed several edits. Words, so that no stroke of the session has the same key.
-        stroke = f"step {number}"
-        known = {edit.id: edit for edit in before}
-        kept = {edit.id for edit in after}
-        told = False
-        for edit in before:
-            if edit.id not in kept:
-                yield {"op": "delete", "edit": edit.id}
-                told = True
-        for edit in after:
-            old = known.get(edit.id)
-            if old is None or not np.array_equal(old.mask, edit.mask):
-                yield _repainting(edit, stroke)
-                told = True
-            if old is not None and old.strength != edit.strength:
-                yield {"op": "retune", "edit": edit.id, "strength": edit.strength}
-                told = True
-            if edit.enabled != (old is None or old.enabled):
-                yield {"op": "toggle", "edit": edit.id, "enabled": edit.enabled}
-                told = True
-        if number and not told:
-            # Painting over what was painted already is a step, too, and undo will take it back.
-            yield _repainting(after[-1], stroke)
-
-
-def _repainting(edit: Edit, stroke: str) -> Operation:
-    height, width = edit.mask.shape
-    return painting(edit.id, (0, 0, width, height), edit.mask, edit, stroke=stroke)
-
-
-def painting(
-    edit_id: str, rect: tuple[int, int, int, int], values: Mask, edit: Edit, *, stroke: int | str
-) -> Operation:
-    """The operation of one piece of a stroke: what was painted is ``values`` inside ``rect``."""
-    return {
-        "op": "paint",
-        "edit": edit_id,
-        "verb": edit.verb,
-        "concept": edit.concept,
-        "strength": edit.strength,
-        "stroke": stroke,
-        "rect": list(rect),
-        "data": base64.b64encode(zlib.compress(np.ascontiguousarray(values).tobytes(), 3)).decode("ascii"),
+    distinct: list[Edit] = list(project.edits)
+    tensors = {"z": project.z, "features": project.features}
+    tensors |= {f"extra/{name}": value for name, value in project.extra.items()}
+    blend = None
+    if project.blend is not None:
+        distinct += [edit for edit in project.blend.edits if edit not in distinct]
+        tensors |= {f"delta/{name}": value for name, value in project.blend.delta.items()}
+        blend = {
+            "edits": [distinct.index(edit) for edit in project.blend.edits],
+            "before": project.blend.before,
+            "after": project.blend.after,
+            "survival": project.blend.survival,
+        }
+    files: dict[str, bytes] = {}
+    described = []
+    for number, edit in enumerate(distinct):
+        files[f"masks/{number}.png"] = pictures.encode_png(edit.mask)
+        if edit.levels is not None:
+            tensors[f"levels/{number}"] = edit.levels
+        reference = edit.reference
+        if reference is not None and reference.picture is not None:
+            files[f"references/{number}.png"] = pictures.encode_png(reference.picture)
+        if reference is not None and reference.region is not None:
+            files[f"regions/{number}.png"] = pictures.encode_png(reference.region)
+        described.append(
+            {
+                "id": edit.id,
+                "verb": edit.verb,
+                "concept": edit.concept,
+                "strength": edit.strength,
+                "enabled": edit.enabled,
+                "units": edit.units,
+                "target": edit.target,
+                "variant": edit.variant,
+                "reference": None if reference is None else {"seed": reference.seed},
+            }
+        )
+    manifest = {
+        "format": FORMAT,
+        "versions": {"ganpaint_widget": ganpaint_widget.__version__, "python": sys.version.split()[0]}
+        | dict(project.versions),
+        "generator": {"name": project.generator, "weights": project.weights},
+        "picture": {"kind": project.kind, "title": project.title, "index": project.index},
+        "edits": described,
+        "stack": list(range(len(project.edits))),
+        "blend": blend,
     }
-
-
-def _line(operation: Operation) -> bytes:
-    return json.dumps(operation, separators=(",", ":")).encode() + b"\n"
+    files[_PHOTO] = pictures.encode_png(project.photo)
+    if project.blend is not None:
+        files[_RESULT] = pictures.encode_png(project.blend.array)
+    files[_TENSORS] = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with zipfile.ZipFile(partial, "x") as archive:
+            # Not compressed: pictures are already, and features hardly can be.
+            archive.writestr(zipfile.ZipInfo(_MANIFEST), json.dumps(manifest, indent=1))
+            for name, data in files.items():
+                archive.writestr(zipfile.ZipInfo(name), data)
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise GANPaintError(
+            f"The project cannot be written to {str(path)!r}: {error}.", "Choose another place."
+        ) from error
 
 
 # --- reading ---
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A journal that has been read: the last picture that was opened, and what was done to it.
-
-    Attributes:
-        path: the session's directory.
-        opening: the operation that opened the picture.
-        photo: uint8 R x R x 3.
-        operations: what followed, in order.
-    """
-
-    path: Path
-    opening: Mapping[str, Any]
-    photo: npt.NDArray[np.uint8]
-    operations: tuple[Operation, ...]
-
-
-def read(path: Path) -> Recording:
-    """Read a session's journal.
+def read(path: Path) -> Project:
+    """Read a project.
 
     Raises:
-        GANPaintError: there is no journal, or its beginning cannot be read.
+        GANPaintError: there is no such file, or it is no project, damaged or too large.
     """
-    operations = list(_operations(path))
-    openings = [index for index, operation in enumerate(operations) if operation.get("op") == "open"]
-    if not openings:
-        raise GANPaintError(f"There is no journal in {str(path)!r}.", "Pass the directory of one session.")
-    opening = operations[openings[-1]]
-    if opening.get("format") != FORMAT:
+    try:
+        # A device or a pipe has no size and may never end.
+        if not path.is_file():
+            raise GANPaintError(f"There is no file {str(path)!r}.", "Check the path.")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _refusal(path, f"has more than {MAX_FILE_BYTES // 2**20} MB")
+        with path.open("rb") as file:
+            _check_directory(path, file)
+            with zipfile.ZipFile(file) as archive:
+                return _parsed(path, _files(path, archive))
+    except GANPaintError:
+        raise
+    except OSError as error:
         raise GANPaintError(
-            f"The journal in {str(path)!r} was written by another version.",
+            f"The project {str(path)!r} cannot be read: {error}.", "Check its permissions."
+        ) from error
+    except Exception as error:  # zip, JSON, PNG and safetensors each have their own ways to be damaged
+        raise _refusal(path, "is damaged") from error
+
+
+def _refusal(path: Path, why: str) -> GANPaintError:
+    return GANPaintError(
+        f"The file {path.name!r} {why} and cannot be opened as a project.",
+        "Pass a file that EditingSession.save has written.",
+    )
+
+
+def _check_directory(path: Path, file: BinaryIO) -> None:
+    """Refuse an archive whose table of contents is large, for ``zipfile`` reads that before anything else."""
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    # The end record, without the comment that may follow it in other archives, and without the locator of
+    # an end record for archives of more than 4 GB before it.
+    file.seek(max(0, size - _END_RECORD.size - 20))
+    tail = file.read()
+    if len(tail) < _END_RECORD.size:
+        raise _refusal(path, "is no zip archive")
+    signature, *_, length, _, comment = _END_RECORD.unpack(tail[-_END_RECORD.size :])
+    if signature != b"PK\x05\x06" or comment or tail.startswith(b"PK\x06\x07"):
+        raise _refusal(path, "is no zip archive of the usual kind")
+    if length > MAX_DIRECTORY_BYTES:
+        raise _refusal(path, "holds too many files")
+    file.seek(0)
+
+
+def _files(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """The archive's files by name, none of which is another than ours or larger than it may be."""
+    files: dict[str, bytes] = {}
+    left = MAX_FILE_BYTES
+    for entry in archive.infolist():
+        name = entry.filename
+        known = name in (_MANIFEST, _PHOTO, _RESULT, _TENSORS) or _NUMBERED.fullmatch(name)
+        plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
+        if not known or name in files or not plain:
+            raise _refusal(path, "holds something that is no part of a project")
+        limit = min(left, _LIMITS.get(name, MAX_PNG_BYTES))
+        if entry.file_size > limit:  # what it claims; what it has is looked at as well
+            raise _refusal(path, "holds something that is too large")
+        with archive.open(entry) as packed:
+            data = packed.read(limit + 1)
+        if len(data) > limit:
+            raise _refusal(path, "holds something that is too large")
+        left -= len(data)
+        files[name] = data
+    return files
+
+
+def _parsed(path: Path, files: Mapping[str, bytes]) -> Project:
+    """The project in the files; whatever is raised over them means that they are damaged."""
+    from safetensors.numpy import load
+
+    manifest = json.loads(files[_MANIFEST])
+    if manifest["format"] != FORMAT:
+        raise GANPaintError(
+            f"The project {path.name!r} was written by another version.",
             "Install the newest ganpaint_widget.",
         )
-    name = opening.get("photo")
-    if not (isinstance(name, str) and _OURS.fullmatch(name)):
-        raise GANPaintError(f"The journal in {str(path)!r} names no photo.", "Recover another one.")
-    photo = np.array(pictures.read(path / name))
-    return Recording(path, opening, photo, tuple(operations[openings[-1] + 1 :]))
+    tensors = load(files[_TENSORS])
+    for value in tensors.values():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise ValueError("Tensors must be float32 and finite.")
+    photo = _picture(files[_PHOTO])
+    size = len(photo)
+    described = _of(manifest["edits"], list)
+    if len(described) > MAX_EDITS:
+        raise _refusal(path, "has too many edits")
+    edits = [_edit(_of(one, dict), number, files, tensors, size) for number, one in enumerate(described)]
+
+    def stack(numbers: object) -> tuple[Edit, ...]:
+        chosen = tuple(edits[_count(number)] for number in _of(numbers, list))
+        if len({edit.id for edit in chosen}) < len(chosen):
+            raise ValueError("Two edits have the same id.")
+        return chosen
+
+    blend = None
+    if manifest["blend"] is not None:
+        stored = _of(manifest["blend"], dict)
+        survival = stored["survival"]
+        blend = StoredBlend(
+            _picture(files[_RESULT], size),
+            stack(stored["edits"]),
+            _number(stored["before"]),
+            _number(stored["after"]),
+            None if survival is None else _number(survival),
+            _under("delta/", tensors),
+        )
+    name = manifest["generator"]["name"]
+    picture = manifest["picture"]
+    kind = _of(picture["kind"], str)
+    if kind not in ("photo", "scene", "sample"):
+        raise ValueError("There is no such kind of picture.")
+    return Project(
+        generator=None if name is None else _of(name, str),
+        weights=_of(manifest["generator"]["weights"], str),
+        kind=kind,
+        title="".join(sign for sign in _of(picture["title"], str)[:255] if sign.isprintable()),
+        index=_count(picture["index"]),
+        photo=photo,
+        z=tensors["z"],
+        features=tensors["features"],
+        extra=_under("extra/", tensors),
+        edits=stack(manifest["stack"]),
+        blend=blend,
+        versions={_of(key, str): _of(value, str) for key, value in manifest["versions"].items()},
+    )
 
 
-def newest(root: Path | None) -> Path:
-    """The newest journal in ``root`` with something painted, of a session that has ended if there is one.
+def _edit(
+    described: Mapping[str, Any], number: int, files: Mapping[str, bytes], tensors: Tensors, size: int
+) -> Edit:
+    units, reference = described["units"], None
+    if described["reference"] is not None:
+        picture, region = files.get(f"references/{number}.png"), files.get(f"regions/{number}.png")
+        reference = Reference(
+            described["reference"]["seed"],
+            None if picture is None else _picture(picture, size),
+            None if region is None else _grey(region, size),
+        )
+    return Edit(
+        id=described["id"],
+        verb=described["verb"],
+        concept=described["concept"],
+        mask=_grey(files[f"masks/{number}.png"], size),
+        strength=described["strength"],
+        enabled=described["enabled"],
+        units=tuple(units) if isinstance(units, list) else units,
+        target=described["target"],
+        variant=described["variant"],
+        levels=tensors.get(f"levels/{number}"),
+        reference=reference,
+    )
+
+
+def _picture(data: bytes, size: int | None = None) -> Array:
+    """A PNG of the project: a square, of a side that must be ``size`` if that is known."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError("That is no PNG.")
+    width, height = struct.unpack(">II", data[16:24])
+    if width != height or size not in (None, width):
+        raise ValueError("The picture has another size than the photo.")
+    return np.array(pictures.read(data))
+
+
+def _grey(data: bytes, size: int) -> Mask:
+    return np.ascontiguousarray(_picture(data, size)[:, :, 0])
+
+
+def _under(prefix: str, tensors: Tensors) -> dict[str, npt.NDArray[np.float32]]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _of(value: Any, kind: Callable[..., Any]) -> Any:
+    if type(value) is not kind:
+        raise TypeError("A value has the wrong type.")
+    return value
+
+
+def _count(value: Any) -> int:
+    if _of(value, int) < 0 or value > 2**31 - 1:
+        raise ValueError("A number is out of range.")
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value) if type(value) in (int, float) else float("nan")
+    if not np.isfinite(number):
+        raise ValueError("A number is none.")
+    return number
+
+
+# --- GANPaint Studio ---
+
+
+def read_interventions(source: object, size: int) -> list[tuple[str, str, float, Mask]]:
+    """Edits that GANPaint Studio has recorded: of each, verb, concept, strength and mask.
+
+    A recording is a JSON list of objects ``{"erase": bool, "feature": concept, "strength": number,
+    "value_mask": "data:image/png;base64,..."}``.
+
+    Args:
+        source: the path of a JSON file, or what it says.
+        size: R: the masks are brought to uint8 R x R.
 
     Raises:
-        GANPaintError: there is none.
+        GANPaintError: it is no such recording, or a file of more than 64 MB.
     """
-    painted = [] if root is None else [path for path in _journals(root) if _has_edits(path)]
-    if not painted:
-        raise GANPaintError(
-            "There is no journal to recover.",
-            "Journals begin with the first edit; GANPAINT_JOURNAL says where they are, or that they are off.",
-        )
-    # Newest first, but those in use last: another kernel may be alive and well.
-    return max(painted, key=lambda path: (not _in_use(path), _last_used(path)))
+    recorded = source
+    if isinstance(source, (str, os.PathLike)):
+        recorded = _json_file(Path(os.fspath(source)))
+    if not isinstance(recorded, list) or len(recorded) > MAX_EDITS:
+        raise _no_recording(f"a list of at most {MAX_EDITS} objects")
+    found = []
+    for one in recorded:
+        if not isinstance(one, dict) or type(one.get("erase")) is not bool:
+            raise _no_recording("objects that say whether they erase")
+        address = one.get("value_mask")
+        url = _DATA_URL.fullmatch(address) if isinstance(address, str) else None
+        if url is None or len(url[1]) > MAX_PNG_BYTES:
+            raise _no_recording("masks as PNG data URLs")
+        if not isinstance(one.get("feature"), str):
+            raise _no_recording("the names of features")
+        try:
+            data = base64.b64decode(url[1])
+        except ValueError as error:
+            raise _no_recording("masks in base64") from error
+        mask = pictures.read_mask(data, size)
+        found.append(("remove" if one["erase"] else "add", one["feature"], one.get("strength", 1.0), mask))
+    return found
 
 
-def values_of(operation: Mapping[str, Any]) -> Mask:
-    """What :func:`painting` packed: uint8 h x w. ValueError or zlib.error when it is not that."""
-    _, _, width, height = operation["rect"]
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(base64.b64decode(operation["data"], validate=True), width * height + 1)
-    return np.frombuffer(data, np.uint8).reshape(height, width)
-
-
-def _operations(path: Path) -> Iterator[Operation]:
-    """The operations up to the first line that is not whole."""
-    with contextlib.suppress(OSError), (path / _OPERATIONS).open("rb") as file:
-        for line in file:
-            try:
-                operation = json.loads(line)
-            except ValueError:
-                return
-            if not (line.endswith(b"\n") and isinstance(operation, dict)):
-                return
-            yield operation
-
-
-def _has_edits(path: Path) -> bool:
-    return any(operation.get("op") != "open" for operation in _operations(path))
-
-
-def _journals(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    return [path for path in root.iterdir() if _DIRECTORY.fullmatch(path.name) and path.is_dir()]
-
-
-def _size(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return sum(file.stat().st_size for file in path.iterdir())
-    return 0
-
-
-def _last_used(path: Path) -> tuple[float, str]:
+def _json_file(path: Path) -> object:
     try:
-        return (path / _OPERATIONS).stat().st_mtime, path.name
-    except OSError:
-        return 0.0, path.name
-
-
-def _in_use(path: Path) -> bool:
-    """Whether the session that writes this journal is still there."""
+        with path.open("rb") as file:
+            data = file.read(MAX_PNG_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise GANPaintError(f"The file {str(path)!r} cannot be read: {error}.", "Check the path.") from error
+    if len(data) > MAX_PNG_BYTES:
+        raise _no_recording(f"at most {MAX_PNG_BYTES // 2**20} MB")
     try:
-        with (path / _LOCK).open("rb+") as file:
-            return not _try_lock(file)
-    except OSError:
-        return False
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _no_recording("JSON") from error
 
 
-def _try_lock(file: IO[bytes]) -> bool:
-    """Lock an open file against all others until it is closed, which the end of its process does, too.
-
-    A process id would not do: in a container every kernel may have the same one.
-    """
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # Windows says "permission denied" where another holds it; elsewhere the file system knows no locks.
-        return os.name != "nt"
-    return True
+def _no_recording(lacks: str) -> GANPaintError:
+    return GANPaintError(
+        f"This is no recording of GANPaint Studio: it does not hold {lacks}.",
+        "Pass a JSON list of objects with erase, feature, strength and value_mask.",
+    )

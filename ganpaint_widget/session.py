@@ -4,6 +4,7 @@ A session holds one picture in four forms, and the edits made to it::
 
     session = EditingSession("church.jpg", generator="church")
     session.add("tree", mask)                # G(z_e) is rendered in the background ...
+    session.restyle("dome", mask, "gold.jpg")
     session.preview                          # ... and waited for here
     session.adapt()                          # G'(z_e): the edit, and the rest of the photo as it was
     session.save_png("edited.png")
@@ -23,14 +24,15 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Hashable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -41,27 +43,55 @@ from PIL import Image
 
 import ganpaint_widget
 
+from . import journal as journals
 from . import pictures, project
 from .editing import (
+    MAX_SEED,
+    MAX_VARIANT,
     Edit,
+    Levels,
+    Mask,
+    Reference,
     checked_concept,
+    checked_edit,
     checked_id,
     checked_mask,
+    checked_number,
     checked_rect,
-    checked_strength,
     checked_verb,
 )
 from .errors import GANPaintError
+
+# Written so that these are the session's own names, too: observers of a session find them there.
+from .events import Array as Array
+from .events import Blended as Blended
+from .events import Changed as Changed
+from .events import Event as Event
+from .events import Failed as Failed
+from .events import Finished as Finished
+from .events import Noticed as Noticed
+from .events import Opened as Opened
+from .events import Progress as Progress
+from .events import Rendered as Rendered
 from .jobs import Cancelled, Report, Ticket, Worker, default_worker
+from .opening import (
+    Kept,
+    OpenedPicture,
+    Source,
+    array_of,
+    frozen,
+    load,
+    open_picture,
+    reference_levels,
+    variant_levels,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .generators.staged import StagedGenerator, State
+    from .generators.staged import StagedGenerator
     from .generators.zoo import Model
-    from .preview import Preview
 
-Array = npt.NDArray[np.uint8]
 Edits = tuple[Edit, ...]
 
 MAX_UNDO: Final = 200
@@ -70,77 +100,19 @@ MAX_EDITS: Final = 200
 PATIENCE_SECONDS: Final = 60.0
 # A change below this (of 255) cannot be seen. Generators refuse some edits: no door in the sky.
 VISIBLE: Final = 2
+# Opened references that are kept at hand, newest first: a strip of samples has about as many.
+MAX_REFERENCES: Final = 16
+
+
+class _Keep(Enum):
+    """Stands for "as it is": ``None`` says something of its own to :meth:`EditingSession.retune`."""
+
+    KEEP = 0
+
+
+KEEP: Final = _Keep.KEEP
 
 log = logging.getLogger(__name__)
-
-
-# --- events: what observers are called with ---
-
-
-@dataclass(frozen=True)
-class Changed:
-    """The edits, or the picture that they belong to, have changed."""
-
-    revision: int
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Another picture was opened; all reads are about it now."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rendered:
-    """A new G(z_e). ``array`` is uint8 R x R x 3, read-only."""
-
-    picture: Literal["preview"]
-    array: Array
-    revision: int
-
-
-@dataclass(frozen=True, eq=False)
-class Blended:
-    """A new G'(z_e), for the edits of ``revision``, which may not be the newest. ``array`` as in Rendered."""
-
-    array: Array
-    revision: int
-    final: bool
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is. ``decibel``: PSNR of the kept pixels so far."""
-
-    job: Literal["blend"]
-    fraction: float
-    seconds_left: float | None
-    decibel: float | None
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A job has ended, well or not; ``session.job`` is ``None`` unless another one has begun."""
-
-    job: Literal["blend"]
-
-
-@dataclass(frozen=True)
-class Noticed:
-    """Something the user should know; nothing failed."""
-
-    level: Literal["info", "warning"]
-    text: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Work in the background failed. Verbs that fail raise instead."""
-
-    what: str
-    mend: str
-
-
-Event = Changed | Opened | Rendered | Blended | Progress | Finished | Noticed | Failed
 
 
 # --- what a session holds ---
@@ -165,6 +137,7 @@ class Blend:
         before, after: PSNR of the kept pixels against the photo, of G(z_e) and of G'(z_e).
         survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit, near 1 when the edit has
             survived; ``None`` without one.
+        delta: the perturbation that makes G' of G, by fine layer; see ``adaptation.render``.
     """
 
     array: Array
@@ -173,30 +146,15 @@ class Blend:
     before: float
     after: float
     survival: float | None
+    delta: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class _Source:
-    """Where a picture comes from; ``array`` is uint8 R x R x 3 and ``None`` for the generator's own scenes.
+class Referred:
+    """A restyle's reference: the picture, what the generator makes of it, and that one's PSNR in dB."""
 
-    ``scene`` is one of the gallery, ``sample`` is G(z) for a seed, for generators that have no gallery.
-    """
-
-    kind: Literal["photo", "scene", "sample"]
-    title: str
-    index: int = 0
-    array: Array | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    """One picture that is being edited, ready to be rendered."""
-
-    source: _Source
-    photo: Array
-    x: Tensor
-    fast: Preview
-    reconstruction: Array
+    photo: Image.Image
+    reconstruction: Image.Image
     decibel: float
 
 
@@ -229,7 +187,7 @@ class EditingSession:
             square is resized to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
         scene: which scene of the gallery; for a generator without a gallery, the seed of a sample G(z).
-        journal: ``True`` keeps a journal where ``project.py`` says, ``False`` keeps none; a path keeps
+        journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
             it there.
         worker: the thread that runs the model; by default one that all sessions share.
 
@@ -251,7 +209,7 @@ class EditingSession:
         self._worker = worker if worker is not None else default_worker()
         self._observers: tuple[tuple[object, Callable[[Event], None]], ...] = ()
 
-        self._model: Model = self._worker.call(_load, generator)
+        self._model: Model = self._worker.call(load, generator)
         self._generator_name = str(generator) if isinstance(generator, (str, Path)) else None
         dissection = self._model.dissection
         self._palette: tuple[Concept, ...] = ()
@@ -261,6 +219,8 @@ class EditingSession:
                 for name in dissection.concepts
             )
         self._concepts = tuple(concept.name for concept in self._palette)
+        self._channels = 0 if dissection is None else dissection.iou.shape[1]
+        self._references: OrderedDict[Reference, OpenedPicture] = OrderedDict()
         self._scene = scene
 
         self._edits: Edits = ()
@@ -277,14 +237,14 @@ class EditingSession:
         self._running: _Running | None = None
         self._progress: Progress | None = None
 
-        root = project.journal_root() if journal is True else None if journal is False else Path(journal)
-        self._journal = None if root is None else project.Journal(root)
-        self._opened: _Opened
+        root = journals.journal_root() if journal is True else None if journal is False else Path(journal)
+        self._journal = None if root is None else journals.Journal(root)
+        self._opened: OpenedPicture
         self._newest: _Rendering
         if photo is None:
             self._open(self._scene_source(scene))
         else:
-            self._open(photo if isinstance(photo, _Source) else self._photo_source(photo, None))
+            self._open(photo if isinstance(photo, Source) else self._photo_source(photo, None))
 
     @classmethod
     def recover(
@@ -307,7 +267,7 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such journal, or it does not fit the generator.
         """
-        recording = project.read(project.newest(project.journal_root()) if path is None else Path(path))
+        recording = journals.read(journals.newest(journals.journal_root()) if path is None else Path(path))
         opening = recording.opening
         chosen = generator if generator is not None else opening.get("generator")
         if chosen is None:
@@ -318,9 +278,48 @@ class EditingSession:
         kind = opening.get("kind")
         if kind not in ("photo", "scene", "sample") or not isinstance(opening.get("index"), int):
             raise GANPaintError(f"The journal in {str(recording.path)!r} is damaged.", "Recover another one.")
-        source = _Source(kind, str(opening.get("title", "")), opening["index"], recording.photo)
+        source = Source(kind, str(opening.get("title", "")), opening["index"], recording.photo)
         session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
         session._replay(recording)
+        return session
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        generator: str | Path | StagedGenerator | Model | None = None,
+        journal: bool | str | Path = True,
+        worker: Worker | None = None,
+    ) -> EditingSession:
+        """A session as :meth:`save` has kept it: on the same machine the same pictures, bit for bit.
+
+        If the generator's weights have changed since, the photo is inverted again, and a notice says so.
+
+        Args:
+            path: of a ``.ganpaint`` file.
+            generator: needed when the project's generator was given as an object or as a file: a project
+                may come from a stranger, and has no say in which files are opened.
+            journal, worker: as in the constructor.
+
+        Raises:
+            GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
+        """
+        stored = project.read(Path(path))
+        name = stored.generator
+        if generator is None and (name is None or Path(name).name != name or Path(name).suffix):
+            raise GANPaintError(
+                f"The project's generator {'was an object' if name is None else f'is the file {name!r}'}.",
+                "Pass it: EditingSession.load(path, generator=...).",
+            )
+        worker = worker if worker is not None else default_worker()
+        chosen: Any = name if generator is None else generator
+        model: Model = worker.call(load, chosen)
+        same = worker.call(_fingerprint, model) == stored.weights
+        kept = Kept(stored.z, stored.features, stored.extra) if same else None
+        source = Source(stored.kind, stored.title, stored.index, stored.photo, kept)  # type: ignore[arg-type]
+        session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
+        session._resume(stored, same)
         return session
 
     def __enter__(self) -> EditingSession:
@@ -344,31 +343,87 @@ class EditingSession:
 
     # --- verbs ---
 
-    def add(self, concept: str, mask: object, strength: float = 1.0) -> Edit:
+    def add(
+        self,
+        concept: str,
+        mask: object,
+        strength: float = 1.0,
+        *,
+        units: object = None,
+        target: str = "tuned",
+        variant: int = 0,
+    ) -> Edit:
         """Add a concept where the mask says.
 
         Args:
             concept: one of ``concepts``.
             mask: uint8 R x R, 0 to 255, in picture pixels; or boolean.
             strength: 0 to 4.
+            units: on which units it acts: ``None`` for all, each as far as the dissection says; ``"low"``,
+                ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
+            target: the activation that it aims at: ``"tuned"`` by the dissection, the units' 0.99
+                ``"quantile"``, or their ``"mean"`` where the concept is.
+            variant: 1, 2, ... are other plausible versions, the same for the same number; 0 is the plain
+                one. See :meth:`variants`.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
         """
-        return self._put("add", concept, mask, strength)
+        return self._put("add", concept, mask, strength, units=units, target=target, variant=variant)
 
-    def remove(self, concept: str, mask: object, strength: float = 1.0) -> Edit:
+    def remove(self, concept: str, mask: object, strength: float = 1.0, *, units: object = None) -> Edit:
         """Remove a concept where the mask says; arguments and errors as in :meth:`add`."""
-        return self._put("remove", concept, mask, strength)
+        return self._put("remove", concept, mask, strength, units=units)
 
-    def _put(self, verb: str, concept: str, mask: object, strength: float) -> Edit:
-        # Checked in the order of the arguments, so that the message is about the first that is wrong.
+    def restyle(
+        self,
+        concept: str,
+        mask: object,
+        reference: object,
+        strength: float = 1.0,
+        *,
+        region: object = None,
+        units: object = None,
+    ) -> Edit:
+        """Draw a concept as it looks in a reference, where the mask says. Waits for that to be inverted.
+
+        Args:
+            concept, mask, strength, units: as in :meth:`add`. By the paper's equation the strength is a
+                factor of the reference's activations: 1 is its look, 0 removes, more exaggerates.
+            reference: a picture, as in the constructor, or the seed of one of the generator's samples.
+            region: which part of the reference counts: uint8 or boolean, R x R or as large as the picture;
+                ``None``: where the generator's segmenter sees the concept.
+
+        Raises:
+            GANPaintError: an argument is not as above, or the reference does not show the concept; nothing
+                has changed then.
+        """
         checked_concept(concept, self._concepts, self.generator_name)
+        referred = self._as_reference(reference, region)
+        return self._put("restyle", concept, mask, strength, units=units, reference=referred)
+
+    def suppress(self, units: object, mask: object = None) -> Edit:
+        """Switch units off, whatever they draw: such as those that cause artifacts.
+
+        Args:
+            units: their numbers.
+            mask: where, as in :meth:`add`; everywhere by default.
+
+        Raises:
+            GANPaintError: an argument is not as above; nothing has changed then.
+        """
+        everywhere = np.full((self.size, self.size), 255, np.uint8)
+        return self._put("suppress", "", everywhere if mask is None else mask, 1.0, units=units)
+
+    def _put(self, verb: str, concept: str, mask: object, strength: float, **details: Any) -> Edit:
+        # Checked in the order of the arguments, so that the message is about the first that is wrong.
+        if verb != "suppress":
+            checked_concept(concept, self._concepts, self.generator_name)
         values = checked_mask(mask, self.size, self.size)
         edit_id = f"e-{uuid.uuid4().hex[:10]}"
-        rect = (0, 0, self.size, self.size)
+        fresh = self._fresh(edit_id, verb, concept, strength, **details)
         with self._lock:
-            edit, events = self._paint(edit_id, rect, values, verb, concept, strength, None)
+            edit, events = self._paint(edit_id, (0, 0, self.size, self.size), values, fresh, None)
         self._tell(events)
         assert edit is not None
         return edit
@@ -383,6 +438,11 @@ class EditingSession:
         concept: str,
         strength: float = 1.0,
         stroke: Hashable | None = None,
+        units: object = None,
+        target: str = "tuned",
+        variant: int = 0,
+        reference: object = None,
+        region: object = None,
     ) -> int:
         """A piece of a stroke: an edit's mask is ``values`` inside ``rect`` from now on.
 
@@ -394,7 +454,8 @@ class EditingSession:
             edit_id: 1 to 32 characters of ``A-Z a-z 0-9 -``. An unknown one begins a new edit.
             rect: x, y, width and height in picture pixels, inside the picture.
             values: uint8 height x width, 0 to 255.
-            verb, concept, strength: of a new edit; ignored for a known one.
+            verb, concept, strength, units, target, variant, reference, region: of a new edit, as in
+                :meth:`add` and :meth:`restyle`; ignored for a known one.
 
         Returns:
             The revision with this piece in it.
@@ -403,34 +464,41 @@ class EditingSession:
             GANPaintError: an argument is not as above; nothing has changed then.
         """
         with self._lock:
-            _, events = self._paint(edit_id, rect, values, verb, concept, strength, stroke)
+            known = self._find(checked_id(edit_id)) is not None
+        fresh = None
+        if not known:
+            referred = None if reference is None else self._as_reference(reference, region)
+            fresh = self._fresh(
+                edit_id, verb, concept, strength,
+                units=units, target=target, variant=variant, reference=referred,
+            )  # fmt: skip
+        with self._lock:
+            _, events = self._paint(edit_id, rect, values, fresh, stroke)
             revision = self._revision
         self._tell(events)
         return revision
+
+    def _fresh(self, edit_id: str, verb: str, concept: str, strength: float, **details: Any) -> Edit:
+        """A new edit on which nothing has been painted yet, checked and with its levels."""
+        blank = np.zeros((self.size, self.size), np.uint8)
+        return self._with_levels(Edit(edit_id, verb, concept, blank, strength, **details))
 
     def _paint(
         self,
         edit_id: str,
         rect: tuple[int, int, int, int],
         values: object,
-        verb: str,
-        concept: str,
-        strength: float,
+        fresh: Edit | None,
         stroke: Hashable | None,
     ) -> tuple[Edit | None, list[Event]]:
-        checked_id(edit_id)
         x, y, width, height = checked_rect(rect, self.size)
         piece = checked_mask(values, height, width)
         place = self._find(edit_id)
         if place is None:
-            blank = np.zeros((self.size, self.size), np.uint8)
-            edit = Edit(
-                edit_id,
-                checked_verb(verb),
-                checked_concept(concept, self._concepts, self.generator_name),
-                blank,
-                checked_strength(strength),
-            )
+            if fresh is None:  # it was known when the call began; another thread has deleted it since
+                self._known(edit_id)
+            assert fresh is not None
+            edit = fresh
             if len(self._edits) >= MAX_EDITS:
                 raise GANPaintError(
                     f"This picture already has {MAX_EDITS} edits, and no more are kept.",
@@ -448,35 +516,103 @@ class EditingSession:
         edits = (*self._edits, painted) if place is None else _with(self._edits, place, painted)
         goes_on = stroke is not None and self._stroke == (stroke,)
         number = self._stroke_count if goes_on else self._stroke_count + 1
-        operation = project.painting(edit_id, (x, y, width, height), piece, edit, stroke=number)
+        operation = journals.painting((x, y, width, height), piece, edit, stroke=number, begins=place is None)
         events = self._commit(edits, operation, new_step=not goes_on)
         self._stroke = None if stroke is None else (stroke,)
         self._stroke_count = number
         self._touched = edit_id
         return painted, events
 
-    def retune(self, edit_id: str, strength: float) -> Edit:
-        """Give an edit another strength, 0 to 4. GANPaintError when it cannot be."""
-        value = checked_strength(strength)
-        return self._alter(edit_id, {"op": "retune", "edit": edit_id, "strength": value}, strength=value)
+    def retune(
+        self,
+        edit_id: str,
+        strength: float | _Keep = KEEP,
+        *,
+        units: object = KEEP,
+        target: str | _Keep = KEEP,
+        variant: int | _Keep = KEEP,
+        reference: object = KEEP,
+        region: object = None,
+    ) -> Edit:
+        """Change an edit's settings; what is not given stays. One step of undo.
+
+        Args:
+            edit_id: of the edit.
+            strength, units, target, variant: as in :meth:`add`.
+            reference, region: as in :meth:`restyle`.
+
+        Raises:
+            GANPaintError: there is no such edit, or an argument is wrong for it; nothing has changed then.
+        """
+        with self._lock:
+            before = self._edits[self._known(edit_id)]
+        given = {"strength": strength, "units": units, "target": target, "variant": variant}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not KEEP}
+        if reference is not KEEP:
+            changes["reference"] = self._as_reference(reference, region)
+        if changes.keys() & {"target", "variant", "reference"}:
+            changes["levels"] = None
+        after = self._with_levels(replace(before, **changes))
+        return self._alter(edit_id, "retune", {name: getattr(after, name) for name in changes})
 
     def toggle(self, edit_id: str, enabled: bool) -> Edit:
         """Switch an edit off or on. GANPaintError when there is no such edit."""
         if not isinstance(enabled, (bool, np.bool_)):
             raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
-        value = bool(enabled)
-        return self._alter(edit_id, {"op": "toggle", "edit": edit_id, "enabled": value}, enabled=value)
+        return self._alter(edit_id, "toggle", {"enabled": bool(enabled)})
 
-    def _alter(self, edit_id: str, operation: project.Operation, **changes: Any) -> Edit:
+    def _alter(self, edit_id: str, name: str, changes: Mapping[str, Any]) -> Edit:
         with self._lock:
             place = self._known(edit_id)
             before = self._edits[place]
             after = replace(before, **changes)
             if after == before:
                 return before
+            operation = {"op": name, "edit": edit_id, **journals.packed(after, changes)}
             events = self._commit(_with(self._edits, place, after), operation)
         self._tell(events)
         return after
+
+    def move(self, edit_id: str, index: int) -> None:
+        """Give an edit another place in the order in which they apply, from 0 (first) on.
+
+        Raises:
+            GANPaintError: there is no such edit or place; nothing has changed then.
+        """
+        with self._lock:
+            place = self._known(edit_id)
+            index = checked_number(index, "place", len(self._edits) - 1)
+            if index == place:
+                return
+            events = self._commit(
+                _moved(self._edits, place, index), {"op": "move", "edit": edit_id, "index": index}
+            )
+        self._tell(events)
+
+    def import_studio(self, source: object) -> tuple[Edit, ...]:
+        """Make the edits that GANPaint Studio has recorded, in one step of undo.
+
+        Args:
+            source: the path of a JSON file, or the list in it; see :func:`.project.read_interventions`.
+
+        Raises:
+            GANPaintError: it is no such recording, or an edit in it is not possible here; nothing has
+                changed then.
+        """
+        made = []
+        for verb, concept, strength, mask in project.read_interventions(source, self.size):
+            fresh = self._fresh(f"e-{uuid.uuid4().hex[:10]}", verb, concept, strength)
+            made.append(replace(fresh, mask=mask))
+        events: list[Event] = []
+        with self._lock:
+            if len(self._edits) + len(made) > MAX_EDITS:
+                raise GANPaintError(f"Of all edits, {MAX_EDITS} are the most that are kept.", "Delete some.")
+            stroke = uuid.uuid4().hex
+            for edit in made:
+                blank = replace(edit, mask=np.zeros_like(edit.mask))
+                events += self._paint(edit.id, (0, 0, self.size, self.size), edit.mask, blank, stroke)[1]
+        self._tell(events)
+        return tuple(made)
 
     def delete(self, edit_id: str) -> None:
         """Take an edit away; undo brings it back. GANPaintError when there is no such edit."""
@@ -485,6 +621,36 @@ class EditingSession:
             edits = self._edits[:place] + self._edits[place + 1 :]
             events = self._commit(edits, {"op": "delete", "edit": edit_id})
         self._tell(events)
+
+    def _with_levels(self, edit: Edit) -> Edit:
+        """An edit checked, with the levels that have to be measured for it. Waits for that."""
+        verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
+        if edit.levels is not None or not (verb == "restyle" or variant):
+            return self._checked(edit)
+        # Everything else is checked first: measuring takes a while.
+        checked = self._checked(replace(edit, levels=np.zeros(self._channels, np.float32)))
+        return replace(checked, levels=self._worker.call(self._measure_levels, checked))
+
+    def _checked(self, edit: Edit) -> Edit:
+        return checked_edit(edit, self._concepts, self.generator_name, self.size, self._channels)
+
+    def _as_reference(self, reference: object, region: object) -> Reference:
+        """What a user passes as a reference, read and brought to the generator's size."""
+        if isinstance(reference, Reference):
+            return reference
+        if isinstance(reference, (int, np.integer)) and not isinstance(reference, bool):
+            seed = checked_number(reference, "seed of the reference", MAX_SEED)
+            part = None if region is None else checked_mask(region, self.size, self.size)
+            return Reference(seed=seed, region=part)
+        image = pictures.read(reference)
+        part = None
+        if region is not None:
+            if getattr(region, "shape", None) == (self.size, self.size):
+                part = checked_mask(region, self.size, self.size)
+            else:
+                whole = checked_mask(region, image.height, image.width)
+                part = pictures.square_mask(whole, self.size)
+        return Reference(picture=pictures.square(image, self.size), region=part)
 
     def undo(self) -> bool:
         """Take back the last step; ``False`` when there is none (at most 200 are kept)."""
@@ -664,6 +830,56 @@ class EditingSession:
         blend = self._blend
         return None if blend is None else _image(blend.array)
 
+    def reference(self, edit_id: str) -> Referred:
+        """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
+        with self._lock:
+            edit = self._edits[self._known(edit_id)]
+        if edit.reference is None:
+            raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Only a restyle has one.")
+        opened = self._worker.call(self._open_reference, edit.reference)
+        return Referred(_image(opened.photo), _image(opened.reconstruction), opened.decibel)
+
+    def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
+        """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`retune`.
+
+        Raises:
+            GANPaintError: there is no such addition, or the generator's samples do not show its concept.
+        """
+        count = checked_number(count, "number of variants", MAX_VARIANT + 1)
+        with self._lock:
+            opened, edits, place = self._opened, self._edits, self._known(edit_id)
+        versions = [
+            self._with_levels(replace(edits[place], variant=variant, levels=None)) for variant in range(count)
+        ]
+        return tuple(
+            _image(self._worker.call(_draw, opened, _with(edits, place, version))) for version in versions
+        )
+
+    def footprint(self, edit: str | Edit | None = None) -> Mask:
+        """Where an edit changes G(z_e), and how much: uint8 R x R, the largest change of three channels.
+
+        An edit works in the cells of the edit layer and the layers behind it carry it further, so that this
+        is larger than what was painted; where the generator refuses an edit, it is 0.
+
+        Args:
+            edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
+
+        Raises:
+            GANPaintError: there is no such edit, or it does not fit this picture.
+        """
+        unmade = self._with_levels(edit) if isinstance(edit, Edit) else None
+        with self._lock:
+            opened, edits = self._opened, self._edits
+            before, after = edits[:0], edits
+            if unmade is not None:
+                before, after = edits, (*edits, unmade)
+            elif edit is not None:
+                place = self._known(edit)  # type: ignore[arg-type]
+                before = edits[:place] + edits[place + 1 :]
+        one, other = (self._worker.call(_draw, opened, stack).astype(np.int16) for stack in (before, after))
+        change: Mask = np.abs(one - other).max(axis=2).astype(np.uint8)
+        return change
+
     def png(self) -> bytes:
         """The result as a PNG file, or the preview before there is one, with its provenance as text chunks.
 
@@ -705,6 +921,44 @@ class EditingSession:
                 f"The picture cannot be written to {str(path)!r}: {error}.", "Choose another place."
             ) from error
 
+    def save(self, path: str | Path) -> None:
+        """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
+
+        The photo, the inversion, the edits with their masks and references, and the last blend; not undo.
+
+        Raises:
+            GANPaintError: it cannot be written there.
+        """
+        import torch
+
+        with self._lock:
+            opened, edits, blend = self._opened, self._edits, self._blend
+        state = opened.fast.state
+        stored = project.Project(
+            generator=self._generator_name,
+            weights=_fingerprint(self._model),
+            kind=opened.source.kind,
+            title=opened.source.title,
+            index=opened.source.index,
+            photo=opened.photo,
+            z=_numbers(opened.z),
+            features=_numbers(state.features),
+            extra={name: _numbers(value) for name, value in state.extra.items()},
+            edits=edits,
+            blend=None
+            if blend is None
+            else project.StoredBlend(
+                blend.array,
+                blend.edits,
+                blend.before,
+                blend.after,
+                blend.survival,
+                {name: _numbers(value) for name, value in blend.delta.items()},
+            ),
+            versions={"torch": torch.__version__, "numpy": np.__version__},
+        )
+        project.write(Path(path), stored)
+
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have ``callback`` called with every event from now on.
 
@@ -728,7 +982,7 @@ class EditingSession:
 
     # --- changing the state, under the lock ---
 
-    def _commit(self, edits: Edits, operation: project.Operation, *, new_step: bool = True) -> list[Event]:
+    def _commit(self, edits: Edits, operation: journals.Operation, *, new_step: bool = True) -> list[Event]:
         """Everything was found in order: journal, swap, count. Returns what to tell once the lock is free."""
         events: list[Event] = []
         if new_step and self._journal is not None and self._journal.too_long:
@@ -748,7 +1002,7 @@ class EditingSession:
         self._touched = None
         return [Changed(self._revision)]
 
-    def _write(self, operation: project.Operation) -> list[Event]:
+    def _write(self, operation: journals.Operation) -> list[Event]:
         try:
             if self._journal is not None:
                 self._journal.write(operation)
@@ -759,7 +1013,7 @@ class EditingSession:
     def _rewrite_journal(self) -> list[Event]:
         assert self._journal is not None
         history = [*self._undo, self._edits, *reversed(self._redo)]
-        operations = [*project.operations_of(history), *({"op": "undo"} for _ in self._redo)]
+        operations = [*journals.operations_of(history), *({"op": "undo"} for _ in self._redo)]
         try:
             self._journal.rewrite(operations)
         except OSError as error:
@@ -789,7 +1043,46 @@ class EditingSession:
             )
         return place
 
-    def _replay(self, recording: project.Recording) -> None:
+    def _resume(self, stored: project.Project, same_weights: bool) -> None:
+        """Take over a project's edits and blend. What does not fit the generator raises GANPaintError."""
+
+        def fitting(edit: Edit) -> Edit:
+            # Levels are activations of these weights, and say nothing about others.
+            return self._with_levels(edit if same_weights else replace(edit, levels=None))
+
+        if max(len(stored.edits), 0 if stored.blend is None else len(stored.blend.edits)) > MAX_EDITS:
+            raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")
+        edits = tuple(map(fitting, stored.edits))
+        blend = None
+        if stored.blend is not None and same_weights:
+            generator = self._model.generator
+            shapes = {name: value.shape for name, value in stored.blend.delta.items()}
+            if shapes != {name: (1, *generator.shape(name)) for name in shapes if name in generator.stages}:
+                raise GANPaintError(
+                    f"The project's blend does not fit the generator {self.generator_name!r}.",
+                    "Open it with the generator that it was made with.",
+                )
+            blend = _restored_blend(stored.blend, tuple(map(fitting, stored.blend.edits)), self._opened.x)
+        with self._lock:
+            self._edits = edits
+            events = self._next_revision()
+            if blend is not None:
+                current = blend.edits == edits
+                self._blend = replace(blend, revision=self._revision if current else self._revision - 1)
+            if not same_weights:
+                self._standing_notice = Noticed(
+                    "warning",
+                    f"The weights of {self.generator_name!r} are not those that the project was made with: "
+                    "the photo was inverted again, and the edits may look different.",
+                )
+            if self._journal is not None and edits:
+                try:
+                    self._journal.preface(journals.operations_of([edits]))
+                except OSError as error:
+                    events += self._without_journal(error)
+        self._tell(events)
+
+    def _replay(self, recording: journals.Recording) -> None:
         """Do again what a journal has recorded, through the same verbs."""
         for number, operation in enumerate(recording.operations):
             try:
@@ -806,19 +1099,22 @@ class EditingSession:
     def _replay_one(self, operation: Mapping[str, Any]) -> None:
         name = operation["op"]
         if name == "paint":
-            self.paint(
-                operation["edit"],
-                operation["rect"],
-                project.values_of(operation),
-                verb=operation["verb"],
-                concept=operation["concept"],
-                strength=operation["strength"],
-                stroke=("recovered", str(operation["stroke"])),
-            )
-        elif name == "retune":
-            self.retune(operation["edit"], operation["strength"])
-        elif name == "toggle":
-            self.toggle(operation["edit"], operation["enabled"])
+            with self._lock:
+                values = journals.values_of(operation)
+                fresh = None
+                if self._find(checked_id(operation["edit"])) is None:
+                    fresh = self._checked(journals.edit_of(operation, self.size))
+                stroke = ("recovered", str(operation["stroke"]))
+                _, events = self._paint(operation["edit"], operation["rect"], values, fresh, stroke)
+            self._tell(events)
+        elif name in ("retune", "toggle"):
+            with self._lock:
+                edit = self._edits[self._known(operation["edit"])]
+            changes = journals.unpacked(operation)
+            self._checked(replace(edit, **changes))
+            self._alter(operation["edit"], name, changes)
+        elif name == "move":
+            self.move(operation["edit"], operation["index"])
         elif name == "delete":
             self.delete(operation["edit"])
         elif name in ("undo", "redo"):
@@ -841,18 +1137,18 @@ class EditingSession:
 
     # --- on the worker's thread ---
 
-    def _photo_source(self, photo: object, title: str | None) -> _Source:
+    def _photo_source(self, photo: object, title: str | None) -> Source:
         if title is None:
             title = Path(photo).name if isinstance(photo, (str, Path)) else "photo"
-        return _Source("photo", title, self._scene, _frozen(pictures.read_square(photo, self.size)))
+        return Source("photo", title, self._scene, frozen(pictures.read_square(photo, self.size)))
 
-    def _scene_source(self, scene: int) -> _Source:
+    def _scene_source(self, scene: int) -> Source:
         gallery = self._model.gallery
         if gallery is None:
-            return _Source("sample", f"sample {scene}", scene)
-        return _Source("scene", gallery.title(scene % gallery.count), scene)
+            return Source("sample", f"sample {scene}", scene)
+        return Source("scene", gallery.title(scene % gallery.count), scene)
 
-    def _open(self, source: _Source | None) -> None:
+    def _open(self, source: Source | None) -> None:
         """Open a source, or the next scene for ``None``."""
         if (
             source is not None
@@ -860,9 +1156,9 @@ class EditingSession:
             and source.array.shape != (self.size, self.size, 3)
         ):
             raise GANPaintError(
-                f"The journal's picture has the shape {source.array.shape}, and {self.generator_name!r} "
+                f"The stored picture has the shape {source.array.shape}, and {self.generator_name!r} "
                 f"makes pictures of {self.size} x {self.size}.",
-                "Recover it with the generator that it was painted with.",
+                "Open it with the generator that it was painted with.",
             )
         self.cancel()  # what is being blended is about to be gone, and the worker is needed
         ticket = self._worker.ticket()
@@ -878,10 +1174,10 @@ class EditingSession:
         except Exception as error:
             raise _error("The picture could not be opened", error) from error
 
-    def _open_now(self, source: _Source | None, ticket: Ticket) -> None:
+    def _open_now(self, source: Source | None, ticket: Ticket) -> None:
         if source is None:  # only here is it certain which scene was the last
             source = self._scene_source(self._scene + 1)
-        opened = self._invert(source, ticket)
+        opened = open_picture(self._model, source, ticket)
         if ticket.cancelled:
             raise Cancelled
         with self._lock:
@@ -904,7 +1200,7 @@ class EditingSession:
             if self._journal is not None:
                 opening = {
                     "op": "open",
-                    "format": project.FORMAT,
+                    "format": journals.FORMAT,
                     "generator": self._generator_name,
                     "kind": source.kind,
                     "index": source.index,
@@ -919,36 +1215,34 @@ class EditingSession:
             self._rendered.notify_all()
         self._tell(events)
 
-    def _invert(self, source: _Source, ticket: Ticket) -> _Opened:
-        """z, and all that follows from it, for a picture."""
-        import torch
+    def _measure_levels(self, edit: Edit) -> Levels:
+        """p of an edit whose levels the dissection does not know by itself."""
+        if edit.reference is None:
+            return variant_levels(self._model, edit.concept, edit.target, edit.variant)
+        opened = self._open_reference(edit.reference)
+        return reference_levels(self._model, opened, edit.reference, edit.concept)
 
-        from .inversion import invert
-        from .preview import Preview
-
-        generator = self._model.generator
-        device = next(generator.parameters()).device
-        state: State
-        if source.kind == "sample":
-            with torch.no_grad():
-                z = generator.sample_z(1, source.index).to(device)
-                state = generator.run(generator.start(z), until=generator.edit_layer)
-            fast = Preview(self._model, state)
-            photo = _array(fast.render(()))
-            x = _tensor(photo, device)
-        else:
-            if source.array is not None:
-                photo = source.array
-            else:
-                assert self._model.gallery is not None
-                photo = self._model.gallery.picture(source.index % self._model.gallery.count)
-            photo = _frozen(photo)
-            x = _tensor(photo, device)
-            # The state is kept for blending, which differentiates; inference mode's tensors refuse that.
-            state = _plain(invert(self._model, x, ticket=ticket).state)
-            fast = Preview(self._model, state)
-        picture = fast.render(())
-        return _Opened(source, photo, x, fast, _array(picture), _decibel(picture, x))
+    def _open_reference(self, reference: Reference) -> OpenedPicture:
+        """A reference opened like a photo; the last few are kept."""
+        key = replace(reference, region=None)
+        opened = self._references.get(key)
+        if opened is None:
+            source = (
+                Source("photo", "reference", 0, reference.picture)
+                if reference.seed is None
+                else Source("sample", f"sample {reference.seed}", reference.seed)
+            )
+            try:
+                opened = open_picture(self._model, source)
+            except GANPaintError:
+                raise
+            except Exception as error:
+                raise _error("The reference could not be opened", error) from error
+            self._references[key] = opened
+            while len(self._references) > MAX_REFERENCES:
+                self._references.popitem(last=False)
+        self._references.move_to_end(key)
+        return opened
 
     def _render(self) -> None:
         """G(z_e) for the newest edits, if they have not been rendered yet."""
@@ -962,8 +1256,8 @@ class EditingSession:
             # The last preview will usually be the one; a fast hand may have left it unrendered.
             base = self._newest
             if base.edits is not stroke_began_with:
-                base = _Rendering(_array(opened.fast.render(stroke_began_with)), stroke_began_with, revision)
-        array = _array(opened.fast.render(edits))
+                base = _Rendering(_draw(opened, stroke_began_with), stroke_began_with, revision)
+        array = _draw(opened, edits)
         events: list[Event] = [Rendered("preview", array, revision)]
         with self._lock:
             if self._opened is not opened:
@@ -1031,7 +1325,7 @@ class EditingSession:
             self._progress = progress
         self._tell([progress])
 
-    def _blend_now(self, opened: _Opened, edits: Edits, revision: int, ticket: Ticket) -> Blend:
+    def _blend_now(self, opened: OpenedPicture, edits: Edits, revision: int, ticket: Ticket) -> Blend:
         """G'(z_e) as a job; see ``adaptation.py`` for the method."""
         try:
             # Told here and not where the job was queued, so that it cannot come after the job's end.
@@ -1058,7 +1352,7 @@ class EditingSession:
                     self._running = self._progress = None
             self._tell([Finished("blend")])
 
-    def _adapt(self, opened: _Opened, edits: Edits, revision: int, ticket: Ticket) -> Blend:
+    def _adapt(self, opened: OpenedPicture, edits: Edits, revision: int, ticket: Ticket) -> Blend:
         import torch
 
         from . import adaptation
@@ -1071,14 +1365,15 @@ class EditingSession:
             with self._lock:
                 ours = self._opened is opened
             if ours:
-                self._tell([Blended(_array(picture), revision, final=False)])
+                self._tell([Blended(array_of(picture), revision, final=False)])
 
         with torch.no_grad():
             original = opened.fast.state
             edited = opened.fast.edited(edits)
             strokes = np.zeros((self.size, self.size), np.uint8)
             for edit in edits:
-                if edit.enabled:
+                # What is suppressed was never in the photo, which may come back there.
+                if edit.enabled and edit.verb != "suppress":
                     strokes = np.maximum(strokes, edit.mask)
             painted = torch.from_numpy(strokes.astype(np.float32) / 255).to(opened.x)[None, None]
             keep = adaptation.keep_mask(generator, original, edited, painted)
@@ -1092,25 +1387,35 @@ class EditingSession:
             on_picture=on_picture,
         )
         with torch.no_grad():
-            array = _array(adaptation.render(generator, edited, adapted.delta))
-        return Blend(array, revision, edits, adapted.before, adapted.after, adapted.survival)
+            array = array_of(adaptation.render(generator, edited, adapted.delta))
+        return Blend(
+            array, revision, edits, adapted.before, adapted.after, adapted.survival, dict(adapted.delta)
+        )
 
 
 # --- small things ---
 
 
-def _load(generator: str | Path | StagedGenerator | Model) -> Model:
-    from .generators import zoo
+def _fingerprint(model: Model) -> str:
+    from .generators.checkpoints import fingerprint
 
-    model = zoo.load(generator)
-    model.generator.eval().requires_grad_(False)
-    if model.dissection is not None and model.dissection.layer != model.generator.edit_layer:
-        raise GANPaintError(
-            f"The dissection is of {model.dissection.layer!r}, but this generator is edited at "
-            f"{model.generator.edit_layer!r}.",
-            "Dissect that layer, or set the generator's edit_layer.",
-        )
-    return model
+    return fingerprint(model.generator)
+
+
+def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:
+    return tensor.detach().float().cpu().numpy()
+
+
+def _restored_blend(stored: project.StoredBlend, edits: Edits, like: Tensor) -> Blend:
+    import torch
+
+    delta = {name: torch.from_numpy(value).to(like) for name, value in stored.delta.items()}
+    return Blend(frozen(stored.array), 0, edits, stored.before, stored.after, stored.survival, delta)
+
+
+def _draw(opened: OpenedPicture, edits: Sequence[Edit]) -> Array:
+    """G(z_e): uint8 R x R x 3, read-only."""
+    return array_of(opened.fast.render(edits))
 
 
 def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed | None:
@@ -1121,8 +1426,11 @@ def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed |
     change = np.abs(after[inside].astype(np.int16) - before[inside])
     if change.max() >= VISIBLE:
         return None
-    why = "sees no" if edit.verb == "remove" else "would not put a"
-    return Noticed("info", f"No visible effect here: the generator {why} {edit.concept} in this place.")
+    why = {
+        "add": f"the generator would not put a {edit.concept} in this place",
+        "suppress": "these units draw nothing in this place",
+    }.get(edit.verb, f"the generator sees no {edit.concept} in this place")
+    return Noticed("info", f"No visible effect here: {why}.")
 
 
 def _error(what: str, error: BaseException) -> GANPaintError:
@@ -1137,42 +1445,10 @@ def _with(edits: Edits, place: int, edit: Edit) -> Edits:
     return (*edits[:place], edit, *edits[place + 1 :])
 
 
-def _frozen(array: Array) -> Array:
-    """A copy that cannot be written to: it is handed out to observers and kept."""
-    array = np.array(array, np.uint8)
-    array.setflags(write=False)
-    return array
+def _moved(edits: Edits, place: int, index: int) -> Edits:
+    rest = edits[:place] + edits[place + 1 :]
+    return (*rest[:index], edits[place], *rest[index:])
 
 
 def _image(array: Array) -> Image.Image:
     return Image.fromarray(array.copy())
-
-
-def _array(picture: Tensor) -> Array:
-    """1 x 3 x R x R in [-1, 1] to uint8 R x R x 3, read-only."""
-    import torch
-
-    rounded = ((picture.detach()[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    array: Array = rounded.permute(1, 2, 0).contiguous().cpu().numpy()
-    array.setflags(write=False)
-    return array
-
-
-def _tensor(array: Array, device: Any) -> Tensor:
-    """uint8 R x R x 3 to 1 x 3 x R x R in [-1, 1]."""
-    import torch
-
-    scaled = torch.from_numpy(array.astype(np.float32) / 127.5 - 1)
-    return scaled.permute(2, 0, 1)[None].contiguous().to(device)
-
-
-def _plain(state: State) -> State:
-    """The same state with tensors that autograd accepts, whatever mode they were made in."""
-    extra = {name: tensor.detach().clone() for name, tensor in state.extra.items()}
-    return replace(state, features=state.features.detach().clone(), extra=extra)
-
-
-def _decibel(picture: Tensor, x: Tensor) -> float:
-    """PSNR in dB of 1 x 3 x R x R against x, both in [-1, 1]; at most 99, which stands for "the same"."""
-    error = float((picture.clamp(-1, 1) - x).square().mean())
-    return min(99.0, 10 * math.log10(4 / max(error, 1e-12)))

@@ -133,6 +133,22 @@ def model_with_gallery(model: Any) -> Any:
     return zoo.Model("tiny", model.generator, dissection=model.dissection, gallery=TinyGallery())
 
 
+class Shades:
+    """A segmenter that calls dark places tree, middling ones dome and bright ones window."""
+
+    classes = CONCEPTS
+
+    def segment(self, pictures: torch.Tensor) -> torch.Tensor:
+        grey = pictures.mean(dim=1)
+        relative = grey - grey.mean(dim=(1, 2), keepdim=True)
+        return (relative > 0).long() + (relative > 0.02).long()
+
+
+@pytest.fixture
+def model_with_segmenter(model: Any) -> Any:
+    return zoo.Model("tiny", model.generator, dissection=model.dissection, segmenter=Shades())
+
+
 @pytest.fixture
 def mask() -> np.ndarray:
     """A square in the upper left quarter."""
@@ -190,7 +206,8 @@ class SlowAdaptation:
     def adapt(self, generator, edited, x, keep, *, original, ticket=None, on_picture=None) -> Any:
         assert keep.shape == (1, 1, SIZE, SIZE)
         assert not edited.features.is_inference()
-        delta = {generator.fine_layers[0]: torch.full((1,), 0.5)}
+        layer = generator.fine_layers[0]
+        delta = {layer: torch.full((1, *generator.shape(layer)), 0.5)}
         step = 0
         try:
             while True:

@@ -313,6 +313,7 @@ def test_other_nonsense_is_refused(edited: EditingSession):
     refused(edited, lambda: edited.save_png("no/such/folder/out.png"))
 
 
+SETTINGS = ["units", "target", "variant", "reference", "region"]
 anything = st.one_of(
     st.none(),
     st.booleans(),
@@ -328,12 +329,12 @@ anything = st.one_of(
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.tuples(*[anything] * 6))
-def test_no_arguments_end_in_anything_but_a_clear_error(session: EditingSession, values: tuple[Any, ...]):
+@given(st.tuples(*[anything] * 6), st.lists(st.tuples(st.sampled_from(SETTINGS), anything), max_size=2))
+def test_no_arguments_end_in_anything_but_a_clear_error(session: EditingSession, values, more):
     edit, rect, pixels, verb, concept, strength = values
     edits = session.edits
     try:
-        session.paint(edit, rect, pixels, verb=verb, concept=concept, strength=strength)
+        session.paint(edit, rect, pixels, verb=verb, concept=concept, strength=strength, **dict(more))
     except GANPaintError:
         assert session.edits is edits
 

@@ -119,7 +119,7 @@ def test_stored_and_read_again(found: Dissection, tmp_path: Path) -> None:
     assert again.concepts == found.concepts
     assert again.colors == found.colors
     assert torch.equal(again.iou, found.iou)
-    assert torch.equal(again.levels, found.levels)
+    assert torch.equal(again.level, found.level)
 
 
 def test_an_unknown_concept_lists_the_known(found: Dissection) -> None:

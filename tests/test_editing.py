@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ganpaint_widget.editing import DEFAULT_UNITS, Edit, apply
+from ganpaint_widget.editing import UNITS, Edit, Reference, apply, mean_levels
 from ganpaint_widget.generators.staged import State
 from ganpaint_widget.preview import Preview
 
@@ -26,28 +28,42 @@ class Knowledge:
     levels = 2 + torch.rand(len(CONCEPTS), CHANNELS, generator=torch.Generator().manual_seed(1))
     ranking = torch.tensor([[3, 0, 5, 1, 4, 2], [1, 2, 3, 4, 5, 0], [5, 4, 0, 1, 2, 3]])
 
-    def index(self, concept: str) -> int:
-        return CONCEPTS.index(concept)
+    def target(self, concept: str, by: str) -> torch.Tensor:
+        """Another for each kind of target."""
+        factor = {"tuned": 1.0, "quantile": 1.5, "mean": 0.5}[by]
+        return factor * self.levels[CONCEPTS.index(concept)]
 
     def units(self, concept: str, count: int) -> torch.Tensor:
-        return self.ranking[self.index(concept)][:count]
+        return self.ranking[CONCEPTS.index(concept)][:count]
 
     def weights(self, concept: str, verb: str) -> torch.Tensor:
         """Halves and wholes, others for each verb."""
-        return self.ranking[self.index(concept)].flip(0) / 5 if verb == "add" else torch.ones(CHANNELS)
+        return self.ranking[CONCEPTS.index(concept)].flip(0) / 5 if verb == "add" else torch.ones(CHANNELS)
 
 
 DISSECTION = Knowledge()
 
 masks = arrays.arrays(np.uint8, (SIZE, SIZE))
-edits = st.builds(
-    Edit,
-    id=st.just("e"),
-    verb=st.sampled_from(["add", "remove"]),
-    concept=st.sampled_from(CONCEPTS),
-    mask=masks,
-    strength=st.floats(0, 4, width=32),
-    enabled=st.booleans(),
+units = st.one_of(
+    st.sampled_from(["low", "medium", "high"]),
+    st.sets(st.integers(0, CHANNELS - 1), min_size=1).map(lambda chosen: tuple(sorted(chosen))),
+)
+common = {
+    "id": st.just("e"),
+    "concept": st.sampled_from(CONCEPTS),
+    "mask": masks,
+    "strength": st.floats(0, 4, width=32),
+    "enabled": st.booleans(),
+    "units": units,
+}
+own_levels = arrays.arrays(np.float32, CHANNELS, elements=st.floats(-4, 4, width=32))
+edits = st.one_of(
+    st.builds(Edit, verb=st.just("add"), target=st.sampled_from(["tuned", "quantile", "mean"]), **common),
+    st.builds(Edit, verb=st.just("add"), variant=st.just(3), levels=own_levels, **common),
+    st.builds(Edit, verb=st.just("remove"), **common),
+    st.builds(
+        Edit, verb=st.just("restyle"), levels=own_levels, reference=st.just(Reference(seed=1)), **common
+    ),
 )
 seeds = st.integers(0, 1000)
 
@@ -57,11 +73,18 @@ def features_of(seed: int) -> State:
     return State(torch.randn(1, CHANNELS, GRID, GRID, generator=source), "layer4", {"w": torch.ones(1)})
 
 
-def by_hand(features: np.ndarray, edit: Edit, units: int) -> np.ndarray:
+def by_hand(features: np.ndarray, edit: Edit) -> np.ndarray:
     """The equation with loops: what apply() is checked against."""
     result = features.copy()
-    for unit in DISSECTION.units(edit.concept, units).tolist():
-        level = float(DISSECTION.levels[DISSECTION.index(edit.concept), unit]) if edit.verb == "add" else 0.0
+    chosen = edit.units
+    if isinstance(chosen, str):
+        chosen = DISSECTION.units(edit.concept, UNITS[chosen]).tolist()
+    for unit in chosen:
+        level = 0.0
+        if edit.levels is not None:
+            level = float(edit.levels[unit])
+        elif edit.verb == "add":
+            level = float(DISSECTION.target(edit.concept, edit.target)[unit])
         for row in range(GRID):
             for column in range(GRID):
                 cell = edit.mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
@@ -71,14 +94,14 @@ def by_hand(features: np.ndarray, edit: Edit, units: int) -> np.ndarray:
     return result
 
 
-@given(seeds, st.lists(edits, max_size=3), st.integers(1, CHANNELS))
-def test_apply_is_the_equation_in_stroke_order(seed: int, stack: list[Edit], units: int):
+@given(seeds, st.lists(edits, max_size=3))
+def test_apply_is_the_equation_in_stroke_order(seed: int, stack: list[Edit]):
     state = features_of(seed)
     expected = state.features.numpy()
     for edit in stack:
         if edit.enabled:
-            expected = by_hand(expected, edit, units)
-    actual = apply(state, stack, DISSECTION, units=units)
+            expected = by_hand(expected, edit)
+    actual = apply(state, stack, DISSECTION)
     np.testing.assert_allclose(actual.features.numpy(), expected, atol=1e-5)
 
 
@@ -93,19 +116,19 @@ def test_the_state_that_went_in_is_untouched_and_its_extras_come_along(seed: int
 @given(seeds, edits)
 def test_where_alpha_is_zero_nothing_changes(seed: int, edit: Edit):
     state = features_of(seed)
-    blank = Edit("e", edit.verb, edit.concept, np.zeros((SIZE, SIZE), np.uint8), edit.strength)
+    blank = replace(edit, mask=np.zeros((SIZE, SIZE), np.uint8))
     assert torch.equal(apply(state, [blank], DISSECTION).features, state.features)
-    off = Edit("e", edit.verb, edit.concept, edit.mask, edit.strength, enabled=False)
+    off = replace(edit, enabled=False)
     assert torch.equal(apply(state, [off], DISSECTION).features, state.features)
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
-def test_without_a_number_of_units_the_dissection_weighs_them(concept: str):
+def test_without_units_of_its_own_the_dissection_weighs_them(concept: str):
     state = features_of(3)
     full = np.full((SIZE, SIZE), 255, np.uint8)
     after = apply(state, [Edit("e", "add", concept, full, 1.5)], DISSECTION).features
     weight = DISSECTION.weights(concept, "add")[None, :, None, None]
-    level = DISSECTION.levels[DISSECTION.index(concept)][None, :, None, None]
+    level = DISSECTION.target(concept, "tuned")[None, :, None, None]
     assert torch.allclose(after, state.features + weight * (1.5 * level - state.features), atol=1e-6)
 
 
@@ -114,25 +137,79 @@ def test_remove_zeroes_exactly_the_chosen_units_in_the_masked_cells(concept: str
     state = features_of(0)
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[CELL + 1, 2 * CELL + 3] = 255  # one pixel claims its whole cell: max-pooled
-    after = apply(state, [Edit("e", "remove", concept, mask)], DISSECTION, units=2).features
-    chosen = DISSECTION.units(concept, 2).tolist()
+    chosen = tuple(DISSECTION.units(concept, 2).tolist())
+    after = apply(state, [Edit("e", "remove", concept, mask, units=chosen)], DISSECTION).features
     for unit in range(CHANNELS):
         changed = (after[0, unit] != state.features[0, unit]).nonzero().tolist()
         assert changed == ([[1, 2]] if unit in chosen else [])
-    assert (after[0, chosen, 1, 2] == 0).all()
+    assert (after[0, list(chosen), 1, 2] == 0).all()
+
+
+def test_suppressing_needs_no_concept():
+    state = features_of(0)
+    full = np.full((SIZE, SIZE), 255, np.uint8)
+    after = apply(state, [Edit("e", "suppress", "", full, units=(2, 4))], DISSECTION).features
+    assert [unit for unit in range(CHANNELS) if (after[0, unit] == 0).all()] == [2, 4]
+    others = [0, 1, 3, 5]
+    assert torch.equal(after[:, others], state.features[:, others])
+
+
+@given(seeds, arrays.arrays(np.uint8, (SIZE, SIZE)).filter(np.any))
+def test_the_levels_of_a_reference_are_the_mean_over_its_pixels(seed: int, region: np.ndarray):
+    state = features_of(seed)
+    weights = region / 255
+    full = state.features[0].numpy().repeat(CELL, axis=1).repeat(CELL, axis=2)
+    expected = (full * weights).sum(axis=(1, 2)) / weights.sum()
+    actual = mean_levels(state, torch.from_numpy(weights).float())
+    np.testing.assert_allclose(actual.numpy(), expected, atol=1e-4)
+
+
+def test_a_restyle_after_itself_evens_out_its_region():
+    """p is the mean, so that the region keeps its mean and loses what varied in it."""
+    state = features_of(5)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[: 2 * CELL] = 255
+    levels = mean_levels(state, torch.from_numpy(mask / 255).float()).numpy()
+    edit = Edit(
+        "e", "restyle", "tree", mask, units=tuple(range(CHANNELS)), levels=levels, reference=Reference(seed=1)
+    )
+    after = apply(state, [edit], DISSECTION).features[0, :, :2].flatten(1)
+    before = state.features[0, :, :2].flatten(1)
+    assert torch.allclose(after.mean(1), before.mean(1), atol=1e-5)
+    assert float(after.std(1).max()) < 1e-5
 
 
 @given(seeds, edits)
 def test_the_last_of_two_full_strokes_wins(seed: int, edit: Edit):
     full = np.full((SIZE, SIZE), 255, np.uint8)
-    remove, add = Edit("a", "remove", "tree", full), Edit("b", "add", "tree", full, 2.0)
+    remove = Edit("a", "remove", "tree", full)
+    add = Edit("b", "add", "tree", full, 2.0, units="high")
     state = features_of(seed)
-    units = DISSECTION.units("tree", DEFAULT_UNITS)
-    added = apply(state, [edit, remove, add], DISSECTION, units=DEFAULT_UNITS).features[0, units]
-    removed = apply(state, [edit, add, remove], DISSECTION).features[0, units]
-    expected = 2 * DISSECTION.levels[0, units]
+    added = apply(state, [edit, remove, add], DISSECTION).features[0]
+    removed = apply(state, [edit, add, remove], DISSECTION).features[0]
+    expected = 2 * DISSECTION.target("tree", "tuned")
     assert torch.allclose(added, expected[:, None, None].expand_as(added))
     assert (removed == 0).all()
+
+
+def test_equality_sees_every_setting():
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    other = np.full((SIZE, SIZE), 9, np.uint8)
+    levels, picture = np.zeros(CHANNELS, np.float32), np.zeros((SIZE, SIZE, 3), np.uint8)
+    edit = Edit("e", "add", "tree", mask)
+    same = Edit("e", "add", "tree", mask.copy())
+    assert edit == same and hash(edit) == hash(same)
+    changes = [
+        {"id": "f"}, {"verb": "remove"}, {"concept": "dome"}, {"mask": other}, {"strength": 2.0},
+        {"enabled": False}, {"units": "low"}, {"units": (1, 2)}, {"target": "mean"}, {"variant": 1},
+        {"levels": levels}, {"levels": levels + 1}, {"reference": Reference(seed=1)},
+        {"reference": Reference(seed=2)}, {"reference": Reference(picture=picture)},
+        {"reference": Reference(picture=picture, region=mask)},
+        {"reference": Reference(picture=picture, region=other)},
+    ]  # fmt: skip
+    versions = [edit, *(replace(edit, **change) for change in changes)]
+    for one, other_one in itertools.combinations(versions, 2):
+        assert one != other_one
 
 
 def test_masks_are_copied_and_cannot_be_written():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ganpaint_widget import project
+from ganpaint_widget import journal
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.jobs import Worker
 from ganpaint_widget.session import EditingSession, Noticed
@@ -53,14 +54,29 @@ rects = st.tuples(st.integers(0, 31), st.integers(0, 31), st.integers(1, 32), st
 operations = st.one_of(
     st.tuples(
         st.just("paint"),
-        st.sampled_from("ab"),
+        st.sampled_from("abc"),
         rects,
         st.integers(0, 9),
         st.sampled_from([None, "s", ("t", 1)]),
     ),
-    st.tuples(st.just("retune"), st.sampled_from("ab"), st.floats(0, 4)),
-    st.tuples(st.just("toggle"), st.sampled_from("ab"), st.booleans()),
-    st.tuples(st.just("delete"), st.sampled_from("ab")),
+    st.tuples(st.just("retune"), st.sampled_from("abc"), st.floats(0, 4)),
+    st.tuples(st.just("toggle"), st.sampled_from("abc"), st.booleans()),
+    st.tuples(st.just("delete"), st.sampled_from("abc")),
+    st.tuples(st.just("move"), st.sampled_from("abc"), st.integers(0, 2)),
+    st.tuples(st.just("restyle"), st.sampled_from("abc"), st.integers(0, 2)),
+    st.tuples(
+        st.just("settle"),
+        st.sampled_from("abc"),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "strength": st.floats(0, 4),
+                "units": st.sampled_from([None, "low", (3, 4)]),
+                "variant": st.integers(0, 2),
+                "target": st.sampled_from(["tuned", "mean"]),
+            },
+        ),
+    ),
     st.sampled_from([("undo",), ("undo",), ("redo",)]),
 )
 
@@ -71,8 +87,19 @@ def carry_out(session: EditingSession, operation: tuple[Any, ...]) -> None:
         paint(session, *rest)
     elif name in ("undo", "redo"):
         getattr(session, name)()
+    elif name == "restyle":
+        picture = np.random.default_rng(rest[1]).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+        session.paint(
+            rest[0], (2, 2, 9, 9), np.full((9, 9), 200, np.uint8), verb="restyle", concept="dome",
+            reference=rest[1] if rest[1] else picture, region=None if rest[1] else picture[..., 0],
+        )  # fmt: skip
     elif any(edit.id == rest[0] for edit in session.edits):
-        getattr(session, name)(*rest)
+        # Not everything suits every edit: a restyle has no variants. That is refused, and changes nothing.
+        with contextlib.suppress(GANPaintError):
+            if name == "settle":
+                session.retune(rest[0], **rest[1])
+            else:
+                getattr(session, name)(*rest)
 
 
 def undoings(session: EditingSession) -> list[Any]:
@@ -84,16 +111,17 @@ def undoings(session: EditingSession) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "limit", [project.MAX_OPERATIONS_BYTES, 0], ids=["as written", "rewritten all the time"]
+    "limit", [journal.MAX_OPERATIONS_BYTES, 0], ids=["as written", "rewritten all the time"]
 )
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(done=st.lists(operations, min_size=1, max_size=15))
-def test_a_recovered_session_has_the_same_edits_and_the_same_undo(model, limit, done):
+def test_a_recovered_session_has_the_same_edits_and_the_same_undo(model_with_segmenter, limit, done):
+    model = model_with_segmenter
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(project, "MAX_OPERATIONS_BYTES", limit)
+        patch.setattr(journal, "MAX_OPERATIONS_BYTES", limit)
         session = begin(model, journal=root)
         if limit == 0:
-            patch.setattr(project.Journal, "too_long", property(lambda self: self._file is not None))
+            patch.setattr(journal.Journal, "too_long", property(lambda self: self._file is not None))
         for operation in done:
             carry_out(session, operation)
         if not list(Path(root).iterdir()):
@@ -112,7 +140,7 @@ def test_a_recovered_session_has_the_same_edits_and_the_same_undo(model, limit, 
 
 
 def test_steps_that_a_rewritten_journal_could_miscount(model: Any, journals: Path, monkeypatch):
-    monkeypatch.setattr(project.Journal, "too_long", property(lambda self: self._file is not None))
+    monkeypatch.setattr(journal.Journal, "too_long", property(lambda self: self._file is not None))
     session = begin(model)
     paint(session, "a", (0, 0, 4, 4), 1, "one stroke")
     paint(session, "b", (0, 0, 4, 4), 1, "one stroke")  # across two edits
@@ -214,6 +242,35 @@ def test_a_damaged_journal_gives_what_it_can_or_one_clear_error(model, data):
         assert len(again.edits) <= 3
 
 
+def test_a_journal_of_the_first_format_is_read(model: Any, mask: np.ndarray, journals: Path):
+    session = begin(model)
+    edit = session.add("tree", mask, 2)
+    session.retune(edit.id, 3)
+    session.close()
+    log = only(journals) / "ops.jsonl"
+    lines = log.read_text().replace('"format":2', '"format":1')
+    assert '"format":1' in lines
+    assert not any(word in lines for word in ("units", "target", "variant", "reference"))
+    log.write_text(lines)
+    assert recover(model, journal=False).edits == session.edits
+    log.write_text(lines.replace('"format":1', '"format":3'))
+    with pytest.raises(GANPaintError, match="another version"):
+        recover(model, log.parent)
+
+
+def test_a_restyle_comes_back_without_measuring_its_reference_again(
+    model_with_segmenter: Any, mask: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    session = begin(model_with_segmenter)
+    photo = np.random.default_rng(1).integers(0, 256, (50, 40, 3)).astype(np.uint8)
+    edit = session.restyle("dome", mask, photo, 0.7)
+    session.close()
+    monkeypatch.setattr("ganpaint_widget.session.reference_levels", None)
+    again = recover(model_with_segmenter)
+    assert again.edits == (edit,)
+    assert np.array_equal(np.asarray(again.preview), np.asarray(session.preview))
+
+
 def test_operations_that_make_no_sense_end_the_recovery_with_a_warning(model, mask, journals):
     session = begin(model)
     edit = session.add("tree", mask)
@@ -249,7 +306,7 @@ def test_a_session_of_another_process_is_in_use_until_that_ends(journals: Path):
         import sys
         from pathlib import Path
         import numpy as np
-        from ganpaint_widget.project import Journal
+        from ganpaint_widget.journal import Journal
         journal = Journal(Path(sys.argv[1]))
         journal.open({"op": "open"}, np.zeros((4, 4, 3), np.uint8))
         journal.write({"op": "paint"})
@@ -259,11 +316,11 @@ def test_a_session_of_another_process_is_in_use_until_that_ends(journals: Path):
     command = [sys.executable, "-c", code, str(journals)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         path = Path(process.stdout.readline().strip())
-        assert project._in_use(path)
+        assert journal._in_use(path)
         process.kill()
         process.wait(10)
-    assert not project._in_use(path)
-    assert project.newest(journals) == path
+    assert not journal._in_use(path)
+    assert journal.newest(journals) == path
 
 
 def test_a_recovered_session_keeps_a_journal_of_its_own(model: Any, mask: np.ndarray, journals: Path):
@@ -314,7 +371,7 @@ def test_without_a_wish_it_lies_in_the_users_data_directory(monkeypatch: pytest.
     import platformdirs
 
     monkeypatch.delenv("GANPAINT_JOURNAL")
-    assert project.journal_root() == Path(platformdirs.user_data_dir("ganpaint")) / "journal"
+    assert journal.journal_root() == Path(platformdirs.user_data_dir("ganpaint")) / "journal"
 
 
 def test_a_journal_that_cannot_be_written_is_a_warning_and_painting_goes_on(model, mask, tmp_path):
@@ -344,18 +401,18 @@ def test_the_oldest_journals_that_nobody_uses_are_purged(model: Any, mask: np.nd
         session.close()
     (paths[1] / "notes.txt").write_text("not ours")
     (journals / "somebody-elses").mkdir()
-    size = project._size(paths[3])
-    project.purge(journals, 2 * size + size // 2)
+    size = journal._size(paths[3])
+    journal.purge(journals, 2 * size + size // 2)
     assert paths[0].exists(), "in use"
     assert [path.name for path in paths[1].iterdir()] == ["notes.txt"]
     assert not paths[2].exists()
     assert (journals / "somebody-elses").exists()
-    project.purge(journals, 0)
+    journal.purge(journals, 0)
     assert not paths[3].exists()
 
 
 def test_a_long_journal_is_written_anew(model: Any, monkeypatch: pytest.MonkeyPatch, journals: Path):
-    monkeypatch.setattr(project, "MAX_OPERATIONS_BYTES", 50_000)
+    monkeypatch.setattr(journal, "MAX_OPERATIONS_BYTES", 50_000)
     session = begin(model)
     for seed in range(300):
         paint(session, "a", (0, 0, SIZE, SIZE), seed, seed // 100)

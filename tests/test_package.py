@@ -24,11 +24,12 @@ FLOORS: list[set[str]] = [
     {"widget"},
     {"session"},
     {"demo"},
-    {"project", "preview"},
+    {"opening"},
+    {"journal", "preview", "project"},
     {"adaptation", "dissection", "inversion"},
     {"editing"},
     {"segmentation", "generators"},
-    {"jobs", "pictures"},
+    {"jobs", "pictures", "measures", "events"},
     {"errors"},
 ]
 # generators/zoo.py is the catalogue: it hands out a model whole, so it knows the rooms that make one up.

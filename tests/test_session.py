@@ -21,7 +21,7 @@ import ganpaint_widget.preview
 from ganpaint_widget.editing import Edit
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.jobs import Worker
-from ganpaint_widget.project import Journal
+from ganpaint_widget.journal import Journal
 from ganpaint_widget.session import (
     MAX_EDITS,
     MAX_UNDO,

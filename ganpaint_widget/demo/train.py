@@ -19,7 +19,8 @@ from ..generators.checkpoints import read_module, write_module
 from ..generators.progan import ProGAN
 from ..generators.staged import State
 from ..generators.zoo import Model, read_progan
-from ..inversion import decibel, invert
+from ..inversion import invert
+from ..measures import decibel
 from .data import CLASS_COLORS, SceneData, to_tensor
 from .encoder import Encoder
 from .scenes import HELD_OUT, TRAINING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -91,3 +92,12 @@ def write_module(path: Path, kind: str, module: nn.Module, config: Mapping[str, 
         for name, tensor in module.state_dict().items()
     }
     write_safetensors(path, tensors, {"kind": kind, "config": json.dumps(config)})
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and values of a module's tensors, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""What a session's observers are called with; see :meth:`EditingSession.observe`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The edits, or the picture that they belong to, have changed."""
+
+    revision: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Another picture was opened; all reads are about it now."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A new G(z_e). ``array`` is uint8 R x R x 3, read-only."""
+
+    picture: Literal["preview"]
+    array: Array
+    revision: int
+
+
+@dataclass(frozen=True, eq=False)
+class Blended:
+    """A new G'(z_e), for the edits of ``revision``, which may not be the newest. ``array`` as in Rendered."""
+
+    array: Array
+    revision: int
+    final: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is. ``decibel``: PSNR of the kept pixels so far."""
+
+    job: Literal["blend"]
+    fraction: float
+    seconds_left: float | None
+    decibel: float | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job has ended, well or not; ``session.job`` is ``None`` unless another one has begun."""
+
+    job: Literal["blend"]
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something the user should know; nothing failed."""
+
+    level: Literal["info", "warning"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Work in the background failed. Verbs that fail raise instead."""
+
+    what: str
+    mend: str
+
+
+Event = Changed | Opened | Rendered | Blended | Progress | Finished | Noticed | Failed

@@ -1,0 +1,263 @@
+"""From a picture to something that can be edited: z, the edit layer's features, and what follows from them.
+
+A session opens its photo with :func:`open_picture`, and the pictures that restyles refer to as well, for
+their features are what a restyle takes over. Everything here runs on the worker's thread (see ``jobs.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .editing import Levels, Reference, mean_levels
+from .errors import GANPaintError
+from .jobs import Cancelled, Ticket
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .generators.staged import StagedGenerator, State
+    from .generators.zoo import Model
+    from .preview import Preview
+
+Array = npt.NDArray[np.uint8]
+
+MINIMUM_SHARE: Final = 0.004
+"""The part of a picture that a concept must cover to have a look to take over: 16 of 64 x 64 pixels."""
+
+TRIES: Final = 32
+"""How many samples are looked at for one variant. A concept that is rarer than that has no variants."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a picture comes from; ``array`` is uint8 R x R x 3 and ``None`` for the generator's own scenes.
+
+    ``scene`` is one of the gallery, ``sample`` is G(z) for a seed, for generators that have no gallery.
+    """
+
+    kind: Literal["photo", "scene", "sample"]
+    title: str
+    index: int = 0
+    array: Array | None = None
+    kept: Kept | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What an inversion has found before, so that nothing is inverted again; ``extra`` is the state's."""
+
+    z: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    extra: Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedPicture:
+    """One picture that is being edited, ready to be rendered.
+
+    Attributes:
+        source: where it comes from.
+        photo: x, uint8 R x R x 3, read-only.
+        x: the same as 1 x 3 x R x R in [-1, 1].
+        z: the latent, 1 x latent_size.
+        fast: draws edits of it; its ``state`` is that of the edit layer.
+        reconstruction: G(z), uint8 R x R x 3, read-only.
+        decibel: PSNR of G(z) against x.
+    """
+
+    source: Source
+    photo: Array
+    x: Tensor
+    z: Tensor
+    fast: Preview
+    reconstruction: Array
+    decibel: float
+
+
+def load(generator: str | Path | StagedGenerator | Model) -> Model:
+    """The model of :func:`.generators.zoo.load`, ready to be edited with. GANPaintError when it is not."""
+    from .generators import zoo
+
+    model = zoo.load(generator)
+    model.generator.eval().requires_grad_(False)
+    if model.dissection is not None and model.dissection.layer != model.generator.edit_layer:
+        raise GANPaintError(
+            f"The dissection is of {model.dissection.layer!r}, but this generator is edited at "
+            f"{model.generator.edit_layer!r}.",
+            "Dissect that layer, or set the generator's edit_layer.",
+        )
+    return model
+
+
+def open_picture(model: Model, source: Source, ticket: Ticket | None = None) -> OpenedPicture:
+    """z, and all that follows from it, for a picture. GANPaintError and Cancelled come through."""
+    import torch
+
+    from .inversion import invert
+
+    generator = model.generator
+    device = next(generator.parameters()).device
+    if source.kept is not None:
+        assert source.array is not None
+        return opened_at(model, source, source.array, *_restored(model, source.kept))
+    if source.kind == "sample":
+        with torch.no_grad():
+            z = generator.sample_z(1, source.index).to(device)
+            state = generator.run(generator.start(z), until=generator.edit_layer)
+        return opened_at(model, source, None, z, state)
+    if source.array is not None:
+        photo = source.array
+    else:
+        assert model.gallery is not None
+        photo = model.gallery.picture(source.index % model.gallery.count)
+    found = invert(model, tensor_of(photo, device), ticket=ticket)
+    if ticket is not None and ticket.cancelled:
+        raise Cancelled
+    return opened_at(model, source, photo, found.z, found.state)
+
+
+def _restored(model: Model, kept: Kept) -> tuple[Tensor, State]:
+    """z and the state that were kept, on the generator's device. GANPaintError when they do not fit it."""
+    import torch
+
+    generator = model.generator
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        z = generator.sample_z(1, 0).to(device)
+        state = generator.run(generator.start(z), until=generator.edit_layer)
+    expected = {"z": z, "features": state.features} | {f"extra/{k}": v for k, v in state.extra.items()}
+    found = {"z": kept.z, "features": kept.features} | {f"extra/{k}": v for k, v in kept.extra.items()}
+    if {k: tuple(v.shape) for k, v in expected.items()} != {k: v.shape for k, v in found.items()}:
+        raise GANPaintError(
+            f"The stored features do not fit the generator {model.name!r}.",
+            "Open the project with the generator that it was made with.",
+        )
+    extra = {name: torch.from_numpy(value).to(state.extra[name]) for name, value in kept.extra.items()}
+    features = torch.from_numpy(kept.features).to(state.features)
+    return torch.from_numpy(kept.z).to(z), replace(state, features=features, extra=extra)
+
+
+def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, state: State) -> OpenedPicture:
+    """A picture whose state at the edit layer is known; for no photo, what the state draws is the photo."""
+    from .measures import decibel
+    from .preview import Preview
+
+    # The state is kept for blending, which differentiates; inference mode's tensors refuse that.
+    fast = Preview(model, _plain(state))
+    picture = fast.render(())
+    reconstruction = array_of(picture)
+    photo = reconstruction if photo is None else frozen(photo)
+    x = tensor_of(photo, state.features.device)
+    return OpenedPicture(source, photo, x, z.detach().clone(), fast, reconstruction, decibel(picture, x))
+
+
+# --- references: how a concept looks elsewhere ---
+
+
+def reference_levels(model: Model, opened: OpenedPicture, reference: Reference, concept: str) -> Levels:
+    """p for restyling a concept after an opened reference: C levels.
+
+    Raises:
+        GANPaintError: the generator does not draw the concept in it, and no region is given.
+    """
+    import torch
+
+    if reference.region is not None:
+        region = torch.from_numpy(reference.region.astype(np.float32) / 255)
+    else:
+        region = _where(model, opened.fast.state, concept, "Pass the region of the reference that counts.")
+        if float(region.mean()) < MINIMUM_SHARE:
+            raise GANPaintError(
+                f"The generator's version of the reference shows no {concept}.",
+                "Choose another reference, or pass the region of it that counts.",
+            )
+    return _levels(mean_levels(opened.fast.state, region))
+
+
+def variant_levels(model: Model, concept: str, target: str, variant: int) -> Levels:
+    """p for one of several plausible versions of an addition: C levels.
+
+    The target, moved by what sets one *instance* of the concept apart from the average: its mean levels over
+    the concept's pixels, less the dissection's ``mean`` target. The instance is the first that shows among
+    the samples of the seeds 32 n to 32 n + 31, for variant n: the same for all who ask, whatever was asked
+    before.
+
+    Raises:
+        GANPaintError: none of these samples shows the concept.
+    """
+    import torch
+
+    generator, dissection = model.generator, model.dissection
+    assert dissection is not None
+    device = next(generator.parameters()).device
+    for seed in range(TRIES * variant, TRIES * (variant + 1)):
+        with torch.no_grad():
+            z = generator.sample_z(1, seed).to(device)
+            state = generator.run(generator.start(z), until=generator.edit_layer)
+        region = _where(model, state, concept, "Leave the variant at 0.")
+        if float(region.mean()) >= MINIMUM_SHARE:
+            instance = mean_levels(state, region)
+            moved = instance - dissection.target(concept, "mean").to(instance)
+            return _levels(dissection.target(concept, target).to(instance) + moved)
+    raise GANPaintError(
+        f"None of {TRIES} samples shows a {concept} from which variant {variant} could be made.",
+        "Choose another variant.",
+    )
+
+
+def _where(model: Model, state: State, concept: str, mend: str) -> Tensor:
+    """Where the segmenter sees a concept in the picture of a state: R x R, 0 or 1."""
+    import torch
+
+    segmenter, generator = model.segmenter, model.generator
+    if segmenter is None or concept not in segmenter.classes:
+        raise GANPaintError(
+            f"The generator {model.name!r} comes with no segmenter that could find a {concept}.", mend
+        )
+    with torch.no_grad():
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))[0]
+    return (labels == segmenter.classes.index(concept)).float()
+
+
+def _levels(tensor: Tensor) -> Levels:
+    return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)
+
+
+# --- between pictures outside and tensors inside ---
+
+
+def frozen(array: Array) -> Array:
+    """A copy that cannot be written to: it is handed out to observers and kept."""
+    array = np.array(array, np.uint8)
+    array.setflags(write=False)
+    return array
+
+
+def array_of(picture: Tensor) -> Array:
+    """1 x 3 x R x R in [-1, 1] to uint8 R x R x 3, read-only."""
+    import torch
+
+    rounded = ((picture.detach()[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    array: Array = rounded.permute(1, 2, 0).contiguous().cpu().numpy()
+    array.setflags(write=False)
+    return array
+
+
+def tensor_of(array: Array, device: Any) -> Tensor:
+    """uint8 R x R x 3 to 1 x 3 x R x R in [-1, 1]."""
+    import torch
+
+    scaled = torch.from_numpy(array.astype(np.float32) / 127.5 - 1)
+    return scaled.permute(2, 0, 1)[None].contiguous().to(device)
+
+
+def _plain(state: State) -> State:
+    """The same state with tensors that autograd accepts, whatever mode they were made in."""
+    extra = {name: tensor.detach().clone() for name, tensor in state.extra.items()}
+    return replace(state, features=state.features.detach().clone(), extra=extra)
