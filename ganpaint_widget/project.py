@@ -203,9 +203,27 @@ def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
             if edit.enabled != (old is None or old.enabled):
                 yield {"op": "toggle", "edit": edit.id, "enabled": edit.enabled}
                 told = True
+        for move in _moves([edit.id for edit in before], [edit.id for edit in after]):
+            yield move
+            told = True
         if number and not told:
             # Painting over what was painted already is a step, too, and undo will take it back.
             yield _repainting(after[-1], stroke)
+
+
+def _moves(before: list[str], after: list[str]) -> list[Operation]:
+    """The move, if any, that led from one order of ids to another; deletions and additions aside."""
+    stayed = [one for one in before if one in after]
+    ordered = [one for one in after if one in before]
+    if stayed == ordered:
+        return []
+    pairs = enumerate(zip(stayed, ordered, strict=True))
+    first = next(place for place, (one, other) in pairs if one != other)
+    # Either the edit that is there now has come up, or the one that was there has gone down.
+    for moved in (ordered[first], stayed[first]):
+        if [one for one in stayed if one != moved] == [one for one in ordered if one != moved]:
+            return [{"op": "move", "edit": moved, "index": after.index(moved)}]
+    raise AssertionError("One step of undo moves one edit.")
 
 
 def _repainting(edit: Edit, stroke: str) -> Operation:

@@ -273,6 +273,7 @@ class EditingSession:
         self._base: _Rendering | None = None  # G(z_e) as it was before the present stroke
         self._standing_notice: Noticed | None = None
         self._passing_notice: Noticed | None = None
+        self._labels: Array | None = None
         self._blend: Blend | None = None
         self._running: _Running | None = None
         self._progress: Progress | None = None
@@ -486,6 +487,28 @@ class EditingSession:
             events = self._commit(edits, {"op": "delete", "edit": edit_id})
         self._tell(events)
 
+    def move(self, edit_id: str, index: int) -> None:
+        """Put an edit at another place in the order in which they apply; 0 applies first.
+
+        Raises:
+            GANPaintError: there is no such edit or no such place; nothing has changed then.
+        """
+        with self._lock:
+            place = self._known(edit_id)
+            if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+                raise GANPaintError("A place in the order is a whole number.", "Pass one, counted from 0.")
+            if not 0 <= index < len(self._edits):
+                raise GANPaintError(
+                    f"There is no place {index} among {len(self._edits)} edits.",
+                    f"Pass a number from 0 to {len(self._edits) - 1}.",
+                )
+            if place == index:
+                return
+            others = self._edits[:place] + self._edits[place + 1 :]
+            edits = (*others[:index], self._edits[place], *others[index:])
+            events = self._commit(edits, {"op": "move", "edit": edit_id, "index": int(index)})
+        self._tell(events)
+
     def undo(self) -> bool:
         """Take back the last step; ``False`` when there is none (at most 200 are kept)."""
         return self._step("undo")
@@ -598,6 +621,23 @@ class EditingSession:
     def size(self) -> int:
         """R: all pictures and masks are R x R."""
         return self._model.generator.resolution
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """The edited layer's grid: cells across and down. A painted pixel edits its whole cell."""
+        generator = self._model.generator
+        _, down, across = generator.shape(generator.edit_layer)
+        return across, down
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the segmenter's classes; none where the generator comes without a segmenter."""
+        return () if self._model.segmenter is None else tuple(self._model.segmenter.classes)
+
+    @property
+    def labels(self) -> Array | None:
+        """What is where in the photo: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
+        return self._labels
 
     @property
     def generator_name(self) -> str:
@@ -821,6 +861,8 @@ class EditingSession:
             self.toggle(operation["edit"], operation["enabled"])
         elif name == "delete":
             self.delete(operation["edit"])
+        elif name == "move":
+            self.move(operation["edit"], operation["index"])
         elif name in ("undo", "redo"):
             self._step(name)
         else:
@@ -882,10 +924,11 @@ class EditingSession:
         if source is None:  # only here is it certain which scene was the last
             source = self._scene_source(self._scene + 1)
         opened = self._invert(source, ticket)
+        labels = self._segment(opened.x)
         if ticket.cancelled:
             raise Cancelled
         with self._lock:
-            self._opened = opened
+            self._opened, self._labels = opened, labels
             if source.kind != "photo":
                 self._scene = source.index
             self._edits, self._base, self._blend = (), None, None
@@ -918,6 +961,13 @@ class EditingSession:
             events.append(Rendered("preview", opened.reconstruction, self._revision))
             self._rendered.notify_all()
         self._tell(events)
+
+    def _segment(self, x: Tensor) -> Array | None:
+        """The class of each pixel of a photo. More classes than a byte can count are seen by nobody."""
+        segmenter = self._model.segmenter
+        if segmenter is None or len(segmenter.classes) > 256:
+            return None
+        return _frozen(segmenter.segment(x)[0].cpu().numpy())
 
     def _invert(self, source: _Source, ticket: Ticket) -> _Opened:
         """z, and all that follows from it, for a picture."""

@@ -53,7 +53,7 @@ rects = st.tuples(st.integers(0, 31), st.integers(0, 31), st.integers(1, 32), st
 operations = st.one_of(
     st.tuples(
         st.just("paint"),
-        st.sampled_from("ab"),
+        st.sampled_from("abc"),
         rects,
         st.integers(0, 9),
         st.sampled_from([None, "s", ("t", 1)]),
@@ -61,6 +61,7 @@ operations = st.one_of(
     st.tuples(st.just("retune"), st.sampled_from("ab"), st.floats(0, 4)),
     st.tuples(st.just("toggle"), st.sampled_from("ab"), st.booleans()),
     st.tuples(st.just("delete"), st.sampled_from("ab")),
+    st.tuples(st.just("move"), st.sampled_from("abc"), st.integers(0, 2)),
     st.sampled_from([("undo",), ("undo",), ("redo",)]),
 )
 
@@ -71,6 +72,8 @@ def carry_out(session: EditingSession, operation: tuple[Any, ...]) -> None:
         paint(session, *rest)
     elif name in ("undo", "redo"):
         getattr(session, name)()
+    elif name == "move" and rest[1] >= len(session.edits):
+        return  # there is no such place yet
     elif any(edit.id == rest[0] for edit in session.edits):
         getattr(session, name)(*rest)
 

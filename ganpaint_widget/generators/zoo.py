@@ -18,6 +18,7 @@ from .staged import StagedGenerator
 
 if TYPE_CHECKING:
     from ..dissection import Dissection
+    from ..segmentation import Segmenter
 
 WEIGHTS = Path(__file__).parent.parent / "demo" / "weights"
 
@@ -46,6 +47,7 @@ class Model:
         encoder: photo to latent and features (see ``inversion.py``); without one inversion searches.
         dissection: which units draw which concept; without one nothing can be painted.
         gallery: pictures of its world, if there are any.
+        segmenter: names the pixels of its pictures; without one, a restyle needs the region of its reference.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Model:
     encoder: nn.Module | None = None
     dissection: Dissection | None = None
     gallery: Gallery | None = None
+    segmenter: Segmenter | None = None
 
 
 def load(generator: str | Path | StagedGenerator | Model) -> Model:
@@ -98,16 +101,21 @@ def _demo() -> Model:
     """The demo world's model, read once a process: everybody who edits it shares its weights."""
     from ..demo.encoder import Encoder
     from ..demo.gallery import SceneGallery
+    from ..demo.segmenter import SceneSegmenter
     from ..dissection import Dissection
 
     generator = read_progan(WEIGHTS / "generator.safetensors")
     tensors, config = read_safetensors(WEIGHTS / "encoder.safetensors", "encoder")
     encoder = Encoder(**config)
     load_weights(encoder, tensors, "encoder.safetensors")
+    tensors, config = read_safetensors(WEIGHTS / "segmenter.safetensors", "segmenter")
+    segmenter = SceneSegmenter(tuple(config["classes"]), tuple(config["widths"]))
+    load_weights(segmenter, tensors, "segmenter.safetensors")
     return Model(
         "demo",
         generator,
         encoder,
         Dissection.load(WEIGHTS / "dissection.safetensors"),
         SceneGallery(generator.resolution),
+        segmenter,
     )

@@ -15,7 +15,7 @@ interface Model {
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBufferView[]): void;
 }
 
-const TRAITS = ["_state", "_masks", "_photo", "_reconstruction", "_preview", "_result"];
+const TRAITS = ["_state", "_masks", "_photo", "_reconstruction", "_preview", "_result", "_segments"];
 
 /** The bytes of one trait or buffer: a DataView is often a window onto a whole message. */
 function bytesOf(value: unknown): Uint8Array | null {
@@ -50,6 +50,7 @@ function readTraits(model: Model, bytes: (value: unknown) => Uint8Array | null):
       preview: bytes(model.get("_preview")),
       result: bytes(model.get("_result")),
     },
+    labels: bytes(model.get("_segments")),
   };
 }
 

@@ -36,6 +36,9 @@ function state(changes: Partial<State> = {}): State {
     title: "Church",
     width: SIZE,
     height: SIZE,
+    cells: [4, 4],
+    classes: [],
+    journal: [],
     generator: "tiny",
     concepts: [{ name: "tree", color: "#00ff00", quality: 1 }],
     verbs: ["add", "remove"],
@@ -73,7 +76,7 @@ const tick = (): void => {
 };
 const strokes = () => sent.flatMap(({ message }) => (message.type === "stroke" ? [message] : []));
 const rest = async (value: State, masks: Rest["masks"] = {}, pictures: Partial<Rest["pictures"]> = {}) => {
-  await page.restsAt({ state: value, masks, pictures: { ...NONE, ...pictures } });
+  await page.restsAt({ state: value, masks, pictures: { ...NONE, ...pictures }, labels: null });
 };
 const accept = (sequence: number) =>
   page.receive({ type: "accepted", page: ID, sequence, revision: sequence }, null);
@@ -201,9 +204,9 @@ test("no state replaces a mask while it is being painted, not even one that cove
 });
 
 test("a stroke that begins while a state is being decoded wins", async () => {
-  void page.restsAt({ state: state({ revision: 5 }), masks: {}, pictures: NONE });
+  void page.restsAt({ state: state({ revision: 5 }), masks: {}, pictures: NONE, labels: null });
   const later = state({ revision: 6, edits: [edit("e1")] });
-  const done = page.restsAt({ state: later, masks: { e1: flat(9) }, pictures: NONE });
+  const done = page.restsAt({ state: later, masks: { e1: flat(9) }, pictures: NONE, labels: null });
   const id = page.begin(TREE, dab(8, 8), 1) as string;
   await done;
   assert.deepEqual(

@@ -17,9 +17,10 @@ import {
   type Verb,
 } from "../protocol";
 import type { Dab } from "./geometry";
-import { Mask } from "./mask";
+import { Mask, type Patch } from "./mask";
 import { Outbox, type Transmit } from "./outbox";
 import { decodeGrey } from "./png";
+import type { Labels } from "./shapes";
 
 /** What the page needs of the world around it. */
 export interface Surroundings<Image> {
@@ -35,6 +36,8 @@ export interface Rest {
   state: unknown;
   masks: Record<string, Uint8Array>;
   pictures: Record<PictureName, Uint8Array | null>;
+  /** The segments' labels as a grey PNG. */
+  labels: Uint8Array | null;
 }
 
 export interface Picture<Image> {
@@ -76,7 +79,7 @@ interface Stroke {
   mask: Mask;
   erase: boolean;
   stamp: number;
-  last: Dab;
+  last: Dab | null;
   said: boolean;
 }
 
@@ -99,6 +102,14 @@ export function paintedEdit(
   return agrees(last) ? (last as Edit).id : null;
 }
 
+/** The edits with one of them at another place. */
+export function moved(edits: readonly Edit[], id: string, index: number): Edit[] {
+  const edit = edits.find((each) => each.id === id);
+  const others = edits.filter((each) => each.id !== id);
+  if (edit) others.splice(index, 0, edit);
+  return others;
+}
+
 /** The edit that the eraser works on: the selected one, else the last one. */
 export function erasedEdit(edits: readonly Edit[], selected: string | null): string | null {
   return (edits.find((edit) => edit.id === selected) ?? edits[edits.length - 1])?.id ?? null;
@@ -116,6 +127,8 @@ export class Page<Image = unknown> {
   edits: Edit[] = [];
   readonly masks = new Map<string, Mask>();
   readonly pictures = new Map<PictureName, Picture<Image>>();
+  /** Which class each pixel of the photo belongs to, where the kernel has a segmenter. */
+  labels: Labels | null = null;
   job: Job | null = null;
   revision = 0;
   word: Word | null = { level: "info", text: "Choose a concept and paint." };
@@ -138,7 +151,7 @@ export class Page<Image = unknown> {
 
   constructor(
     readonly id: string,
-    private readonly world: Surroundings<Image>,
+    readonly world: Surroundings<Image>,
   ) {
     this.outbox = new Outbox(id, (message, buffer) => world.send(message, buffer));
   }
@@ -175,8 +188,42 @@ export class Page<Image = unknown> {
 
   // ------------------------------------------------------------------------------------------------- painting
 
-  /** Begins a stroke and returns the id of the edit that it paints, or null if there is nothing to paint on. */
+  /** Begins a stroke of the brush and returns the id of the edit that it paints, or null if there is nothing to paint on. */
   begin(start: StrokeStart, dab: Dab, stamp: number): string | null {
+    const id = this.open(start, stamp);
+    this.paint(dab, stamp);
+    return id;
+  }
+
+  paint(dab: Dab, stamp: number): void {
+    const stroke = this.stroke;
+    if (!stroke) return;
+    stroke.mask.sweep(stroke.last ?? dab, dab, stroke.erase);
+    stroke.last = dab;
+    stroke.stamp = stamp;
+    this.painted(stroke);
+  }
+
+  /** A stroke that is done at once: what a patch covers. */
+  fill(start: StrokeStart, patch: Patch, stamp: number): string | null {
+    return this.atOnce(start, stamp, (mask) => mask.fill(patch, start.erase));
+  }
+
+  /** A stroke that is done at once: the whole mask becomes `values`. */
+  replace(start: StrokeStart, values: Uint8Array, stamp: number): string | null {
+    return this.atOnce(start, stamp, (mask) => mask.replace(values));
+  }
+
+  private atOnce(start: StrokeStart, stamp: number, change: (mask: Mask) => void): string | null {
+    const id = this.open(start, stamp);
+    if (!this.stroke) return null;
+    change(this.stroke.mask);
+    this.painted(this.stroke);
+    this.end(stamp);
+    return id;
+  }
+
+  private open(start: StrokeStart, stamp: number): string | null {
     this.end(stamp);
     if (!this.state || (start.erase && !start.edit)) return null;
     let edit = this.edits.find(({ id }) => id === start.edit);
@@ -186,26 +233,12 @@ export class Page<Image = unknown> {
       edit = { id: randomId(12), verb, concept, strength, enabled: true };
     }
     const mask = this.masks.get(edit.id) ?? new Mask(this.width, this.height);
-    const { erase } = start;
-    this.stroke = {
-      number: this.outbox.nextStroke(),
-      edit,
-      mask,
-      erase,
-      stamp,
-      last: dab,
-      said: false,
-    };
-    this.paint(dab, stamp);
+    const number = this.outbox.nextStroke();
+    this.stroke = { number, edit, mask, erase: start.erase, stamp, last: null, said: false };
     return edit.id;
   }
 
-  paint(dab: Dab, stamp: number): void {
-    const stroke = this.stroke;
-    if (!stroke) return;
-    stroke.mask.sweep(stroke.last, dab, stroke.erase);
-    stroke.last = dab;
-    stroke.stamp = stamp;
+  private painted(stroke: Stroke): void {
     if (!stroke.mask.changed) return;
     if (!this.edits.includes(stroke.edit)) {
       // A new edit appears with its first painted pixel: a click beside the picture makes none.
@@ -274,6 +307,7 @@ export class Page<Image = unknown> {
     if (name === "retune" || name === "toggle") {
       this.edits = this.edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
     }
+    if (name === "move") this.edits = moved(this.edits, id as string, (values as { index: number }).index);
     if (name === "blend") this.job = { fraction: 0, secondsLeft: null, decibel: null };
     this.tell("document");
     this.tell("mask");
@@ -405,6 +439,8 @@ export class Page<Image = unknown> {
       // Decoding took time, in which a stroke may have begun.
       if (this.mayTakeOver(state, rest)) this.adopt(state, masks);
     }
+    await this.considerLabels(rest.labels, state);
+    if (!current()) return;
     for (const name of NAMES) {
       await this.considerPicture(name, rest.pictures[name], state);
       if (!current()) return;
@@ -438,6 +474,17 @@ export class Page<Image = unknown> {
     if (state.notice && state.notice.text !== noticed) this.speak(state.notice);
     this.tell("document");
     this.tell("mask");
+  }
+
+  private async considerLabels(bytes: Uint8Array | null, state: State): Promise<void> {
+    if (!bytes || bytes.byteLength === 0 || state.classes.length === 0) {
+      this.labels = null;
+      return;
+    }
+    const values = await this.decodeMask(bytes, state);
+    if (values === this.labels?.values) return;
+    this.labels = { width: state.width, height: state.height, values };
+    this.tell("document");
   }
 
   /** A picture at rest replaces a frame only if it is not older. */
