@@ -308,6 +308,44 @@ test("a picture at rest replaces a frame only if it is not older", async () => {
   assert.equal(page.pictures.has("preview"), false);
 });
 
+test("a picture at rest covers what a frame of its revision covered, however late it is decoded", async () => {
+  // The kernel has rendered a command's picture before it has booked the command: a state that does not cover the
+  // command yet, then a frame that does, and then a state that does, with the very same picture.
+  page.command("scene", {});
+  accept(1);
+  const bytes = new TextEncoder().encode("resting");
+  const late = page.restsAt({
+    state: state({ revision: 1 }),
+    masks: {},
+    pictures: { ...NONE, preview: bytes },
+  });
+  frame(1, 1, 1, "moving");
+  await late;
+  await settled();
+  await rest(state({ revision: 1, covers: { [ID]: 1 } }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.image, "resting");
+  assert.equal(page.pictures.get("preview")?.sequence, 1);
+});
+
+test("a state with the same picture says what it covers by now", async () => {
+  page.command("scene", {});
+  accept(1);
+  const bytes = new TextEncoder().encode("resting");
+  await rest(state({ revision: 1 }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.sequence, 0);
+  await rest(state({ revision: 1, covers: { [ID]: 1 } }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.sequence, 1);
+});
+
+test("a picture at rest comes back after frames, though it is the one that was there before them", async () => {
+  const bytes = new TextEncoder().encode("resting");
+  await rest(state({ revision: 1 }), {}, { preview: bytes });
+  frame(1, 2, 0, "moving");
+  await settled();
+  await rest(state({ revision: 3 }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.image, "resting");
+});
+
 test("a message that is not of the protocol changes nothing", async () => {
   const warn = console.warn;
   console.warn = () => {};

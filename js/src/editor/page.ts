@@ -387,6 +387,7 @@ export class Page<Image = unknown> {
             covered: this.outbox.stampAt(sequence),
             frame: message.frame,
           });
+          this.taken.delete(message.picture); // what is at rest is not what is shown any more
           this.tell("picture");
         }
       } catch (reason) {
@@ -490,21 +491,30 @@ export class Page<Image = unknown> {
   /** A picture at rest replaces a frame only if it is not older. */
   private async considerPicture(name: PictureName, bytes: Uint8Array | null, state: State): Promise<void> {
     const shown = this.pictures.get(name);
-    if (bytes === this.taken.get(name) || (shown && shown.revision > state.revision)) return;
+    if (shown && shown.revision > state.revision) return;
     if (!bytes || bytes.byteLength === 0) {
       this.taken.delete(name);
       if (this.pictures.delete(name)) this.tell("picture");
       return;
     }
-    const image = await this.world.decode(bytes, "image/png").catch(() => null);
+    const image =
+      shown && bytes === this.taken.get(name)
+        ? shown.image
+        : await this.world.decode(bytes, "image/png").catch(() => null);
+    // Decoding took time, in which a frame may have come, or a newer state.
     const overtaken = this.pictures.get(name);
     if (!image || (overtaken && overtaken.revision > state.revision)) return;
+    let sequence = Math.min(state.covers[this.id] ?? 0, this.outbox.sent);
+    // Of two pictures of one revision, what one covers the other covers too, whichever came first.
+    if (overtaken?.revision === state.revision) sequence = Math.max(sequence, overtaken.sequence);
     this.taken.set(name, bytes);
-    const sequence = Math.min(state.covers[this.id] ?? 0, this.outbox.sent);
+    const { revision } = state;
+    const same = overtaken?.image === image && overtaken.sequence === sequence;
+    if (same && overtaken.revision === revision) return;
     const covered = this.outbox.stampAt(sequence);
     // With the number of the frame that it replaces: an even older one may still come.
     const frame = overtaken?.frame ?? 0;
-    this.pictures.set(name, { image, revision: state.revision, sequence, covered, frame });
+    this.pictures.set(name, { image, revision, sequence, covered, frame });
     this.tell("picture");
   }
 
