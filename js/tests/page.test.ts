@@ -318,6 +318,7 @@ test("a picture at rest covers what a frame of its revision covered, however lat
     state: state({ revision: 1 }),
     masks: {},
     pictures: { ...NONE, preview: bytes },
+    labels: null,
   });
   frame(1, 1, 1, "moving");
   await late;
