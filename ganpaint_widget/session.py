@@ -30,6 +30,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +72,10 @@ PATIENCE_SECONDS: Final = 60.0
 # A change below this (of 255) cannot be seen. Generators refuse some edits: no door in the sky.
 VISIBLE: Final = 2
 
+SPEAKER: Final[ContextVar[tuple[str, int] | None]] = ContextVar("ganpaint-speaker", default=None)
+"""On whose behalf a verb is carried out: a page and the number of its message. It goes into the journal, so
+that after a recovery a page that says its last messages again is not obeyed twice."""
+
 log = logging.getLogger(__name__)
 
 
@@ -109,9 +114,9 @@ class Blended:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is. ``decibel``: PSNR of the kept pixels so far."""
+    """How far a job is. ``decibel``: PSNR of the kept pixels so far, of a blend."""
 
-    job: Literal["blend"]
+    job: Literal["blend", "open"]
     fraction: float
     seconds_left: float | None
     decibel: float | None
@@ -280,6 +285,8 @@ class EditingSession:
 
         root = project.journal_root() if journal is True else None if journal is False else Path(journal)
         self._journal = None if root is None else project.Journal(root)
+        self._continues: tuple[str, ...] = ()
+        self._heard: dict[str, int] = {}
         self._opened: _Opened
         self._newest: _Rendering
         if photo is None:
@@ -321,6 +328,11 @@ class EditingSession:
             raise GANPaintError(f"The journal in {str(recording.path)!r} is damaged.", "Recover another one.")
         source = _Source(kind, str(opening.get("title", "")), opening["index"], recording.photo)
         session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
+        earlier = opening.get("continues", [])
+        if isinstance(earlier, list):
+            session._continues = (recording.path.name, *(name for name in earlier if isinstance(name, str)))
+        with session._lock:
+            session._begin_journal(session._opened)
         session._replay(recording)
         return session
 
@@ -640,6 +652,17 @@ class EditingSession:
         return self._labels
 
     @property
+    def journals(self) -> tuple[str, ...]:
+        """The name of this session's journal, then those that it continues; none where none is kept."""
+        return () if self._journal is None else (self._journal.path.name, *self._continues)
+
+    @property
+    def heard(self) -> dict[str, int]:
+        """Page to its last message that is in the journal, from before a recovery, too."""
+        with self._lock:
+            return dict(self._heard)
+
+    @property
     def generator_name(self) -> str:
         return self._model.name
 
@@ -782,6 +805,26 @@ class EditingSession:
         self._edits = edits
         return events + self._next_revision()
 
+    def _begin_journal(self, opened: _Opened) -> list[Event]:
+        """The journal is about this picture from now on."""
+        if self._journal is None:
+            return []
+        source = opened.source
+        opening = {
+            "op": "open",
+            "format": project.FORMAT,
+            "generator": self._generator_name,
+            "kind": source.kind,
+            "index": source.index,
+            "title": source.title,
+            "continues": list(self._continues),
+        }
+        try:
+            self._journal.open(opening, opened.photo)
+        except OSError as error:
+            return self._without_journal(error)
+        return []
+
     def _next_revision(self) -> list[Event]:
         self._revision += 1
         self._stroke = None
@@ -789,6 +832,11 @@ class EditingSession:
         return [Changed(self._revision)]
 
     def _write(self, operation: project.Operation) -> list[Event]:
+        speaker = SPEAKER.get()
+        if speaker is not None:
+            page, sequence = speaker
+            self._heard[page] = max(sequence, self._heard.get(page, 0))
+            operation = {**operation, "by": [page, sequence]}
         try:
             if self._journal is not None:
                 self._journal.write(operation)
@@ -800,6 +848,7 @@ class EditingSession:
         assert self._journal is not None
         history = [*self._undo, self._edits, *reversed(self._redo)]
         operations = [*project.operations_of(history), *({"op": "undo"} for _ in self._redo)]
+        operations += [{"op": "heard", "by": [page, count]} for page, count in self._heard.items()]
         try:
             self._journal.rewrite(operations)
         except OSError as error:
@@ -833,7 +882,11 @@ class EditingSession:
         """Do again what a journal has recorded, through the same verbs."""
         for number, operation in enumerate(recording.operations):
             try:
-                self._replay_one(operation)
+                token = SPEAKER.set(_speaker_of(operation))
+                try:
+                    self._replay_one(operation)
+                finally:
+                    SPEAKER.reset(token)
             except (ValueError, KeyError, TypeError, zlib.error) as error:
                 log.warning("The journal %s stops at operation %d: %s", recording.path, number + 1, error)
                 with self._lock:
@@ -865,6 +918,9 @@ class EditingSession:
             self.move(operation["edit"], operation["index"])
         elif name in ("undo", "redo"):
             self._step(name)
+        elif name == "heard":
+            with self._lock:
+                self._write({"op": "heard"})
         else:
             raise ValueError(f"There is no operation {name!r}.")
 
@@ -907,7 +963,7 @@ class EditingSession:
                 "Recover it with the generator that it was painted with.",
             )
         self.cancel()  # what is being blended is about to be gone, and the worker is needed
-        ticket = self._worker.ticket()
+        ticket = self._worker.ticket(self._report_opening)
         try:
             self._worker.call(self._open_now, source, ticket)
         except Cancelled:
@@ -944,19 +1000,7 @@ class EditingSession:
             events: list[Event] = [Opened(), *self._next_revision()]
             if self._standing_notice is not None:
                 events.append(self._standing_notice)
-            if self._journal is not None:
-                opening = {
-                    "op": "open",
-                    "format": project.FORMAT,
-                    "generator": self._generator_name,
-                    "kind": source.kind,
-                    "index": source.index,
-                    "title": source.title,
-                }
-                try:
-                    self._journal.open(opening, opened.photo)
-                except OSError as error:
-                    events += self._without_journal(error)
+            events += self._begin_journal(opened)
             self._newest = _Rendering(opened.reconstruction, (), self._revision)
             events.append(Rendered("preview", opened.reconstruction, self._revision))
             self._rendered.notify_all()
@@ -1074,6 +1118,9 @@ class EditingSession:
             self._progress = Progress("blend", 0.0, None, None)
         return future, ticket
 
+    def _report_opening(self, report: Report) -> None:
+        self._tell([Progress("open", report.fraction, report.seconds_left, None)])
+
     def _report(self, report: Report) -> None:
         decibel = report.numbers.get("decibel")
         progress = Progress("blend", report.fraction, report.seconds_left, decibel)
@@ -1181,6 +1228,16 @@ def _error(what: str, error: BaseException) -> GANPaintError:
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return GANPaintError(f"{what} ({detail}).", "Try again; if it stays so, the kernel's log says more.")
+
+
+def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
+    """On whose behalf a journal's operation was carried out. ValueError if that is damaged."""
+    match operation.get("by"):
+        case None:
+            return None
+        case [str() as page, int() as sequence] if sequence > 0:
+            return page, sequence
+    raise ValueError("It does not say who asked for it.")
 
 
 def _with(edits: Edits, place: int, edit: Edit) -> Edits:

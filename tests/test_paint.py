@@ -579,6 +579,7 @@ def test_the_next_scene_and_a_file_of_ones_own(alive: GANPaint) -> None:
     scene = page.command("scene")
     line.wait(lambda: line.of("accepted")[-1]["sequence"] == scene)
     line.wait(lambda: alive._state["covers"].get(A) == scene and alive._state["title"] == "scene 1")
+    assert {message["job"] for message in line.of("progress")} == {"open"}
     assert alive._state["edits"] == [] and alive._masks == {} and image(alive._photo)[0, 0, 0] == 120
 
     buffer = io.BytesIO()
@@ -670,6 +671,7 @@ def test_blending_with_progress_pictures_and_cancel(alive: GANPaint, adaptation:
     line.wait(results)
     assert results()[-1]["covers"] == {A: 2}, "the blend is of the edits as they were"
     page.say({"type": "cancel", "page": A})
+    assert line.of("notice")[-1]["text"].startswith("Stopping"), "said at once, not when the job has ended"
     line.wait(lambda: alive._state["job"] is None and alive._result)
     assert alive._state["measures"]["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
     assert np.array_equal(image(alive._result), np.asarray(alive.session.result))
@@ -810,6 +812,46 @@ def test_recover_brings_the_edits_back(model: Any, worker: Worker) -> None:
     second = GANPaint.recover(generator=model)
     assert np.array_equal(second.mask, first.mask) and second._state["edits"][0]["id"] == "e1"
     second.close()
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_after_a_recovery_a_page_says_again_what_it_must_and_nothing_is_done_twice(
+    model: Any, worker: Worker, rewritten: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = GANPaint(session=EditingSession(generator=model, worker=worker))
+    (journal,) = first._state["journal"]
+    page = Page(first)
+    page.hello()
+    for edit in ("e1", "e2", "e3"):
+        page.stroke(edit=edit)
+    page.command("undo")
+    if rewritten:
+        with monkeypatch.context() as patch:
+            patch.setattr("ganpaint_widget.project.Journal.too_long", property(lambda self: True))
+            page.command("retune", edit="e1", strength=2)
+    done = page.sequence
+    first.session.close()  # as if its kernel had been killed: the page does not know what has arrived
+
+    second = GANPaint.recover(generator=model)
+    assert second._state["journal"][1:] == [journal] and second._state["journal"][0] != journal
+    again = Page(second)
+    again.hello()
+    assert second.comm.of("welcome")[-1]["sequence"] == done
+    again.sequence = done - 1
+    again.command("undo")  # the very last, which the page has seen no answer to
+    assert second.comm.of("accepted")[-1]["sequence"] == done
+    assert [edit.id for edit in second.session.edits] == ["e1", "e2"]
+    again.strokes = 9
+    again.stroke(edit="e4")
+    assert [edit.id for edit in second.session.edits] == ["e1", "e2", "e4"]
+    names = second._state["journal"]
+    second.session.close()
+    third = GANPaint.recover(generator=model)
+    assert third._state["journal"][1:] == names
+    Page(third).hello()
+    assert third.comm.of("welcome")[-1]["sequence"] == done + 1
+    for widget in (first, second, third):
+        widget.close()
 
 
 # --- a line that is down --------------------------------------------------------------------------

@@ -160,7 +160,8 @@ class GANPaint(anywidget.AnyWidget):
         self._context: contextvars.Context | None = None
         self._handler: int | None = None
         self._failures = 0
-        self._pages: dict[str, _Page] = {}
+        # After a recovery a page may say again what the last kernel has written down and not confirmed.
+        self._pages = {name: _Page(count, count) for name, count in self._session.heard.items()}
         self._backlog: deque[Turn] = deque()
         self._painted: str | None = None
         self._progressed = -math.inf
@@ -353,6 +354,8 @@ class GANPaint(anywidget.AnyWidget):
     def _on_cancel(self, message: Cancel) -> None:
         self._stream.heard(message.page)
         self._session.cancel()
+        if self._session.job is not None:
+            self._say(protocol.notice("info", "Stopping; the best so far is kept."))
 
     def _on_beat(self, message: Beat) -> None:
         with self._books:
@@ -413,6 +416,7 @@ class GANPaint(anywidget.AnyWidget):
     def _apply(self, name: str, sequence: int, turn: Turn) -> None:
         """Do it, book it, say so. What fails has changed nothing, and counts as accepted."""
         refused: GANPaintError | None = None
+        speaker = events.SPEAKER.set((name, sequence))
         try:
             if isinstance(turn, Stroke):
                 self._paint(turn)
@@ -428,6 +432,8 @@ class GANPaint(anywidget.AnyWidget):
                 f"That could not be done ({type(error).__name__}: {error}).",
                 "Undo the last step and try again; the kernel's log says more.",
             )
+        finally:
+            events.SPEAKER.reset(speaker)
         # Read after the verb: it may be higher than the verb's own when other threads edit as well, never
         # lower, so that no frame claims to cover what it does not.
         revision = self._session.revision
@@ -497,7 +503,7 @@ class GANPaint(anywidget.AnyWidget):
         if now - self._progressed >= PROGRESS_PAUSE or event.fraction in (0, 1):
             self._progressed = now
             self._say(protocol.progress(event.job, event.fraction, event.seconds_left, event.decibel))
-        if self._state.get("job") is None:
+        if event.job == "blend" and self._state.get("job") is None:
             self._rest()
 
     def _on_finished(self, event: events.Finished) -> None:
@@ -575,7 +581,7 @@ class GANPaint(anywidget.AnyWidget):
                     "height": session.size,
                     "cells": list(session.cells),
                     "classes": [] if labels is None else list(session.classes),
-                    "journal": [],
+                    "journal": list(session.journals),
                     "generator": session.generator_name,
                     "concepts": [
                         {"name": concept.name, "color": concept.color, "quality": concept.quality}

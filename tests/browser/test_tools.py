@@ -1,7 +1,8 @@
-"""What the tools paint, pixel by pixel: pointer and pen in the browser on one side, the mask in Python on the other."""
+"""What the tools paint, pixel by pixel: pointer and pen in the browser, and the mask that Python has."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -79,10 +80,10 @@ def grid(size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
 
 
 def swept(size: int, points: list[Point], radius: float) -> npt.NDArray[np.float64]:
-    """A round brush put down at very many places of its way: 1 inside, falling off over a pixel at its edge."""
+    """A round brush put down at very many places of its way; its edge falls off over one pixel."""
     x, y = grid(size)
     distance = np.full((size, size), np.inf)
-    ways = list(zip(points, points[1:], strict=False)) or [(points[0], points[0])]
+    ways = list(itertools.pairwise(points)) or [(points[0], points[0])]
     for (ax, ay), (bx, by) in ways:
         for t in np.linspace(0, 1, 400):
             np.minimum(distance, np.hypot(x - ax - t * (bx - ax), y - ay - t * (by - ay)), out=distance)
@@ -153,7 +154,8 @@ def test_each_tool_draws_exact_masks_zoomed_and_not(open_notebook) -> None:
 
         # the brush, on a way that leaves the picture and comes back
         easel.tool("brush")
-        way = easel.drag(at(-0.8, -0.7), at(0.9, -0.2), at(-0.5, 0.8), *([] if zoomed else [(-9, 20), (9, 9)]))
+        outside = [] if zoomed else [(-9.0, 20.0), (9.0, 9.0)]
+        way = easel.drag(at(-0.8, -0.7), at(0.9, -0.2), at(-0.5, 0.8), *outside)
         expected_soft = swept(size, way, 4.5)
         assert np.abs(easel.mask() - expected_soft).max() < 4
         assert (expected_soft > 0).sum() > 50

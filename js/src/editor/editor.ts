@@ -1,6 +1,7 @@
 /** The painting editor: puts the panels together and turns what the user does into the page's words. */
 
 import type { PictureName } from "../protocol";
+import { createBanner } from "./banner";
 import { createBar } from "./bar";
 import { createBlend } from "./blend";
 import { element, set } from "./dom";
@@ -215,7 +216,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   const history = createHistory(actions);
   const blend = createBlend(actions);
   const status = createStatus();
-  const panels = [bar, viewBar, strip, tools, history, blend, status];
+  const banner = createBanner();
+  const panels = [bar, viewBar, strip, tools, history, blend, status, banner];
 
   const root = element(
     "div",
@@ -230,6 +232,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       "div",
       { class: "gp-inner" },
       bar.root,
+      banner.root,
       element(
         "div",
         { class: "gp-body" },
@@ -297,6 +300,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
           .flatMap(({ mask, ...rest }) => (mask ? [{ mask, ...rest }] : [])),
       );
     }
+    view.showOpening(page.opening);
     drawMarks();
     mark();
     page.drawn();
@@ -331,6 +335,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       "data-job": page.job ? "blend" : "",
       "data-title": page.state?.title ?? "",
       "data-ready": page.outbox.welcomed,
+      "data-kernel": page.health,
     });
   }
 
