@@ -58,10 +58,11 @@ FAILED = pytest.StashKey[bool]()
 
 
 class Lab:
-    """A JupyterLab on a port of its own, whose files lie in `folder`."""
+    """A JupyterLab on a port of its own, whose files lie in `folder` and its settings in `settings`."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, settings: Path, url: str) -> None:
         self.folder = folder
+        self.settings = settings
         self.url = url
 
     def ask(self, method: str, path: str) -> Any:
@@ -117,7 +118,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server = subprocess.Popen(
             command, cwd=files, env=environment, stdout=output, stderr=output, start_new_session=True
         )
-    running = Lab(files, url)
+    running = Lab(files, home / "settings", url)
     try:
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
@@ -394,12 +395,17 @@ def code_notebook(*sources: str) -> nbformat.NotebookNode:
 def open_notebook(
     lab: Lab, browser: Browser, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Notebook]]:
-    """Opens a notebook (a file's path, or the sources of its cells) under a name and in a page of its own."""
+    """Opens a notebook (a file's path, or the sources of its cells) under a name and in a page of its own.
+
+    Without any content it opens the one that was opened first in a second page.
+    """
     opened: list[Notebook] = []
 
     def open_one(*content: str | Path, scale: float = 1) -> Notebook:
         name = f"{request.node.name}-{len(opened)}.ipynb"
-        if isinstance(content[0], Path):
+        if not content:
+            name = opened[0].name
+        elif isinstance(content[0], Path):
             shutil.copy(content[0], lab.folder / name)
         else:
             nbformat.write(code_notebook(*map(str, content)), lab.folder / name)

@@ -425,6 +425,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (arrow) {
       const far = event.shiftKey ? 8 : 1;
       status.whisper(hand.step(far * arrow[0], far * arrow[1]));
+      if (hand.cursor) pointers.reveal(hand.cursor);
     } else if (event.key === "Enter") status.whisper(hand.strike(event.timeStamp));
     else if (event.key === " ") pointers.spaced = true;
     else return false;

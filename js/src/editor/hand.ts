@@ -22,6 +22,8 @@ interface Shape {
 export interface Hand extends Painter {
   /** What to draw over the picture. */
   marks(): Marks;
+  /** Where the keyboard's cursor is, if it was used last. */
+  readonly cursor: Point | null;
   /** Moves the keyboard's cursor by picture pixels, and says where it is. */
   step(dx: number, dy: number): string;
   /** Presses at the keyboard's cursor. */
@@ -163,6 +165,9 @@ export function createHand(
     },
     size: () => settings.size,
     take,
+    get cursor() {
+      return cursor;
+    },
     get shaping() {
       return shape !== null;
     },

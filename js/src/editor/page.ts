@@ -493,6 +493,8 @@ export class Page<Image = unknown> {
   private setHealth(health: Health): void {
     if (health === this.health) return;
     this.health = health;
+    // What it was blending has gone with it.
+    if (health === "gone") this.job = null;
     this.tell("document");
   }
 

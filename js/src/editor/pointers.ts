@@ -59,6 +59,16 @@ export class Pointers {
     this.look(zoomedAbout(this.port, factor, middle, this.picture()));
   }
 
+  /** Moves the picture as little as it takes for a place to be seen. */
+  reveal({ x, y }: Point): void {
+    const { width, height } = this.picture();
+    const { zoom } = this.port;
+    const [across, down] = [width / zoom, height / zoom];
+    const left = Math.min(Math.max(this.port.x, x - 0.9 * across), x - 0.1 * across);
+    const top = Math.min(Math.max(this.port.y, y - 0.9 * down), y - 0.1 * down);
+    if (left !== this.port.x || top !== this.port.y) this.look({ zoom, x: left, y: top });
+  }
+
   look(port: Viewport): void {
     this.port = within(port, this.picture());
     this.moved();

@@ -109,7 +109,7 @@ export function createTools(actions: Actions): Panel {
     update(page, settings) {
       erasing = settings.tool === "eraser";
       for (const [index, [tool]] of TOOLS.entries()) press(tools[index] as Element, settings.tool === tool);
-      size.root.hidden = settings.tool !== "brush" && settings.tool !== "eraser";
+      size.input.disabled = settings.tool !== "brush" && settings.tool !== "eraser";
       (tools[4] as HTMLButtonElement).disabled = page.state !== null && page.state.classes.length === 0;
       press(add, settings.verb === "add");
       press(remove, settings.verb === "remove");

@@ -79,15 +79,19 @@ export class View {
       icon("compare"),
       element("span", {}, "Compare"),
     );
-    this.divider = element("div", {
-      class: "gp-divider",
-      role: "slider",
-      tabindex: 0,
-      hidden: true,
-      "aria-label": "Border between the photo and the edited picture",
-      "aria-valuemin": 0,
-      "aria-valuemax": 100,
-    });
+    this.divider = element(
+      "div",
+      {
+        class: "gp-divider",
+        role: "slider",
+        tabindex: 0,
+        hidden: true,
+        "aria-label": "Border between the photo and the edited picture",
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+      },
+      icon("divider"),
+    );
     this.opening = element(
       "div",
       { class: "gp-opening", hidden: true },
