@@ -64,10 +64,11 @@ def failed(request: pytest.FixtureRequest) -> Callable[[], bool]:
 
 
 class Lab:
-    """A JupyterLab on a port of its own, whose files lie in `folder`."""
+    """A JupyterLab on a port of its own, whose files lie in `folder` and its settings in `settings`."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, settings: Path, url: str) -> None:
         self.folder = folder
+        self.settings = settings
         self.url = url
 
     def ask(self, method: str, path: str) -> Any:
@@ -123,7 +124,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server = subprocess.Popen(
             command, cwd=files, env=environment, stdout=output, stderr=output, start_new_session=True
         )
-    running = Lab(files, url)
+    running = Lab(files, home / "settings", url)
     try:
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
@@ -417,15 +418,15 @@ OpenNotebook = Callable[..., Notebook]
 
 @pytest.fixture(scope="module")
 def new_notebook(lab: Lab, browser: Browser) -> OpenNotebook:
-    """Opens a notebook (a file's path, or the sources of its cells) under a name and in a page of its own.
-    Whoever asks for it closes it.
+    """Opens a notebook (a file's path, or the sources of its cells) under a name and in a page of its own;
+    without any content one that is there already. Whoever asks for it closes it.
     """
 
     def open_one(name: str, *content: str | Path, scale: float = 1) -> Notebook:
         file = f"{name}.ipynb"
-        if isinstance(content[0], Path):
+        if content and isinstance(content[0], Path):
             shutil.copy(content[0], lab.folder / file)
-        else:
+        elif content:
             nbformat.write(code_notebook(*map(str, content)), lab.folder / file)
         context = browser.new_context(viewport={"width": 1400, "height": 1000}, device_scale_factor=scale)
         context.set_default_timeout(PATIENCE)
@@ -440,11 +441,12 @@ def new_notebook(lab: Lab, browser: Browser) -> OpenNotebook:
 def open_notebook(
     new_notebook: OpenNotebook, failed: Callable[[], bool], request: pytest.FixtureRequest
 ) -> Iterator[OpenNotebook]:
-    """The same for one test, after which it is closed."""
+    """The same for one test, after which it is closed; without content a second page of the first one."""
     opened: list[Notebook] = []
 
     def open_one(*content: str | Path, scale: float = 1) -> Notebook:
-        opened.append(new_notebook(f"{request.node.name}-{len(opened)}", *content, scale=scale))
+        name = f"{request.node.name}-{len(opened) if content else 0}"
+        opened.append(new_notebook(name, *content, scale=scale))
         return opened[-1]
 
     yield open_one
