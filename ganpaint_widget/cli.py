@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from .errors import GANPaintError
+
 app = typer.Typer(
     help="Semantic photo editing with a generative image prior.", no_args_is_help=True, add_completion=False
 )
@@ -50,6 +52,25 @@ def doctor() -> None:
         typer.echo(str(error), err=True)
         failed = True
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A StyleGAN2 network of NVIDIA's, *.pkl.")],
+    to: Annotated[
+        Path | None, typer.Option(help="The safetensors file; by default beside the pickle.")
+    ] = None,
+) -> None:
+    """Convert an NVIDIA pickle to safetensors, without running any of the code that is in it."""
+    from .generators.convert import convert as convert_pickle
+
+    target = source.with_suffix(".safetensors") if to is None else to
+    try:
+        generator = convert_pickle(source, target)
+    except GANPaintError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{target} holds a generator of {generator.resolution} px pictures.")
 
 
 train = typer.Typer(help="Train what ships with the package.", no_args_is_help=True)
