@@ -5,13 +5,16 @@
 PYTHON ?= python3
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+# pytest's processes; each keeps torch to one thread
+TEST_WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 KERNELS := .kernels
 KERNEL_VERSIONS := 6.31.0 7.3.0 7.4.0
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Not compiled: Python does that with what is imported, which is a small part of it.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
 # What the wheel is made of. The list itself is kept in a file that changes when a source comes or goes, so that a removed file
 # rebuilds too.
@@ -125,7 +128,8 @@ test: setup $(STAMPS)/chromium $(STAMPS)/kernels check
 	@echo "==> the front end's tests (seconds)"
 	@npm run --silent test
 	@echo "==> pytest on the installed wheel, JupyterLab in a browser included (minutes)"
-	@cd tests && GANPAINT_KERNELS='$(CURDIR)/$(KERNELS)' ../$(BIN)/pytest --rootdir .. --config-file ../pyproject.toml $(PYTEST_ARGS)
+	@cd tests && GANPAINT_KERNELS='$(CURDIR)/$(KERNELS)' ../$(BIN)/pytest --rootdir .. --config-file ../pyproject.toml \
+		--numprocesses $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) $(KERNELS) dist node_modules ganpaint_widget/static

@@ -61,15 +61,26 @@ class Judge(nn.Module):
         self.merge = nn.Sequential(nn.Conv2d(wide + narrow, narrow, 1), _Residual(narrow, 1))
         self.head = nn.Conv2d(narrow, 4 * len(CLASSES), 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def activations(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """At half and at quarter resolution: what perceptual distances compare."""
         fine = self.fine(F.pixel_unshuffle(pictures, 2))
-        whole = F.interpolate(self.coarse(fine), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return fine, self.coarse(fine)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        fine, coarse = self.activations(pictures)
+        whole = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
         return F.pixel_shuffle(self.head(self.merge(torch.cat([whole, fine], dim=1))), 2)
 
     @torch.no_grad()
     def segment(self, pictures: Tensor) -> Tensor:
-        """Label maps (B x H x W, int64) of pictures B x 3 x H x W in [-1, 1]."""
-        return self(pictures).argmax(dim=1)
+        """Label maps (B x H x W, int64) of pictures B x 3 x H x W in [-1, 1]; it reads them at 128 x 128."""
+        size = pictures.shape[-2:]
+        if size != (128, 128):
+            pictures = F.interpolate(pictures, size=(128, 128), mode="bilinear", align_corners=False)
+        labels = self(pictures).argmax(dim=1)
+        if size != (128, 128):
+            labels = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+        return labels
 
 
 @cache

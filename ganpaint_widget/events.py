@@ -43,9 +43,9 @@ class Blended:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is. ``decibel``: PSNR of the kept pixels so far."""
+    """How far a job is. ``decibel``: PSNR of the kept pixels so far, of a blend."""
 
-    job: Literal["blend"]
+    job: Literal["blend", "open"]
     fraction: float
     seconds_left: float | None
     decibel: float | None

@@ -31,6 +31,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -43,7 +44,7 @@ from PIL import Image
 
 import ganpaint_widget
 
-from . import journal as journals
+from . import journal as record
 from . import pictures, project
 from .editing import (
     MAX_SEED,
@@ -111,6 +112,10 @@ class _Keep(Enum):
 
 
 KEEP: Final = _Keep.KEEP
+
+SPEAKER: Final[ContextVar[tuple[str, int] | None]] = ContextVar("ganpaint-speaker", default=None)
+"""On whose behalf a verb is carried out: a page and the number of its message. It goes into the journal, so
+that after a recovery a page that says its last messages again is not obeyed twice."""
 
 log = logging.getLogger(__name__)
 
@@ -233,12 +238,15 @@ class EditingSession:
         self._base: _Rendering | None = None  # G(z_e) as it was before the present stroke
         self._standing_notice: Noticed | None = None
         self._passing_notice: Noticed | None = None
+        self._labels: Array | None = None
         self._blend: Blend | None = None
         self._running: _Running | None = None
         self._progress: Progress | None = None
 
-        root = journals.journal_root() if journal is True else None if journal is False else Path(journal)
-        self._journal = None if root is None else journals.Journal(root)
+        root = record.journal_root() if journal is True else None if journal is False else Path(journal)
+        self._journal = None if root is None else record.Journal(root)
+        self._continues: tuple[str, ...] = ()
+        self._heard: dict[str, int] = {}
         self._opened: OpenedPicture
         self._newest: _Rendering
         if photo is None:
@@ -267,7 +275,7 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such journal, or it does not fit the generator.
         """
-        recording = journals.read(journals.newest(journals.journal_root()) if path is None else Path(path))
+        recording = record.read(record.newest(record.journal_root()) if path is None else Path(path))
         opening = recording.opening
         chosen = generator if generator is not None else opening.get("generator")
         if chosen is None:
@@ -280,6 +288,11 @@ class EditingSession:
             raise GANPaintError(f"The journal in {str(recording.path)!r} is damaged.", "Recover another one.")
         source = Source(kind, str(opening.get("title", "")), opening["index"], recording.photo)
         session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
+        earlier = opening.get("continues", [])
+        if isinstance(earlier, list):
+            session._continues = (recording.path.name, *(name for name in earlier if isinstance(name, str)))
+        with session._lock:
+            session._begin_journal(session._opened)
         session._replay(recording)
         return session
 
@@ -516,7 +529,7 @@ class EditingSession:
         edits = (*self._edits, painted) if place is None else _with(self._edits, place, painted)
         goes_on = stroke is not None and self._stroke == (stroke,)
         number = self._stroke_count if goes_on else self._stroke_count + 1
-        operation = journals.painting((x, y, width, height), piece, edit, stroke=number, begins=place is None)
+        operation = record.painting((x, y, width, height), piece, edit, stroke=number, begins=place is None)
         events = self._commit(edits, operation, new_step=not goes_on)
         self._stroke = None if stroke is None else (stroke,)
         self._stroke_count = number
@@ -568,7 +581,7 @@ class EditingSession:
             after = replace(before, **changes)
             if after == before:
                 return before
-            operation = {"op": name, "edit": edit_id, **journals.packed(after, changes)}
+            operation = {"op": name, "edit": edit_id, **record.packed(after, changes)}
             events = self._commit(_with(self._edits, place, after), operation)
         self._tell(events)
         return after
@@ -764,6 +777,34 @@ class EditingSession:
     def size(self) -> int:
         """R: all pictures and masks are R x R."""
         return self._model.generator.resolution
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """The edited layer's grid: cells across and down. A painted pixel edits its whole cell."""
+        generator = self._model.generator
+        _, down, across = generator.shape(generator.edit_layer)
+        return across, down
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the segmenter's classes; none where the generator comes without a segmenter."""
+        return () if self._model.segmenter is None else tuple(self._model.segmenter.classes)
+
+    @property
+    def labels(self) -> Array | None:
+        """What is where in the photo: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
+        return self._labels
+
+    @property
+    def journals(self) -> tuple[str, ...]:
+        """The name of this session's journal, then those that it continues; none where none is kept."""
+        return () if self._journal is None else (self._journal.path.name, *self._continues)
+
+    @property
+    def heard(self) -> dict[str, int]:
+        """Page to its last message that is in the journal, from before a recovery, too."""
+        with self._lock:
+            return dict(self._heard)
 
     @property
     def generator_name(self) -> str:
@@ -982,7 +1023,7 @@ class EditingSession:
 
     # --- changing the state, under the lock ---
 
-    def _commit(self, edits: Edits, operation: journals.Operation, *, new_step: bool = True) -> list[Event]:
+    def _commit(self, edits: Edits, operation: record.Operation, *, new_step: bool = True) -> list[Event]:
         """Everything was found in order: journal, swap, count. Returns what to tell once the lock is free."""
         events: list[Event] = []
         if new_step and self._journal is not None and self._journal.too_long:
@@ -996,13 +1037,38 @@ class EditingSession:
         self._edits = edits
         return events + self._next_revision()
 
+    def _begin_journal(self, opened: OpenedPicture) -> list[Event]:
+        """The journal is about this picture from now on."""
+        if self._journal is None:
+            return []
+        source = opened.source
+        opening = {
+            "op": "open",
+            "format": record.FORMAT,
+            "generator": self._generator_name,
+            "kind": source.kind,
+            "index": source.index,
+            "title": source.title,
+            "continues": list(self._continues),
+        }
+        try:
+            self._journal.open(opening, opened.photo)
+        except OSError as error:
+            return self._without_journal(error)
+        return []
+
     def _next_revision(self) -> list[Event]:
         self._revision += 1
         self._stroke = None
         self._touched = None
         return [Changed(self._revision)]
 
-    def _write(self, operation: journals.Operation) -> list[Event]:
+    def _write(self, operation: record.Operation) -> list[Event]:
+        speaker = SPEAKER.get()
+        if speaker is not None:
+            page, sequence = speaker
+            self._heard[page] = max(sequence, self._heard.get(page, 0))
+            operation = {**operation, "by": [page, sequence]}
         try:
             if self._journal is not None:
                 self._journal.write(operation)
@@ -1013,7 +1079,8 @@ class EditingSession:
     def _rewrite_journal(self) -> list[Event]:
         assert self._journal is not None
         history = [*self._undo, self._edits, *reversed(self._redo)]
-        operations = [*journals.operations_of(history), *({"op": "undo"} for _ in self._redo)]
+        operations = [*record.operations_of(history), *({"op": "undo"} for _ in self._redo)]
+        operations += [{"op": "heard", "by": [page, count]} for page, count in self._heard.items()]
         try:
             self._journal.rewrite(operations)
         except OSError as error:
@@ -1077,16 +1144,20 @@ class EditingSession:
                 )
             if self._journal is not None and edits:
                 try:
-                    self._journal.preface(journals.operations_of([edits]))
+                    self._journal.preface(record.operations_of([edits]))
                 except OSError as error:
                     events += self._without_journal(error)
         self._tell(events)
 
-    def _replay(self, recording: journals.Recording) -> None:
+    def _replay(self, recording: record.Recording) -> None:
         """Do again what a journal has recorded, through the same verbs."""
         for number, operation in enumerate(recording.operations):
             try:
-                self._replay_one(operation)
+                token = SPEAKER.set(_speaker_of(operation))
+                try:
+                    self._replay_one(operation)
+                finally:
+                    SPEAKER.reset(token)
             except (ValueError, KeyError, TypeError, zlib.error) as error:
                 log.warning("The journal %s stops at operation %d: %s", recording.path, number + 1, error)
                 with self._lock:
@@ -1100,25 +1171,30 @@ class EditingSession:
         name = operation["op"]
         if name == "paint":
             with self._lock:
-                values = journals.values_of(operation)
+                values = record.values_of(operation)
                 fresh = None
                 if self._find(checked_id(operation["edit"])) is None:
-                    fresh = self._checked(journals.edit_of(operation, self.size))
+                    fresh = self._checked(record.edit_of(operation, self.size))
                 stroke = ("recovered", str(operation["stroke"]))
                 _, events = self._paint(operation["edit"], operation["rect"], values, fresh, stroke)
             self._tell(events)
         elif name in ("retune", "toggle"):
             with self._lock:
                 edit = self._edits[self._known(operation["edit"])]
-            changes = journals.unpacked(operation)
+            changes = record.unpacked(operation)
             self._checked(replace(edit, **changes))
             self._alter(operation["edit"], name, changes)
         elif name == "move":
             self.move(operation["edit"], operation["index"])
         elif name == "delete":
             self.delete(operation["edit"])
+        elif name == "move":
+            self.move(operation["edit"], operation["index"])
         elif name in ("undo", "redo"):
             self._step(name)
+        elif name == "heard":
+            with self._lock:
+                self._write({"op": "heard"})
         else:
             raise ValueError(f"There is no operation {name!r}.")
 
@@ -1161,7 +1237,7 @@ class EditingSession:
                 "Open it with the generator that it was painted with.",
             )
         self.cancel()  # what is being blended is about to be gone, and the worker is needed
-        ticket = self._worker.ticket()
+        ticket = self._worker.ticket(self._report_opening)
         try:
             self._worker.call(self._open_now, source, ticket)
         except Cancelled:
@@ -1178,10 +1254,11 @@ class EditingSession:
         if source is None:  # only here is it certain which scene was the last
             source = self._scene_source(self._scene + 1)
         opened = open_picture(self._model, source, ticket)
+        labels = self._segment(opened.x)
         if ticket.cancelled:
             raise Cancelled
         with self._lock:
-            self._opened = opened
+            self._opened, self._labels = opened, labels
             if source.kind != "photo":
                 self._scene = source.index
             self._edits, self._base, self._blend = (), None, None
@@ -1197,19 +1274,7 @@ class EditingSession:
             events: list[Event] = [Opened(), *self._next_revision()]
             if self._standing_notice is not None:
                 events.append(self._standing_notice)
-            if self._journal is not None:
-                opening = {
-                    "op": "open",
-                    "format": journals.FORMAT,
-                    "generator": self._generator_name,
-                    "kind": source.kind,
-                    "index": source.index,
-                    "title": source.title,
-                }
-                try:
-                    self._journal.open(opening, opened.photo)
-                except OSError as error:
-                    events += self._without_journal(error)
+            events += self._begin_journal(opened)
             self._newest = _Rendering(opened.reconstruction, (), self._revision)
             events.append(Rendered("preview", opened.reconstruction, self._revision))
             self._rendered.notify_all()
@@ -1221,6 +1286,14 @@ class EditingSession:
             return variant_levels(self._model, edit.concept, edit.target, edit.variant)
         opened = self._open_reference(edit.reference)
         return reference_levels(self._model, opened, edit.reference, edit.concept)
+
+    def _segment(self, x: Tensor) -> Array | None:
+        """The class of each pixel of a photo. More classes than a byte can count are seen by nobody."""
+        segmenter = self._model.segmenter
+        if segmenter is None or len(segmenter.classes) > 256:
+            return None
+        labels: Array = segmenter.segment(x)[0].cpu().numpy()
+        return frozen(labels.astype(np.uint8))
 
     def _open_reference(self, reference: Reference) -> OpenedPicture:
         """A reference opened like a photo; the last few are kept."""
@@ -1317,6 +1390,9 @@ class EditingSession:
             self._running = _Running(ticket, future, revision)
             self._progress = Progress("blend", 0.0, None, None)
         return future, ticket
+
+    def _report_opening(self, report: Report) -> None:
+        self._tell([Progress("open", report.fraction, report.seconds_left, None)])
 
     def _report(self, report: Report) -> None:
         decibel = report.numbers.get("decibel")
@@ -1439,6 +1515,16 @@ def _error(what: str, error: BaseException) -> GANPaintError:
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return GANPaintError(f"{what} ({detail}).", "Try again; if it stays so, the kernel's log says more.")
+
+
+def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
+    """On whose behalf a journal's operation was carried out. ValueError if that is damaged."""
+    match operation.get("by"):
+        case None:
+            return None
+        case [str() as page, int() as sequence] if sequence > 0:
+            return page, sequence
+    raise ValueError("It does not say who asked for it.")
 
 
 def _with(edits: Edits, place: int, edit: Edit) -> Edits:

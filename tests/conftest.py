@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +30,9 @@ from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.jobs import Cancelled, Worker
 from ganpaint_widget.session import EditingSession
 
+# Tests run side by side, so one thread each; the kernels that they start inherit the variable.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 # On a busy machine any example may take long; that says nothing about the code.
 settings.register_profile("ganpaint", deadline=None)
 settings.load_profile("ganpaint")
@@ -59,6 +62,22 @@ def benchmark_module() -> Callable[[str], ModuleType]:
 
 CONCEPTS = ("tree", "dome", "window")
 SIZE = 32
+
+LONGEST_FIRST = ("test_jupyterlab", "test_demo", "test_kernels", "test_notebooks", "test_training")
+"""The order in which the workers take these files, so that none of them ends alone; then all others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps a file's tests on one worker (`make test` starts several), since they share what is dear: a
+    server, a browser, a model. Those in kernels are split by the kernel that they share.
+    """
+    for item in items:
+        group = item.path.stem
+        if (call := getattr(item, "callspec", None)) is not None and "kernel" in call.params:
+            group += f" {call.params['kernel']}"
+        item.add_marker(pytest.mark.xdist_group(group))
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def random_dissection(layer: str, channels: int) -> Dissection:

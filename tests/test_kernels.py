@@ -12,7 +12,6 @@ end.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import queue
@@ -134,8 +133,12 @@ class Page:
             if left <= 0:
                 brief = [{k: v for k, v in m.items() if k != "buffer"} for m in self.messages[-20:]]
                 pytest.fail(f"waited {seconds:.0f} s in vain; cells {self.running}; {self.output!r}; {brief}")
-            with contextlib.suppress(queue.Empty):
+            try:
                 self._take(self.client.get_iopub_msg(timeout=min(left, 1)))
+            except queue.Empty:
+                # ipykernel 7.0 to 7.3 may leave a request unread until the next one comes, if it came just
+                # when a reply was sent (mended in 7.4 by ipython/ipykernel#1529). So one more comes.
+                self.client.kernel_info()
 
     def _take(self, message: dict[str, Any]) -> None:
         kind, content = message["msg_type"], message["content"]

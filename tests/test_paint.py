@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import anywidget
 import ipywidgets
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -500,7 +502,7 @@ def test_a_page_may_ask_for_the_state(widget: GANPaint) -> None:
 messages = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["hello", "stroke", "command", "ack", "cancel", "x"]),
+        "type": st.sampled_from(["hello", "stroke", "command", "ack", "cancel", "beat", "x"]),
         "version": st.integers(0, 2),
         "page": st.sampled_from([A, B, "x"]),
         "sequence": st.integers(-1, 6),
@@ -511,9 +513,18 @@ messages = st.fixed_dictionaries(
         "concept": st.sampled_from(["tree", "dome", "dragon"]),
         "strength": st.sampled_from([0, 1, 4, 5, "1", None]),
         "rect": st.sampled_from([[0, 0, 2, 2], [31, 31, 2, 2], [0, 0, 0, 0], None]),
-        "name": st.sampled_from(["undo", "redo", "delete", "retune", "toggle", "blend", "scene", "open"]),
+        "name": st.sampled_from(
+            ["undo", "redo", "delete", "retune", "toggle", "move", "blend", "scene", "open"]
+        ),
         "arguments": st.sampled_from(
-            [{}, {"edit": "e1"}, {"edit": "e1", "strength": 2}, {"name": "a"}, None]
+            [
+                {},
+                {"edit": "e1"},
+                {"edit": "e1", "strength": 2},
+                {"edit": "e1", "index": 1},
+                {"name": "a"},
+                None,
+            ]
         ),
         "frame": st.integers(-1, 5),
     },
@@ -547,7 +558,12 @@ def test_the_quick_commands_reach_the_session(widget: GANPaint, page: Page, work
     page.command("toggle", edit="e1", enabled=False)
     worker_by_hand.run_pending()
     assert widget._state["edits"][0] | {"strength": 2.5, "enabled": False} == widget._state["edits"][0]
+    page.stroke(edit="e2")
+    page.command("move", edit="e2", index=0)
+    worker_by_hand.run_pending()
+    assert [edit["id"] for edit in widget._state["edits"]] == ["e2", "e1"]
     page.command("delete", edit="e1")
+    page.command("delete", edit="e2")
     worker_by_hand.run_pending()
     assert widget._state["edits"] == []
     page.command("undo")
@@ -563,6 +579,7 @@ def test_the_next_scene_and_a_file_of_ones_own(alive: GANPaint) -> None:
     scene = page.command("scene")
     line.wait(lambda: line.of("accepted")[-1]["sequence"] == scene)
     line.wait(lambda: alive._state["covers"].get(A) == scene and alive._state["title"] == "scene 1")
+    assert {message["job"] for message in line.of("progress")} == {"open"}
     assert alive._state["edits"] == [] and alive._masks == {} and image(alive._photo)[0, 0, 0] == 120
 
     buffer = io.BytesIO()
@@ -654,6 +671,7 @@ def test_blending_with_progress_pictures_and_cancel(alive: GANPaint, adaptation:
     line.wait(results)
     assert results()[-1]["covers"] == {A: 2}, "the blend is of the edits as they were"
     page.say({"type": "cancel", "page": A})
+    assert line.of("notice")[-1]["text"].startswith("Stopping"), "said at once, not when the job has ended"
     line.wait(lambda: alive._state["job"] is None and alive._result)
     assert alive._state["measures"]["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
     assert np.array_equal(image(alive._result), np.asarray(alive.session.result))
@@ -690,10 +708,63 @@ def test_what_python_does_shows_on_the_page(widget: GANPaint, page: Page, worker
     assert np.array_equal(widget.mask, mask) and widget.mask.dtype == np.uint8
 
 
+def test_the_mask_can_be_set_and_that_is_a_stroke_like_any_other(
+    widget: GANPaint, page: Page, worker_by_hand: Worker
+) -> None:
+    with pytest.raises(GANPaintError):
+        widget.mask = np.zeros((SIZE, SIZE), np.uint8)
+    page.stroke(edit="e1")
+    page.stroke(edit="e2")
+    page.stroke(edit="e1", rect=[0, 0, 2, 2])  # painted last, though not the last in the list
+    before = widget.mask
+    wanted = np.arange(SIZE * SIZE, dtype=np.uint32).reshape(SIZE, SIZE).astype(np.uint8)
+    widget.mask = wanted
+    worker_by_hand.run_pending()
+    first, second = widget.session.edits
+    assert np.array_equal(first.mask, wanted) and not np.array_equal(second.mask, wanted)
+    assert np.array_equal(image(widget._masks["e1"]), wanted)
+    with pytest.raises(GANPaintError):
+        widget.mask = np.zeros((3, 3), np.uint8)
+    assert np.array_equal(widget.mask, wanted)
+    widget.mask = wanted > 128  # a condition on a picture, say
+    assert set(np.unique(widget.mask)) == {0, 255}
+    page.command("undo")
+    page.command("undo")
+    assert np.array_equal(widget.mask, before)
+
+
+def test_the_page_gets_the_photos_segments_and_the_layers_grid(model: Any, worker_by_hand: Worker) -> None:
+    class Halves:
+        classes = ("sky", "tree")
+
+        def segment(self, pictures: Any) -> Any:
+            columns = torch.arange(SIZE).expand(len(pictures), SIZE, SIZE)
+            return (columns >= SIZE // 2).long()
+
+    plain = GANPaint(session=EditingSession(generator=model, worker=worker_by_hand))
+    assert (plain._segments, plain._state["classes"]) == (b"", [])
+    seeing = EditingSession(generator=replace(model, segmenter=Halves()), worker=worker_by_hand)
+    widget = GANPaint(session=seeing)
+    assert widget._state["classes"] == ["sky", "tree"]
+    labels = image(widget._segments)
+    assert (labels[:, : SIZE // 2] == 0).all() and (labels[:, SIZE // 2 :] == 1).all()
+    across, down = widget._state["cells"]
+    assert (down, across) == tuple(model.generator.shape(model.generator.edit_layer)[1:])
+
+
+def test_a_beat_is_answered_and_changes_nothing(widget: GANPaint, page: Page) -> None:
+    page.stroke()
+    before = widget.stats()["pages"], len(widget.comm.states)
+    page.say({"type": "beat", "page": A})
+    page.say({"type": "beat", "page": "page-unknown"})
+    mine, others = widget.comm.of("alive")
+    assert (mine["page"], mine["sequence"], mine["revision"]) == (A, 1, widget.session.revision)
+    assert (others["page"], others["sequence"]) == ("page-unknown", 0)
+    assert (widget.stats()["pages"], len(widget.comm.states)) == before
+
+
 def test_the_mask_without_an_edit_is_empty(widget: GANPaint) -> None:
     assert widget.mask.shape == (SIZE, SIZE) and not widget.mask.any()
-    with pytest.raises(AttributeError):
-        widget.mask = np.ones((SIZE, SIZE), np.uint8)
 
 
 def test_the_snapshot_and_the_notebook_show_the_present_picture(
@@ -741,6 +812,46 @@ def test_recover_brings_the_edits_back(model: Any, worker: Worker) -> None:
     second = GANPaint.recover(generator=model)
     assert np.array_equal(second.mask, first.mask) and second._state["edits"][0]["id"] == "e1"
     second.close()
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_after_a_recovery_a_page_says_again_what_it_must_and_nothing_is_done_twice(
+    model: Any, worker: Worker, rewritten: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = GANPaint(session=EditingSession(generator=model, worker=worker))
+    (journal,) = first._state["journal"]
+    page = Page(first)
+    page.hello()
+    for edit in ("e1", "e2", "e3"):
+        page.stroke(edit=edit)
+    page.command("undo")
+    if rewritten:
+        with monkeypatch.context() as patch:
+            patch.setattr("ganpaint_widget.journal.Journal.too_long", property(lambda self: True))
+            page.command("retune", edit="e1", strength=2)
+    done = page.sequence
+    first.session.close()  # as if its kernel had been killed: the page does not know what has arrived
+
+    second = GANPaint.recover(generator=model)
+    assert second._state["journal"][1:] == [journal] and second._state["journal"][0] != journal
+    again = Page(second)
+    again.hello()
+    assert second.comm.of("welcome")[-1]["sequence"] == done
+    again.sequence = done - 1
+    again.command("undo")  # the very last, which the page has seen no answer to
+    assert second.comm.of("accepted")[-1]["sequence"] == done
+    assert [edit.id for edit in second.session.edits] == ["e1", "e2"]
+    again.strokes = 9
+    again.stroke(edit="e4")
+    assert [edit.id for edit in second.session.edits] == ["e1", "e2", "e4"]
+    names = second._state["journal"]
+    second.session.close()
+    third = GANPaint.recover(generator=model)
+    assert third._state["journal"][1:] == names
+    Page(third).hello()
+    assert third.comm.of("welcome")[-1]["sequence"] == done + 1
+    for widget in (first, second, third):
+        widget.close()
 
 
 # --- a line that is down --------------------------------------------------------------------------

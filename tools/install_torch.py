@@ -68,7 +68,9 @@ def main(constraints: Path) -> None:
         say(f"torch {present} is here already")
         return
 
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(constraints)]
+    # Compiled when imported: of thousands of modules few ever are.
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+    command += ["--constraint", str(constraints)]
     command.append(f"torch=={version}")
     if has_gpu():
         say(f"torch {version}: there is a GPU, so the CUDA build (several GB, minutes)")

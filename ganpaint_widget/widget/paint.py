@@ -45,10 +45,11 @@ from PIL import Image
 
 from .. import pictures
 from .. import session as events
+from ..editing import Edit
 from ..errors import GANPaintError
 from ..session import EditingSession
 from . import protocol
-from .protocol import Ack, Cancel, Command, Hello, ProtocolError, Stroke
+from .protocol import Ack, Beat, Cancel, Command, Hello, ProtocolError, Stroke
 from .stream import FrameStream, Picture
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class GANPaint(anywidget.AnyWidget):
     """PNG of G'(z_e), the last finished blend of this picture; empty before there is one."""
     _masks = traitlets.Dict().tag(sync=True)
     """Edit id to PNG (8-bit grey, the picture's size)."""
+    _segments = traitlets.Bytes(b"").tag(sync=True)
+    """PNG (8-bit grey) of the photo's labels, indices into the state's `classes`; may be empty."""
     _state = traitlets.Dict().tag(sync=True)
     """Everything else at rest: see docs/protocol.md."""
 
@@ -157,8 +160,10 @@ class GANPaint(anywidget.AnyWidget):
         self._context: contextvars.Context | None = None
         self._handler: int | None = None
         self._failures = 0
-        self._pages: dict[str, _Page] = {}
+        # After a recovery a page may say again what the last kernel has written down and not confirmed.
+        self._pages = {name: _Page(count, count) for name, count in self._session.heard.items()}
         self._backlog: deque[Turn] = deque()
+        self._painted: str | None = None
         self._progressed = -math.inf
         self._mask_files: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
         self._stream = FrameStream(self.send)
@@ -199,12 +204,38 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def mask(self) -> NDArray[np.uint8]:
-        """The last edit's mask, uint8 R x R, 0 to 255, in picture pixels; zeros without an edit. A copy."""
+        """The current edit's mask, uint8 R x R, 0 to 255, in picture pixels; zeros without an edit. A copy.
+
+        The current edit is the one that was painted last, if it is still there, else the last in the list.
+        Setting it is a stroke like any other: undo takes it back.
+
+        Raises:
+            GANPaintError: there is no edit yet, or the mask is not as above (or boolean); nothing has
+                changed then.
+        """
         self._settle()
-        edits = self._session.edits
-        if not edits:
+        edit = self._current_edit()
+        if edit is None:
             return np.zeros((self._session.size, self._session.size), np.uint8)
-        return np.array(edits[-1].mask, np.uint8)
+        return np.array(edit.mask, np.uint8)
+
+    @mask.setter
+    def mask(self, values: object) -> None:
+        self._settle()
+        edit = self._current_edit()
+        if edit is None:
+            raise GANPaintError(
+                "There is no edit whose mask could be set.",
+                "Paint one, or make one: paint.session.add(concept, mask).",
+            )
+        size = self._session.size
+        self._session.paint(edit.id, (0, 0, size, size), values, verb=edit.verb, concept=edit.concept)
+
+    def _current_edit(self) -> Edit | None:
+        edits = self._session.edits
+        with self._books:
+            painted = self._painted
+        return next((edit for edit in edits if edit.id == painted), edits[-1] if edits else None)
 
     def snapshot(self) -> Image.Image:
         """The picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
@@ -323,6 +354,13 @@ class GANPaint(anywidget.AnyWidget):
     def _on_cancel(self, message: Cancel) -> None:
         self._stream.heard(message.page)
         self._session.cancel()
+        if self._session.job is not None:
+            self._say(protocol.notice("info", "Stopping; the best so far is kept."))
+
+    def _on_beat(self, message: Beat) -> None:
+        with self._books:
+            accepted = self._page(message.page).accepted
+        self._say(protocol.alive(message.page, accepted, self._session.revision))
 
     def _on_turn(self, message: Stroke | Command) -> None:
         self._in_turn(message.page, message.sequence, message)
@@ -378,6 +416,7 @@ class GANPaint(anywidget.AnyWidget):
     def _apply(self, name: str, sequence: int, turn: Turn) -> None:
         """Do it, book it, say so. What fails has changed nothing, and counts as accepted."""
         refused: GANPaintError | None = None
+        speaker = events.SPEAKER.set((name, sequence))
         try:
             if isinstance(turn, Stroke):
                 self._paint(turn)
@@ -393,6 +432,8 @@ class GANPaint(anywidget.AnyWidget):
                 f"That could not be done ({type(error).__name__}: {error}).",
                 "Undo the last step and try again; the kernel's log says more.",
             )
+        finally:
+            events.SPEAKER.reset(speaker)
         # Read after the verb: it may be higher than the verb's own when other threads edit as well, never
         # lower, so that no frame claims to cover what it does not.
         revision = self._session.revision
@@ -418,6 +459,7 @@ class GANPaint(anywidget.AnyWidget):
     def _paint(self, stroke: Stroke) -> None:
         with self._books:
             self._page(stroke.page).stroke_since = None if stroke.last else time.monotonic()
+            self._painted = stroke.edit
         _, _, width, height = stroke.rect
         self._session.paint(
             stroke.edit,
@@ -461,7 +503,7 @@ class GANPaint(anywidget.AnyWidget):
         if now - self._progressed >= PROGRESS_PAUSE or event.fraction in (0, 1):
             self._progressed = now
             self._say(protocol.progress(event.job, event.fraction, event.seconds_left, event.decibel))
-        if self._state.get("job") is None:
+        if event.job == "blend" and self._state.get("job") is None:
             self._rest()
 
     def _on_finished(self, event: events.Finished) -> None:
@@ -523,12 +565,13 @@ class GANPaint(anywidget.AnyWidget):
             with self._books:
                 shown = self._shown
             edits, blend, notice, job = session.edits, session.blend, session.notice, session.job
-            measures = session.measures
+            measures, labels = session.measures, session.labels
             traits: dict[str, Any] = {
                 "_photo": self._png("photo", np.asarray(session.photo)),
                 "_reconstruction": self._png("reconstruction", np.asarray(session.reconstruction)),
                 "_preview": b"" if shown is None else self._png("preview", shown.array),
                 "_result": b"" if blend is None else self._png("result", blend.array),
+                "_segments": b"" if labels is None else self._png("segments", labels),
                 "_masks": self._mask_pngs(edits),
                 "_state": {
                     "revision": session.revision,
@@ -536,6 +579,9 @@ class GANPaint(anywidget.AnyWidget):
                     "title": session.title,
                     "width": session.size,
                     "height": session.size,
+                    "cells": list(session.cells),
+                    "classes": [] if labels is None else list(session.classes),
+                    "journal": list(session.journals),
                     "generator": session.generator_name,
                     "concepts": [
                         {"name": concept.name, "color": concept.color, "quality": concept.quality}
@@ -637,6 +683,7 @@ _ON_MESSAGE: Mapping[type, Callable[[GANPaint, Any], None]] = {
     Command: GANPaint._on_turn,
     Ack: GANPaint._on_ack,
     Cancel: GANPaint._on_cancel,
+    Beat: GANPaint._on_beat,
 }
 
 _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
@@ -649,6 +696,7 @@ _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
         command.arguments["edit"], command.arguments["enabled"]
     ),
     "delete": lambda paint, command: paint.session.delete(command.arguments["edit"]),
+    "move": lambda paint, command: paint.session.move(command.arguments["edit"], command.arguments["index"]),
     "scene": lambda paint, command: paint.session.next_scene(),
     "open": lambda paint, command: paint.session.open(command.file, title=command.arguments["name"]),
     "blend": lambda paint, command: paint.session.start_adapt(),

@@ -1,6 +1,6 @@
 """The messages between the page and the kernel: docs/protocol.md as code.
 
-`parse` turns what a page sent into one of five frozen dataclasses, or raises `ProtocolError`. Nothing
+`parse` turns what a page sent into one of six frozen dataclasses, or raises `ProtocolError`. Nothing
 behind it has to check a message again, except against what only the session knows (is this concept known,
 does the rectangle lie in the picture). The functions below it build what the kernel sends.
 
@@ -106,7 +106,14 @@ class Cancel:
     page: str
 
 
-Message = Hello | Stroke | Command | Ack | Cancel
+@dataclass(frozen=True)
+class Beat:
+    """Is anybody there?"""
+
+    page: str
+
+
+Message = Hello | Stroke | Command | Ack | Cancel | Beat
 
 
 # --- the rules of single fields: each returns the value or raises _Wrong("must be ...") -----------
@@ -196,6 +203,7 @@ COMMANDS: Mapping[str, Mapping[str, Rule]] = {
     "retune": {"edit": _EDIT, "strength": _STRENGTH},
     "toggle": {"edit": _EDIT, "enabled": _flag},
     "delete": {"edit": _EDIT},
+    "move": {"edit": _EDIT, "index": _integer(0)},
     "scene": {},
     "open": {"name": _FILE_NAME},
     "blend": {},
@@ -228,6 +236,7 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
     "command": {"page": _PAGE, "sequence": _SEQUENCE, "name": _choice(*COMMANDS), "arguments": _arguments},
     "ack": {"page": _PAGE, "frame": _integer(1)},
     "cancel": {"page": _PAGE},
+    "beat": {"page": _PAGE},
 }
 """Each type of message: its fields (all of them, no others) and their rules."""
 
@@ -353,12 +362,18 @@ def _cancel(fields: dict[str, Any], buffer: memoryview | None) -> Cancel:
     return Cancel(**fields)
 
 
+def _beat(fields: dict[str, Any], buffer: memoryview | None) -> Beat:
+    _no_buffer("beat", buffer)
+    return Beat(**fields)
+
+
 _BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
     "hello": _hello,
     "stroke": _stroke,
     "command": _command,
     "ack": _ack,
     "cancel": _cancel,
+    "beat": _beat,
 }
 
 
@@ -395,6 +410,11 @@ def welcome(page: str, sequence: int, revision: int) -> Outgoing:
 def accepted(page: str, sequence: int, revision: int) -> Outgoing:
     """Everything of this page up to `sequence` is applied and in the journal."""
     return {"type": "accepted", "page": page, "sequence": sequence, "revision": revision}, []
+
+
+def alive(page: str, sequence: int, revision: int) -> Outgoing:
+    """The answer to `beat`. sequence: the page's last accepted one, or 0."""
+    return {"type": "alive", "page": page, "sequence": sequence, "revision": revision}, []
 
 
 def frame(

@@ -20,3 +20,4 @@ kernel.page = page;
 for (const container of document.querySelectorAll<HTMLElement>("[data-editor]"))
   createEditor(container, page);
 page.outbox.hello();
+setInterval(() => page.beat(performance.now()), 1000);

@@ -4,7 +4,8 @@
  * real kernel checks them.
  */
 
-import type { Page } from "./editor/page";
+import { moved, type Page } from "./editor/page";
+import { encodeGrey } from "./editor/png";
 import {
   type Concept,
   type Covers,
@@ -28,6 +29,8 @@ const CONCEPTS: Concept[] = [
   { name: "door", color: "#b5543c", quality: 0.36 },
   { name: "cloud", color: "#b8c4d0", quality: 0.2 },
 ];
+
+const CLASSES = ["sky", "grass", "church", "roof", "window", "door"];
 
 interface Document {
   edits: Edit[];
@@ -94,6 +97,10 @@ export class FakeKernel {
       if (this.wanted) void this.preview();
       return;
     }
+    if (message.type === "beat") {
+      this.tell({ type: "alive", page, sequence: this.accepted[page] ?? 0, revision: this.revision });
+      return;
+    }
     if (message.type === "cancel") {
       if (this.job) this.job.cancelled = true;
       return;
@@ -132,6 +139,10 @@ export class FakeKernel {
         to.push(this.document);
         this.document = step;
       }
+    } else if (message.name === "move") {
+      const { edit, index } = message.arguments as { edit: string; index: number };
+      this.remember();
+      this.document.edits = moved(this.document.edits, edit, index);
     } else if (message.name === "retune" || message.name === "toggle" || message.name === "delete") {
       const { edit: id, ...changes } = message.arguments as Partial<Edit> & { edit: string };
       this.remember();
@@ -268,6 +279,9 @@ export class FakeKernel {
       title: `Church ${this.scene + 1}`,
       width: SIZE,
       height: SIZE,
+      cells: [16, 16],
+      classes: CLASSES,
+      journal: [],
       generator: "fake",
       concepts: CONCEPTS,
       verbs: ["add", "remove"],
@@ -290,6 +304,7 @@ export class FakeKernel {
         preview: await bytesOf(this.render()),
         result: this.result && (await bytesOf(this.result)),
       },
+      labels: await encodeGrey(labelsOf(this.photo), SIZE, SIZE),
     });
   }
 }
@@ -347,41 +362,24 @@ function paintScene(scene: number): HTMLCanvasElement {
   return canvas;
 }
 
+/** "The segmenter": by colour. */
+function labelsOf(photo: HTMLCanvasElement): Uint8Array {
+  const { data } = contextOf(photo).getImageData(0, 0, SIZE, SIZE);
+  const means = [null, [91, 141, 73], [210, 200, 185], [120, 95, 95], [61, 70, 86], [84, 55, 42]] as const;
+  return Uint8Array.from({ length: SIZE * SIZE }, (_, at) => {
+    const [red, green, blue] = data.subarray(4 * at, 4 * at + 3) as unknown as [number, number, number];
+    let best = 0;
+    let least = blue > 150 && blue >= red ? 0 : 1e9;
+    for (const [index, mean] of means.entries()) {
+      if (!mean) continue;
+      const far = (red - mean[0]) ** 2 + (green - mean[1]) ** 2 + (blue - mean[2]) ** 2;
+      if (far < least) [best, least] = [index, far];
+    }
+    return best;
+  });
+}
+
 async function bytesOf(canvas: HTMLCanvasElement, format = "image/png"): Promise<Uint8Array> {
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, format, 0.88));
   return new Uint8Array(await (blob as Blob).arrayBuffer());
-}
-
-/** A mask as 8-bit grey PNG, rows unfiltered. */
-async function encodeGrey(values: Uint8Array, width: number, height: number): Promise<Uint8Array> {
-  const rows = new Uint8Array(height * (width + 1));
-  for (let y = 0; y < height; y++) rows.set(values.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
-  const packed = new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate")));
-  const header = new Uint8Array(13);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, width);
-  view.setUint32(4, height);
-  header[8] = 8;
-  const parts = [
-    new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]),
-    chunk("IHDR", header),
-    chunk("IDAT", new Uint8Array(await packed.arrayBuffer())),
-    chunk("IEND", new Uint8Array(0)),
-  ];
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
-}
-
-function chunk(kind: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(data.length + 12);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, data.length);
-  bytes.set(new TextEncoder().encode(kind), 4);
-  bytes.set(data, 8);
-  let crc = 0xffffffff;
-  for (const byte of bytes.subarray(4, data.length + 8)) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  }
-  view.setUint32(data.length + 8, ~crc >>> 0);
-  return bytes;
 }

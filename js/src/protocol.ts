@@ -40,6 +40,7 @@ export interface CommandArguments {
   retune: { edit: string; strength: number };
   toggle: { edit: string; enabled: boolean };
   delete: { edit: string };
+  move: { edit: string; index: number };
   scene: Record<string, never>;
   open: { name: string };
   blend: Record<string, never>;
@@ -66,9 +67,15 @@ export interface Cancel {
   page: string;
 }
 
+/** Is anybody there? */
+export interface Beat {
+  type: "beat";
+  page: string;
+}
+
 /** The messages that are counted, kept until they are accepted, and replayed. */
 export type NumberedMessage = StrokeMessage | CommandMessage;
-export type PageMessage = Hello | NumberedMessage | Ack | Cancel;
+export type PageMessage = Hello | NumberedMessage | Ack | Cancel | Beat;
 
 // ---------------------------------------------------------------------------------------------- kernel to page
 
@@ -87,6 +94,14 @@ export interface Accepted {
   revision: number;
 }
 
+/** The answer to `beat`. */
+export interface Alive {
+  type: "alive";
+  page: string;
+  sequence: number;
+  revision: number;
+}
+
 export interface Frame {
   type: "frame";
   frame: number;
@@ -100,7 +115,7 @@ export interface Frame {
 
 export interface Progress {
   type: "progress";
-  job: "blend";
+  job: "blend" | "open";
   fraction: number;
   seconds_left: number | null;
   decibel: number | null;
@@ -127,7 +142,7 @@ export interface FileMessage {
   format: string;
 }
 
-export type KernelMessage = Welcome | Accepted | Frame | Progress | Notice | Failure | FileMessage;
+export type KernelMessage = Welcome | Accepted | Alive | Frame | Progress | Notice | Failure | FileMessage;
 
 // ------------------------------------------------------------------------------------------------ state at rest
 
@@ -161,6 +176,12 @@ export interface State {
   title: string;
   width: number;
   height: number;
+  /** The grid of the layer that is edited: so many cells across and down. */
+  cells: [number, number];
+  /** The names of the segments' labels; none where nothing segments the photo. */
+  classes: string[];
+  /** The names of this session's journal and of those that it continues; none without a journal. */
+  journal: string[];
   generator: string;
   concepts: Concept[];
   verbs: Verb[];
@@ -232,6 +253,7 @@ const pageFields: Record<PageMessage["type"], Record<string, Test>> = {
   command: { page: isPage, sequence: isPositive, name: isString, arguments: isObject },
   ack: { page: isPage, frame: isPositive },
   cancel: { page: isPage },
+  beat: { page: isPage },
 };
 
 const commandFields: Record<CommandName, Record<string, Test>> = {
@@ -240,6 +262,7 @@ const commandFields: Record<CommandName, Record<string, Test>> = {
   retune: { edit: isEditId, strength: isStrength },
   toggle: { edit: isEditId, enabled: isBoolean },
   delete: { edit: isEditId },
+  move: { edit: isEditId, index: isCount },
   scene: {},
   open: { name: isString },
   blend: {},
@@ -272,6 +295,7 @@ export function pageProblem(message: unknown, bytes: number | null): string | nu
 const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
   welcome: { version: oneOf(VERSION), page: isPage, sequence: isCount, revision: isCount },
   accepted: { page: isPage, sequence: isCount, revision: isCount },
+  alive: { page: isPage, sequence: isCount, revision: isCount },
   frame: {
     frame: isPositive,
     picture: oneOf("preview", "result"),
@@ -282,7 +306,7 @@ const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
     format: oneOf("image/jpeg", "image/png"),
   },
   progress: {
-    job: oneOf("blend"),
+    job: oneOf("blend", "open"),
     fraction: isFraction,
     seconds_left: orNull((value) => isNumber(value) && (value as number) >= 0),
     decibel: orNull(isNumber),
@@ -315,6 +339,9 @@ export function isState(value: unknown): value is State {
     isCovers(value.covers) &&
     isPositive(value.width) &&
     isPositive(value.height) &&
+    Array.isArray(value.cells) &&
+    Array.isArray(value.classes) &&
+    Array.isArray(value.journal) &&
     Array.isArray(value.edits) &&
     Array.isArray(value.concepts) &&
     isObject(value.measures)

@@ -3,9 +3,10 @@
  * session is made once per model and shared by all its views, because credit and sequence numbers are counted per page.
  */
 
+import { createDrawer } from "./editor/drawer";
 import { createEditor } from "./editor/editor";
 import { decodePicture, download } from "./editor/files";
-import { Page, type Rest, randomId } from "./editor/page";
+import { type HostKernel, Page, type Rest, randomId } from "./editor/page";
 
 /** The part of anywidget's model that is used here; its value types are the kernel's word, and checked. */
 interface Model {
@@ -13,9 +14,22 @@ interface Model {
   on(event: string, callback: (...values: unknown[]) => void): void;
   off(event: string, callback: (...values: unknown[]) => void): void;
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBufferView[]): void;
+  /** JupyterLab's and Notebook's widget manager has the kernel's connection; other hosts' may not. */
+  widget_manager?: { kernel?: { status?: string; connectionStatus?: string } | null };
 }
 
-const TRAITS = ["_state", "_masks", "_photo", "_reconstruction", "_preview", "_result"];
+/** Milliseconds between two looks at whether the kernel is there. */
+const BEAT = 1000;
+
+function hostKernel(model: Model): HostKernel | null {
+  const kernel = model.widget_manager?.kernel;
+  if (!kernel?.status) return null;
+  if (/dead|terminating|restarting/.test(kernel.status)) return "dead";
+  if (kernel.connectionStatus !== undefined && kernel.connectionStatus !== "connected") return "unreachable";
+  return kernel.status === "busy" ? "busy" : "idle";
+}
+
+const TRAITS = ["_state", "_masks", "_photo", "_reconstruction", "_preview", "_result", "_segments"];
 
 /** The bytes of one trait or buffer: a DataView is often a window onto a whole message. */
 function bytesOf(value: unknown): Uint8Array | null {
@@ -50,6 +64,7 @@ function readTraits(model: Model, bytes: (value: unknown) => Uint8Array | null):
       preview: bytes(model.get("_preview")),
       result: bytes(model.get("_result")),
     },
+    labels: bytes(model.get("_segments")),
   };
 }
 
@@ -64,6 +79,8 @@ export default () => {
         decode: decodePicture,
         tick: (step) => requestAnimationFrame(step),
         download,
+        drawer: createDrawer(),
+        kernel: () => hostKernel(model),
       });
       page = made;
 
@@ -85,8 +102,10 @@ export default () => {
       for (const trait of TRAITS) model.on(`change:${trait}`, changed);
       changed();
       made.outbox.hello();
+      const beating = setInterval(() => made.beat(performance.now()), BEAT);
 
       return () => {
+        clearInterval(beating);
         model.off("msg:custom", heard);
         for (const trait of TRAITS) model.off(`change:${trait}`, changed);
       };

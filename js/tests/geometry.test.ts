@@ -7,18 +7,8 @@ import {
   largestBrush,
   reach,
   stepBrush,
-  toPicture,
   union,
 } from "../src/editor/geometry";
-
-test("client coordinates become picture pixels, whatever the size and place on the screen", () => {
-  const box = { left: 100, top: 50, width: 512, height: 256 };
-  assert.deepEqual(toPicture({ x: 100, y: 50 }, box, 64, 32), { x: 0, y: 0 });
-  assert.deepEqual(toPicture({ x: 612, y: 306 }, box, 64, 32), { x: 64, y: 32 });
-  assert.deepEqual(toPicture({ x: 104, y: 54 }, box, 64, 32), { x: 0.5, y: 0.5 });
-  // Beside the picture too: a stroke may leave it and come back.
-  assert.deepEqual(toPicture({ x: 92, y: 50 }, box, 64, 32), { x: -1, y: 0 });
-});
 
 test("the union of rectangles is the smallest around both", () => {
   assert.deepEqual(union([1, 2, 3, 4], [10, 0, 2, 3]), [1, 0, 11, 6]);

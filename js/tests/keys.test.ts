@@ -12,6 +12,7 @@ test("undo and redo, plain and with the usual modifiers", () => {
   assert.equal(press("Z", { shiftKey: true }), "redo");
   assert.equal(press("z", { ctrlKey: true }), "undo");
   assert.equal(press("z", { metaKey: true }), "undo");
+  assert.deepEqual([press("s"), press("S", { shiftKey: true })], ["segment", "segments"]);
   assert.equal(press("Z", { ctrlKey: true, shiftKey: true }), "redo");
   assert.equal(press("y", { ctrlKey: true }), "redo");
 });
@@ -27,5 +28,5 @@ test("brackets may need AltGr", () => {
 });
 
 test("other keys mean nothing, whatever objects inherit", () => {
-  for (const key of ["x", "d", "Enter", "constructor", "toString"]) assert.equal(press(key), null);
+  for (const key of ["x", "q", "Enter", "constructor", "toString"]) assert.equal(press(key), null);
 });

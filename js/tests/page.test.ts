@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { Page, paintedEdit, type Rest } from "../src/editor/page";
+import type { Kept } from "../src/editor/outbox";
+import { type HostKernel, moved, Page, paintedEdit, type Rest } from "../src/editor/page";
 import { type Edit, type PageMessage, pageProblem, type State } from "../src/protocol";
 
 const ID = "page-0001";
@@ -36,6 +37,9 @@ function state(changes: Partial<State> = {}): State {
     title: "Church",
     width: SIZE,
     height: SIZE,
+    cells: [4, 4],
+    classes: [],
+    journal: [],
     generator: "tiny",
     concepts: [{ name: "tree", color: "#00ff00", quality: 1 }],
     verbs: ["add", "remove"],
@@ -67,13 +71,15 @@ const dab = (x: number, y: number, radius = 2) => ({ x, y, radius });
 let sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
 let ticks: (() => void)[] = [];
 let page: Page<string>;
+let drawer: Map<string, { journal: string; kept: readonly Kept[] }>;
+let host: HostKernel | null;
 
 const tick = (): void => {
   for (const step of ticks.splice(0)) step();
 };
 const strokes = () => sent.flatMap(({ message }) => (message.type === "stroke" ? [message] : []));
 const rest = async (value: State, masks: Rest["masks"] = {}, pictures: Partial<Rest["pictures"]> = {}) => {
-  await page.restsAt({ state: value, masks, pictures: { ...NONE, ...pictures } });
+  await page.restsAt({ state: value, masks, pictures: { ...NONE, ...pictures }, labels: null });
 };
 const accept = (sequence: number) =>
   page.receive({ type: "accepted", page: ID, sequence, revision: sequence }, null);
@@ -95,6 +101,8 @@ const frame = (number: number, revision: number, covers: number, name: string) =
 beforeEach(async () => {
   sent = [];
   ticks = [];
+  drawer = new Map();
+  host = null;
   page = new Page<string>(ID, {
     send: (message, buffer) => {
       assert.equal(pageProblem(message, buffer?.length ?? null), null);
@@ -103,6 +111,15 @@ beforeEach(async () => {
     decode: async (bytes) => new TextDecoder().decode(bytes),
     tick: (step) => ticks.push(step),
     download: () => {},
+    kernel: () => host,
+    drawer: {
+      keep: (journal, name, kept) => drawer.set(name, { journal, kept: [...kept] }),
+      forget: (name) => drawer.delete(name),
+      find: async (journals) =>
+        [...drawer]
+          .filter(([, { journal }]) => journals.includes(journal))
+          .map(([name, { kept }]) => ({ page: name, kept: [...kept] })),
+    },
   });
   page.receive({ type: "welcome", version: 1, page: ID, sequence: 0, revision: 0 }, null);
   await rest(state());
@@ -201,9 +218,9 @@ test("no state replaces a mask while it is being painted, not even one that cove
 });
 
 test("a stroke that begins while a state is being decoded wins", async () => {
-  void page.restsAt({ state: state({ revision: 5 }), masks: {}, pictures: NONE });
+  void page.restsAt({ state: state({ revision: 5 }), masks: {}, pictures: NONE, labels: null });
   const later = state({ revision: 6, edits: [edit("e1")] });
-  const done = page.restsAt({ state: later, masks: { e1: flat(9) }, pictures: NONE });
+  const done = page.restsAt({ state: later, masks: { e1: flat(9) }, pictures: NONE, labels: null });
   const id = page.begin(TREE, dab(8, 8), 1) as string;
   await done;
   assert.deepEqual(
@@ -305,6 +322,45 @@ test("a picture at rest replaces a frame only if it is not older", async () => {
   assert.equal(page.pictures.has("preview"), false);
 });
 
+test("a picture at rest covers what a frame of its revision covered, however late it is decoded", async () => {
+  // The kernel has rendered a command's picture before it has booked the command: a state that does not cover the
+  // command yet, then a frame that does, and then a state that does, with the very same picture.
+  page.command("scene", {});
+  accept(1);
+  const bytes = new TextEncoder().encode("resting");
+  const late = page.restsAt({
+    state: state({ revision: 1 }),
+    masks: {},
+    pictures: { ...NONE, preview: bytes },
+    labels: null,
+  });
+  frame(1, 1, 1, "moving");
+  await late;
+  await settled();
+  await rest(state({ revision: 1, covers: { [ID]: 1 } }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.image, "resting");
+  assert.equal(page.pictures.get("preview")?.sequence, 1);
+});
+
+test("a state with the same picture says what it covers by now", async () => {
+  page.command("scene", {});
+  accept(1);
+  const bytes = new TextEncoder().encode("resting");
+  await rest(state({ revision: 1 }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.sequence, 0);
+  await rest(state({ revision: 1, covers: { [ID]: 1 } }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.sequence, 1);
+});
+
+test("a picture at rest comes back after frames, though it is the one that was there before them", async () => {
+  const bytes = new TextEncoder().encode("resting");
+  await rest(state({ revision: 1 }), {}, { preview: bytes });
+  frame(1, 2, 0, "moving");
+  await settled();
+  await rest(state({ revision: 3 }), {}, { preview: bytes });
+  assert.equal(page.pictures.get("preview")?.image, "resting");
+});
+
 test("a message that is not of the protocol changes nothing", async () => {
   const warn = console.warn;
   console.warn = () => {};
@@ -338,4 +394,150 @@ test("a brush goes on with the selected edit, else with the last, if verb and co
   assert.equal(paintedEdit(edits, "a", "remove", "tree"), "c");
   assert.equal(paintedEdit(edits, "gone", "add", "dome"), null);
   assert.equal(paintedEdit([], null, "add", "tree"), null);
+});
+
+test("an edit is put at its new place at once, and the kernel is told", async () => {
+  await rest(state({ edits: [edit("a"), edit("b"), edit("c")] }), { a: flat(1), b: flat(2), c: flat(3) });
+  page.command("move", { edit: "c", index: 0 });
+  const ids = (edits: Edit[]) => edits.map(({ id }) => id).join("");
+  assert.equal(ids(page.edits), "cab");
+  assert.deepEqual(sent.at(-1)?.message.type, "command");
+  assert.equal(ids(moved(page.edits, "c", 2)), "abc");
+  assert.equal(ids(moved(page.edits, "gone", 1)), "cab");
+});
+
+test("a shape is one message: absolute values, last at once, as much as it changed", () => {
+  const patch = {
+    rect: [2, 3, 4, 1] as [number, number, number, number],
+    values: new Uint8Array(4).fill(255),
+  };
+  const id = page.fill(TREE, patch, 5) as string;
+  page.fill({ ...TREE, edit: id, erase: true }, { rect: [5, 3, 1, 1], values: Uint8Array.of(255) }, 6);
+  page.replace({ ...TREE, edit: id }, new Uint8Array(SIZE * SIZE).fill(9), 7);
+  assert.deepEqual(
+    strokes().map(({ stroke, last, rect, edit: name }) => [stroke, last, rect, name === id]),
+    [
+      [1, true, [2, 3, 4, 1], true],
+      [2, true, [5, 3, 1, 1], true],
+      [3, true, [0, 0, SIZE, SIZE], true],
+    ],
+  );
+  assert.ok(page.masks.get(id)?.values.every((value) => value === 9));
+});
+
+const types = () => sent.splice(0).map(({ message }) => message.type);
+
+test("a quiet kernel is asked, its silence is told with what the host knows, and its return begins with hello", () => {
+  sent = [];
+  for (let now = 1000; now <= 2000; now += 500) page.beat(now);
+  accept(0);
+  page.beat(2500);
+  assert.deepEqual(types(), []);
+  page.beat(5000);
+  page.beat(6000);
+  assert.deepEqual(types(), ["beat"]);
+  assert.equal(page.health, "answers");
+  for (const [status, health] of [
+    [null, "silent"],
+    ["busy", "busy"],
+    ["unreachable", "unreachable"],
+    ["idle", "gone"],
+  ] as const) {
+    host = status;
+    page.beat(10_000);
+    assert.equal(page.health, health);
+  }
+  assert.deepEqual(types(), ["beat"]);
+  page.begin(TREE, dab(3, 3), 1);
+  page.end(2);
+  sent = [];
+  page.receive({ type: "alive", page: ID, sequence: 1, revision: 0 }, null);
+  assert.equal(page.health, "answers");
+  assert.deepEqual(types(), ["hello"]);
+  host = "dead";
+  page.beat(10_500);
+  assert.equal(page.health, "gone");
+});
+
+test("a kernel that has not got what was sent is told again, and one that has is left alone", () => {
+  page.begin(TREE, dab(3, 3), 1);
+  page.end(2);
+  sent = [];
+  page.receive({ type: "alive", page: ID, sequence: 1, revision: 1 }, null);
+  assert.deepEqual(types(), []);
+  page.receive({ type: "alive", page: ID, sequence: 0, revision: 0 }, null);
+  assert.deepEqual(types(), ["hello"]);
+});
+
+test("what is not delivered lies in the drawer until it is; nothing does where no journal is kept", async () => {
+  page.begin(TREE, dab(3, 3), 1);
+  page.end(2);
+  assert.equal(drawer.size, 0);
+  accept(1);
+  await rest(state({ covers: { [ID]: 1 }, journal: ["journal-1"] }));
+  page.begin(TREE, dab(8, 8), 3);
+  tick();
+  page.end(4);
+  page.command("undo", {});
+  const kept = drawer.get(ID);
+  assert.equal(kept?.journal, "journal-1");
+  assert.deepEqual(
+    kept?.kept.map(({ message }) => message.sequence),
+    [2, 3, 4],
+  );
+  accept(4);
+  assert.equal(drawer.get(ID)?.kept.length, 0);
+});
+
+test("what an earlier page could not deliver is said again in its name, by its numbers", async () => {
+  const old = "page-0000";
+  const message = (sequence: number) => ({
+    message: { type: "command", page: old, sequence, name: "undo", arguments: {} } as const,
+    buffer: undefined,
+  });
+  drawer.set(old, { journal: "journal-1", kept: [message(4), message(5), message(6)] });
+  drawer.set("page-else", { journal: "another", kept: [message(1)] });
+  sent = [];
+  await rest(state({ revision: 2, journal: ["journal-2", "journal-1"] }));
+  await settled();
+  const said = () => sent.splice(0).map(({ message: each }) => [each.type, each.page]);
+  assert.deepEqual(said(), [["hello", old]]);
+  // The kernel had taken in one more than the page knew.
+  page.receive({ type: "welcome", version: 1, page: old, sequence: 4, revision: 2 }, null);
+  assert.deepEqual(
+    sent.splice(0).map(({ message: each }) => "sequence" in each && [each.page, each.sequence]),
+    [
+      [old, 5],
+      [old, 6],
+    ],
+  );
+  const answer = { type: "accepted", page: old, revision: 4 };
+  page.receive({ ...answer, sequence: 5 }, null);
+  assert.ok(drawer.has(old));
+  page.receive({ ...answer, sequence: 6 }, null);
+  assert.ok(!drawer.has(old));
+  assert.match(page.word?.text ?? "", /again/);
+  // The kernel counts that page's credit: what this one draws is acknowledged for both.
+  frame(1, 9, 0, "new");
+  await settled();
+  page.drawn();
+  assert.deepEqual(said(), [
+    ["ack", ID],
+    ["ack", old],
+  ]);
+  await rest(state({ revision: 3, journal: ["journal-2", "journal-1"] }));
+  assert.deepEqual(said(), []);
+});
+
+test("a picture that is being opened has a progress until its command is accepted or refused", () => {
+  const progress = { type: "progress", job: "open", seconds_left: null, decibel: null };
+  page.receive({ ...progress, fraction: 0.3 }, null);
+  assert.equal(page.opening, null);
+  page.command("scene", {});
+  assert.equal(page.opening, 0);
+  page.receive({ ...progress, fraction: 0.6 }, null);
+  assert.equal(page.opening, 0.6);
+  assert.equal(page.job, null);
+  page.receive({ type: "error", page: ID, sequence: 1, what: "No.", mend: "Try again." }, null);
+  assert.equal(page.opening, null);
 });

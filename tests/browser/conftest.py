@@ -54,14 +54,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 FAILED = pytest.StashKey[bool]()
 
 
+@pytest.fixture
+def failed(request: pytest.FixtureRequest) -> Callable[[], bool]:
+    """Whether the test has failed, for what comes after it."""
+    return lambda: bool(request.node.stash.get(FAILED, False))
+
+
 # --- the server ---
 
 
 class Lab:
-    """A JupyterLab on a port of its own, whose files lie in `folder`."""
+    """A JupyterLab on a port of its own, whose files lie in `folder` and its settings in `settings`."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, settings: Path, url: str) -> None:
         self.folder = folder
+        self.settings = settings
         self.url = url
 
     def ask(self, method: str, path: str) -> Any:
@@ -117,7 +124,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server = subprocess.Popen(
             command, cwd=files, env=environment, stdout=output, stderr=output, start_new_session=True
         )
-    running = Lab(files, url)
+    running = Lab(files, home / "settings", url)
     try:
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
@@ -378,6 +385,22 @@ class Notebook:
         """One of the strip's four: `photo`, `reconstruction`, `preview`, `result`."""
         return self.pixels(self.root.locator(f'[data-picture="{name}"]').first)
 
+    # the end
+
+    def close(self) -> None:
+        """Closes the page and ends the notebook's kernel."""
+        self.page.context.close()
+        for session in self.lab.ask("GET", "sessions"):
+            if session["path"] == self.name:
+                self.lab.ask("DELETE", f"sessions/{session['id']}")
+
+    def tell_what_failed(self, test: str) -> None:
+        with suppress(Exception):
+            self.shot(f"failed-{test}")
+        print(f"{self.name} on the page's console:", *self.complaints, sep="\n  ")
+        with suppress(Exception):
+            print("cells complain:", *self.errors(), sep="\n  ")
+
     def shot(self, name: str) -> None:
         SHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SHOTS / f"{name}.png")
@@ -390,35 +413,54 @@ def code_notebook(*sources: str) -> nbformat.NotebookNode:
     )
 
 
+OpenNotebook = Callable[..., Notebook]
+
+
+@pytest.fixture(scope="module")
+def new_notebook(lab: Lab, browser: Browser) -> OpenNotebook:
+    """Opens a notebook (a file's path, or the sources of its cells) under a name and in a page of its own;
+    without any content one that is there already. Whoever asks for it closes it.
+    """
+
+    def open_one(name: str, *content: str | Path, scale: float = 1) -> Notebook:
+        file = f"{name}.ipynb"
+        if content and isinstance(content[0], Path):
+            shutil.copy(content[0], lab.folder / file)
+        elif content:
+            nbformat.write(code_notebook(*map(str, content)), lab.folder / file)
+        context = browser.new_context(viewport={"width": 1400, "height": 1000}, device_scale_factor=scale)
+        context.set_default_timeout(PATIENCE)
+        notebook = Notebook(lab, context.new_page(), file)
+        notebook.open()
+        return notebook
+
+    return open_one
+
+
 @pytest.fixture
 def open_notebook(
-    lab: Lab, browser: Browser, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Notebook]]:
-    """Opens a notebook (a file's path, or the sources of its cells) under a name and in a page of its own."""
+    new_notebook: OpenNotebook, failed: Callable[[], bool], request: pytest.FixtureRequest
+) -> Iterator[OpenNotebook]:
+    """The same for one test, after which it is closed; without content a second page of the first one."""
     opened: list[Notebook] = []
 
     def open_one(*content: str | Path, scale: float = 1) -> Notebook:
-        name = f"{request.node.name}-{len(opened)}.ipynb"
-        if isinstance(content[0], Path):
-            shutil.copy(content[0], lab.folder / name)
-        else:
-            nbformat.write(code_notebook(*map(str, content)), lab.folder / name)
-        context = browser.new_context(viewport={"width": 1400, "height": 1000}, device_scale_factor=scale)
-        context.set_default_timeout(PATIENCE)
-        notebook = Notebook(lab, context.new_page(), name)
-        opened.append(notebook)
-        notebook.open()
-        return notebook
+        name = f"{request.node.name}-{len(opened) if content else 0}"
+        opened.append(new_notebook(name, *content, scale=scale))
+        return opened[-1]
 
     yield open_one
 
     for notebook in opened:
-        if request.node.stash.get(FAILED, False):
-            with suppress(Exception):
-                notebook.shot(f"failed-{Path(notebook.name).stem}")
-            print(f"{notebook.name} on the page's console:", *notebook.complaints, sep="\n  ")
-            with suppress(Exception):
-                print("cells complain:", *notebook.errors(), sep="\n  ")
-        notebook.page.context.close()
-    for session in lab.ask("GET", "sessions"):
-        lab.ask("DELETE", f"sessions/{session['id']}")
+        if failed():
+            notebook.tell_what_failed(request.node.name)
+        notebook.close()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[list[Notebook]]:
+    """What the tests of a module leave open for each other. A test that fails takes its notebook away."""
+    notebooks: list[Notebook] = []
+    yield notebooks
+    for notebook in notebooks:
+        notebook.close()

@@ -1,22 +1,31 @@
 /** The painting editor: puts the panels together and turns what the user does into the page's words. */
 
 import type { PictureName } from "../protocol";
+import { createBanner } from "./banner";
 import { createBar } from "./bar";
 import { createBlend } from "./blend";
-import { element, icon, press, set } from "./dom";
-import { pictureIn, prepareFile } from "./files";
+import { element, set } from "./dom";
+import { pictureIn, prepareFile, readMask } from "./files";
 import { clamp, largestBrush, stepBrush } from "./geometry";
+import { createHand } from "./hand";
 import { createHistory } from "./history";
 import { type KeyAction, keyAction } from "./keys";
-import { erasedEdit, paintedEdit, type Topic } from "./page";
+import { paintedEdit, type Topic } from "./page";
+import { encodeGrey } from "./png";
+import { Pointers } from "./pointers";
 import type { Actions, EditorPage, Settings } from "./settings";
 import { createStatus } from "./status";
 import { createStrip, PICTURES } from "./strip";
 import { createTools } from "./tools";
 import { View } from "./view";
+import { createViewBar } from "./viewbar";
+import { WHOLE } from "./viewport";
 
 const BLENDING = "Blending the edit into the photo…";
 const STOPPING = "Stopping; the best so far is kept.";
+
+/** These go on while their key is held down. */
+const REPEATING = new Set<KeyAction>(["smaller", "larger", "undo", "redo", "closer", "farther"]);
 
 export interface Editor {
   destroy(): void;
@@ -34,6 +43,11 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     shown: "preview",
     comparing: false,
     overlay: true,
+    opacity: 0.4,
+    footprint: true,
+    grid: false,
+    segments: false,
+    split: null,
     pointed: null,
   };
   /** Until the user has chosen a size, it follows the picture's. */
@@ -62,7 +76,6 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
         settings.strength = edit?.strength ?? 1;
       }
       refresh(true);
-      view.moveRing();
     },
     select(id) {
       const edit = page.edits.find((each) => each.id === id);
@@ -105,6 +118,11 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       lookAtEdits();
       page.command("delete", { edit: id });
     },
+    move(id, index) {
+      if (index < 0 || index >= page.edits.length) return;
+      lookAtEdits();
+      page.command("move", { edit: id, index });
+    },
     scene() {
       page.speak({ level: "info", text: "Opening the next scene…" });
       page.command("scene", {});
@@ -136,49 +154,70 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
         page.speak({ level: "error", text, mend: "Open a PNG or JPEG file instead." });
       }
     },
-  };
-
-  const view = new View(
-    {
-      begin(dab, time) {
-        const erase = settings.tool === "eraser";
-        const { verb, concept, strength } = settings;
-        const edit = erase
-          ? erasedEdit(page.edits, settings.selected)
-          : paintedEdit(page.edits, settings.selected, verb, concept);
+    async exportMask() {
+      const edit = page.edits.find(({ id }) => id === settings.selected);
+      const mask = edit && page.masks.get(edit.id);
+      if (!mask) return;
+      const bytes = await encodeGrey(mask.values, mask.width, mask.height);
+      page.world.download(bytes, `mask-${edit.verb}-${edit.concept}.png`, "image/png");
+    },
+    async importMask(file) {
+      const { verb, concept, strength } = settings;
+      try {
+        const values = await readMask(file, page.width, page.height);
+        const edit = paintedEdit(page.edits, settings.selected, verb, concept);
         lookAtEdits();
         settings.selected =
-          page.begin({ edit, verb, concept, strength, erase }, dab, time) ?? settings.selected;
-        if (erase && !edit) page.speak({ level: "info", text: "There is nothing to erase yet." });
-        refresh(true);
-      },
-      move: (dab, time) => page.paint(dab, time),
-      end(time) {
-        page.end(time);
-        mark();
-        refresh(true);
-      },
-      size: () => settings.size,
+          page.replace({ edit, verb, concept, strength, erase: false }, values, 0) ?? settings.selected;
+        page.speak({ level: "info", text: `${file.name} is now the mask of “${verb} ${concept}”.` });
+      } catch {
+        const text = `${file.name} could not be read as a mask.`;
+        page.speak({ level: "error", text, mend: "Choose a PNG: white is painted, black is not." });
+      }
     },
+    zoom(factor) {
+      if (factor === 0) pointers.look(WHOLE);
+      else pointers.zoom(factor);
+    },
+    fullScreen() {
+      if (document.fullscreenElement) void document.exitFullscreen();
+      else void root.requestFullscreen();
+    },
+  };
+
+  const view = new View(() => refresh(true));
+  const hand = createHand(page, settings, {
+    painting: lookAtEdits,
+    done(edit) {
+      settings.selected = edit ?? settings.selected;
+      mark();
+      refresh(true);
+    },
+    moved: () => refreshMarks(),
+    say: (text) => page.speak({ level: "info", text }),
+  });
+  const pointers = new Pointers(
+    view.canvas,
+    () => ({ width: page.width, height: page.height }),
+    hand,
     () => refresh(true),
   );
 
-  const overlay = element(
-    "button",
-    { class: "gp-button gp-bare", "data-action": "overlay", title: "Show the painted masks (O)" },
-    icon("overlay"),
-    element("span", { class: "gp-unseen" }, "Overlay"),
-  );
-  overlay.addEventListener("click", () => actions.change({ overlay: !settings.overlay }));
-
+  const toggled = {
+    overlay: () => actions.change({ overlay: !settings.overlay }),
+    grid: () => actions.change({ grid: !settings.grid }),
+    segments: () => page.labels && actions.change({ segments: !settings.segments }),
+    divider: () => actions.change({ split: settings.split === null ? 0.5 : null }),
+  };
   const bar = createBar(actions);
-  bar.root.children[1]?.append(overlay);
+  const viewBar = createViewBar(actions, () => pointers.port.zoom, toggled);
   const strip = createStrip(actions);
   const tools = createTools(actions);
   const history = createHistory(actions);
   const blend = createBlend(actions);
   const status = createStatus();
-  const panels = [bar, strip, tools, history, blend, status];
+  const banner = createBanner();
+  const panels = [bar, viewBar, strip, tools, history, blend, status, banner];
 
   const root = element(
     "div",
@@ -193,10 +232,11 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       "div",
       { class: "gp-inner" },
       bar.root,
+      banner.root,
       element(
         "div",
         { class: "gp-body" },
-        element("div", { class: "gp-left" }, view.root, strip.root),
+        element("div", { class: "gp-left" }, view.root, viewBar.root, strip.root),
         element("div", { class: "gp-panel" }, tools.root, history.root, blend.root),
       ),
       status.root,
@@ -215,6 +255,19 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (scheduled === 0) scheduled = requestAnimationFrame(draw);
   }
 
+  let marking = 0;
+
+  /** The marks alone: they follow the hand, and nothing else has to. */
+  function refreshMarks(): void {
+    if (marking === 0) marking = requestAnimationFrame(drawMarks);
+  }
+
+  function drawMarks(): void {
+    cancelAnimationFrame(marking);
+    marking = 0;
+    view.drawMarks(hand.marks());
+  }
+
   function draw(): void {
     scheduled = 0;
     settle();
@@ -224,11 +277,18 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (focused && (!focused.isConnected || focused.matches(":disabled, [hidden], [hidden] *"))) {
       view.canvas.focus({ preventScroll: true });
     }
-    view.resize(page.width, page.height);
+    view.resize(page.width, page.height, pointers.port);
     const shown: PictureName = settings.comparing ? "photo" : settings.shown;
-    view.draw(shown, page.pictures.get(shown), PICTURES[shown].label);
+    view.draw(
+      shown,
+      page.pictures.get(shown),
+      PICTURES[shown].label,
+      page.pictures.get("photo"),
+      settings.split,
+    );
     if (masksToo) {
       masksToo = false;
+      view.drawSegments(settings.segments ? page.labels : null, segmentColors());
       view.drawMasks(
         page.edits
           .filter((edit) => edit.enabled || edit.id === settings.selected || edit.id === settings.pointed)
@@ -240,24 +300,42 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
           .flatMap(({ mask, ...rest }) => (mask ? [{ mask, ...rest }] : [])),
       );
     }
-    press(overlay, settings.overlay);
+    view.showOpening(page.opening);
+    drawMarks();
     mark();
     page.drawn();
   }
 
+  /** The concepts' own colours; the other classes take theirs from round the circle of hues. */
+  function segmentColors(): string[] {
+    const classes = page.state?.classes ?? [];
+    return classes.map((name, index) => {
+      const concept = page.state?.concepts.find((each) => each.name === name);
+      if (concept) return concept.color;
+      // The golden angle keeps neighbours apart.
+      const [red, green, blue] = [0, 120, 240].map((turn) =>
+        Math.round(128 + 70 * Math.cos(((index * 137.5 + turn) * Math.PI) / 180)),
+      ) as [number, number, number];
+      return `#${((1 << 24) | (red << 16) | (green << 8) | blue).toString(16).slice(1)}`;
+    });
+  }
+
   /** Says on the root where things stand, for the stylesheet and for tests from outside. */
   function mark(): void {
+    root.style.setProperty("--gp-opacity", String(settings.opacity));
     set(root, {
       "data-painting": page.painting,
       "data-overlay": settings.overlay ? (settings.pointed ? "pointed" : "on") : "off",
       "data-comparing": settings.comparing,
       "data-erasing": settings.tool === "eraser",
+      "data-tool": settings.tool,
       "data-accepted": page.outbox.accepted,
       "data-sent": page.outbox.sent,
       "data-revision": page.revision,
       "data-job": page.job ? "blend" : "",
       "data-title": page.state?.title ?? "",
       "data-ready": page.outbox.welcomed,
+      "data-kernel": page.health,
     });
   }
 
@@ -290,6 +368,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     }
     blending = page.job !== null;
     if (!page.pictures.has(settings.shown)) settings.shown = "preview";
+    if (settings.tool === "segment" && page.state?.classes.length === 0) settings.tool = "brush";
     const largest = largestBrush(page.width, page.height);
     if (!sized) settings.size = Math.max(1, Math.round(largest / 2));
     settings.size = clamp(settings.size, 1, largest);
@@ -307,21 +386,51 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (settings.comparing !== comparing) actions.change({ comparing });
   };
 
+  const resize = (direction: 1 | -1): void =>
+    actions.change({ size: stepBrush(settings.size, direction, largestBrush(page.width, page.height)) });
+
   const run: Record<KeyAction, () => void> = {
     brush: () => actions.change({ tool: "brush" }),
     eraser: () => actions.change({ tool: "eraser" }),
-    add: () => actions.change({ verb: "add", tool: "brush" }),
-    remove: () => actions.change({ verb: "remove", tool: "brush" }),
-    smaller: () =>
-      actions.change({ size: stepBrush(settings.size, -1, largestBrush(page.width, page.height)) }),
-    larger: () =>
-      actions.change({ size: stepBrush(settings.size, 1, largestBrush(page.width, page.height)) }),
+    rectangle: () => actions.change({ tool: "rectangle" }),
+    lasso: () => actions.change({ tool: "lasso" }),
+    segment: () => actions.change({ tool: "segment" }),
+    add: () => actions.change({ verb: "add", ...drawing() }),
+    remove: () => actions.change({ verb: "remove", ...drawing() }),
+    smaller: () => resize(-1),
+    larger: () => resize(1),
     undo: () => page.painting || actions.undo(),
     redo: () => page.painting || actions.redo(),
     compare: () => comparing(true),
-    overlay: () => actions.change({ overlay: !settings.overlay }),
-    escape: () => actions.cancel(),
+    ...toggled,
+    fullScreen: actions.fullScreen,
+    closer: () => actions.zoom(1.5),
+    farther: () => actions.zoom(1 / 1.5),
+    whole: () => actions.zoom(0),
+    escape: () => hand.escape() || actions.cancel(),
   };
+  /** Who chooses what to paint is done with erasing. */
+  const drawing = (): Partial<Settings> => (settings.tool === "eraser" ? { tool: "brush" } : {});
+
+  const ARROWS: Record<string, [number, number]> = {
+    ArrowLeft: [-1, 0],
+    ArrowRight: [1, 0],
+    ArrowUp: [0, -1],
+    ArrowDown: [0, 1],
+  };
+  /** Painting by keyboard: the arrows move the cursor, by eight pixels with Shift; Enter presses there. */
+  function paintingKey(event: KeyboardEvent): boolean {
+    if (event.target !== view.canvas || event.ctrlKey || event.metaKey || event.altKey) return false;
+    const arrow = ARROWS[event.key];
+    if (arrow) {
+      const far = event.shiftKey ? 8 : 1;
+      status.whisper(hand.step(far * arrow[0], far * arrow[1]));
+      if (hand.cursor) pointers.reveal(hand.cursor);
+    } else if (event.key === "Enter") status.whisper(hand.strike(event.timeStamp));
+    else if (event.key === " ") pointers.spaced = true;
+    else return false;
+    return true;
+  }
 
   // A canvas that was clicked needs no focus ring: the ring is for those who come by keyboard.
   root.addEventListener("pointerdown", () => set(root, { "data-by-pointer": true }), { capture: true });
@@ -330,17 +439,22 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     const action = keyAction(event);
     // Tab moves on, and an Escape that has nothing to stop here belongs to the notebook. No other key gets there.
     if (event.key === "Tab") return;
-    if (action === "escape" && !status.dismiss() && !page.job) return;
+    const dismissed = action === "escape" && status.dismiss();
+    if (action === "escape" && !dismissed && !page.job && !hand.shaping) return;
     event.stopPropagation();
-    if (!action) return;
+    if (dismissed || paintingKey(event)) event.preventDefault();
+    if (dismissed || !action) return;
     event.preventDefault();
-    const repeats = action === "smaller" || action === "larger" || action === "undo" || action === "redo";
-    if (!event.repeat || repeats) run[action]();
+    if (!event.repeat || REPEATING.has(action)) run[action]();
   });
   root.addEventListener("keyup", (event) => {
+    if (event.key === " ") pointers.spaced = false;
     if (event.key.toLowerCase() === "c") comparing(false);
   });
-  root.addEventListener("focusout", () => comparing(false));
+  root.addEventListener("focusout", () => {
+    comparing(false);
+    pointers.spaced = false;
+  });
   // A click into the editor gives it the keys, wherever it lands.
   root.addEventListener("pointerdown", (event) => {
     const target = event.target as Element;
@@ -357,6 +471,26 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
     view.compare.addEventListener(end, () => comparing(false));
   }
+
+  // The divider follows the pointer, and the arrow keys when it has the focus.
+  const divide = (split: number): void => actions.change({ split: clamp(split, 0.02, 0.98) });
+  view.divider.addEventListener("pointerdown", (event) => {
+    view.divider.setPointerCapture(event.pointerId);
+    event.stopPropagation();
+  });
+  view.divider.addEventListener("pointermove", (event) => {
+    if (!view.divider.hasPointerCapture(event.pointerId)) return;
+    const box = view.root.getBoundingClientRect();
+    divide((event.clientX - box.left) / box.width);
+  });
+  view.divider.addEventListener("keydown", (event) => {
+    const arrow = ARROWS[event.key];
+    if (!arrow || settings.split === null) return;
+    event.preventDefault();
+    divide(settings.split + 0.02 * (arrow[0] - arrow[1]));
+  });
+  const fullScreenChanged = (): void => refresh(true);
+  document.addEventListener("fullscreenchange", fullScreenChanged);
 
   // ----------------------------------------------------------------------------------------------------- files
 
@@ -391,6 +525,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     destroy() {
       silence();
       cancelAnimationFrame(scheduled);
+      cancelAnimationFrame(marking);
+      document.removeEventListener("fullscreenchange", fullScreenChanged);
       view.destroy();
       root.remove();
     },

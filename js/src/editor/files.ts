@@ -1,5 +1,7 @@
 /** Files in and out of the page. */
 
+import { decodeGrey } from "./png";
+
 /** Above this size a picture is scaled down here: notebook servers close a connection over a message that is too large. */
 const SEND_AT_MOST = 6_000_000;
 const SCALE_TO_PIXELS = 4_000_000;
@@ -45,6 +47,26 @@ export function download(bytes: Uint8Array, name: string, format: string): void 
 
 export function decodePicture(bytes: Uint8Array, format: string): Promise<ImageBitmap> {
   return createImageBitmap(new Blob([bytes.slice()], { type: format }));
+}
+
+/** A picture file as a mask: its brightness, scaled to the picture's size. Throws where the browser cannot read it. */
+export async function readMask(file: Blob, width: number, height: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  // What was exported here comes back to the last bit, whatever the browser does to canvases.
+  const grey = await decodeGrey(bytes).catch(() => null);
+  if (grey?.width === width && grey.height === height) return grey.values;
+  const image = await createImageBitmap(file);
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, 0, 0, width, height);
+  image.close();
+  const { data } = context.getImageData(0, 0, width, height);
+  return Uint8Array.from({ length: width * height }, (_, at) => {
+    const [red, green, blue, alpha] = data.subarray(4 * at, 4 * at + 4) as unknown as number[];
+    const light = 0.2126 * (red as number) + 0.7152 * (green as number) + 0.0722 * (blue as number);
+    return Math.round((light * (alpha as number)) / 255);
+  });
 }
 
 /** The first picture among dropped or pasted things. */

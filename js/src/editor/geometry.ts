@@ -19,14 +19,6 @@ export interface Box {
   height: number;
 }
 
-/** From the browser's client coordinates to picture pixels; pixel (0, 0) covers [0, 1) x [0, 1). */
-export function toPicture(client: Point, box: Box, width: number, height: number): Point {
-  return {
-    x: ((client.x - box.left) * width) / Math.max(box.width, 1e-6),
-    y: ((client.y - box.top) * height) / Math.max(box.height, 1e-6),
-  };
-}
-
 /** The smallest rectangle around both; null stands for nothing. */
 export function union(a: Rect | null, b: Rect | null): Rect | null {
   if (!a) return b;

@@ -1,6 +1,7 @@
 /** The edits, the newest on top: what, where, how strongly; select, hide, delete. */
 
 import type { Edit } from "../protocol";
+import { action } from "./bar";
 import { element, icon, press, set, setIcon, setText } from "./dom";
 import type { Mask } from "./mask";
 import type { Actions, EditorPage, Panel } from "./settings";
@@ -16,15 +17,41 @@ export function createHistory(actions: Actions): Panel {
   const list = element("ul", { class: "gp-edits", "aria-label": "Edits" });
   const count = element("span", { class: "gp-count" });
   const none = element("p", { class: "gp-none" }, "No edits yet. Choose a concept and paint on the picture.");
+  const exporting = action(
+    "export-mask",
+    "Export the mask",
+    "save",
+    "Save this edit's mask as PNG",
+    actions.exportMask,
+    true,
+  );
+  const file = element("input", { type: "file", accept: "image/*", class: "gp-unseen", tabindex: -1 });
+  file.setAttribute("aria-hidden", "true");
+  file.addEventListener("change", () => {
+    const chosen = file.files?.[0];
+    if (chosen) actions.importMask(chosen);
+    file.value = "";
+  });
+  const importing = action(
+    "import-mask",
+    "Import a mask",
+    "open",
+    "Take a mask from a PNG: white is painted",
+    () => file.click(),
+    true,
+  );
+  for (const button of [exporting, importing]) button.classList.add("gp-small");
   const root = element(
     "section",
     { class: "gp-history" },
-    element("h3", {}, "Edits", count),
+    element("div", { class: "gp-head" }, element("h3", {}, "Edits", count), importing, exporting, file),
     element("div", { class: "gp-scroll" }, list, none),
   );
   return {
     root,
     update(page, settings) {
+      exporting.disabled = settings.selected === null;
+      importing.disabled = page.state === null;
       setText(count, page.edits.length ? String(page.edits.length) : "");
       none.hidden = page.edits.length > 0;
       const ids = page.edits.map(({ id }) => id);
@@ -66,10 +93,21 @@ function createRow(id: string, actions: Actions): Row {
     icon("delete"),
     element("span", { class: "gp-unseen" }, "Delete"),
   );
-  const root = element("li", { class: "gp-edit", "data-edit": id }, select, eye, bin);
+  const grip = element(
+    "button",
+    {
+      class: "gp-button gp-bare gp-small gp-grip",
+      "data-action": "move",
+      title: "Drag to another place, or use the arrow keys",
+    },
+    icon("grip"),
+    element("span", { class: "gp-unseen" }, "Move"),
+  );
+  const root = element("li", { class: "gp-edit", "data-edit": id }, grip, select, eye, bin);
   select.addEventListener("click", () => actions.select(id));
   eye.addEventListener("click", () => actions.toggle(id));
   bin.addEventListener("click", () => actions.remove(id));
+  makeMovable(root, grip, id, actions);
   root.addEventListener("pointerenter", () => actions.change({ pointed: id }));
   root.addEventListener("pointerleave", () => actions.change({ pointed: null }));
 
@@ -96,4 +134,37 @@ function createRow(id: string, actions: Actions): Row {
       paintMask(thumbnail, mask, color);
     },
   };
+}
+
+/** The list shows the newest on top, while the edits are counted from the oldest. */
+function makeMovable(row: HTMLElement, grip: HTMLElement, id: string, actions: Actions): void {
+  const rows = (): HTMLElement[] => [...(row.parentElement?.children ?? [])] as HTMLElement[];
+  const moveTo = (place: number): void => actions.move(id, rows().length - 1 - place);
+  const show = (target: HTMLElement | undefined): void => {
+    for (const each of rows()) set(each, { "data-target": each === target && each !== row });
+  };
+  let target: HTMLElement | undefined;
+  grip.addEventListener("pointerdown", (event) => grip.setPointerCapture(event.pointerId));
+  grip.addEventListener("pointermove", (event) => {
+    if (!grip.hasPointerCapture(event.pointerId)) return;
+    target = rows().find((each) => event.clientY < each.getBoundingClientRect().bottom) ?? rows().at(-1);
+    show(target);
+  });
+  grip.addEventListener("pointerup", () => {
+    if (target && target !== row) moveTo(rows().indexOf(target));
+    target = undefined;
+    show(target);
+  });
+  grip.addEventListener("pointercancel", () => {
+    target = undefined;
+    show(target);
+  });
+  grip.addEventListener("keydown", (event) => {
+    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
+    if (step === 0) return;
+    event.preventDefault();
+    moveTo(rows().indexOf(row) + step);
+    // The list may put the row elsewhere, which takes the focus from it.
+    requestAnimationFrame(() => requestAnimationFrame(() => grip.focus()));
+  });
 }

@@ -3,6 +3,9 @@
 export type KeyAction =
   | "brush"
   | "eraser"
+  | "rectangle"
+  | "lasso"
+  | "segment"
   | "add"
   | "remove"
   | "smaller"
@@ -11,6 +14,13 @@ export type KeyAction =
   | "redo"
   | "compare"
   | "overlay"
+  | "divider"
+  | "grid"
+  | "segments"
+  | "fullScreen"
+  | "closer"
+  | "farther"
+  | "whole"
   | "escape";
 
 export interface Pressed {
@@ -24,6 +34,9 @@ export interface Pressed {
 const PLAIN: Record<string, KeyAction> = {
   b: "brush",
   e: "eraser",
+  m: "rectangle",
+  l: "lasso",
+  s: "segment",
   a: "add",
   r: "remove",
   "[": "smaller",
@@ -31,6 +44,13 @@ const PLAIN: Record<string, KeyAction> = {
   z: "undo",
   c: "compare",
   o: "overlay",
+  d: "divider",
+  g: "grid",
+  f: "fullScreen",
+  "+": "closer",
+  "=": "closer",
+  "-": "farther",
+  "0": "whole",
 };
 
 /** What a key means; null for a key that means nothing here. */
@@ -45,5 +65,6 @@ export function keyAction(event: Pressed): KeyAction | null {
   // "[" and "]" need AltGr on some keyboards, which browsers report as Alt.
   if (event.altKey && key !== "[" && key !== "]") return null;
   if (key === "z" && event.shiftKey) return "redo";
+  if (key === "s" && event.shiftKey) return "segments";
   return Object.hasOwn(PLAIN, key) ? (PLAIN[key] as KeyAction) : null;
 }

@@ -23,20 +23,44 @@ export class Mask {
     this.values = values ?? new Uint8Array(width * height);
   }
 
-  /** Sweeps the round, soft-edged brush between two dabs: painting keeps the larger value, erasing the smaller. */
+  /** Sweeps the round, soft-edged brush between two dabs. */
   sweep(from: Dab, to: Dab, erase: boolean): void {
     const rect = reach(from, to, this.width, this.height);
     if (!rect) return;
-    const [left, top, width, height] = rect;
+    this.merge(rect, erase, (x, y) => Math.round(255 * coverage({ x: x + 0.5, y: y + 0.5 }, from, to)));
+  }
+
+  /** Paints or erases what a patch covers. */
+  fill({ rect, values }: Patch, erase: boolean): void {
+    const [left, top, width] = rect;
+    this.merge(rect, erase, (x, y) => values[(y - top) * width + x - left] as number);
+  }
+
+  /** Becomes another mask. */
+  replace(values: Uint8Array): void {
+    this.change([0, 0, this.width, this.height], (_, x, y) => values[y * this.width + x] as number);
+  }
+
+  /** Painting keeps the larger value, erasing the smaller: going over a place again does nothing. */
+  private merge(rect: Rect, erase: boolean, painted: (x: number, y: number) => number): void {
+    this.change(rect, (before, x, y) =>
+      erase ? Math.min(before, 255 - painted(x, y)) : Math.max(before, painted(x, y)),
+    );
+  }
+
+  /** Gives the pixels of a rectangle new values, and notes which have changed. */
+  private change(
+    [left, top, width, height]: Rect,
+    after: (before: number, x: number, y: number) => number,
+  ): void {
     let [x0, y0, x1, y1] = [this.width, this.height, -1, -1];
     for (let y = top; y < top + height; y++) {
       for (let x = left; x < left + width; x++) {
-        const painted = Math.round(255 * coverage({ x: x + 0.5, y: y + 0.5 }, from, to));
         const at = y * this.width + x;
         const before = this.values[at] as number;
-        const after = erase ? Math.min(before, 255 - painted) : Math.max(before, painted);
-        if (after === before) continue;
-        this.values[at] = after;
+        const value = after(before, x, y);
+        if (value === before) continue;
+        this.values[at] = value;
         x0 = Math.min(x0, x);
         y0 = Math.min(y0, y);
         x1 = Math.max(x1, x);

@@ -18,7 +18,7 @@ import {
 
 export type Transmit = (message: PageMessage, buffer?: Uint8Array) => void;
 
-interface Kept {
+export interface Kept {
   message: NumberedMessage;
   buffer: Uint8Array | undefined;
 }
@@ -45,6 +45,15 @@ export class Outbox {
     readonly page: string,
     private readonly transmit: Transmit,
   ) {}
+
+  /** What an earlier page could not deliver, to be said again in its name: by its numbers the kernel knows what it has. */
+  static resume(page: string, transmit: Transmit, kept: readonly Kept[]): Outbox {
+    const outbox = new Outbox(page, transmit);
+    outbox.kept = [...kept];
+    outbox.sent = kept.at(-1)?.message.sequence ?? 0;
+    outbox.accepted = (kept[0]?.message.sequence ?? 1) - 1;
+    return outbox;
+  }
 
   hello(): void {
     this.post({ type: "hello", version: VERSION, page: this.page });
@@ -89,6 +98,15 @@ export class Outbox {
 
   get congested(): boolean {
     return this.kept.length >= CONGESTED;
+  }
+
+  /** What the kernel has not accepted yet, the oldest first. */
+  get undelivered(): readonly Kept[] {
+    return this.kept;
+  }
+
+  beat(): void {
+    this.post({ type: "beat", page: this.page });
   }
 
   /** How many messages the kernel has not accepted yet. */

@@ -5,9 +5,11 @@
  */
 
 import {
+  type Accepted,
   type CommandArguments,
   type CommandName,
   type Edit,
+  type Failure,
   type Frame,
   isState,
   type KernelMessage,
@@ -15,11 +17,14 @@ import {
   type PictureName,
   type State,
   type Verb,
+  type Welcome,
 } from "../protocol";
+import type { Drawer } from "./drawer";
 import type { Dab } from "./geometry";
-import { Mask } from "./mask";
+import { Mask, type Patch } from "./mask";
 import { Outbox, type Transmit } from "./outbox";
 import { decodeGrey } from "./png";
+import type { Labels } from "./shapes";
 
 /** What the page needs of the world around it. */
 export interface Surroundings<Image> {
@@ -28,13 +33,24 @@ export interface Surroundings<Image> {
   /** Runs the step before the next animation frame. */
   tick(step: () => void): void;
   download(bytes: Uint8Array, name: string, format: string): void;
+  /** Where undelivered messages outlive the page, if there is such a place. */
+  drawer?: Drawer;
+  /** What the host knows of the kernel; null if it tells nothing. */
+  kernel?(): HostKernel | null;
 }
+
+export type HostKernel = "idle" | "busy" | "dead" | "unreachable";
+
+/** Does the kernel answer? If not, `silent` is all that is known, and the rest is what the host adds to it. */
+export type Health = "answers" | "silent" | "busy" | "gone" | "unreachable";
 
 /** The traits of the widget that the kernel writes. */
 export interface Rest {
   state: unknown;
   masks: Record<string, Uint8Array>;
   pictures: Record<PictureName, Uint8Array | null>;
+  /** The segments' labels as a grey PNG. */
+  labels: Uint8Array | null;
 }
 
 export interface Picture<Image> {
@@ -76,9 +92,14 @@ interface Stroke {
   mask: Mask;
   erase: boolean;
   stamp: number;
-  last: Dab;
+  last: Dab | null;
   said: boolean;
 }
+
+/** Milliseconds: so long without a word from the kernel, and it is asked; again after so long; silent after so long. */
+const ASK_AFTER = 2000;
+const ASK_AGAIN_AFTER = 5000;
+const SILENT_AFTER = 4000;
 
 const NAMES: PictureName[] = ["photo", "reconstruction", "preview", "result"];
 
@@ -99,6 +120,14 @@ export function paintedEdit(
   return agrees(last) ? (last as Edit).id : null;
 }
 
+/** The edits with one of them at another place. */
+export function moved(edits: readonly Edit[], id: string, index: number): Edit[] {
+  const edit = edits.find((each) => each.id === id);
+  const others = edits.filter((each) => each.id !== id);
+  if (edit) others.splice(index, 0, edit);
+  return others;
+}
+
 /** The edit that the eraser works on: the selected one, else the last one. */
 export function erasedEdit(edits: readonly Edit[], selected: string | null): string | null {
   return (edits.find((edit) => edit.id === selected) ?? edits[edits.length - 1])?.id ?? null;
@@ -116,7 +145,10 @@ export class Page<Image = unknown> {
   edits: Edit[] = [];
   readonly masks = new Map<string, Mask>();
   readonly pictures = new Map<PictureName, Picture<Image>>();
+  /** Which class each pixel of the photo belongs to, where the kernel has a segmenter. */
+  labels: Labels | null = null;
   job: Job | null = null;
+  health: Health = "answers";
   revision = 0;
   word: Word | null = { level: "info", text: "Choose a concept and paint." };
   /** Grows with every new word, so that views announce the same words again if they are said again. */
@@ -134,11 +166,21 @@ export class Page<Image = unknown> {
   private decoding = false;
   private readonly arrived = new Map<PictureName, { message: Frame; bytes: Uint8Array }>();
   private newest = 0;
+  /** The command that opens another picture, until it is done, and how far that is. */
+  private opened: { sequence: number; fraction: number } | null = null;
+  /** When the kernel was last heard, and since when it owes an answer. */
+  private now = 0;
+  private heard = 0;
+  private asked: number | null = null;
+  private askedLast = 0;
+  /** What earlier pages of this session could not deliver. */
+  private readonly earlier = new Map<string, Outbox>();
+  private searched = "";
   private readonly listeners = new Set<(topic: Topic) => void>();
 
   constructor(
     readonly id: string,
-    private readonly world: Surroundings<Image>,
+    readonly world: Surroundings<Image>,
   ) {
     this.outbox = new Outbox(id, (message, buffer) => world.send(message, buffer));
   }
@@ -175,8 +217,42 @@ export class Page<Image = unknown> {
 
   // ------------------------------------------------------------------------------------------------- painting
 
-  /** Begins a stroke and returns the id of the edit that it paints, or null if there is nothing to paint on. */
+  /** Begins a stroke of the brush and returns the id of the edit that it paints, or null if there is nothing to paint on. */
   begin(start: StrokeStart, dab: Dab, stamp: number): string | null {
+    const id = this.open(start, stamp);
+    this.paint(dab, stamp);
+    return id;
+  }
+
+  paint(dab: Dab, stamp: number): void {
+    const stroke = this.stroke;
+    if (!stroke) return;
+    stroke.mask.sweep(stroke.last ?? dab, dab, stroke.erase);
+    stroke.last = dab;
+    stroke.stamp = stamp;
+    this.painted(stroke);
+  }
+
+  /** A stroke that is done at once: what a patch covers. */
+  fill(start: StrokeStart, patch: Patch, stamp: number): string | null {
+    return this.atOnce(start, stamp, (mask) => mask.fill(patch, start.erase));
+  }
+
+  /** A stroke that is done at once: the whole mask becomes `values`. */
+  replace(start: StrokeStart, values: Uint8Array, stamp: number): string | null {
+    return this.atOnce(start, stamp, (mask) => mask.replace(values));
+  }
+
+  private atOnce(start: StrokeStart, stamp: number, change: (mask: Mask) => void): string | null {
+    const id = this.open(start, stamp);
+    if (!this.stroke) return null;
+    change(this.stroke.mask);
+    this.painted(this.stroke);
+    this.end(stamp);
+    return id;
+  }
+
+  private open(start: StrokeStart, stamp: number): string | null {
     this.end(stamp);
     if (!this.state || (start.erase && !start.edit)) return null;
     let edit = this.edits.find(({ id }) => id === start.edit);
@@ -186,26 +262,12 @@ export class Page<Image = unknown> {
       edit = { id: randomId(12), verb, concept, strength, enabled: true };
     }
     const mask = this.masks.get(edit.id) ?? new Mask(this.width, this.height);
-    const { erase } = start;
-    this.stroke = {
-      number: this.outbox.nextStroke(),
-      edit,
-      mask,
-      erase,
-      stamp,
-      last: dab,
-      said: false,
-    };
-    this.paint(dab, stamp);
+    const number = this.outbox.nextStroke();
+    this.stroke = { number, edit, mask, erase: start.erase, stamp, last: null, said: false };
     return edit.id;
   }
 
-  paint(dab: Dab, stamp: number): void {
-    const stroke = this.stroke;
-    if (!stroke) return;
-    stroke.mask.sweep(stroke.last, dab, stroke.erase);
-    stroke.last = dab;
-    stroke.stamp = stamp;
+  private painted(stroke: Stroke): void {
     if (!stroke.mask.changed) return;
     if (!this.edits.includes(stroke.edit)) {
       // A new edit appears with its first painted pixel: a click beside the picture makes none.
@@ -259,6 +321,7 @@ export class Page<Image = unknown> {
       patch?.values ?? new Uint8Array(0),
       stroke.stamp,
     );
+    this.store();
   }
 
   // ------------------------------------------------------------------------------------------------- commands
@@ -267,13 +330,16 @@ export class Page<Image = unknown> {
   command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): void {
     // In the order in which the user did them: what is painted comes first.
     this.end(0);
-    this.outbox.command(name, values, buffer);
+    const sequence = this.outbox.command(name, values, buffer);
+    if (name === "scene" || name === "open") this.opened = { sequence, fraction: 0 };
+    this.store();
     this.undone = name === "undo" || name === "redo";
     const { edit: id, ...changed } = values as Partial<Edit> & { edit?: string };
     if (name === "delete") this.edits = this.edits.filter((edit) => edit.id !== id);
     if (name === "retune" || name === "toggle") {
       this.edits = this.edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
     }
+    if (name === "move") this.edits = moved(this.edits, id as string, (values as { index: number }).index);
     if (name === "blend") this.job = { fraction: 0, secondsLeft: null, decibel: null };
     this.tell("document");
     this.tell("mask");
@@ -287,6 +353,7 @@ export class Page<Image = unknown> {
       console.warn("ganpaint: a message from the kernel was not understood.", problem, message);
       return;
     }
+    this.answered();
     this.handle(message as KernelMessage, buffer ?? new Uint8Array(0));
   }
 
@@ -294,12 +361,20 @@ export class Page<Image = unknown> {
     switch (message.type) {
       case "welcome":
       case "accepted":
+        this.deliverEarlier(message);
         if (!this.outbox.receive(message)) return;
+        this.store();
         this.revision = Math.max(this.revision, message.revision);
         this.tell("document");
         return;
+      case "alive":
+        // A kernel that has not got what was sent a while ago will not get it: say everything again.
+        if (message.page === this.id && message.sequence < this.outbox.sent) this.outbox.hello();
+        return;
       case "error": {
+        this.deliverEarlier(message);
         if (!this.outbox.receive(message)) return;
+        this.store();
         this.speak({ level: "error", text: message.what, mend: message.mend });
         // What the page showed ahead of a refused message has to go back to what the kernel has.
         if (message.sequence !== null) void this.consider();
@@ -311,7 +386,9 @@ export class Page<Image = unknown> {
         return;
       case "progress": {
         const { fraction, seconds_left: secondsLeft, decibel } = message;
-        this.job = { fraction, secondsLeft, decibel };
+        if (message.job === "open") {
+          if (this.opened) this.opened.fraction = fraction;
+        } else this.job = { fraction, secondsLeft, decibel };
         this.tell("document");
         return;
       }
@@ -324,6 +401,11 @@ export class Page<Image = unknown> {
         this.speak({ level: "info", text: `Saved as ${message.name}.` });
         return;
     }
+  }
+
+  /** How far a picture is that is being opened, 0 to 1; null if none is. */
+  get opening(): number | null {
+    return this.opened && this.outbox.accepted < this.opened.sequence ? this.opened.fraction : null;
   }
 
   speak(word: Word | null): void {
@@ -353,6 +435,7 @@ export class Page<Image = unknown> {
             covered: this.outbox.stampAt(sequence),
             frame: message.frame,
           });
+          this.taken.delete(message.picture); // what is at rest is not what is shown any more
           this.tell("picture");
         }
       } catch (reason) {
@@ -370,7 +453,79 @@ export class Page<Image = unknown> {
 
   /** A view has drawn the pictures as they are now. */
   drawn(): void {
-    if (this.newest > 0) this.outbox.ack(this.newest);
+    if (this.newest === 0) return;
+    this.outbox.ack(this.newest);
+    // The kernel counts what earlier pages owe, too, once it has heard of them again.
+    for (const outbox of this.earlier.values()) outbox.ack(this.newest);
+  }
+
+  // ------------------------------------------------------------------------------------- is the kernel there?
+
+  /** To be called every second or so; `now` in milliseconds. Asks the kernel for a word if it has been quiet. */
+  beat(now: number): void {
+    this.now = now;
+    this.heard ||= now;
+    const host = this.world.kernel?.() ?? null;
+    const quiet = now - this.heard >= ASK_AFTER;
+    if (quiet && (this.asked === null || now - this.askedLast >= ASK_AGAIN_AFTER)) {
+      this.asked ??= now;
+      this.askedLast = now;
+      // The first word may have been lost: then nothing would ever be sent.
+      if (this.outbox.welcomed) this.outbox.beat();
+      else this.outbox.hello();
+    }
+    if (host === "dead") this.setHealth("gone");
+    else if (this.asked !== null && now - this.asked >= SILENT_AFTER) {
+      // An idle kernel that does not answer is another one than this editor's.
+      this.setHealth(host === "idle" ? "gone" : (host ?? "silent"));
+    }
+  }
+
+  private answered(): void {
+    this.heard = this.now;
+    this.asked = null;
+    if (this.health === "answers") return;
+    this.setHealth("answers");
+    // What was sent meanwhile may be lost on either side.
+    this.outbox.hello();
+  }
+
+  private setHealth(health: Health): void {
+    if (health === this.health) return;
+    this.health = health;
+    // What it was blending has gone with it.
+    if (health === "gone") this.job = null;
+    this.tell("document");
+  }
+
+  // ------------------------------------------------------------------------------------------- nothing is lost
+
+  /** What is not delivered goes into the drawer, unless the session keeps no journal: then nobody wants traces. */
+  private store(): void {
+    const journal = this.state?.journal[0];
+    if (journal) this.world.drawer?.keep(journal, this.id, this.outbox.undelivered);
+  }
+
+  /** Says again what earlier pages of this session, or of those that it continues, could not deliver. */
+  private async searchDrawer(journals: readonly string[]): Promise<void> {
+    const wanted = journals.join(" ");
+    if (wanted === this.searched || !this.world.drawer) return;
+    this.searched = wanted;
+    for (const { page, kept } of await this.world.drawer.find(journals)) {
+      if (page === this.id || this.earlier.has(page) || kept.length === 0) continue;
+      const outbox = Outbox.resume(page, (message, buffer) => this.world.send(message, buffer), kept);
+      this.earlier.set(page, outbox);
+      outbox.hello();
+    }
+  }
+
+  private deliverEarlier(message: Welcome | Accepted | Failure): void {
+    const outbox = message.page === null ? undefined : this.earlier.get(message.page);
+    if (!outbox?.waiting) return;
+    outbox.receive(message);
+    if (outbox.waiting > 0) return;
+    this.world.drawer?.forget(outbox.page);
+    this.speak({ level: "info", text: "What had not reached the kernel has been painted again." });
   }
 
   // ------------------------------------------------------------------------------------------- state at rest
@@ -405,6 +560,8 @@ export class Page<Image = unknown> {
       // Decoding took time, in which a stroke may have begun.
       if (this.mayTakeOver(state, rest)) this.adopt(state, masks);
     }
+    await this.considerLabels(rest.labels, state);
+    if (!current()) return;
     for (const name of NAMES) {
       await this.considerPicture(name, rest.pictures[name], state);
       if (!current()) return;
@@ -436,28 +593,49 @@ export class Page<Image = unknown> {
     if (!state.job) this.job = null;
     else this.job = { secondsLeft: null, decibel: null, ...this.job, fraction: state.job.fraction };
     if (state.notice && state.notice.text !== noticed) this.speak(state.notice);
+    void this.searchDrawer(state.journal);
     this.tell("document");
     this.tell("mask");
+  }
+
+  private async considerLabels(bytes: Uint8Array | null, state: State): Promise<void> {
+    if (!bytes || bytes.byteLength === 0 || state.classes.length === 0) {
+      this.labels = null;
+      return;
+    }
+    const values = await this.decodeMask(bytes, state);
+    if (values === this.labels?.values) return;
+    this.labels = { width: state.width, height: state.height, values };
+    this.tell("document");
   }
 
   /** A picture at rest replaces a frame only if it is not older. */
   private async considerPicture(name: PictureName, bytes: Uint8Array | null, state: State): Promise<void> {
     const shown = this.pictures.get(name);
-    if (bytes === this.taken.get(name) || (shown && shown.revision > state.revision)) return;
+    if (shown && shown.revision > state.revision) return;
     if (!bytes || bytes.byteLength === 0) {
       this.taken.delete(name);
       if (this.pictures.delete(name)) this.tell("picture");
       return;
     }
-    const image = await this.world.decode(bytes, "image/png").catch(() => null);
+    const image =
+      shown && bytes === this.taken.get(name)
+        ? shown.image
+        : await this.world.decode(bytes, "image/png").catch(() => null);
+    // Decoding took time, in which a frame may have come, or a newer state.
     const overtaken = this.pictures.get(name);
     if (!image || (overtaken && overtaken.revision > state.revision)) return;
+    let sequence = Math.min(state.covers[this.id] ?? 0, this.outbox.sent);
+    // Of two pictures of one revision, what one covers the other covers too, whichever came first.
+    if (overtaken?.revision === state.revision) sequence = Math.max(sequence, overtaken.sequence);
     this.taken.set(name, bytes);
-    const sequence = Math.min(state.covers[this.id] ?? 0, this.outbox.sent);
+    const { revision } = state;
+    const same = overtaken?.image === image && overtaken.sequence === sequence;
+    if (same && overtaken.revision === revision) return;
     const covered = this.outbox.stampAt(sequence);
     // With the number of the frame that it replaces: an even older one may still come.
     const frame = overtaken?.frame ?? 0;
-    this.pictures.set(name, { image, revision: state.revision, sequence, covered, frame });
+    this.pictures.set(name, { image, revision, sequence, covered, frame });
     this.tell("picture");
   }
 

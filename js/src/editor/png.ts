@@ -1,5 +1,5 @@
 /**
- * Reads the masks at rest: PNG, 8-bit grey, not interlaced (PNG specification, third edition, sections 5 and 9).
+ * Reads and writes masks: PNG, 8-bit grey, not interlaced (PNG specification, third edition, sections 5 and 9).
  * A canvas would do it too, but browsers that hide from fingerprinting answer with noise, and a mask is absolute.
  */
 
@@ -62,4 +62,38 @@ function paeth(left: number, above: number, corner: number): number {
   const guess = left + above - corner;
   const [a, b, c] = [Math.abs(guess - left), Math.abs(guess - above), Math.abs(guess - corner)];
   return a <= b && a <= c ? left : b <= c ? above : corner;
+}
+
+/** A mask as 8-bit grey PNG, rows unfiltered. */
+export async function encodeGrey(values: Uint8Array, width: number, height: number): Promise<Uint8Array> {
+  const rows = new Uint8Array(height * (width + 1));
+  for (let y = 0; y < height; y++) rows.set(values.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
+  const packed = new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate")));
+  const header = new Uint8Array(13);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, width);
+  view.setUint32(4, height);
+  header[8] = 8;
+  const parts = [
+    new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]),
+    chunk("IHDR", header),
+    chunk("IDAT", new Uint8Array(await packed.arrayBuffer())),
+    chunk("IEND", new Uint8Array(0)),
+  ];
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+function chunk(kind: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(data.length + 12);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, data.length);
+  bytes.set(new TextEncoder().encode(kind), 4);
+  bytes.set(data, 8);
+  let crc = 0xffffffff;
+  for (const byte of bytes.subarray(4, data.length + 8)) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  view.setUint32(data.length + 8, ~crc >>> 0);
+  return bytes;
 }

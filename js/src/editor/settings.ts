@@ -3,8 +3,10 @@
 import type { PictureName, Verb } from "../protocol";
 import type { Page } from "./page";
 
+export type Tool = "brush" | "eraser" | "rectangle" | "lasso" | "segment";
+
 export interface Settings {
-  tool: "brush" | "eraser";
+  tool: Tool;
   /** The brush's diameter in picture pixels. */
   size: number;
   verb: Verb;
@@ -14,7 +16,16 @@ export interface Settings {
   selected: string | null;
   shown: PictureName;
   comparing: boolean;
+  /** Are the masks shown, and how strong is their tint while one is painted? */
   overlay: boolean;
+  opacity: number;
+  /** Does the cursor show which of the layer's cells it would change? */
+  footprint: boolean;
+  /** The layer's whole grid, and the segments' colours. */
+  grid: boolean;
+  segments: boolean;
+  /** Left of this fraction of the stage the photo is shown; null for no divider. */
+  split: number | null;
   /** The edit whose row the pointer is over: its mask is shown. */
   pointed: string | null;
 }
@@ -30,11 +41,18 @@ export interface Actions {
   redo(): void;
   toggle(edit: string): void;
   remove(edit: string): void;
+  move(edit: string, index: number): void;
   scene(): void;
   blend(): void;
   cancel(): void;
   save(): void;
   open(file: File): void;
+  /** A mask as a PNG file, out of the current edit and into it. */
+  exportMask(): void;
+  importMask(file: File): void;
+  /** Zooms by a factor; 0 shows the whole picture. */
+  zoom(factor: number): void;
+  fullScreen(): void;
 }
 
 /** A part of the interface: built once, brought up to date whenever something has changed. */

@@ -3,15 +3,22 @@
 import { element, icon, set, setText } from "./dom";
 import type { Panel } from "./settings";
 
-export function createStatus(): Panel & { dismiss(): boolean } {
+export interface Status extends Panel {
+  /** Closes the card; false if there was none. */
+  dismiss(): boolean;
+  /** Says something that only concerns who paints by keyboard, and for the moment. */
+  whisper(text: string): void;
+}
+
+export function createStatus(): Status {
   const line = element("p", { class: "gp-word", role: "status", "aria-live": "polite" });
   const keys = element("p", { class: "gp-keys", "aria-hidden": "true" });
   for (const [key, meaning] of [
     ["B", "brush"],
-    ["E", "eraser"],
+    ["S", "segment"],
     ["[ ]", "size"],
     ["C", "compare"],
-    ["O", "overlay"],
+    ["+ −", "zoom"],
   ]) {
     keys.append(element("kbd", {}, key as string), ` ${meaning} `);
   }
@@ -44,6 +51,9 @@ export function createStatus(): Panel & { dismiss(): boolean } {
   return {
     root,
     dismiss,
+    whisper(text) {
+      if (text) setText(line, text);
+    },
     update(page) {
       const { word } = page;
       if (page.words === seen || !word) return;

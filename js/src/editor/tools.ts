@@ -1,10 +1,10 @@
-/** Brush, eraser, size, verb, concept and strength. */
+/** The tools, the brush's size, verb, concept and strength. */
 
 import type { Concept, Verb } from "../protocol";
 import { STRENGTH_MAX } from "../protocol";
 import { element, type IconName, icon, press, setText } from "./dom";
 import { largestBrush } from "./geometry";
-import type { Actions, Panel } from "./settings";
+import type { Actions, Panel, Settings, Tool } from "./settings";
 
 interface Slider {
   root: HTMLElement;
@@ -46,17 +46,17 @@ function segment(
   return button;
 }
 
+const TOOLS: [Tool, string, string][] = [
+  ["brush", "Brush", "Brush (B); with Alt it erases"],
+  ["eraser", "Eraser", "Eraser: take from the edit's mask (E)"],
+  ["rectangle", "Box", "Rectangle (M); with Alt it erases"],
+  ["lasso", "Lasso", "Lasso: draw around it (L); with Alt it erases"],
+  ["segment", "Segment", "Click a segment: takes all of the thing that you click (S)"],
+];
+
 export function createTools(actions: Actions): Panel {
-  const brush = segment("data-tool", "brush", "Brush", "brush", "Brush (B)", () =>
-    actions.change({ tool: "brush" }),
-  );
-  const eraser = segment(
-    "data-tool",
-    "eraser",
-    "Eraser",
-    "eraser",
-    "Eraser: take from the edit's mask (E)",
-    () => actions.change({ tool: "eraser" }),
+  const tools = TOOLS.map(([tool, label, title]) =>
+    segment("data-tool", tool, label, tool, title, () => actions.change({ tool })),
   );
   const size = slider("Size", {
     min: 1,
@@ -67,7 +67,10 @@ export function createTools(actions: Actions): Panel {
   });
   size.input.addEventListener("input", () => actions.change({ size: Number(size.input.value) }));
 
-  const choose = (verb: Verb) => () => actions.change({ verb, tool: "brush" });
+  /** Who chooses what to paint is done with erasing. */
+  const drawing = (): Partial<Settings> => (erasing ? { tool: "brush" } : {});
+  let erasing = false;
+  const choose = (verb: Verb) => () => actions.change({ verb, ...drawing() });
   const add = segment("data-verb", "add", "Add", "plus", "Add what you paint (A)", choose("add"));
   const remove = segment(
     "data-verb",
@@ -95,7 +98,7 @@ export function createTools(actions: Actions): Panel {
   const root = element(
     "div",
     { class: "gp-tools" },
-    element("div", { class: "gp-segments", role: "group", "aria-label": "Tool" }, brush, eraser),
+    element("div", { class: "gp-segments gp-toolbox", role: "group", "aria-label": "Tool" }, ...tools),
     size.root,
     element("div", { class: "gp-segments gp-verbs", role: "group", "aria-label": "Verb" }, add, remove),
     concepts,
@@ -104,8 +107,10 @@ export function createTools(actions: Actions): Panel {
   return {
     root,
     update(page, settings) {
-      press(brush, settings.tool === "brush");
-      press(eraser, settings.tool === "eraser");
+      erasing = settings.tool === "eraser";
+      for (const [index, [tool]] of TOOLS.entries()) press(tools[index] as Element, settings.tool === tool);
+      size.input.disabled = settings.tool !== "brush" && settings.tool !== "eraser";
+      (tools[4] as HTMLButtonElement).disabled = page.state !== null && page.state.classes.length === 0;
       press(add, settings.verb === "add");
       press(remove, settings.verb === "remove");
       size.input.max = String(largestBrush(page.width, page.height));
@@ -123,7 +128,11 @@ export function createTools(actions: Actions): Panel {
         offered = known;
         if (known.map(({ name }) => name).join("\n") !== [...chips.keys()].join("\n")) {
           chips.clear();
-          for (const concept of known) chips.set(concept.name, chip(concept, actions));
+          for (const concept of known)
+            chips.set(
+              concept.name,
+              chip(concept, () => actions.change({ concept: concept.name, ...drawing() })),
+            );
           concepts.replaceChildren(...chips.values());
         }
       }
@@ -132,7 +141,7 @@ export function createTools(actions: Actions): Panel {
   };
 }
 
-function chip(concept: Concept, actions: Actions): HTMLButtonElement {
+function chip(concept: Concept, choose: () => void): HTMLButtonElement {
   const bars = Math.max(1, Math.round(4 * concept.quality));
   const meter = element("span", { class: "gp-quality", "aria-hidden": "true" });
   for (let bar = 0; bar < 4; bar++) meter.append(element("i", { class: bar < bars ? "gp-on" : "" }));
@@ -149,6 +158,6 @@ function chip(concept: Concept, actions: Actions): HTMLButtonElement {
     element("span", { class: "gp-name" }, concept.name),
     meter,
   );
-  button.addEventListener("click", () => actions.change({ concept: concept.name, tool: "brush" }));
+  button.addEventListener("click", choose);
   return button;
 }

@@ -1,22 +1,17 @@
 /**
- * The canvas: the picture, over it the masks (a tint and an outline), and the brush's ring. It turns pointer events
- * into dabs in picture pixels; what they paint is the editor's business.
+ * The stage: the picture and what lies over it, from back to front the segments' colours, the current mask's tint, the
+ * masks' outlines, and marks that follow the hand. All of it is drawn through the viewport, at the screen's own
+ * resolution.
  */
 
-import type { PictureName } from "../protocol";
+import type { PictureName, Rect } from "../protocol";
 import { contour } from "./contour";
 import { element, icon, set, setText } from "./dom";
-import { brushRadius, type Dab, toPicture } from "./geometry";
+import type { Point } from "./geometry";
 import type { Mask } from "./mask";
 import type { Picture } from "./page";
-
-export interface Hand {
-  begin(dab: Dab, time: number): void;
-  move(dab: Dab, time: number): void;
-  end(time: number): void;
-  /** The brush's diameter in picture pixels. */
-  size(): number;
-}
+import type { Labels } from "./shapes";
+import { type Viewport, WHOLE } from "./viewport";
 
 export interface ShownMask {
   mask: Mask;
@@ -25,119 +20,180 @@ export interface ShownMask {
   current: boolean;
 }
 
+/** What follows the hand, in picture pixels. */
+export interface Marks {
+  /** The brush's outline. */
+  ring: { x: number; y: number; diameter: number } | null;
+  /** Where the keyboard's cursor is. */
+  cross: Point | null;
+  /** The layer's cells that would change. */
+  cells: Rect[];
+  /** The layer's whole grid: cells across and down. */
+  grid: readonly [number, number] | null;
+  /** A rectangle or lasso that is being drawn. */
+  shape: Point[];
+  /** The outline of the segment under the cursor: x0, y0, x1, y1, ... */
+  segment: number[];
+}
+
 export class View {
   readonly root: HTMLElement;
   readonly canvas: HTMLCanvasElement;
   readonly compare: HTMLButtonElement;
-  private readonly stage: HTMLElement;
+  /** The handle between before and after. */
+  readonly divider: HTMLElement;
+  private readonly segments: HTMLCanvasElement;
   private readonly tint: HTMLCanvasElement;
   private readonly outline: HTMLCanvasElement;
-  private readonly ring: HTMLElement;
+  private readonly marks: HTMLCanvasElement;
   private readonly badge: HTMLElement;
+  private readonly after: HTMLElement;
+  private readonly opening: HTMLElement;
   private readonly sizes: ResizeObserver;
   private readonly scratch = document.createElement("canvas");
-  private pointer: number | null = null;
+  private readonly outlines = new WeakMap<Mask, { version: number; path: Path2D }>();
   private width = 64;
   private height = 64;
-  private hover: { x: number; y: number } | null = null;
+  private port: Viewport = WHOLE;
 
-  constructor(
-    private readonly hand: Hand,
-    redraw: () => void,
-  ) {
+  constructor(redraw: () => void) {
     this.canvas = element("canvas", {
       class: "gp-picture",
       tabindex: 0,
-      role: "img",
+      role: "application",
       "data-ganpaint-canvas": true,
-      "aria-label": "Picture. Paint with the pointer.",
+      "aria-label": "Picture",
+      "aria-description": "Arrow keys move the cursor, Enter paints, Escape gives a shape up.",
     });
-    this.tint = element("canvas", { class: "gp-tint", "aria-hidden": "true" });
-    this.outline = element("canvas", { class: "gp-outline", "aria-hidden": "true" });
-    this.ring = element("div", { class: "gp-ring", hidden: true, "aria-hidden": "true" });
+    const layer = (name: string): HTMLCanvasElement =>
+      element("canvas", { class: `gp-layer ${name}`, "aria-hidden": "true" });
+    this.segments = layer("gp-colors");
+    this.tint = layer("gp-tint");
+    this.outline = layer("gp-outline");
+    this.marks = layer("gp-marks");
     this.badge = element("div", { class: "gp-badge", "aria-hidden": "true" });
+    this.after = element("div", { class: "gp-badge gp-after", "aria-hidden": "true", hidden: true });
     this.compare = element(
       "button",
       { class: "gp-button gp-compare", "data-action": "compare", title: "Hold to see the photo (C)" },
       icon("compare"),
       element("span", {}, "Compare"),
     );
+    this.divider = element(
+      "div",
+      {
+        class: "gp-divider",
+        role: "slider",
+        tabindex: 0,
+        hidden: true,
+        "aria-label": "Border between the photo and the edited picture",
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+      },
+      icon("divider"),
+    );
+    this.opening = element(
+      "div",
+      { class: "gp-opening", hidden: true },
+      element("div", { class: "gp-opening-track" }, element("div", { class: "gp-bar-fill" })),
+    );
     const drop = element("div", { class: "gp-drop", "aria-hidden": "true" }, "Drop a picture to open it");
-    this.stage = element(
+    this.root = element(
       "div",
       { class: "gp-stage" },
       this.canvas,
+      this.segments,
       this.tint,
       this.outline,
-      this.ring,
+      this.marks,
+      this.divider,
       this.badge,
+      this.after,
       this.compare,
+      this.opening,
       drop,
     );
-    this.root = this.stage;
-
-    const canvas = this.canvas;
-    canvas.addEventListener("pointerdown", this.down);
-    canvas.addEventListener("pointermove", this.move);
-    canvas.addEventListener("pointerup", this.up);
-    canvas.addEventListener("pointercancel", this.up);
-    canvas.addEventListener("lostpointercapture", this.up);
-    canvas.addEventListener("pointerleave", () => this.point(null));
     this.sizes = new ResizeObserver(redraw);
-    this.sizes.observe(this.stage);
+    this.sizes.observe(this.root);
   }
 
   destroy(): void {
     this.sizes.disconnect();
   }
 
-  resize(width: number, height: number): void {
+  resize(width: number, height: number, port: Viewport): void {
     this.width = width;
     this.height = height;
-    this.stage.style.setProperty("--gp-aspect", `${width} / ${height}`);
-    this.moveRing();
+    this.port = port;
+    this.root.style.setProperty("--gp-aspect", `${width} / ${height}`);
+    this.root.closest<HTMLElement>(".ganpaint")?.style.setProperty("--gp-ratio", String(width / height));
   }
 
   // -------------------------------------------------------------------------------------------------- drawing
 
-  /** Draws the picture at the screen's own resolution and says what it covers, for tests and benchmarks outside. */
-  draw(name: PictureName, picture: Picture<ImageBitmap> | undefined, label: string): void {
+  /**
+   * Draws the picture and says what it covers, for tests and benchmarks outside. Left of `split`, a fraction of the
+   * stage's width, the photo is drawn instead.
+   */
+  draw(
+    name: PictureName,
+    picture: Picture<ImageBitmap> | undefined,
+    label: string,
+    photo: Picture<ImageBitmap> | undefined,
+    split: number | null,
+  ): void {
     const context = this.fit(this.canvas);
-    setText(this.badge, label);
+    const divided = split !== null && photo !== undefined && name !== "photo";
+    setText(this.badge, divided ? "Photo" : label);
+    setText(this.after, divided ? label : "");
+    this.after.hidden = this.divider.hidden = !divided;
     if (!picture) return;
-    context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(picture.image, 0, 0, this.canvas.width, this.canvas.height);
+    this.drawImage(context, picture.image);
+    if (divided) {
+      context.save();
+      context.beginPath();
+      context.rect(0, 0, Math.round(split * this.canvas.width), this.canvas.height);
+      context.clip();
+      this.drawImage(context, photo.image);
+      context.restore();
+      this.divider.style.left = `${100 * split}%`;
+      this.after.style.left = `max(${100 * split}% + 10px, 90px)`;
+      set(this.divider, { "aria-valuenow": Math.round(100 * split) });
+    }
     set(this.canvas, {
       "data-shown": name,
       "data-revision": picture.revision,
       "data-sequence": picture.sequence,
       "data-covered": picture.covered,
       "data-frame": picture.frame,
-      "aria-label": `${label}. Paint with the pointer.`,
+      "data-viewport": `${this.port.zoom} ${this.port.x} ${this.port.y}`,
+      "aria-label": `Picture: ${label}`,
+    });
+  }
+
+  drawSegments(labels: Labels | null, colors: readonly string[]): void {
+    const context = this.fit(this.segments);
+    if (!labels) return;
+    const rgb = colors.map((color) => Number.parseInt(color.slice(1), 16));
+    this.drawScratch(context, labels.width, labels.height, (at) => {
+      const color = rgb[labels.values[at] as number];
+      return color === undefined ? 0 : (255 << 24) | color;
     });
   }
 
   drawMasks(shown: ShownMask[]): void {
     const tint = this.fit(this.tint);
     const outline = this.fit(this.outline);
-    const across = this.tint.width / this.width;
-    const down = this.tint.height / this.height;
-    const pixel = this.tint.width / Math.max(1, this.stage.clientWidth);
-    tint.imageSmoothingQuality = "high";
-    outline.lineCap = "round";
+    const pixel = this.tint.width / Math.max(1, this.root.clientWidth);
+    outline.lineCap = outline.lineJoin = "round";
     for (const { mask, color, current } of shown) {
       if (mask.width !== this.width || mask.height !== this.height) continue;
       if (current) {
-        this.fillScratch(mask, color);
-        tint.drawImage(this.scratch, 0, 0, this.tint.width, this.tint.height);
+        const rgb = Number.parseInt(color.slice(1), 16);
+        this.drawScratch(tint, mask.width, mask.height, (at) => ((mask.values[at] as number) << 24) | rgb);
       }
-      const segments = contour(mask.values, mask.width, mask.height);
       const path = new Path2D();
-      for (let at = 0; at < segments.length; at += 4) {
-        path.moveTo((segments[at] as number) * across, (segments[at + 1] as number) * down);
-        path.lineTo((segments[at + 2] as number) * across, (segments[at + 3] as number) * down);
-      }
+      path.addPath(this.outlineOf(mask), this.transform(this.tint));
       // A dark line under a light one is seen on any picture.
       for (const [style, wide] of [
         ["rgb(0 0 0 / 0.55)", current ? 4.5 : 2.5],
@@ -152,18 +208,144 @@ export class View {
     }
   }
 
-  /** The mask as a picture of one colour, its values as opacity. */
-  private fillScratch(mask: Mask, color: string): void {
-    this.scratch.width = mask.width;
-    this.scratch.height = mask.height;
-    paintMask(this.scratch, mask, color);
+  drawMarks({ ring, cross, cells, grid, shape, segment }: Marks): void {
+    const context = this.fit(this.marks);
+    const pixel = this.marks.width / Math.max(1, this.root.clientWidth);
+    const transform = this.transform(this.marks);
+    const place = (x: number, y: number): [number, number] => {
+      const { x: left, y: top } = transform.transformPoint({ x, y });
+      return [left, top];
+    };
+    /** Dark under light, so that it is seen on any picture. */
+    const stroke = (path: Path2D, wide: number, light = "#fff", dark = "rgb(0 0 0 / 0.6)"): void => {
+      context.strokeStyle = dark;
+      context.lineWidth = (wide + 2) * pixel;
+      context.stroke(path);
+      context.strokeStyle = light;
+      context.lineWidth = wide * pixel;
+      context.stroke(path);
+    };
+    context.lineJoin = "round";
+
+    if (grid) {
+      const lines = new Path2D();
+      for (let column = 1; column < grid[0]; column++) {
+        const [x, top] = place((column * this.width) / grid[0], 0);
+        lines.moveTo(Math.round(x) + 0.5, top);
+        lines.lineTo(Math.round(x) + 0.5, place(0, this.height)[1]);
+      }
+      for (let row = 1; row < grid[1]; row++) {
+        const [left, y] = place(0, (row * this.height) / grid[1]);
+        lines.moveTo(left, Math.round(y) + 0.5);
+        lines.lineTo(place(this.width, 0)[0], Math.round(y) + 0.5);
+      }
+      context.strokeStyle = "rgb(0 0 0 / 0.35)";
+      context.lineWidth = 2 * pixel;
+      context.stroke(lines);
+      context.strokeStyle = "rgb(255 255 255 / 0.55)";
+      context.lineWidth = pixel;
+      context.stroke(lines);
+    }
+    if (cells.length > 0) {
+      const path = new Path2D();
+      for (const [x, y, width, height] of cells) {
+        const [left, top] = place(x, y);
+        const [right, bottom] = place(x + width, y + height);
+        path.rect(left, top, right - left, bottom - top);
+      }
+      context.fillStyle = "rgb(255 255 255 / 0.14)";
+      context.fill(path);
+      stroke(path, 0.75, "rgb(255 255 255 / 0.75)", "rgb(0 0 0 / 0.25)");
+    }
+    if (segment.length > 0) {
+      const path = new Path2D();
+      path.addPath(pathOf(segment), transform);
+      stroke(path, 1.5);
+    }
+    if (shape.length > 0) {
+      const path = new Path2D();
+      for (const { x, y } of shape) path.lineTo(...place(x, y));
+      path.closePath();
+      context.fillStyle = "rgb(255 255 255 / 0.2)";
+      context.fill(path);
+      stroke(path, 1.5);
+    }
+    if (ring) {
+      const [x, y] = place(ring.x, ring.y);
+      const path = new Path2D();
+      path.arc(x, y, Math.max(2 * pixel, (ring.diameter / 2) * transform.a), 0, 2 * Math.PI);
+      context.setLineDash(this.root.closest("[data-erasing]") ? [4 * pixel, 3 * pixel] : []);
+      stroke(path, 1.5);
+      context.setLineDash([]);
+    }
+    if (cross) {
+      const [x, y] = place(cross.x, cross.y);
+      const arm = 9 * pixel;
+      const path = new Path2D();
+      path.moveTo(x - arm, y);
+      path.lineTo(x + arm, y);
+      path.moveTo(x, y - arm);
+      path.lineTo(x, y + arm);
+      stroke(path, 1.5);
+    }
+  }
+
+  /** A picture is being opened: how far that is, or null. */
+  showOpening(fraction: number | null): void {
+    this.opening.hidden = fraction === null;
+    const fill = this.opening.querySelector<HTMLElement>(".gp-bar-fill") as HTMLElement;
+    fill.style.transform = `scaleX(${fraction ?? 0})`;
+  }
+
+  // ------------------------------------------------------------------------------------------ through the viewport
+
+  private transform(canvas: HTMLCanvasElement): DOMMatrix {
+    const across = (canvas.width * this.port.zoom) / this.width;
+    const down = (canvas.height * this.port.zoom) / this.height;
+    return new DOMMatrix([across, 0, 0, down, -this.port.x * across, -this.port.y * down]);
+  }
+
+  private drawImage(
+    context: CanvasRenderingContext2D,
+    image: CanvasImageSource & { width: number; height: number },
+  ): void {
+    const { width, height } = context.canvas;
+    const { zoom, x, y } = this.port;
+    // From so near, the pixels themselves are what one wants to see.
+    context.imageSmoothingEnabled = (this.root.clientWidth * zoom) / this.width < 12;
+    context.imageSmoothingQuality = "high";
+    const across = image.width / this.width;
+    const down = image.height / this.height;
+    const source = [x * across, y * down, image.width / zoom, image.height / zoom] as const;
+    context.drawImage(image, ...source, 0, 0, width, height);
+  }
+
+  /** Draws pixels given as 0xAARRGGBB. */
+  private drawScratch(
+    context: CanvasRenderingContext2D,
+    width: number,
+    height: number,
+    argb: (at: number) => number,
+  ): void {
+    this.scratch.width = width;
+    this.scratch.height = height;
+    paintPixels(this.scratch, argb);
+    this.drawImage(context, this.scratch);
+  }
+
+  private outlineOf(mask: Mask): Path2D {
+    const known = this.outlines.get(mask);
+    if (known?.version === mask.version) return known.path;
+    const path = pathOf(contour(mask.values, mask.width, mask.height));
+    this.outlines.set(mask, { version: mask.version, path });
+    return path;
   }
 
   /** Sizes a canvas to the device's pixels and clears it. */
   private fit(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
     const scale = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(this.stage.clientWidth * scale));
-    const height = Math.max(1, Math.round(this.stage.clientHeight * scale));
+    const width = Math.max(1, Math.round(this.root.clientWidth * scale));
+    const height = Math.max(1, Math.round(this.root.clientHeight * scale));
     if (canvas.width !== width || canvas.height !== height) {
       canvas.width = width;
       canvas.height = height;
@@ -172,75 +354,33 @@ export class View {
     context.clearRect(0, 0, width, height);
     return context;
   }
+}
 
-  // -------------------------------------------------------------------------------------------------- pointer
-
-  private dab(event: PointerEvent): Dab {
-    const point = toPicture(
-      { x: event.clientX, y: event.clientY },
-      this.canvas.getBoundingClientRect(),
-      this.width,
-      this.height,
-    );
-    return { ...point, radius: brushRadius(this.hand.size(), event) };
+/** Segments x0, y0, x1, y1, ... as a path. */
+function pathOf(segments: readonly number[]): Path2D {
+  const path = new Path2D();
+  for (let at = 0; at < segments.length; at += 4) {
+    path.moveTo(segments[at] as number, segments[at + 1] as number);
+    path.lineTo(segments[at + 2] as number, segments[at + 3] as number);
   }
+  return path;
+}
 
-  private readonly down = (event: PointerEvent): void => {
-    if (this.pointer !== null || event.button !== 0 || !event.isPrimary) return;
-    // The keys act while the editor has the focus, and painting is the plainest way to give it.
-    this.canvas.focus({ preventScroll: true });
-    this.canvas.setPointerCapture(event.pointerId);
-    this.pointer = event.pointerId;
-    this.point(event);
-    this.hand.begin(this.dab(event), event.timeStamp);
-  };
-
-  private readonly move = (event: PointerEvent): void => {
-    this.point(event);
-    if (event.pointerId !== this.pointer) return;
-    // The browser hands over one event a frame; the coalesced ones are where the hand has been in between.
-    const events = event.getCoalescedEvents?.() ?? [];
-    for (const each of events.length > 0 ? events : [event]) this.hand.move(this.dab(each), event.timeStamp);
-  };
-
-  private readonly up = (event: PointerEvent): void => {
-    if (event.pointerId !== this.pointer) return;
-    this.pointer = null;
-    this.hand.end(event.timeStamp);
-  };
-
-  private point(event: PointerEvent | null): void {
-    // A finger covers the ring: it would only be seen after the finger has gone.
-    if (!event || event.pointerType === "touch") this.hover = null;
-    else {
-      const box = this.canvas.getBoundingClientRect();
-      this.hover = { x: event.clientX - box.left, y: event.clientY - box.top };
-    }
-    this.moveRing();
+function paintPixels(canvas: HTMLCanvasElement, argb: (at: number) => number): void {
+  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const image = context.createImageData(canvas.width, canvas.height);
+  for (let at = 0; at < canvas.width * canvas.height; at++) {
+    const color = argb(at);
+    image.data[4 * at] = (color >> 16) & 255;
+    image.data[4 * at + 1] = (color >> 8) & 255;
+    image.data[4 * at + 2] = color & 255;
+    image.data[4 * at + 3] = color >>> 24;
   }
-
-  /** The ring has the brush's true size on the screen. */
-  moveRing(): void {
-    const ring = this.ring;
-    const hover = this.hover;
-    ring.hidden = hover === null;
-    if (!hover) return;
-    const diameter = Math.max(4, (this.hand.size() * this.stage.clientWidth) / this.width);
-    ring.style.width = ring.style.height = `${diameter}px`;
-    ring.style.transform = `translate(${hover.x - diameter / 2}px, ${hover.y - diameter / 2}px)`;
-  }
+  context.putImageData(image, 0, 0);
 }
 
 /** Fills a canvas of the mask's size with the colour, the mask's values as opacity. */
 export function paintMask(canvas: HTMLCanvasElement, mask: Mask, color: string): void {
-  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
-  const image = context.createImageData(mask.width, mask.height);
   const rgb = Number.parseInt(color.slice(1), 16);
-  for (let at = 0; at < mask.values.length; at++) {
-    image.data[4 * at] = (rgb >> 16) & 255;
-    image.data[4 * at + 1] = (rgb >> 8) & 255;
-    image.data[4 * at + 2] = rgb & 255;
-    image.data[4 * at + 3] = mask.values[at] as number;
-  }
-  context.putImageData(image, 0, 0);
+  paintPixels(canvas, (at) => ((mask.values[at] as number) << 24) | rgb);
 }

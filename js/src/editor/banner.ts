@@ -1,0 +1,30 @@
+/** Below the bar, as long as it is true: that the kernel does not answer, or that the photo is outside its world. */
+
+import { element, icon, set, setText } from "./dom";
+import type { Health } from "./page";
+import type { Panel } from "./settings";
+
+const SILENCE: Record<Exclude<Health, "answers">, string> = {
+  silent:
+    "The kernel does not answer: it is busy or gone. What you paint is kept here, and follows when it answers.",
+  busy: "The kernel is busy. What you paint is kept here, and follows as soon as it is free.",
+  unreachable:
+    "The notebook server does not answer. What you paint is kept here, and follows when it is back.",
+  gone: "This editor's kernel is gone, but nothing painted is lost: run GANPaint.recover() in a cell.",
+};
+
+export function createBanner(): Panel {
+  const text = element("p", {});
+  const root = element("div", { class: "gp-banner", role: "status", hidden: true }, icon("warning"), text);
+  return {
+    root,
+    update(page) {
+      const notice = page.state?.notice;
+      const warning = notice?.level === "warning" ? notice.text : "";
+      const silence = page.health === "answers" ? "" : SILENCE[page.health];
+      root.hidden = !(silence || warning);
+      set(root, { "data-kernel": page.health });
+      setText(text, silence || warning);
+    },
+  };
+}

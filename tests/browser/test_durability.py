@@ -1,0 +1,137 @@
+"""Nothing that was painted is lost: a second page, a kernel that is killed at work, a busy one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.timeout(900)
+
+IMPORT = "import ganpaint_widget as gp"
+SHOW = "paint = gp.GANPaint()\npaint"
+RECOVER = "import ganpaint_widget as gp\npaint = gp.GANPaint.recover()\npaint"
+BUSY = (
+    "import pathlib, time\nprint('on my way', flush=True)\n"
+    "while not pathlib.Path('go-on').exists():\n    time.sleep(0.02)"
+)
+
+LEFT = [(0.15, 0.55), (0.22, 0.62), (0.15, 0.70)]
+RIGHT = [(0.75, 0.55), (0.82, 0.62), (0.75, 0.70)]
+TOP = [(0.45, 0.15), (0.55, 0.20)]
+
+
+def coverage(notebook) -> list[float]:
+    """What part of the left, the right and the upper stroke's surroundings the masks in Python cover."""
+    notebook.ask(
+        "import numpy as np\n"
+        "np.save('all.npy', np.max([edit.mask for edit in paint.session.edits], 0, initial=0))"
+    )
+    mask = np.load(notebook.lab.folder / "all.npy") / 255
+    size = len(mask)
+    parts = []
+    for points in (LEFT, RIGHT, TOP):
+        x, y = (np.array(axis) * size for axis in zip(*points, strict=True))
+        parts.append(float(mask[int(y.min()) : int(y.max()) + 1, int(x.min()) : int(x.max()) + 1].mean()))
+    return parts
+
+
+def draw(notebook, points: list[tuple[float, float]]) -> None:
+    """A stroke that nobody answers."""
+    box = notebook.canvas.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    notebook.page.mouse.move(*places[0])
+    notebook.page.mouse.down()
+    for place in places[1:]:
+        notebook.page.mouse.move(*place, steps=4)
+    notebook.page.mouse.up()
+
+
+def test_a_second_page_sees_the_strokes_and_a_killed_kernel_loses_none(
+    open_notebook: Callable[..., object],
+) -> None:
+    notebook = open_notebook(IMPORT, SHOW, RECOVER)
+    notebook.run(0)
+    notebook.run(1)
+    notebook.wait_for_editor()
+    notebook.choose("tree")
+    notebook.stroke(LEFT)
+    notebook.wait_for_picture()
+    notebook.save()
+
+    # the same notebook in a second page, where the stroke is, and another one is painted
+    other = open_notebook()
+    other.wait_for_editor()
+    other.wait("() => document.querySelector('[data-ganpaint-root] [data-edit]')")
+    other.choose("tree")
+    other.stroke(RIGHT)
+    notebook.wait(
+        "revision => Number(document.querySelector('[data-ganpaint-root]').dataset.revision) >= revision",
+        other.number("revision"),
+    )
+    left, right, top = coverage(notebook)
+    assert left > 0.3 and right > 0.3 and top == 0
+    other.page.close()
+
+    # killed while it adapts
+    notebook.ask("import os; open('pid', 'w').write(str(os.getpid()))")
+    notebook.press('[data-action="blend"]')
+    notebook.wait("() => document.querySelector('[data-ganpaint-root]').dataset.job")
+    notebook.canvas.scroll_into_view_if_needed()
+    os.kill(int((notebook.lab.folder / "pid").read_text()), signal.SIGKILL)
+    draw(notebook, TOP)
+    notebook.wait("() => document.querySelector('[data-ganpaint-root]').dataset.kernel === 'gone'")
+    assert "recover" in notebook.root.locator(".gp-banner").inner_text()
+    notebook.shot("gone")
+
+    # "The kernel appears to have died. It will restart automatically."
+    notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
+    notebook.wait_for_kernel("idle")
+    notebook.run(2)
+    notebook.page.locator(".jp-CodeCell").nth(2).locator("[data-ganpaint-root][data-ready]").wait_for()
+    assert notebook.errors() == []
+    notebook.wait(
+        """() => {
+            const roots = [...document.querySelectorAll("[data-ganpaint-root]")];
+            return /painted again/.test(roots.at(-1).querySelector("[aria-live]").textContent);
+        }"""
+    )
+    left, right, top = coverage(notebook)
+    assert left > 0.3 and right > 0.3 and top > 0.3
+    notebook.shot("recovered")
+
+
+def test_a_busy_kernel_is_shown_as_such_and_gets_everything_afterwards(
+    open_notebook: Callable[..., object], lab
+) -> None:
+    """With messages on the kernel's main thread (as in ipykernel 6) nothing is answered while a cell runs."""
+    folder = lab.settings / "@jupyterlab" / "apputils-extension"
+    settings = folder / "kernels-settings.jupyterlab-settings"
+    go_on = lab.folder / "go-on"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text('{"commsOverSubshells": "disabled"}')
+    try:
+        notebook = open_notebook(IMPORT, SHOW, BUSY)
+        notebook.run(0)
+        notebook.run(1)
+        notebook.wait_for_editor()
+        notebook.choose("tree")
+        notebook.start(2)
+        notebook.canvas.scroll_into_view_if_needed()
+        draw(notebook, LEFT)
+        notebook.wait("() => document.querySelector('[data-ganpaint-root]').dataset.kernel === 'busy'")
+        draw(notebook, RIGHT)
+        notebook.shot("busy")
+        assert notebook.is_running(2)
+        go_on.touch()
+        notebook.wait_for_cell(2)
+        notebook.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'answers'")
+        notebook.wait_for_accepted(0)
+        left, right, _ = coverage(notebook)
+        assert left > 0.3 and right > 0.3
+    finally:
+        go_on.touch()
+        settings.unlink()
