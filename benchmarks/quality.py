@@ -48,6 +48,7 @@ from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
 from ganpaint_widget.generators.staged import State
 from ganpaint_widget.generators.zoo import Model, load
 from ganpaint_widget.inversion import invert
+from ganpaint_widget.measures import decibel
 
 CONCEPTS = ("tree", "dome", "cloud", "door", "window")
 SMALL = 0.002
@@ -285,13 +286,6 @@ def measure(model: Model, judge: Judge, case: Case, render: Render) -> dict[str,
 def share(which: Tensor, of: Tensor) -> float:
     """The share of the pixels ``of`` that are also ``which``."""
     return float((which & of).sum() / of.sum().clamp_min(1))
-
-
-def decibel(picture: Tensor, x: Tensor, where: Tensor) -> float:
-    """PSNR in dB over the pixels where ``where`` is 1."""
-    squared = (picture.clamp(-1, 1) - x).square() * where
-    mean = squared.sum() / (where.sum() * x.shape[1]).clamp_min(1)
-    return float(10 * torch.log10(4 / mean.clamp_min(1e-10)))
 
 
 def erode(mask: Tensor, radius: int) -> Tensor:
