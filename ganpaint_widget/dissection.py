@@ -8,14 +8,24 @@ thresholded and compared with the segmenter's map over many samples::
 The threshold is chosen for each pair by the *information quality ratio*: mutual information over joint
 entropy of the two binary maps (Bau et al. 2019; a fixed top quantile would cap the IoU of large classes). A
 unit counts as interpretable for a concept from IoU > .05 and IQR > .01 on.
+
+How much of that is the units' own doing? Two baselines answer in the same numbers: a random rotation of the
+layer's axes (``dissect(..., rotation=random_rotation(...))``), and :func:`position_baseline`, a detector that
+has seen where a concept usually is and never looks at the picture. What units *cause* is measured by
+:func:`causal_effect` and, against their number, by :func:`causal_curve`.
+
+Counting is spread over any ``concurrent.futures.Executor``, a pool of processes or the client of a cluster,
+and gives the same numbers as without one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +40,12 @@ from .segmentation import Segmenter
 
 THRESHOLDS = 100
 """Thresholds tried for each unit: log-spaced upper quantiles from 1e-3 to 1 (as in the public code)."""
+
+POOL = 2**15
+"""Values of each unit from which its thresholds are taken: 33 of them above the highest threshold."""
+
+CHUNKS = 16
+"""Into how many pieces counting is cut for an executor: each takes a copy of the generator along."""
 
 MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
@@ -110,6 +126,26 @@ class Dissection:
         row = self.index(concept)
         return int(((self.iou[row] > MINIMUM_IOU) & (self.iqr[row] > MINIMUM_IQR)).sum())
 
+    def interpretable_units(self) -> int:
+        """How many units are interpretable for at least one concept."""
+        return int(((self.iou > MINIMUM_IOU) & (self.iqr > MINIMUM_IQR)).any(dim=0).sum())
+
+    def table(self) -> list[dict[str, Any]]:
+        """For each concept: its best unit with IoU and IQR, how many are interpretable, what edits cause."""
+        best = self.iou.argmax(dim=1).tolist()
+        return [
+            {
+                "concept": concept,
+                "unit": unit,
+                "iou": float(self.iou[row, unit]),
+                "iqr": float(self.iqr[row, unit]),
+                "interpretable": self.interpretable(concept),
+                "added": float(self.effect[row, 0]),
+                "removed": float(self.effect[row, 1]),
+            }
+            for row, (concept, unit) in enumerate(zip(self.concepts, best, strict=True))
+        ]
+
     def quality(self, concept: str) -> float:
         """How well the generator knows the concept, 0 to 1: the mean of adding's and removing's effect."""
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
@@ -149,10 +185,12 @@ def dissect(
     seed: int = 0,
     batch: int = 25,
     pixels: int = 512,
+    rotation: Tensor | None = None,
     colors: Mapping[str, str] | None = None,
+    executor: Executor | None = None,
     ticket: Ticket | None = None,
 ) -> Dissection:
-    """Dissect a layer on ``samples`` generated pictures, in constant memory.
+    """Dissect a layer on ``samples`` generated pictures, in memory that does not grow with their number.
 
     A first quarter of the samples fixes the quantiles that serve as thresholds; a second pass over all
     of them counts, for each unit, bin and concept, at ``pixels`` random places of each picture.
@@ -167,59 +205,48 @@ def dissect(
         seed: of the latents and of the places.
         batch: pictures at a time.
         pixels: places a picture at which activations and labels are compared.
+        rotation: C x C, orthogonal: its rows are the "units" that are measured, instead of the layer's own.
         colors: concept to "#rrggbb", kept with the result.
+        executor: where to count; generator and segmenter must be such as it can send (for processes: such
+            as pickle can). Pools of processes should be spawned, for torch does not survive a fork well.
         ticket: progress and cancel.
     """
     layer = layer or generator.edit_layer
-    random = torch.Generator().manual_seed(seed + 1)
     if states is None:
+        device = next(generator.parameters()).device
         latents = torch.split(generator.sample_z(samples, seed), batch)
-        states = [generator.start(z) for z in latents]
+        states = [generator.start(z.to(device)) for z in latents]
     samples = sum(len(state.features) for state in states)
     concepts = len(segmenter.classes)
-    channels, height, width = generator.shape(layer)
+    probe = _Probe(generator, segmenter, layer, pixels, seed, rotation)
+    numbered = list(enumerate(states))
 
-    def upsampled(activation: Tensor, places: Tensor, size: int) -> Tensor:
-        """Activations (B x C x P) at flat picture places (B x P), bilinear with half-pixel alignment."""
-        full = F.interpolate(activation, size=(size, size), mode="bilinear", align_corners=False).flatten(2)
-        return full.gather(2, places[:, None].expand(-1, channels, -1))
-
-    def measured(state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        state = generator.run(state, until=layer)
-        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))
-        places = torch.randint(labels[0].numel(), (len(labels), pixels), generator=random)
-        values = upsampled(state.features, places, labels.shape[-1])
-        return state.features, labels, labels.flatten(1).gather(1, places), values
-
-    first = states[: max(1, len(states) // 4)]
-    gathered = [measured(state)[3].transpose(0, 1).flatten(1)[:, ::4] for state in first]
-    pool = torch.cat(gathered, dim=1).sort(dim=1).values
+    first = numbered[: max(1, len(numbered) // 4)]
+    share = max(1, POOL // len(first))
+    gathered = _spread(executor, _Gather(probe, share), first, lambda done: None)
+    pool = torch.cat([values for chunk in gathered for values in chunk], dim=1).sort(dim=1).values
+    channels = len(pool)
     quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
     thresholds = pool[:, (quantiles * (pool.shape[1] - 1)).round().long()].flip(1).contiguous()
     high = pool[:, round(LEVEL_QUANTILE * (pool.shape[1] - 1))]
 
-    # counts[u, c, b]: places of concept c at which unit u lies above exactly b of its thresholds.
-    counts = torch.zeros(channels, concepts, THRESHOLDS + 1)
-    present_sum, present_count = torch.zeros(concepts, channels), torch.zeros(concepts, 1)
-    unit = torch.arange(channels)[:, None]
-    for done, state in enumerate(states, start=1):
-        features, labels, chosen, values = measured(state)
-        values = values.transpose(0, 1).flatten(1).contiguous()
-        bins = torch.searchsorted(thresholds, values)
-        flat = (unit * concepts + chosen.flatten()) * (THRESHOLDS + 1) + bins
-        counts += torch.bincount(flat.flatten(), minlength=counts.numel()).view_as(counts)
-        cells = F.adaptive_avg_pool2d(
-            F.one_hot(labels, concepts).permute(0, 3, 1, 2).float(), (height, width)
-        )
-        inside = (cells > 0.5).float()
-        present_sum += torch.einsum("bkhw,bchw->kc", inside, features)
-        present_count += inside.sum(dim=(0, 2, 3))[:, None]
+    counts = torch.zeros(channels, concepts, THRESHOLDS + 1, dtype=torch.int64)
+    present_sum = torch.zeros(concepts, channels, dtype=torch.float64)
+    present_count = torch.zeros(concepts, 1, dtype=torch.float64)
+
+    def report(done: int) -> None:
         if ticket is not None:
-            ticket.checkpoint(done / len(states))
-    iou, iqr = _best_threshold(counts)
+            ticket.checkpoint(done / len(numbered))
+
+    for counted, sums in _spread(executor, _Count(probe, thresholds), numbered, report):
+        counts += counted
+        for of_batch, cells in sums:  # each by itself, so that the order of additions is always the same
+            present_sum += of_batch
+            present_count += cells
+    iou, iqr = _best_threshold(counts.double())
     best = iou.argsort(dim=1, descending=True)[:, :DEFAULT_UNITS]
     weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(MEASURED), -1)
-    present = present_sum / present_count.clamp_min(1)
+    present = (present_sum / present_count.clamp_min(1)).float()
     known = {name: (colors or {}).get(name, "#8888ff") for name in segmenter.classes}
     return Dissection(
         layer=layer,
@@ -234,6 +261,123 @@ def dissect(
         colors=known,
         samples=samples,
     )
+
+
+Numbered = Sequence[tuple[int, State]]
+Result = TypeVar("Result")
+
+
+def _spread(
+    executor: Executor | None,
+    work: Callable[[Numbered], Result],
+    batches: Numbered,
+    report: Callable[[int], None],
+) -> Iterable[Result]:
+    """``work`` done on all batches, in order: one after the other here, or in chunks by an executor."""
+    if executor is None:
+        for done, one in enumerate(batches, start=1):
+            yield work([one])
+            report(done)
+        return
+    length = -(-len(batches) // CHUNKS)
+    chunks = [batches[start : start + length] for start in range(0, len(batches), length)]
+    futures = [executor.submit(work, chunk) for chunk in chunks]
+    try:
+        for done, future in enumerate(futures, start=1):
+            yield future.result()
+            report(min(len(batches), done * length))
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Activations and labels of a batch, at random places that depend on the batch's number alone."""
+
+    generator: StagedGenerator
+    segmenter: Segmenter
+    layer: str
+    pixels: int
+    seed: int
+    rotation: Tensor | None
+
+    def __call__(self, number: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features B x C x h x w, labels B x H x W; at P = B * pixels places labels and values C x P."""
+        state = self.generator.run(state, until=self.layer)
+        labels = self.segmenter.segment(self.generator.picture(self.generator.run(state)).clamp(-1, 1)).cpu()
+        features = state.features.float().cpu()
+        if self.rotation is not None:
+            features = torch.einsum("dc,bchw->bdhw", self.rotation.to(features), features)
+        random = torch.Generator().manual_seed(1 + self.seed + 1_000_003 * number)
+        places = torch.randint(labels[0].numel(), (len(labels), self.pixels), generator=random)
+        # Bilinear with half-pixel alignment.
+        full = F.interpolate(features, size=labels.shape[-2:], mode="bilinear", align_corners=False).flatten(
+            2
+        )
+        values = full.gather(2, places[:, None].expand(-1, features.shape[1], -1))
+        chosen = labels.flatten(1).gather(1, places).flatten()
+        return features, labels, chosen, values.transpose(0, 1).flatten(1).contiguous()
+
+
+# Classes and not closures, because processes have to be sent them.
+
+
+@dataclass(frozen=True)
+class _Gather:
+    """Some of each unit's values, from which the thresholds will be taken: C x ``share`` for each batch."""
+
+    probe: _Probe
+    share: int
+
+    @torch.no_grad()
+    def __call__(self, batches: Numbered) -> list[Tensor]:
+        found = []
+        for number, state in batches:
+            values = self.probe(number, state)[3]
+            found.append(values[:, :: max(1, values.shape[1] // self.share)][:, : self.share].clone())
+        return found
+
+
+@dataclass(frozen=True)
+class _Count:
+    """The counts of several batches, and of each the sums over the cells in which a concept is present."""
+
+    probe: _Probe
+    thresholds: Tensor
+
+    @torch.no_grad()
+    def __call__(self, batches: Numbered) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        concepts = len(self.probe.segmenter.classes)
+        counts = torch.zeros(len(self.thresholds), concepts, THRESHOLDS + 1, dtype=torch.int64)
+        sums = []
+        for number, state in batches:
+            features, labels, chosen, values = self.probe(number, state)
+            counts += _tally(values, chosen, self.thresholds, concepts)
+            shares = F.one_hot(labels, concepts).permute(0, 3, 1, 2).float()
+            inside = (F.adaptive_avg_pool2d(shares, _grid(features)) > 0.5).double()
+            of_batch = torch.einsum("bkhw,bchw->kc", inside, features.double())
+            sums.append((of_batch, inside.sum(dim=(0, 2, 3))[:, None]))
+        return counts, sums
+
+
+def _grid(features: Tensor) -> tuple[int, int]:
+    return features.shape[-2], features.shape[-1]
+
+
+def _tally(values: Tensor, chosen: Tensor, thresholds: Tensor, concepts: int) -> Tensor:
+    """counts[u, c, b]: places of concept c at which unit u lies above exactly b of its thresholds.
+
+    Args:
+        values: C x P.
+        chosen: P concepts.
+        thresholds: C x T, growing.
+    """
+    bins = torch.searchsorted(thresholds, values)
+    unit = torch.arange(len(values))[:, None]
+    flat = (unit * concepts + chosen) * (thresholds.shape[1] + 1) + bins
+    shape = (len(values), concepts, thresholds.shape[1] + 1)
+    return torch.bincount(flat.flatten(), minlength=shape[0] * shape[1] * shape[2]).view(shape)
 
 
 def _best_threshold(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -261,7 +405,164 @@ def _best_threshold(counts: Tensor) -> tuple[Tensor, Tensor]:
     # Only where the unit goes with the concept, not where it marks the concept's absence.
     iqr = torch.where(above * total > on * of_concept, iqr, torch.zeros(()))
     best = iqr.argmax(dim=2, keepdim=True)
-    return iou.gather(2, best)[..., 0].T.contiguous(), iqr.gather(2, best)[..., 0].T.contiguous()
+    return (
+        iou.gather(2, best)[..., 0].T.float().contiguous(),
+        iqr.gather(2, best)[..., 0].T.float().contiguous(),
+    )
+
+
+# --- baselines ---
+
+
+def random_rotation(channels: int, seed: int = 0) -> Tensor:
+    """A random orthogonal matrix C x C, all directions alike (QR of a Gaussian one, its signs made even)."""
+    source = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(channels, channels, generator=source, dtype=torch.float64))
+    rotation: Tensor = q * r.diagonal().sign()
+    return rotation.float()
+
+
+@dataclass(frozen=True)
+class PositionBaseline:
+    """How well a concept can be found without looking: K concepts with ``iou`` and ``iqr`` (K each).
+
+    A concept's best unit knows something of it where its IoU is above this one.
+    """
+
+    concepts: tuple[str, ...]
+    iou: Tensor
+    iqr: Tensor
+
+
+@torch.no_grad()
+def position_baseline(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    *,
+    samples: int = 1000,
+    states: Sequence[State] | None = None,
+    seed: int = 0,
+    batch: int = 25,
+    pixels: int = 512,
+) -> PositionBaseline:
+    """The IoU of a detector that knows only how often each concept is at each pixel.
+
+    The frequencies come from the first half of the samples; they are measured on the second half like the
+    activations of a unit, the threshold chosen by IQR as for units.
+
+    Args:
+        generator, segmenter, samples, states, seed, batch, pixels: as for :func:`dissect`.
+    """
+    if states is None:
+        device = next(generator.parameters()).device
+        latents = torch.split(generator.sample_z(samples, seed), batch)
+        states = [generator.start(z.to(device)) for z in latents]
+    if len(states) < 2:
+        raise GANPaintError("There is only one batch of samples.", "Take more samples, or smaller batches.")
+    concepts = len(segmenter.classes)
+    half = len(states) // 2
+    often: Tensor | None = None
+    for state in states[:half]:
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu()
+        found = F.one_hot(labels, concepts).permute(0, 3, 1, 2).double().sum(dim=0)
+        often = found if often is None else often + found
+    assert often is not None
+    frequency = (often / sum(len(state.features) for state in states[:half])).flatten(1).float()
+    ranked = frequency.sort(dim=1).values
+    quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
+    thresholds = ranked[:, (quantiles * (ranked.shape[1] - 1)).round().long()].flip(1).contiguous()
+    counts = torch.zeros(concepts, concepts, THRESHOLDS + 1, dtype=torch.int64)
+    for number, state in enumerate(states[half:]):
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu().flatten(1)
+        random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
+        places = torch.randint(labels.shape[1], (len(labels), pixels), generator=random)
+        chosen = labels.gather(1, places).flatten()
+        counts += _tally(frequency[:, places.flatten()].contiguous(), chosen, thresholds, concepts)
+    iou, iqr = _best_threshold(counts.double())
+    return PositionBaseline(tuple(segmenter.classes), iou.diagonal().clone(), iqr.diagonal().clone())
+
+
+# --- units that cause artifacts ---
+
+
+@dataclass(frozen=True)
+class ArtifactCandidate:
+    """A unit whose strongest pictures are unlike the others.
+
+    Attributes:
+        unit: its number.
+        distance: Fréchet distance of its pictures' features from those of all.
+        excess: by how many standard deviations that is above the distance of as many random pictures.
+    """
+
+    unit: int
+    distance: float
+    excess: float
+
+
+@torch.no_grad()
+def artifact_candidates(
+    generator: StagedGenerator,
+    features: Callable[[Tensor], Sequence[Tensor]],
+    *,
+    layer: str | None = None,
+    real: Tensor | None = None,
+    samples: int = 500,
+    top: int = 25,
+    seed: int = 0,
+    batch: int = 25,
+) -> list[ArtifactCandidate]:
+    """All units, those first that are the likeliest to cause artifacts: candidates for an eye to judge.
+
+    After GAN Dissection (Bau et al. 2019, section 4.2), which ranks units by the Fréchet distance between
+    real pictures and those samples that activate a unit most. Here any network's features will do, averaged
+    over the picture, and the covariances are taken as diagonal: ``|m - m'|^2 + sum (sd - sd')^2``. Units of
+    rare concepts rank high, too. To switch units off, see ``EditingSession.suppress``.
+
+    Args:
+        generator: G.
+        features: pictures B x 3 x R x R in [-1, 1] to feature maps, for example a segmenter's.
+        layer: the stage, the edit layer by default.
+        real: pictures to compare with, N x 3 x R x R; by default all samples.
+        samples: generated pictures.
+        top: how many of them count as a unit's strongest.
+        seed: of the latents.
+        batch: pictures at a time.
+    """
+    layer = layer or generator.edit_layer
+    device = next(generator.parameters()).device
+
+    def described(pictures: Tensor) -> Tensor:
+        return torch.cat(
+            [one.float().mean(dim=(2, 3)) for one in features(pictures.clamp(-1, 1))], dim=1
+        ).cpu()
+
+    strengths, descriptions = [], []
+    for z in torch.split(generator.sample_z(samples, seed), batch):
+        state = generator.run(generator.start(z.to(device)), until=layer)
+        strengths.append(state.features.float().amax(dim=(2, 3)).cpu())
+        descriptions.append(described(generator.picture(generator.run(state))))
+    strength, description = torch.cat(strengths), torch.cat(descriptions)
+    usual = description if real is None else torch.cat([described(part) for part in torch.split(real, batch)])
+    # Each feature in units of its own spread, or the largest ones would decide alone.
+    scale = usual.std(dim=0).clamp_min(1e-6)
+    mean, deviation = (usual / scale).mean(dim=0), (usual / scale).std(dim=0)
+
+    def distance(chosen: Tensor) -> float:
+        part = description[chosen] / scale
+        return float((part.mean(dim=0) - mean).square().sum() + (part.std(dim=0) - deviation).square().sum())
+
+    random = torch.Generator().manual_seed(seed)
+    chance = torch.tensor([distance(torch.randperm(samples, generator=random)[:top]) for _ in range(200)])
+    found = []
+    for unit, order in enumerate(strength.argsort(dim=0, descending=True)[:top].T):
+        value = distance(order)
+        excess = (value - float(chance.mean())) / max(float(chance.std()), 1e-9)
+        found.append(ArtifactCandidate(unit, value, excess))
+    return sorted(found, key=lambda one: one.distance, reverse=True)
+
+
+# --- what units cause ---
 
 
 def tune(
@@ -385,22 +686,135 @@ def causal_effect(
         (added, removed): the mean share of the patch's pixels that became the concept, and the mean
         share of the concept's pixels that ceased to be it; each 0 where no sample offered a place.
     """
-    row = dissection.index(concept)
-    random = torch.Generator().manual_seed(seed)
     if state is None:
         state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
-    found = _found(generator, segmenter, state, row)
-    shares: dict[str, list[float]] = {verb: [] for verb in MEASURED}
-    for one in range(len(state.features)):
-        patches = {"add": _likely_patch(found, one, state, random, 3)}
-        if int(found[one].sum()) >= MINIMUM_AREA:
-            patches["remove"] = found[one]
-        for verb, patch in patches.items():
-            if patch is None:
-                continue
-            edit = Edit("e", verb, concept, (patch * 255).byte().numpy(), 1.0)
-            edited = apply(state.one(one), [edit], dissection)
-            inside = float(_found(generator, segmenter, edited, row)[0][patch].float().mean())
-            shares[verb].append(inside if verb == "add" else 1 - inside)
-    added, removed = (sum(shares[verb]) / max(1, len(shares[verb])) for verb in MEASURED)
-    return added, removed
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
+    return trial.share("add", trial.patches, None), trial.share("remove", trial.objects, None)
+
+
+@dataclass(frozen=True)
+class CausalCurve:
+    """What the best 1, 2, ... units of a concept cause; all tuples are as long as ``units``.
+
+    Attributes:
+        concept: its name.
+        units: numbers of units.
+        added: mean share of a patch at a likely place that became the concept.
+        removed: mean share of the concept's pixels that ceased to be it, with the units off at these pixels.
+        ablated: the same with the units off in the whole picture, as published in GAN Dissection.
+    """
+
+    concept: str
+    units: tuple[int, ...]
+    added: tuple[float, ...]
+    removed: tuple[float, ...]
+    ablated: tuple[float, ...]
+
+
+@torch.no_grad()
+def causal_curve(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    dissection: Dissection,
+    concept: str,
+    *,
+    units: Sequence[int] = range(1, 41),
+    samples: int = 50,
+    state: State | None = None,
+    seed: int = 10_000,
+    ticket: Ticket | None = None,
+) -> CausalCurve:
+    """Added and removed shares against the number of units, which act wholly and in the order of their IoU.
+
+    All numbers of units are tried at the same places of the same pictures; see :func:`causal_effect`.
+
+    Args:
+        units: which numbers of units to try, each at most C.
+        samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
+        ticket: progress and cancel.
+    """
+    if state is None:
+        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
+    everywhere = {one: torch.ones_like(patch) for one, patch in trial.objects.items()}
+    rows = []
+    for done, count in enumerate(units, start=1):
+        chosen = tuple(dissection.units(concept, count).tolist())
+        rows.append(
+            (
+                trial.share("add", trial.patches, chosen),
+                trial.share("remove", trial.objects, chosen),
+                trial.share("remove", everywhere, chosen),
+            )
+        )
+        if ticket is not None:
+            ticket.checkpoint(done / len(units))
+    added, removed, ablated = (tuple(column) for column in zip(*rows, strict=True)) if rows else ((), (), ())
+    return CausalCurve(concept, tuple(units), added, removed, ablated)
+
+
+class _Trial:
+    """Pictures with places at which a concept can be added and removed, and the effect of doing it.
+
+    Attributes:
+        patches: for the number of a picture, a likely place that lacks the concept: bool H x W.
+        objects: for the number of a picture, where the concept is.
+    """
+
+    BATCH = 16
+
+    def __init__(
+        self,
+        generator: StagedGenerator,
+        segmenter: Segmenter,
+        dissection: Dissection,
+        concept: str,
+        state: State,
+        seed: int,
+    ) -> None:
+        self.generator, self.segmenter, self.dissection = generator, segmenter, dissection
+        self.concept, self.state = concept, state
+        # The dissection may know fewer concepts than the segmenter.
+        self.row = segmenter.classes.index(concept)
+        random = torch.Generator().manual_seed(seed)
+        found = torch.cat(
+            [
+                _found(generator, segmenter, state.pick(part), self.row)
+                for part in _parts(range(len(state.features)), self.BATCH)
+            ]
+        )
+        self.patches: dict[int, Tensor] = {}
+        self.objects: dict[int, Tensor] = {}
+        for one in range(len(found)):
+            patch = _likely_patch(found, one, state, random, 3)
+            if patch is not None:
+                self.patches[one] = patch
+            if int(found[one].sum()) >= MINIMUM_AREA:
+                self.objects[one] = found[one]
+
+    def share(self, verb: str, masks: Mapping[int, Tensor], units: tuple[int, ...] | None) -> float:
+        """The mean share of what is looked at that has become the concept, or for removing ceased to be.
+
+        Looked at is the mask when adding, and where the concept was when removing.
+        """
+        shares: list[float] = []
+        for part in _parts(list(masks), self.BATCH):
+            edited = [
+                apply(
+                    self.state.one(one),
+                    [Edit("e", verb, self.concept, (masks[one] * 255).byte().cpu().numpy(), units=units)],
+                    self.dissection,
+                ).features
+                for one in part
+            ]
+            state = self.state.pick(part).replace(torch.cat(edited))
+            found = _found(self.generator, self.segmenter, state, self.row)
+            for one, after in zip(part, found, strict=True):
+                place = masks[one] if verb == "add" else self.objects[one]
+                inside = float(after[place].float().mean())
+                shares.append(inside if verb == "add" else 1 - inside)
+        return sum(shares) / max(1, len(shares))
+
+
+def _parts(numbers: Sequence[int], length: int) -> list[list[int]]:
+    return [list(numbers[start : start + length]) for start in range(0, len(numbers), length)]

@@ -3,11 +3,19 @@
 After section 3.1 of Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019):
 an encoder gives a first guess, and optimisation of the features goes on from it. Edits work on the features
 of the edit layer, so those are what is optimised; staying near the encoder's guess keeps them in the
-region that the generator knows.
+region that the generator knows. The loss is the paper's::
+
+    L_r = mean |x - G(z)|  +  lambda * sum_i mean |F_i(x) - F_i(G(z))|
+
+F_i are the feature maps of a *perceptual metric*. The paper takes VGG16; any callable from pictures to a list
+of feature maps will do, and by default it is the model's segmenter, which knows what matters in its world.
 """
 
 from __future__ import annotations
 
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,18 +23,44 @@ import torch
 from torch import Tensor
 
 from .generators.staged import StagedGenerator, State
-from .jobs import Ticket
-from .measures import decibel
+from .jobs import Cancelled, Ticket
+from .measures import decibel, ssim
 
 if TYPE_CHECKING:
     from .generators.zoo import Model
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+"""A perceptual metric: pictures B x 3 x R x R in [-1, 1] to feature maps B x C_i x H_i x W_i."""
 
 STEPS = 60
 LEARNING_RATE = 0.05
 PRIOR = 0.02
 """Weight of the mean squared distance from the guess, in units of the guess's own mean square."""
 
-STARTS, SEARCH_STEPS = 64, 150
+LAMBDA_PERCEPTUAL = 0.1
+"""lambda for the segmenter's features, kept near 1 by batch normalisation. The paper: 10 for VGG16's."""
+
+DRAWS, STARTS, SEARCH_STEPS = 64, 4, 150
+"""Without an encoder: this many latents are drawn, the best of them are improved for this many steps."""
+
+DOMAIN_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good an inversion is; over a batch, the mean.
+
+    Attributes:
+        decibel: PSNR of the reconstruction against the photo, in dB, at most 99.
+        ssim: structural similarity, at most 1.
+        perceptual: ``sum_i mean |F_i(x) - F_i(G(z))|``, 0 for the same picture; ``None`` without a metric.
+        in_domain: see :func:`in_domain`; ``None`` unless it was asked for and there is an encoder.
+    """
+
+    decibel: float
+    ssim: float
+    perceptual: float | None
+    in_domain: float | None
 
 
 @dataclass(frozen=True)
@@ -34,69 +68,198 @@ class Inversion:
     """What :func:`invert` found.
 
     Attributes:
-        z: the latent, 1 x latent_size.
+        z: the latent, B x latent_size.
         state: the generator's state at its edit layer.
-        decibel: PSNR of the reconstruction G(z) from that state against the photo, in dB.
+        scores: of the reconstruction from that state.
+        seconds: how long it took.
     """
 
     z: Tensor
     state: State
-    decibel: float
+    scores: Scores
+    seconds: float
 
 
-def invert(model: Model, x: Tensor, *, steps: int = STEPS, ticket: Ticket | None = None) -> Inversion:
-    """Find z and the edit layer's features for a photo.
+def segmenter_features(model: Model) -> Features | None:
+    """The default perceptual metric: the activations of the model's segmenter, if it has some to show."""
+    features: Features | None = getattr(model.segmenter, "features", None)
+    return features
+
+
+def invert(
+    model: Model,
+    x: Tensor,
+    *,
+    steps: int = STEPS,
+    seconds: float | None = None,
+    starts: int = STARTS,
+    perceptual: Features | None = None,
+    weight: float = LAMBDA_PERCEPTUAL,
+    domain: bool = False,
+    ticket: Ticket | None = None,
+) -> Inversion:
+    """Find z and the edit layer's features for photos.
 
     Args:
         model: the generator and, if it has one, its encoder; without an encoder z is searched from
             several random starts.
-        x: the photo, 1 x 3 x R x R in [-1, 1].
+        x: the photos, B x 3 x R x R in [-1, 1].
         steps: optimiser steps on the features.
-        ticket: progress and cancel (a cancelled inversion raises :class:`~ganpaint_widget.jobs.Cancelled`).
+        seconds: a budget; when it is used up, the best so far is returned, at least the first guess.
+        starts: how many latents are improved at once where there is no encoder; the best is taken.
+        perceptual: the metric F, by default :func:`segmenter_features`.
+        weight: lambda, of the metric in the loss; 0 goes by pixels alone.
+        domain: also score whether the photos are of the generator's world; takes a moment the first time.
+        ticket: progress and cancel; a cancelled inversion returns the best so far.
     """
+    began = time.monotonic()
+    end = None if seconds is None else began + seconds
     generator = model.generator
+    metric = perceptual if perceptual is not None else segmenter_features(model)
+    loss = _Loss(x, metric if weight else None, weight)
     if model.encoder is None:
-        z = _search(generator, x, ticket)
+        z = torch.cat([_search(generator, loss.of(one), starts, end, ticket) for one in range(len(x))])
         with torch.no_grad():
             state = generator.run(generator.start(z), until=generator.edit_layer)
     else:
         with torch.no_grad():
             z, features = model.encoder(x)
             state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
-    state = _refine(generator, state, x, steps, ticket)
+    state = _refine(generator, state, loss, steps, end, ticket)
     with torch.no_grad():
-        return Inversion(z, state, decibel(generator.picture(generator.run(state)), x))
+        picture = generator.picture(generator.run(state)).clamp(-1, 1)
+        scores = Scores(
+            decibel(picture, x),
+            ssim(picture, x),
+            None if metric is None else float(_distance(metric(picture), metric(x)).mean()),
+            in_domain(model, x) if domain else None,
+        )
+    return Inversion(z, state, scores, time.monotonic() - began)
 
 
-def _search(generator: StagedGenerator, x: Tensor, ticket: Ticket | None) -> Tensor:
-    """The best of several random latents, then improved by Adam on the mean absolute error."""
+class _Loss:
+    """L_r of pictures against fixed photos; one number for each of the batch."""
+
+    def __init__(self, x: Tensor, metric: Features | None, weight: float) -> None:
+        self.x, self.metric, self.weight = x, metric, weight
+        with torch.no_grad():
+            self.wanted = [] if metric is None else [one.detach() for one in metric(x)]
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        loss = (picture - self.x).abs().flatten(1).mean(dim=1)
+        if self.metric is not None:
+            # The metric was made for pictures: beyond [-1, 1] it would mean nothing.
+            loss = loss + self.weight * _distance(self.metric(picture.clamp(-1, 1)), self.wanted)
+        return loss
+
+    def of(self, index: int) -> _Loss:
+        """The loss against one photo of the batch, for any number of pictures."""
+        return _Loss(self.x[index : index + 1], self.metric, self.weight)
+
+
+def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """``sum_i mean |F_i - F_i'|`` for each picture of the batch."""
+    parts = [(one - other).abs().flatten(1).mean(dim=1) for one, other in zip(maps, wanted, strict=True)]
+    return torch.stack(parts).sum(dim=0)
+
+
+def _search(
+    generator: StagedGenerator, loss: _Loss, starts: int, end: float | None, ticket: Ticket | None
+) -> Tensor:
+    """The best of several random latents, each improved by Adam: 1 x latent_size.
+
+    They are improved together, as a batch: what one of them has found says nothing to the others.
+    """
+    draws = generator.sample_z(DRAWS, seed=0).to(loss.x)
     with torch.no_grad():
-        starts = generator.sample_z(STARTS, seed=0).to(x)
-        errors = [float((generator(one[None]) - x).abs().mean()) for one in starts]
-    z = starts[errors.index(min(errors))][None].clone().requires_grad_()
+        errors = torch.cat([loss(generator(one[None])) for one in draws])
+    best_z = draws[errors.argsort()[:starts]]
+    best = torch.full((len(best_z),), torch.inf, device=loss.x.device)
+    z = best_z.clone().requires_grad_()
     optimiser = torch.optim.Adam([z], lr=0.05)
-    for step in range(SEARCH_STEPS):
-        loss = (generator(z) - x).abs().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        if ticket is not None:
-            ticket.checkpoint(0.6 * (step + 1) / SEARCH_STEPS)
-    return z.detach()
+    # Half of the budget, so that the features get theirs.
+    half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
+    try:
+        for step in range(SEARCH_STEPS + 1):
+            errors = loss(generator(z))
+            better = errors.detach() < best
+            best = torch.where(better, errors.detach(), best)
+            best_z = torch.where(better[:, None], z.detach(), best_z)
+            if step == SEARCH_STEPS or (half is not None and time.monotonic() >= half):
+                break
+            optimiser.zero_grad(set_to_none=True)
+            errors.sum().backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            if ticket is not None:
+                ticket.checkpoint(0.6 * (step + 1) / SEARCH_STEPS)
+    except Cancelled:
+        pass  # the best so far is returned
+    return best_z[best.argmin()][None].clone()
 
 
-def _refine(generator: StagedGenerator, state: State, x: Tensor, steps: int, ticket: Ticket | None) -> State:
-    """Adam on the features, mean absolute error of the picture plus the distance from where they began."""
+def _refine(
+    generator: StagedGenerator,
+    state: State,
+    loss: _Loss,
+    steps: int,
+    end: float | None,
+    ticket: Ticket | None,
+) -> State:
+    """Adam on the features: the loss, plus the distance from where they began. Returns the best met."""
     guess = state.features.detach()
     scale = guess.square().mean().sqrt()
     offset = torch.zeros_like(guess).requires_grad_()
+    best_offset = torch.zeros_like(guess)
+    best = torch.full((len(guess),), torch.inf, device=guess.device)
     optimiser = torch.optim.Adam([offset], lr=LEARNING_RATE)
-    for step in range(steps):
-        picture = generator.picture(generator.run(state.replace(guess + scale * offset)))
-        loss = (picture - x).abs().mean() + PRIOR * offset.square().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if ticket is not None:
-            ticket.checkpoint((step + 1) / steps)
-    return state.replace((guess + scale * offset).detach())
+    try:
+        for step in range(steps + 1):
+            picture = generator.picture(generator.run(state.replace(guess + scale * offset)))
+            errors = loss(picture) + PRIOR * offset.square().flatten(1).mean(dim=1)
+            better = errors.detach() < best
+            best = torch.where(better, errors.detach(), best)
+            best_offset = torch.where(better.view(-1, 1, 1, 1), offset.detach(), best_offset)
+            if step == steps or (end is not None and time.monotonic() >= end):
+                break
+            optimiser.zero_grad(set_to_none=True)
+            errors.mean().backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            if ticket is not None:
+                ticket.checkpoint((step + 1) / steps)
+    except Cancelled:
+        pass  # the best so far is returned
+    return state.replace((guess + scale * best_offset).detach())
+
+
+# --- is the photo of the generator's world? ---
+
+_own_errors: weakref.WeakKeyDictionary[StagedGenerator, Tensor] = weakref.WeakKeyDictionary()
+
+
+@torch.no_grad()
+def in_domain(model: Model, x: Tensor) -> float | None:
+    """How usual photos are in the generator's world, 0 to 1; ``None`` without an encoder.
+
+    The share of the generator's own samples that one pass of encoder and generator reconstructs at least as
+    badly as the photo, by mean absolute error. For a sample any value is as likely as any other; 0 means
+    that nothing the generator draws is reconstructed that badly.
+
+    Args:
+        model: with an encoder; 32 of its samples are measured once and remembered.
+        x: the photos, B x 3 x R x R in [-1, 1]; over a batch, the mean.
+    """
+    encoder, generator = model.encoder, model.generator
+    if encoder is None:
+        return None
+
+    def errors(pictures: Tensor) -> Tensor:
+        z, features = encoder(pictures)
+        state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
+        drawn = generator.picture(generator.run(state)).clamp(-1, 1)
+        return (drawn - pictures).abs().flatten(1).mean(dim=1)
+
+    if generator not in _own_errors:
+        batches = torch.split(generator.sample_z(DOMAIN_SAMPLES, seed=1).to(x), 8)
+        _own_errors[generator] = torch.cat([errors(generator(z).clamp(-1, 1)) for z in batches])
+    own = _own_errors[generator]
+    return float((own[None] >= errors(x)[:, None]).float().mean())

@@ -39,7 +39,8 @@ def ssim(picture: Tensor, x: Tensor) -> float:
     Similarity" (2004): a Gaussian window of 11 x 11 with sigma 1.5, K1 = .01 and K2 = .03; the mean over the
     places that the window fits in, over the channels and the batch. Pictures are at least 11 pixels a side.
     """
-    picture = picture.clamp(-1, 1)
+    # From 0 to 2: with means of either sign the term of luminance would mean nothing.
+    picture, x = picture.clamp(-1, 1) + 1, x + 1
     offsets = torch.arange(-5, 6, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-offsets.square() / (2 * 1.5**2))
     kernel = kernel / kernel.sum()

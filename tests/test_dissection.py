@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganpaint_widget.dissection import Dissection, _best_threshold, causal_effect, dissect, tune
+from ganpaint_widget.demo.segmenter import SceneSegmenter
+from ganpaint_widget.dissection import (
+    POOL,
+    Dissection,
+    _best_threshold,
+    artifact_candidates,
+    causal_curve,
+    causal_effect,
+    dissect,
+    position_baseline,
+    random_rotation,
+    tune,
+)
 from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.generators.staged import StagedGenerator, State
 
 
@@ -125,3 +140,177 @@ def test_stored_and_read_again(found: Dissection, tmp_path: Path) -> None:
 def test_an_unknown_concept_lists_the_known(found: Dissection) -> None:
     with pytest.raises(GANPaintError, match="ground, box"):
         found.index("tree")
+
+
+# --- spread over an executor ---
+
+
+class Counting(Executor):
+    """Does everything at once and counts it."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submit(self, work, /, *arguments, **more):
+        self.submitted += 1
+        future: Future = Future()
+        future.set_result(work(*arguments, **more))
+        return future
+
+
+def same(one: Dissection, other: Dissection) -> bool:
+    return all(
+        torch.equal(getattr(one, name), getattr(other, name)) for name in ("iou", "iqr", "high", "present")
+    )
+
+
+def test_any_executor_counts_the_same(found: Dissection) -> None:
+    executor = Counting()
+    spread = dissect(Boxes(), Brightness(), samples=100, batch=20, pixels=128, executor=executor)
+    assert same(spread, found)
+    assert executor.submitted == 1 + 5  # one batch for the thresholds, five to be counted
+
+
+@pytest.mark.slow
+def test_a_pool_of_processes_counts_the_same() -> None:
+    """With classes that another process can import: those of this file it cannot."""
+    torch.manual_seed(0)
+    generator = ProGAN(8, (8, 8, 8)).eval().requires_grad_(False)
+    segmenter = SceneSegmenter(("ground", "sky", "tree"), (4, 4, 4, 4)).eval().requires_grad_(False)
+    given = {"samples": 12, "batch": 3, "pixels": 64, "layer": "layer4"}
+    alone = dissect(generator, segmenter, **given)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor:
+        assert same(dissect(generator, segmenter, executor=executor, **given), alone)
+
+
+def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of the pictures is bounded: the values that thresholds are taken from."""
+    import ganpaint_widget.dissection as module
+
+    kept: list[int] = []
+    gather = module._Gather.__call__
+
+    def watched(self, batches):
+        values = gather(self, batches)
+        kept.append(sum(one.shape[1] for one in values))
+        return values
+
+    monkeypatch.setattr(module._Gather, "__call__", watched)
+    for samples in (40, 160):
+        kept.clear()
+        dissect(Boxes(), Brightness(), samples=samples, batch=10, pixels=8192)
+        assert 0.5 * POOL <= sum(kept) <= POOL
+
+
+# --- baselines ---
+
+
+def test_a_rotation_is_orthogonal_and_its_own() -> None:
+    one, other = random_rotation(6, 1), random_rotation(6, 2)
+    assert torch.allclose(one @ one.T, torch.eye(6), atol=1e-5)
+    assert torch.equal(one, random_rotation(6, 1))
+    assert not torch.allclose(one, other)
+
+
+def test_rotated_axes_know_less(found: Dissection) -> None:
+    """The box has an axis of its own; the axes of a rotation each see a little of it."""
+    box = found.index("box")
+    best = []
+    for seed in range(5):
+        rotation = random_rotation(4, seed)
+        rotated = dissect(Boxes(), Brightness(), samples=100, batch=20, pixels=128, rotation=rotation)
+        best.append(float(rotated.iou[box].max()))
+    assert sum(best) / 5 < found.iou[box].max() - 0.05
+    assert max(best) < found.iou[box].max()
+    same_axes = dissect(Boxes(), Brightness(), samples=100, batch=20, pixels=128, rotation=torch.eye(4))
+    assert torch.equal(same_axes.iou, found.iou)
+
+
+class Corner(Boxes):
+    """Always draws the box in the same quarter."""
+
+    def stage(self, name: str, state: State) -> State:
+        if name == "where":
+            state = State(torch.tensor([9.0, 0, 0, 0, 0, 0, 0, 0]) + 0 * state.features)
+        return super().stage(name, state)
+
+
+def test_position_alone_finds_what_stands_still_and_not_what_moves(found: Dissection) -> None:
+    box = found.index("box")
+    moving = position_baseline(Boxes(), Brightness(), samples=100, batch=20, pixels=128)
+    still = position_baseline(Corner(), Brightness(), samples=100, batch=20, pixels=128)
+    assert moving.concepts == found.concepts
+    assert still.iou[box] > 0.95
+    assert moving.iou[box] < 0.5 < found.iou[box].max()
+    with pytest.raises(GANPaintError, match="one batch"):
+        position_baseline(Boxes(), Brightness(), samples=10, batch=20)
+
+
+def test_the_table_has_a_row_for_each_concept(found: Dissection) -> None:
+    rows = found.table()
+    assert [row["concept"] for row in rows] == ["ground", "box"]
+    assert [row["unit"] for row in rows] == [1, 0]
+    assert rows[1]["iou"] == pytest.approx(float(found.iou[1, 0]))
+    assert found.interpretable_units() == 2
+
+
+# --- artifacts ---
+
+
+class Torn(Boxes):
+    """Boxes, with stripes across the whole picture wherever unit 3 is strong."""
+
+    def stage(self, name: str, state: State) -> State:
+        after = super().stage(name, state)
+        if name == "where":
+            after.features[:, 3] = torch.where(after.features[:, 3] > 2.4, after.features[:, 3], 0.0)
+            return after
+        strong = state.features[:, 3].amax(dim=(1, 2)).view(-1, 1, 1, 1)
+        stripes = torch.arange(after.features.shape[-1]).remainder(2).float() * 2 - 1
+        return State(after.features + strong * stripes, name)
+
+
+def edges(pictures: Tensor) -> list[Tensor]:
+    """Brightness and contrast of neighbours."""
+    return [pictures[:, :1], (pictures[:, :1, :, 1:] - pictures[:, :1, :, :-1]).abs()]
+
+
+def test_the_unit_that_tears_the_picture_comes_first() -> None:
+    candidates = artifact_candidates(Torn(), edges, samples=150, top=12)
+    assert candidates[0].unit == 3
+    assert candidates[0].excess > 5
+    assert sorted(one.unit for one in candidates) == [0, 1, 2, 3]
+    sound = artifact_candidates(Boxes(), edges, samples=150, top=12)
+    assert max(one.excess for one in sound) < candidates[0].excess / 2
+
+
+# --- causal curves ---
+
+
+def test_a_curve_rises_with_the_units_that_draw(found: Dissection) -> None:
+    reversed_ranking = replace(found, iou=-found.iou)
+    good = causal_curve(Boxes(), Brightness(), found, "box", units=range(1, 5), samples=20)
+    bad = causal_curve(Boxes(), Brightness(), reversed_ranking, "box", units=range(1, 5), samples=20)
+    assert (good.units, good.concept) == ((1, 2, 3, 4), "box")
+    # Unit 0 alone draws the box, so it is enough, and what comes before it is not.
+    assert good.added == good.removed == good.ablated == (1, 1, 1, 1)
+    order = reversed_ranking.units("box", 4).tolist()
+    at = order.index(0)
+    for shares in (bad.added, bad.removed, bad.ablated):
+        assert shares[:at] == (0,) * at and shares[at:] == (1,) * (4 - at)
+
+
+def test_the_curve_is_read_where_the_effect_is() -> None:
+    """A unit that draws beside its own cell: with it off under the mask, the object stays."""
+
+    class Beside(Boxes):
+        def stage(self, name: str, state: State) -> State:
+            if name == "draw":
+                state = state.replace(state.features.roll(4, dims=3))
+            return super().stage(name, state)
+
+    beside = dissect(Boxes(), Brightness(), samples=60, batch=20, pixels=128)
+    curve = causal_curve(Beside(), Brightness(), beside, "box", units=[1], samples=20)
+    assert curve.ablated == (1,)
+    assert curve.removed[0] < 0.5
+    assert curve.added[0] < 0.7

@@ -92,7 +92,7 @@ def test_the_blend_is_drawn_again_from_what_is_kept(
 ):
     monkeypatch.setattr(adaptation, "adapt", partial(adaptation.adapt, steps=4))
     monkeypatch.setattr(inversion, "SEARCH_STEPS", 2)
-    monkeypatch.setattr(inversion, "STARTS", 2)
+    monkeypatch.setattr(inversion, "DRAWS", 2)
     monkeypatch.setattr(inversion, "invert", partial(inversion.invert, steps=2))
     session = begin(model, photo)
     session.add("tree", mask, 2)

@@ -3,8 +3,8 @@
 The files of StyleGAN2-ADA's and StyleGAN3's repositories pickle their networks together with the source code
 of their classes, which is executed when they are unpickled. Here nothing is unpickled. :func:`read_pickle`
 walks the pickle's instructions and builds *records*: where an unpickler would call a function, it notes the
-name and the arguments. There is no call that a file could reach, and a name beyond the few that such files need
-is refused. Then the tensors are read out of the records, and named and scaled as in :mod:`.stylegan2`.
+name and the arguments. There is no call that a file could reach, and a name beyond the few that such files
+need is refused. Then the tensors are read out of the records, and named and scaled as in :mod:`.stylegan2`.
 
 This module is for the command alone; nothing that runs in a session imports it.
 """
@@ -190,9 +190,9 @@ def read_pickle(data: bytes) -> Any:
                 case "MEMOIZE":
                     memo[len(memo)] = stack[-1]
                 case "BINPUT" | "LONG_BINPUT":
-                    memo[int(argument)] = stack[-1]
+                    memo[_number(argument)] = stack[-1]
                 case "BINGET" | "LONG_BINGET":
-                    stack.append(memo[int(argument)])
+                    stack.append(memo[_number(argument)])
                 case "GLOBAL":
                     stack.append(known(str(argument).replace(" ", ".", 1)))
                 case "STACK_GLOBAL":
@@ -213,6 +213,12 @@ def read_pickle(data: bytes) -> Any:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _Refused("it is no pickle, or damaged") from error
     raise _Refused("it is no pickle, or damaged")
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError
+    return value
 
 
 def _list(value: Any) -> list[Any]:
