@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import ganpaint_widget.widget.paint as static
+from ganpaint_widget import cli
 from ganpaint_widget.cli import app
 from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.generators import zoo
@@ -243,3 +245,38 @@ def test_a_dissection_that_cannot_be(folder: Path, arguments: list[str], says: s
     assert says in failed(ganpaint("dissect", "-o", out, *arguments))[0]
     assert "no folder" in failed(ganpaint("dissect", "-o", folder / "no" / "x.safetensors"))[0]
     assert not out.exists()
+
+
+# --- doctor ---
+
+
+@pytest.mark.parametrize(
+    ("fault", "healthy"), [(0.0, True), (1e-4, True), (0.5, False), (float("nan"), False), (None, False)]
+)
+def test_doctor_compares_devices_with_the_cpu(
+    model: Any, monkeypatch: pytest.MonkeyPatch, fault: float | None, healthy: bool
+) -> None:
+    """The device here is the CPU again, whose pictures are spoilt on purpose."""
+    generator = type(model.generator)
+    monkeypatch.setattr(cli, "_devices", lambda: ["cpu"])
+    monkeypatch.setattr(static, "static_file", lambda name: name)  # whether it is built is not the question
+    moved, to, picture = [], generator.to, generator.picture
+
+    def remember(self: Any, device: str) -> Any:
+        moved.append(self)
+        return to(self, device)
+
+    def spoilt(self: Any, state: Any) -> Any:
+        if not any(self is one for one in moved):
+            return picture(self, state)
+        if fault is None:
+            raise RuntimeError("no kernel image is available")
+        return picture(self, state) + fault
+
+    monkeypatch.setattr(generator, "to", remember)
+    monkeypatch.setattr(generator, "picture", spoilt)
+    result = ganpaint("doctor")
+    assert len(moved) == 1
+    assert ("DRAWS DIFFERENTLY" in result.output) == (not healthy)
+    assert ("draws as the CPU does" in result.output) == healthy
+    assert result.exit_code == (0 if healthy else 1)
