@@ -68,8 +68,8 @@ def doctor() -> None:
                 typer.echo(f"The device {device} draws as the CPU does (at most {apart:.1e} of 1 apart).")
             else:
                 typer.echo(
-                    f"WARNING: THE DEVICE {device} DRAWS DIFFERENTLY: pictures are up to {apart:.3g} of 1 apart "
-                    "from the CPU's. Do not trust its results; use the CPU, or another version of torch.",
+                    f"WARNING: THE DEVICE {device} DRAWS DIFFERENTLY: pictures are up to {apart:.3g} of 1 "
+                    "apart from the CPU's. Do not trust its results; use the CPU, or another torch.",
                     err=True,
                 )
     except ValueError as error:
@@ -92,7 +92,7 @@ def _devices() -> list[str]:
 
 
 def _apart(generator: StagedGenerator, device: str) -> float:
-    """How far a generator's picture on a device is from the CPU's, at its worst pixel; infinite if it fails."""
+    """How far a picture drawn on a device is from the CPU's, at the worst pixel; infinite if it fails."""
     import copy
 
     import torch

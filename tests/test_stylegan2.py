@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from references import randomised
 from references import stylegan2 as reference
 
+from ganpaint_widget import inversion
 from ganpaint_widget.adaptation import render
+from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.generators.stylegan2 import StyleGAN2, config_of
+from ganpaint_widget.generators.zoo import Model
+from ganpaint_widget.session import EditingSession
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +142,30 @@ def test_gradients_reach_w_and_the_features(stylegan2: StyleGAN2) -> None:
     stylegan2.picture(stylegan2.run(state.replace(features))).square().mean().backward()
     for leaf in (w, features):
         assert leaf.grad is not None and float(leaf.grad.abs().sum()) > 0
+
+
+def test_the_method_works_on_it(stylegan2: StyleGAN2, real_methods: None) -> None:
+    """Inversion, an edit, its preview and its adaptation, through the session that knows nothing of StyleGAN2."""
+    layer = stylegan2.edit_layer
+    units = stylegan2.shape(layer)[0]
+    table = torch.rand(2, units, generator=torch.Generator().manual_seed(1))
+    known = Dissection(
+        layer=layer, concepts=("tree", "sky"), iou=table, iqr=table, high=torch.full((units,), 3.0),
+        present=3 * table, level=3 * table, weight=torch.ones(2, 2, units), effect=torch.full((2, 2), 0.5),
+        colors={"tree": "#00ff00", "sky": "#0000ff"}, samples=1,
+    )  # fmt: skip
+    session = EditingSession(generator=Model("stylegan2", stylegan2, dissection=known), journal=False)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:16, 4:16] = 255
+    before = np.asarray(session.preview).astype(int)
+    session.add("tree", mask, strength=2)
+    preview = np.asarray(session.preview).astype(int)
+    assert np.abs(preview - before).max() > 5
+    session.adapt()
+    assert session.blend is not None and session.blend.after >= session.blend.before
+    assert set(session.blend.delta) == set(stylegan2.fine_layers)
+
+    with torch.no_grad():
+        photo = stylegan2(stylegan2.sample_z(1, seed=9)).clamp(-1, 1)
+    found = inversion.invert(Model("stylegan2", stylegan2), photo, steps=5, starts=1)
+    assert found.state.stage == layer and set(found.state.extra) >= {"w", "skip"}
