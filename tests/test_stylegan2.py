@@ -145,7 +145,7 @@ def test_gradients_reach_w_and_the_features(stylegan2: StyleGAN2) -> None:
 
 
 def test_the_method_works_on_it(stylegan2: StyleGAN2, real_methods: None) -> None:
-    """Inversion, an edit, its preview and its adaptation, through the session that knows nothing of StyleGAN2."""
+    """Inversion, an edit, its preview and its adaptation, by a session that knows nothing of StyleGAN2."""
     layer = stylegan2.edit_layer
     units = stylegan2.shape(layer)[0]
     table = torch.rand(2, units, generator=torch.Generator().manual_seed(1))

@@ -37,9 +37,10 @@ def _binomial() -> Tensor:
 
 def _blur(x: Tensor, kernel: Tensor, before: int, after: int) -> Tensor:
     """Every channel of B x C x H x W convolved with a 4 x 4 kernel, zeros around."""
-    flat = x.flatten(0, 1)[:, None]
-    flat = F.conv2d(F.pad(flat, (before, after, before, after)), kernel.flip(0, 1)[None, None])
-    return flat.view(*x.shape[:2], *flat.shape[2:])
+    channels = x.shape[1]
+    each = kernel.flip(0, 1).expand(channels, 1, -1, -1)
+    # As one group a channel: several times quicker on CPUs than channels as a batch.
+    return F.conv2d(F.pad(x, (before, after, before, after)), each, groups=channels)
 
 
 class _Linear(nn.Module):
