@@ -47,8 +47,8 @@ CONCEPTS = ("tree", "dome", "window")
 SIZE = 32
 
 LONGEST_FIRST = ("test_jupyterlab", "test_demo", "test_kernels", "test_notebooks", "test_training")
-"""`make test` has several workers, and a file's tests stay on one, since they share what is dear: a server, a
-browser, a model. The workers take these files first, so that none of them is left alone with one at the end."""
+"""`make test` has several workers, and a file's tests stay on one, since they share what is dear: a server,
+a browser, a model. The workers take these files first, so that none of them is alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
