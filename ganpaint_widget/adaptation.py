@@ -50,7 +50,7 @@ FEATHER = 4 / 256
 """The keep-mask's margin around the strokes and its Gaussian blur, as shares of the picture's side
 (published: 16 px and sigma 4 px at 256 px)."""
 
-TAU = 0.1
+TAU = 0.02
 """How far an edit must move a layer's features, in mean squares of that layer, to leave 1/e of delta."""
 
 
@@ -69,7 +69,7 @@ class Way:
 
     parametrisation: Literal["pyramid", "network", "direct", "weights"] = "pyramid"
     combine: Literal["multiply", "add"] = "multiply"
-    regularisation: float = 0.01
+    regularisation: float = 0.03
 
     @property
     def steps(self) -> int:
@@ -340,7 +340,8 @@ def adapt(
         way: what is fitted and how.
         start: a delta from before, of the same way, to go on from.
         ticket: progress and cancel; a cancelled run returns the best so far.
-        on_picture: receives the best picture about eight times, the first time after a few steps.
+        on_picture: receives the best picture about eight times: first after four steps, or what ``start``
+            gives before any.
     """
     began = time.monotonic()
     way = way or Way()
@@ -372,7 +373,8 @@ def adapt(
             best_loss = value
             best = {name: one.detach().clone() for name, one in delta.items()}
             after = kept_decibel(picture.detach(), x, keep)
-            if on_picture is not None and (taken == 4 or taken - shown >= max(1, steps // 8)):
+            early = taken == (1 if start else 4)
+            if on_picture is not None and (early or taken - shown >= max(1, steps // 8)):
                 shown = taken
                 on_picture(picture.detach(), after)
         used = time.monotonic() - began
