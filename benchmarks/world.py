@@ -251,7 +251,7 @@ def measure_readers(report: Report, model: Model, scenes: SceneData) -> None:
         report.add(Figure(f"G(E(x)) {name}", float(np.mean(values)), bootstrap(values), low=low, note="dB"))
     steps, values = steps_in(model, x[:1], seconds=1.0), []
     for one in x[:40]:
-        values.append(invert(model, one[None], steps=steps).decibel)
+        values.append(invert(model, one[None], steps=steps).scores.decibel)
     name = f"after a second's {steps} steps"
     report.add(Figure(name, float(np.mean(values)), bootstrap(values), low=25, note="dB"))
 
