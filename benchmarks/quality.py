@@ -48,6 +48,7 @@ from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
 from ganpaint_widget.generators.staged import State
 from ganpaint_widget.generators.zoo import Model, load
 from ganpaint_widget.inversion import invert
+from ganpaint_widget.measures import decibel
 
 CONCEPTS = ("tree", "dome", "cloud", "door", "window")
 SMALL = 0.002
@@ -249,7 +250,8 @@ def measure(model: Model, judge: Judge, case: Case, render: Render) -> dict[str,
         "kept": kept,
         "gain": kept - decibel(preview, case.x, outside),
         "survival": float(((result - unedited) * case.mask).norm() / change.clamp_min(1e-6)),
-        "ghost": float((left * residual).sum() / residual.square().sum().clamp_min(1e-9)),
+        "left": float((left * residual).sum()),
+        "residual": float(residual.square().sum()),
         "swap": float((swapped - drawn).norm() < (swapped - case.x).norm()),
         "ring": float((gradient(result) * ring).sum()),
         "true_ring": float((gradient(case.truth) * ring).sum()),
@@ -286,13 +288,6 @@ def share(which: Tensor, of: Tensor) -> float:
     return float((which & of).sum() / of.sum().clamp_min(1))
 
 
-def decibel(picture: Tensor, x: Tensor, where: Tensor) -> float:
-    """PSNR in dB over the pixels where ``where`` is 1."""
-    squared = (picture.clamp(-1, 1) - x).square() * where
-    mean = squared.sum() / (where.sum() * x.shape[1]).clamp_min(1)
-    return float(10 * torch.log10(4 / mean.clamp_min(1e-10)))
-
-
 def erode(mask: Tensor, radius: int) -> Tensor:
     return 1 - dilate(1 - mask, radius)
 
@@ -323,37 +318,59 @@ def perceptual(judge: Judge, picture: Tensor, truth: Tensor, mask: Tensor) -> fl
 # --- bars ---
 
 
-def figures(chosen: list[Case], measured: list[dict[str, float]]) -> Iterator[Figure]:
-    """The bars, one method's measures over all cases."""
+Measured = list[dict[str, float]]
 
-    def of(name: str, verb: str | None = None, concepts: Sequence[str] = CONCEPTS) -> list[float]:
-        return [
-            one[name]
-            for case, one in zip(chosen, measured, strict=True)
-            if (verb is None or case.verb == verb) and case.concept in concepts
-        ]
 
-    def mean(name: str, values: list[float], low: float | None = None, high: float | None = None) -> Figure:
-        return Figure(name, float(np.mean(values)), bootstrap(values), low, high, f"{len(values)} cases")
+def of(
+    chosen: list[Case], measured: Measured, name: str, verb: str = "", concepts: Sequence[str] = CONCEPTS
+) -> list[float]:
+    """One measure over the cases of a verb (of all without one) and of some concepts."""
+    return [
+        one[name]
+        for case, one in zip(chosen, measured, strict=True)
+        if verb in ("", case.verb) and case.concept in concepts
+    ]
 
-    yield mean("kept", of("kept"), 33)
-    yield Figure("kept, worst decile", float(np.quantile(of("kept"), 0.1)), low=30)
-    yield mean("gain over the preview", of("gain"), 1)
-    yield mean("survival", of("survival"), 0.8, 1.2)
-    success = float(np.sum(of("success")) / max(1e-6, np.sum(of("wanted"))))
-    yield Figure("concept success, relative to G(z_e)", success, low=0.95)
-    yield mean("ghost", [abs(one) for one in of("ghost")], high=0.1)
-    yield mean("swap", of("swap"), 0.95)
-    rings = np.stack([of("ring"), of("true_ring")], axis=1)
+
+def mean(name: str, values: list[float], low: float | None = None, high: float | None = None) -> Figure:
+    return Figure(name, float(np.mean(values)), bootstrap(values), low, high, f"{len(values)} cases")
+
+
+def adaptation_figures(chosen: list[Case], measured: Measured) -> Iterator[Figure]:
+    """Does G' keep the photo and the edit, and nothing of the photo inside the edit?"""
+
+    def every(name: str) -> list[float]:
+        return of(chosen, measured, name)
+
+    yield mean("kept", every("kept"), 33)
+    yield Figure("kept, worst decile", float(np.quantile(every("kept"), 0.1)), low=30)
+    yield mean("gain over the preview", every("gain"), 1)
+    yield mean("survival", every("survival"), 0.8, 1.2)
+    wanted = np.stack([every("success"), every("wanted")], axis=1)
+    yield Figure("concept success, relative to G(z_e)", ratio(wanted), bootstrap(wanted, ratio), low=0.95)
+    pairs = np.stack([every("left"), every("residual")], axis=1)
+    yield Figure("ghost", ratio(pairs), bootstrap(pairs, ratio), -0.1, 0.1)
+    yield mean("swap", every("swap"), 0.95)
+    rings = np.stack([every("ring"), every("true_ring")], axis=1)
     yield Figure("seam", ratio(rings), bootstrap(rings, ratio), high=1.2)
-    present = [one for one in CONCEPTS if of("kept", "add", [one]) and of("kept", "remove", [one])]
-    for one in present:
-        yield mean(f"add {one}: IoU", of("iou", "add", [one]), 0.35 if one in ("door", "window") else 0.50)
-    yield mean("add: spill", of("spill", "add"), high=0.25)
-    for one in present:
-        low = 0.70 if one in ("window", "cloud") else 0.85
-        yield mean(f"remove {one}: pixels gone", of("gone", "remove", [one]), low)
-        yield mean(f"remove {one}: agreement", of("agree", "remove", [one]), 0.75)
+
+
+def edit_figures(chosen: list[Case], measured: Measured) -> Iterator[Figure]:
+    """Does what was painted appear or vanish, there and only there?"""
+    for verb, measures in (("add", ("iou",)), ("remove", ("gone", "agree"))):
+        for concept in CONCEPTS:
+            small = concept in ("door", "window")
+            low = {
+                "iou": 0.35 if small else 0.50,
+                "gone": 0.70 if concept in ("window", "cloud") else 0.85,
+                "agree": 0.75,
+            }
+            for name in measures:
+                values = of(chosen, measured, name, verb, [concept])
+                if values:
+                    yield mean(f"{verb} {concept}: {name}", values, low[name])
+    if spill := of(chosen, measured, "spill", "add"):
+        yield mean("add: spill", spill, high=0.25)
 
 
 def ratio(pairs: np.ndarray) -> float:
@@ -361,8 +378,10 @@ def ratio(pairs: np.ndarray) -> float:
     return float(pairs[:, 0].sum() / pairs[:, 1].sum())
 
 
-def missed(chosen: list[Case], measured: list[dict[str, float]]) -> list[Figure]:
-    return [figure for figure in figures(chosen, measured) if figure.missed]
+def missed(chosen: list[Case], measured: Measured) -> list[Figure]:
+    """The bars that are missed, of both kinds."""
+    found = [*adaptation_figures(chosen, measured), *edit_figures(chosen, measured)]
+    return [figure for figure in found if figure.missed]
 
 
 def against_truth(
@@ -441,7 +460,7 @@ def main() -> int:
         measured.append(measure(model, judge, case, render))
         with torch.no_grad():
             results.append(render(case.edited).clamp(-1, 1))
-    for figure in figures(chosen, measured):
+    for figure in (*adaptation_figures(chosen, measured), *edit_figures(chosen, measured)):
         report.add(figure)
     table = against_truth(model, judge, chosen, results)
     for figure in truth_figures(table):

@@ -23,7 +23,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,12 +36,12 @@ from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import load_judge
 from ganpaint_widget.demo.data import SceneData, to_tensor
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, render_many
-from ganpaint_widget.demo.train import load_segmenter
 from ganpaint_widget.demo.train_segmenter import mean_iou
-from ganpaint_widget.dissection import MINIMUM_IOU, MINIMUM_IQR, dissect
-from ganpaint_widget.generators.staged import StagedGenerator, State
+from ganpaint_widget.dissection import dissect, position_baseline, random_rotation
+from ganpaint_widget.generators.staged import StagedGenerator
 from ganpaint_widget.generators.zoo import WEIGHTS, Model, load
-from ganpaint_widget.inversion import decibel, invert
+from ganpaint_widget.inversion import invert
+from ganpaint_widget.measures import decibel
 from ganpaint_widget.segmentation import Segmenter
 
 SEEN = 0.003
@@ -151,81 +150,23 @@ def sliced_wasserstein(
 # --- units ---
 
 
-class Seen(StagedGenerator):
-    """A generator whose edit layer is seen through a linear map of its channels, or as constant planes.
-
-    ``planes`` (C' x H x W) stand in the place of the features: detectors that know nothing but position.
-    """
-
-    def __init__(
-        self, inner: StagedGenerator, *, turn: Tensor | None = None, planes: Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.inner, self.turn, self.planes = inner, turn, planes
-        layer = inner.edit_layer
-        self.stages = (*inner.stages[: inner.position(layer) + 1], "seen")
-        self.edit_layer, self.fine_layers = "seen", ()
-        self.latent_size, self.resolution = inner.latent_size, inner.resolution
-
-    def start(self, z: Tensor) -> State:
-        return self.inner.start(z)
-
-    def stage(self, name: str, state: State) -> State:
-        if name != "seen":
-            return self.inner.stage(name, state)
-        features = state.features
-        if self.planes is not None:
-            seen = self.planes.expand(len(features), -1, -1, -1)
-        else:
-            assert self.turn is not None
-            seen = torch.einsum("dc,bchw->bdhw", self.turn, features)
-        return State(seen, "seen", {"features": features})
-
-    def picture(self, state: State) -> Tensor:
-        inner = State(state.extra["features"], self.inner.edit_layer)
-        return self.inner.picture(self.inner.run(inner))
-
-
-@torch.no_grad()
-def positions(generator: StagedGenerator, judge: Segmenter, count: int, seed: int) -> Tensor:
-    """K x H x W at the edit layer's grid: how often each class covers each cell."""
-    grid = generator.shape(generator.edit_layer)[1:]
-    total = torch.zeros(len(CLASSES), *grid)
-    for z in torch.split(generator.sample_z(count, seed), 50):
-        labels = judge.segment(generator(z).clamp(-1, 1))
-        one_hot = F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
-        total += F.adaptive_avg_pool2d(one_hot, grid).sum(dim=0)
-    return total / count
-
-
-def rotation(channels: int, seed: int) -> Tensor:
-    """A random orthogonal matrix, uniformly distributed."""
-    q, r = torch.linalg.qr(torch.randn(channels, channels, generator=torch.Generator().manual_seed(seed)))
-    return q * r.diagonal().sign()
-
-
 def measure_units(report: Report, generator: StagedGenerator, judge: Segmenter, samples: int) -> None:
     channels = generator.shape(generator.edit_layer)[0]
-    planes = positions(generator, judge, samples, seed=1)
-    views = {
-        "units": generator,
-        "rotated": Seen(generator, turn=rotation(channels, 0)),
-        "position only": Seen(generator, planes=planes),
+    found = dissect(generator, judge, samples=samples)
+    rotated = dissect(generator, judge, samples=samples, rotation=random_rotation(channels))
+    tables = {
+        "units": found.iou.max(dim=1).values,
+        "rotated": rotated.iou.max(dim=1).values,
+        "position only": position_baseline(generator, judge, samples=samples).iou,
     }
-    tables, interpretable = {}, {}
-    for name, view in views.items():
-        found = dissect(view, judge, samples=samples)
-        tables[name] = found.iou.max(dim=1).values
-        best = found.iou.max(dim=0)
-        quality = found.iqr.gather(0, best.indices[None])[0]
-        interpretable[name] = int(((best.values > MINIMUM_IOU) & (quality > MINIMUM_IQR)).sum())
     print(f"{'class':12}" + "".join(f"{name:>16}" for name in tables))
     for row, name in enumerate(CLASSES):
         print(f"{name:12}" + "".join(f"{float(table[row]):16.3f}" for table in tables.values()))
     ahead = int((tables["units"] > tables["position only"] + MARGIN).sum())
     report.add(Figure("classes with a unit better than position", ahead, low=8, note=f"of {len(CLASSES)}"))
-    for name in ("units", "rotated"):
-        report.add(Figure(f"interpretable, {name}", interpretable[name], note=f"of {channels}"))
+    interpretable = {"units": found.interpretable_units(), "rotated": rotated.interpretable_units()}
+    for name, count in interpretable.items():
+        report.add(Figure(f"interpretable, {name}", count, note=f"of {channels}"))
     ratio = interpretable["units"] / max(1, interpretable["rotated"])
     report.add(Figure("interpretable units to rotated ones", ratio, low=2))
 
@@ -234,7 +175,7 @@ def measure_units(report: Report, generator: StagedGenerator, judge: Segmenter, 
 
 
 def measure_readers(report: Report, model: Model, scenes: SceneData) -> None:
-    for name, segmenter in (("segmenter", load_segmenter(WEIGHTS)), ("judge", load_judge())):
+    for name, segmenter in (("segmenter", model.segmenter), ("judge", load_judge())):
         report.add(Figure(f"mean IoU of the {name}", mean_iou(segmenter, scenes)[0], low=0.85))
     generator, encoder = model.generator, model.encoder
     assert encoder is not None
@@ -249,19 +190,8 @@ def measure_readers(report: Report, model: Model, scenes: SceneData) -> None:
     for name, (pictures, low) in drawn.items():
         values = [decibel(one, other) for one, other in zip(pictures, x, strict=True)]
         report.add(Figure(f"G(E(x)) {name}", float(np.mean(values)), bootstrap(values), low=low, note="dB"))
-    steps, values = steps_in(model, x[:1], seconds=1.0), []
-    for one in x[:40]:
-        values.append(invert(model, one[None], steps=steps).scores.decibel)
-    name = f"after a second's {steps} steps"
-    report.add(Figure(name, float(np.mean(values)), bootstrap(values), low=25, note="dB"))
-
-
-def steps_in(model: Model, x: Tensor, seconds: float) -> int:
-    """How many optimiser steps of an inversion fit into a time."""
-    invert(model, x, steps=2)
-    began = time.monotonic()
-    invert(model, x, steps=20)
-    return max(1, int(20 * seconds / (time.monotonic() - began)))
+    values = [invert(model, one[None], seconds=1.0).scores.decibel for one in x[:40]]
+    report.add(Figure("after one second", float(np.mean(values)), bootstrap(values), low=25, note="dB"))
 
 
 def measure_weights(report: Report, generator: StagedGenerator) -> None:

@@ -107,21 +107,6 @@ def test_a_generator_that_ignores_z_has_no_unit_better_than_position(
     assert ahead(Deaf(8, (16, 16, 16, 8))) == 0
 
 
-def test_a_turned_layer_draws_the_same_picture(world: ModuleType) -> None:
-    torch.manual_seed(0)
-    generator = ProGAN(8, (16, 16, 16, 8)).eval()
-    channels = generator.shape(generator.edit_layer)[0]
-    turn = world.rotation(channels, 0)
-    torch.testing.assert_close(turn @ turn.T, torch.eye(channels), rtol=0, atol=1e-5)
-    turned = world.Seen(generator, turn=turn)
-    z = generator.sample_z(2, 0)
-    with torch.no_grad():
-        torch.testing.assert_close(turned(z), generator(z))
-        seen = turned.run(turned.start(z), until="seen").features
-        features = generator.run(generator.start(z), until=generator.edit_layer).features
-    torch.testing.assert_close(seen.norm(dim=1), features.norm(dim=1))
-
-
 def test_a_report_says_what_was_missed(
     figures: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ..dissection import Dissection, causal_effect, dissect, tune
-from ..generators.checkpoints import read_module, write_module
+from ..generators.checkpoints import write_module
 from ..generators.progan import ProGAN
 from ..generators.staged import State
 from ..generators.zoo import Model, read_progan
@@ -149,11 +149,6 @@ def dissection_measures(found: Dissection) -> dict[str, dict[str, float]]:
         }
         for row, concept in enumerate(found.concepts)
     }
-
-
-def load_segmenter(weights: Path) -> SceneSegmenter:
-    """The shipped segmenter."""
-    return read_module(weights / "segmenter.safetensors", "segmenter", SceneSegmenter)
 
 
 def _mean_decibel(pictures: torch.Tensor, x: torch.Tensor) -> float:
