@@ -1188,8 +1188,6 @@ class EditingSession:
             self.move(operation["edit"], operation["index"])
         elif name == "delete":
             self.delete(operation["edit"])
-        elif name == "move":
-            self.move(operation["edit"], operation["index"])
         elif name in ("undo", "redo"):
             self._step(name)
         elif name == "heard":
