@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
 import torch
+from references import progan as reference
 
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.generators import zoo
 from ganpaint_widget.generators.checkpoints import read_safetensors, write_safetensors
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.generators.staged import State
-
-
-def reference(weights: dict[str, torch.Tensor], z: torch.Tensor, layers: int, size: int) -> torch.Tensor:
-    """ProGAN's forward pass written out in float64, one formula after the other."""
-
-    def normalised(x):
-        return x / (x.pow(2).mean(1, keepdim=True) + 1e-8).sqrt()
-
-    x = z.double()[:, :, None, None]
-    for n in range(1, layers + 1):
-        kernel = weights[f"layer{n}.conv.weight"].double()
-        x = normalised(x)
-        if n >= 3 and n % 2 == 1:
-            x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-        x = torch.conv2d(x, kernel, padding=3 if n == 1 else 1)
-        x = x * math.sqrt(2) / kernel.shape[-1] / math.sqrt(kernel.shape[1])
-        x = x + weights[f"layer{n}.wscale.b"].double()[None, :, None, None]
-        x = torch.where(x > 0, x, 0.2 * x)
-    kernel = weights[f"output_{size}x{size}.conv.weight"].double()
-    x = torch.conv2d(normalised(x), kernel) / math.sqrt(kernel.shape[1])
-    return x + weights[f"output_{size}x{size}.wscale.b"].double()[None, :, None, None]
 
 
 def test_progan_is_its_formula(generator: ProGAN) -> None:

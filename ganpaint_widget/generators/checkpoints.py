@@ -1,19 +1,27 @@
-"""Reading and writing weights: safetensors only, so that nothing in a file is ever executed."""
+"""Reading and writing weights, so that nothing in a file is ever executed.
+
+What this package writes is safetensors. The public checkpoints are PyTorch files, which are pickles; they are
+read by ``torch.load(weights_only=True)``, which builds tensors and plain containers and calls nothing else.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import GANPaintError
+
+MAX_CHECKPOINT_BYTES: Final = 4 * 2**30
+"""No public generator comes near it: the largest, with discriminator and optimisers, has about 1.2 GB."""
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -39,10 +47,7 @@ def read_safetensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise GANPaintError(
-            f"The weights file {path.name} could not be read ({error}).",
-            "Install the package again, or pass the path of a complete safetensors file.",
-        ) from error
+        raise _unreadable(path, error) from error
     try:
         config = json.loads(metadata["config"])
         if metadata["kind"] != kind or not isinstance(config, dict):
@@ -53,6 +58,106 @@ def read_safetensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str
             f"Pass a file that was saved as a {kind}.",
         ) from error
     return tensors, config
+
+
+def _unreadable(path: Path, error: Exception) -> GANPaintError:
+    return GANPaintError(
+        f"The weights file {path.name} could not be read ({error}).",
+        "Install the package again, or pass the path of a complete safetensors file.",
+    )
+
+
+def kind_of(path: Path) -> str | None:
+    """What a safetensors file of this package holds; ``None`` for one of others, or none that can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("kind")
+    except (OSError, SafetensorError):
+        return "generator"  # reading it as one says what is wrong
+
+
+def read_plain(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file that others wrote. GANPaintError when it cannot be read."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_torch(path: Path) -> dict[str, Any]:
+    """The dictionary in a PyTorch checkpoint; its tensors are dense, in memory that the file has paid for.
+
+    Args:
+        path: a file of ``torch.save``, in its present format or in the older one.
+
+    Raises:
+        GANPaintError: the file is missing or damaged, holds more than tensors and plain containers, claims
+            tensors that are larger than what it stores, or is no dictionary.
+    """
+    refused = f"The checkpoint {path.name} was refused"
+    try:
+        if path.stat().st_size > MAX_CHECKPOINT_BYTES:
+            raise GANPaintError(
+                f"{refused}: it has more than {MAX_CHECKPOINT_BYTES // 2**30} GB.",
+                "Pass the generator's weights alone.",
+            )
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+            # torch.save stores without compression; a bomb would not.
+            if unpacked > 2 * path.stat().st_size + 2**20:
+                raise GANPaintError(
+                    f"{refused}: it unpacks to far more than it holds.", "Get the file from its source again."
+                )
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise GANPaintError(
+            f"The checkpoint {path.name} could not be read: {error.strerror or 'it is damaged'}.",
+            "Check the path, or get the file from its source again.",
+        ) from error
+    except GANPaintError:
+        raise
+    except Exception as error:  # the unpickler raises all sorts of things over bytes that are no checkpoint
+        raise GANPaintError(
+            f"{refused}: it is damaged, or it asks for more than tensors, which could run code.",
+            "Get the file from its source again, or save the generator's state_dict() alone.",
+        ) from error
+    if not isinstance(content, dict):
+        raise GANPaintError(
+            f"{refused}: it holds a {type(content).__name__} and no dictionary of tensors.",
+            "Save the generator's state_dict() instead.",
+        )
+    return content
+
+
+def checked_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of a dictionary from a file, as float32, if each is one that can be used.
+
+    Raises:
+        GANPaintError: one is larger than the memory behind it (a single stored number can claim to be a
+            petabyte), is no dense tensor, or holds a NaN or an infinity.
+    """
+    tensors = {}
+    for name, one in content.items():
+        if not (isinstance(name, str) and isinstance(one, Tensor)):
+            continue
+        if one.layout != torch.strided or one.is_quantized or one.is_complex() or one.device.type != "cpu":
+            raise GANPaintError(
+                f"The tensor {name[:80]!r} in {path.name} is no dense array of numbers.",
+                "Save the generator's state_dict() as it is after training.",
+            )
+        if one.numel() * one.element_size() > one.untyped_storage().nbytes():
+            raise GANPaintError(
+                f"The tensor {name[:80]!r} in {path.name} claims to be larger than what the file stores.",
+                "Get the file from its source again.",
+            )
+        tensors[name] = one.detach().float()
+        if not tensors[name].isfinite().all():
+            raise GANPaintError(
+                f"The tensor {name[:80]!r} in {path.name} holds numbers that are not finite.",
+                "Get the file from its source again, or take an earlier snapshot of the training.",
+            )
+    return tensors
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -72,6 +177,13 @@ def read_module(path: Path, kind: str, make: Callable[..., M]) -> M:
         GANPaintError: the file cannot be read, is of another kind, or its weights do not fit its arguments.
     """
     tensors, config = read_safetensors(path, kind)
+    return module_of(path, make, config, tensors)
+
+
+def module_of(
+    path: Path, make: Callable[..., M], config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> M:
+    """The same from arguments and tensors that were read already; ``path`` is for messages."""
     try:
         with torch.device("meta"):
             module = make(**config)

@@ -12,7 +12,8 @@ with two layers a resolution, and the output is PixelNorm -> 1x1 convolution wit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -137,3 +138,75 @@ class ProGAN(StagedGenerator):
             "channels": list(self.channels),
             "edit_layer": self.edit_layer,
         }
+
+
+# --- the public checkpoints, whose tensors have had three sets of names ---
+
+
+def public_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ProGAN's state dict under this module's names, from any of the three that public files use.
+
+    - converted: ``layer3.conv.weight``, ``layer3.wscale.b``, ``output_256x256.conv.weight`` ...: as here;
+    - old: ``features.2.conv.weight``, ``features.2.wscale.b``, ``output.conv.weight`` ...;
+    - TensorFlow's: ``4x4/Dense/weight``, ``4x4/Conv/bias``, ``8x8/Conv0_up/weight``, ``8x8/Conv1/weight``,
+      ``ToRGB_lod0/weight`` ..., whose axes are in another order.
+
+    A stored ``wscale.scale`` follows from the shapes and is left out, like all else that is none of these.
+
+    Raises:
+        KeyError: there is no ProGAN among the tensors.
+    """
+    if "4x4/Dense/weight" in tensors:
+        return _from_tensorflow(tensors)
+    if "features.0.conv.weight" in tensors:
+        layers = sum(1 for name in tensors if re.fullmatch(r"features\.\d+\.conv\.weight", name))
+        size = 4 * 2 ** (layers // 2 - 1)
+
+        def renamed(name: str) -> str:
+            name = re.sub(r"^features\.(\d+)\.", lambda found: f"layer{int(found[1]) + 1}.", name)
+            return re.sub(r"^output\.", f"output_{size}x{size}.", name)
+
+        tensors = {renamed(name): tensor for name, tensor in tensors.items()}
+    if "layer1.conv.weight" not in tensors:
+        raise KeyError("layer1.conv.weight")
+    kept = re.compile(r"(layer\d+|output_\d+x\d+)\.(conv\.weight|wscale\.b)")
+    return {
+        name: tensor.flatten() if name.endswith(".b") else tensor
+        for name, tensor in tensors.items()
+        if kept.fullmatch(name)
+    }
+
+
+def _from_tensorflow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names and axes of the original implementation, with RGB outputs of every size: lod0 is G(z)."""
+    found = {}
+    for number in range(1, 19):
+        size = 4 * 2 ** ((number - 1) // 2)
+        kind = ("Dense", "Conv")[number - 1] if size == 4 else ("Conv0_up", "Conv1")[(number - 1) % 2]
+        weight = tensors.get(f"{size}x{size}/{kind}/weight")
+        if weight is None:
+            break
+        if kind == "Dense":  # in x (out * 4 * 4); seen as a convolution of one pixel it is mirrored
+            weight = weight.view(weight.shape[0], -1, 4, 4).transpose(0, 1).flip(2, 3)
+        elif kind == "Conv0_up":  # 3 x 3 x out x in, of a transposed convolution, which mirrors
+            weight = weight.permute(2, 3, 0, 1).flip(2, 3)
+        else:  # 3 x 3 x in x out
+            weight = weight.permute(3, 2, 0, 1)
+        found[f"layer{number}.conv.weight"] = weight.contiguous()
+        found[f"layer{number}.wscale.b"] = tensors[f"{size}x{size}/{kind}/bias"]
+    size = 4 * 2 ** (len(found) // 4 - 1)
+    found[f"output_{size}x{size}.conv.weight"] = tensors["ToRGB_lod0/weight"].permute(3, 2, 0, 1).contiguous()
+    found[f"output_{size}x{size}.wscale.b"] = tensors["ToRGB_lod0/bias"]
+    return found
+
+
+def config_of(tensors: Mapping[str, Tensor]) -> dict[str, object]:
+    """The constructor's arguments of a ProGAN whose state dict this is, from the tensors' shapes.
+
+    Raises:
+        KeyError: it is not the state dict of a ProGAN.
+    """
+    channels = []
+    while (key := f"layer{2 * len(channels) + 2}.conv.weight") in tensors:
+        channels.append(tensors[key].shape[0])
+    return {"latent_size": tensors["layer1.conv.weight"].shape[1], "channels": channels}

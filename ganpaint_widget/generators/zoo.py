@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..errors import GANPaintError
-from .checkpoints import read_module
+from . import progan, stylegan2
+from .checkpoints import checked_tensors, kind_of, module_of, read_module, read_plain, read_torch
 from .progan import ProGAN
 from .staged import StagedGenerator
+from .stylegan2 import StyleGAN2
 
 if TYPE_CHECKING:
     from ..dissection import Dissection
     from ..segmentation import Segmenter
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".pkl")
+"""Of files that may hold a generator."""
 
 WEIGHTS = Path(__file__).parent.parent / "demo" / "weights"
 
@@ -62,8 +68,8 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     """The model that a user named, passed or stored.
 
     Args:
-        generator: ``"demo"``, the path of a safetensors file that ``ganpaint train`` wrote, a
-            :class:`StagedGenerator`, or a :class:`Model`, which is returned as it is.
+        generator: ``"demo"``, the path of a file for :func:`read_generator`, a :class:`StagedGenerator`, or
+            a :class:`Model`, which is returned as it is.
 
     Raises:
         GANPaintError: there is no such generator, or its file is damaged.
@@ -75,11 +81,11 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     if generator == "demo":
         return _demo()
     path = Path(generator)
-    if path.suffix == ".safetensors" and path.exists():
-        return Model(path.stem, read_progan(path))
+    if path.suffix in SUFFIXES and path.exists():
+        return Model(path.stem, read_generator(path))
     raise GANPaintError(
         f"There is no generator {str(generator)!r}.",
-        'Use "demo", the path of a generator\'s safetensors file, or an object of StagedGenerator.',
+        'Use "demo", the path of a generator\'s file, or an object of StagedGenerator.',
     )
 
 
@@ -91,6 +97,66 @@ def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:
 def read_progan(path: Path) -> ProGAN:
     """A ProGAN from a safetensors file with its configuration in the metadata."""
     return read_module(path, "generator", ProGAN)
+
+
+def read_generator(path: Path) -> StagedGenerator:
+    """A ProGAN or a StyleGAN2 from a file of any layout that public checkpoints have.
+
+    safetensors files say themselves what they hold (``ganpaint train`` and ``ganpaint convert`` write them).
+    Of PyTorch files, and of safetensors files of others, the tensors' names and shapes tell the architecture
+    and its size: :func:`.progan.public_state_dict` has the names of ProGAN, :mod:`.stylegan2` has those of
+    StyleGAN2, wrapped as ``{"g_ema": ..., "latent_avg": ...}`` or not.
+
+    Raises:
+        GANPaintError: the file is damaged, or no such generator, or would have to be converted first.
+    """
+    if path.suffix == ".pkl":
+        raise GANPaintError(
+            f"The file {path.name} is a pickle, which could run code when it is read.",
+            f"Convert it first, which runs none: ganpaint convert {path.name}",
+        )
+    if path.suffix == ".safetensors":
+        kind = kind_of(path)
+        if kind is not None:
+            return read_module(path, "stylegan2", StyleGAN2) if kind == "stylegan2" else read_progan(path)
+        content: dict[str, Any] = dict(read_plain(path))
+    else:
+        content = read_torch(path)
+    for wrapper in ("g_ema", "state_dict"):
+        if isinstance(content.get(wrapper), dict):
+            mean = content.get("latent_avg")
+            content = {**content[wrapper], **({"latent_avg": mean} if mean is not None else {})}
+            break
+    tensors = checked_tensors(content, path)
+    if "conv1.conv.modulation.weight" in tensors:
+        return _stylegan2(path, tensors)
+    try:
+        state = progan.public_state_dict(tensors)
+        config = progan.config_of(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise GANPaintError(
+            f"The tensors in {path.name} are no ProGAN's and no StyleGAN2's.",
+            "Load the network yourself and wrap it as a StagedGenerator; docs/bring_a_gan.md shows how.",
+        ) from error
+    return module_of(path, ProGAN, config, state)
+
+
+def _stylegan2(path: Path, tensors: dict[str, Tensor]) -> StyleGAN2:
+    """A StyleGAN2 from its state dict; what a bare one lacks is filled in."""
+    try:
+        config = stylegan2.config_of(tensors)
+    except (KeyError, IndexError) as error:
+        raise GANPaintError(
+            f"The StyleGAN2 in {path.name} is not complete.", "Get the file from its source again."
+        ) from error
+    mean = tensors.pop("latent_avg", None)
+    style_size = config["style_size"]
+    assert isinstance(style_size, int)
+    known = torch.zeros(style_size) if mean is None else mean.flatten()
+    found = module_of(path, StyleGAN2, config, {**tensors, "latent_avg": known})
+    if mean is None:
+        found.estimate_mean()
+    return found
 
 
 @cache

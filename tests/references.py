@@ -1,0 +1,121 @@
+"""The generators written out in float64, one picture and one formula after the other, from their state dicts.
+
+Imported as ``references`` by tests; ``conftest.py`` makes it known.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ganpaint_widget.generators.stylegan2 import StyleGAN2
+
+Weights = dict[str, torch.Tensor]
+
+
+# --- ProGAN ---
+
+
+def progan(weights: Weights, z: torch.Tensor, layers: int, size: int) -> torch.Tensor:
+    """ProGAN's forward pass written out in float64, one formula after the other."""
+
+    def normalised(x):
+        return x / (x.pow(2).mean(1, keepdim=True) + 1e-8).sqrt()
+
+    x = z.double()[:, :, None, None]
+    for n in range(1, layers + 1):
+        kernel = weights[f"layer{n}.conv.weight"].double()
+        x = normalised(x)
+        if n >= 3 and n % 2 == 1:
+            x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        x = torch.conv2d(x, kernel, padding=3 if n == 1 else 1)
+        x = x * math.sqrt(2) / kernel.shape[-1] / math.sqrt(kernel.shape[1])
+        x = x + weights[f"layer{n}.wscale.b"].double()[None, :, None, None]
+        x = torch.where(x > 0, x, 0.2 * x)
+    kernel = weights[f"output_{size}x{size}.conv.weight"].double()
+    x = torch.conv2d(normalised(x), kernel) / math.sqrt(kernel.shape[1])
+    return x + weights[f"output_{size}x{size}.wscale.b"].double()[None, :, None, None]
+
+
+# --- StyleGAN2 ---
+
+
+def randomised(model: StyleGAN2, seed: int = 0) -> StyleGAN2:
+    """Every parameter and buffer as if it had been trained: no bias, no noise strength is left at zero."""
+    source = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if name.endswith(("bias", "noise.weight", "latent_avg")):
+            tensor.add_(0.3 * torch.randn(tensor.shape, generator=source))
+        elif name.endswith("kernel"):  # another blur than the usual, and not symmetric
+            tensor.add_(0.05 * torch.randn(tensor.shape, generator=source))
+    return model.eval()
+
+
+def upfirdn(x: torch.Tensor, kernel: torch.Tensor, up: int, before: int, after: int) -> torch.Tensor:
+    """Zeros between the pixels, zeros around them, and a true convolution, by loops over the kernel."""
+    channels, height, width = x.shape
+    big = torch.zeros(channels, height * up + before + after, width * up + before + after, dtype=x.dtype)
+    for i in range(height):
+        for j in range(width):
+            big[:, before + i * up, before + j * up] = x[:, i, j]
+    rows, columns = kernel.shape
+    out = torch.zeros(channels, big.shape[1] - rows + 1, big.shape[2] - columns + 1, dtype=x.dtype)
+    for a in range(rows):
+        for b in range(columns):
+            part = big[:, a : a + out.shape[1], b : b + out.shape[2]]
+            out += kernel[rows - 1 - a, columns - 1 - b] * part
+    return out
+
+
+def modulated(d: Weights, at: str, x: torch.Tensor, w: torch.Tensor, demodulate: bool) -> torch.Tensor:
+    """The convolution of one picture with its own weights; the first of a resolution doubles the size."""
+    affine = d[f"{at}.modulation.weight"]
+    style = affine @ w / math.sqrt(affine.shape[1]) + d[f"{at}.modulation.bias"]
+    kernel = d[f"{at}.weight"][0]
+    kernel = kernel / math.sqrt(kernel[0].numel()) * style[None, :, None, None]
+    if demodulate:
+        kernel = kernel / (kernel.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).sqrt()
+    if f"{at}.blur.kernel" not in d:
+        return torch.conv2d(x[None], kernel, padding=kernel.shape[-1] // 2)[0]
+    _, height, width = x.shape
+    spread = torch.zeros(len(kernel), 2 * height + 1, 2 * width + 1, dtype=x.dtype)
+    for i in range(height):
+        for j in range(width):
+            stamp = torch.einsum("oiab,i->oab", kernel, x[:, i, j])
+            spread[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += stamp
+    return upfirdn(spread, d[f"{at}.blur.kernel"], 1, 1, 1)
+
+
+def stylegan2_layer(
+    d: Weights, at: str, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
+    x = modulated(d, f"{at}.conv", x, w, True)
+    x = x + d[f"{at}.noise.weight"] * noise + d[f"{at}.activate.bias"][:, None, None]
+    return torch.where(x > 0, x, 0.2 * x) * math.sqrt(2)
+
+
+def stylegan2(weights: Weights, z: torch.Tensor, blocks: int, psi: float = 1.0) -> torch.Tensor:
+    """StyleGAN2's forward pass in float64, from a state dict with the public names."""
+    d = {name: tensor.double() for name, tensor in weights.items()}
+    pictures = []
+    for w in z.double():
+        w = w / (w.square().mean() + 1e-8).sqrt()
+        n = 1
+        while f"style.{n}.weight" in d:
+            matrix = d[f"style.{n}.weight"]
+            w = matrix @ w * 0.01 / math.sqrt(matrix.shape[1]) + 0.01 * d[f"style.{n}.bias"]
+            w = torch.where(w > 0, w, 0.2 * w) * math.sqrt(2)
+            n += 1
+        w = d["latent_avg"] + psi * (w - d["latent_avg"])
+        x = stylegan2_layer(d, "conv1", d["input.input"][0], w, d["noises.noise_0"][0, 0])
+        rgb = modulated(d, "to_rgb1.conv", x, w, False) + d["to_rgb1.bias"][0]
+        for block in range(blocks - 1):
+            for half in (0, 1):
+                i = 2 * block + half
+                x = stylegan2_layer(d, f"convs.{i}", x, w, d[f"noises.noise_{i + 1}"][0, 0])
+            more = modulated(d, f"to_rgbs.{block}.conv", x, w, False) + d[f"to_rgbs.{block}.bias"][0]
+            # up 2 with a kernel of 4: padded by 2 before and 1 after, and one zero after the last pixel
+            rgb = more + upfirdn(rgb, d[f"to_rgbs.{block}.upsample.kernel"], 2, 2, 1)
+        pictures.append(rgb)
+    return torch.stack(pictures)
