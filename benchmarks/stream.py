@@ -115,9 +115,7 @@ def main() -> int:
 
 
 def passes(found: dict[str, Any]) -> bool:
-    return bool(
-        found["p95"] <= BARS["p95"] and found["fps"] >= BARS["fps"] and found["lost"] <= BARS["lost"]
-    )
+    return bool(found["p95"] <= BARS["p95"] and found["fps"] >= BARS["fps"] and found["lost"] <= BARS["lost"])
 
 
 def measure(home: Path, seconds: float, plant: str) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     Raises:
         KeyError: it is not the state dict of a ProGAN.
     """
-    channels = []
+    channels: list[int] = []
     while (key := f"layer{2 * len(channels) + 2}.conv.weight") in tensors:
         channels.append(tensors[key].shape[0])
     return {"latent_size": tensors["layer1.conv.weight"].shape[1], "channels": channels}
