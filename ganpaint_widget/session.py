@@ -92,6 +92,7 @@ if TYPE_CHECKING:
 
     from .generators.staged import StagedGenerator
     from .generators.zoo import Model
+    from .inversion import Scores
 
 Edits = tuple[Edit, ...]
 
@@ -871,6 +872,12 @@ class EditingSession:
         blend = self._blend
         return None if blend is None else _image(blend.array)
 
+    def scores(self) -> Scores:
+        """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
+        generator's world at all. Computed when asked for, which takes a moment the first time."""
+        opened = self._opened
+        return self._worker.call(_score, self._model, opened)
+
     def reference(self, edit_id: str) -> Referred:
         """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
         with self._lock:
@@ -1485,6 +1492,12 @@ def _restored_blend(stored: project.StoredBlend, edits: Edits, like: Tensor) -> 
 
     delta = {name: torch.from_numpy(value).to(like) for name, value in stored.delta.items()}
     return Blend(frozen(stored.array), 0, edits, stored.before, stored.after, stored.survival, delta)
+
+
+def _score(model: Model, opened: OpenedPicture) -> Scores:
+    from .inversion import score
+
+    return score(model, opened.fast.render(()).clone(), opened.x)
 
 
 def _draw(opened: OpenedPicture, edits: Sequence[Edit]) -> Array:
