@@ -357,8 +357,8 @@ def adapt(
         way: what is fitted and how.
         start: a delta from before, of the same way, to go on from.
         ticket: progress and cancel; a cancelled run returns the best so far.
-        on_picture: receives the best picture about eight times: first after four steps, or what ``start``
-            gives before any.
+        on_picture: receives the best picture about eight times, the first time as soon as it is better
+            than the preview, or with what ``start`` gives before any step.
     """
     began = time.monotonic()
     way = way or Way()
@@ -390,7 +390,7 @@ def adapt(
             best_loss = value
             best = {name: one.detach().clone() for name, one in delta.items()}
             after = kept_decibel(picture.detach(), x, keep)
-            early = taken == (1 if start else 4)
+            early = shown == 0 and (bool(start) or after > before)
             if on_picture is not None and (early or taken - shown >= max(1, steps // 8)):
                 shown = taken
                 on_picture(picture.detach(), after)
