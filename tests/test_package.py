@@ -29,7 +29,8 @@ FLOORS: list[set[str]] = [
     {"journal", "preview", "project"},
     {"adaptation", "dissection", "inversion"},
     {"editing"},
-    {"segmentation", "generators"},
+    {"segmentation"},
+    {"generators"},
     {"jobs", "pictures", "measures", "events"},
     {"errors"},
 ]

@@ -1,9 +1,9 @@
-"""Which generators there are, and what belongs to each: encoder, dissection, gallery."""
+"""A generator by its name, its file or itself, with what belongs to it: encoder, dissection, gallery."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from ..errors import GANPaintError
 from . import progan, stylegan2
+from .catalogue import CATALOGUE, Entry
 from .checkpoints import checked_tensors, kind_of, module_of, read_module, read_plain, read_torch
+from .fetch import by_hand, cached
 from .progan import ProGAN
 from .staged import StagedGenerator
 from .stylegan2 import StyleGAN2
@@ -68,11 +70,12 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     """The model that a user named, passed or stored.
 
     Args:
-        generator: ``"demo"``, the path of a file for :func:`read_generator`, a :class:`StagedGenerator`, or
-            a :class:`Model`, which is returned as it is.
+        generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
+            path of a file for :func:`read_generator`, a :class:`StagedGenerator`, or a :class:`Model`, which
+            is returned as it is.
 
     Raises:
-        GANPaintError: there is no such generator, or its file is damaged.
+        GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
     """
     if isinstance(generator, Model):
         return generator
@@ -80,12 +83,15 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
         return Model(type(generator).__name__, generator)
     if generator == "demo":
         return _demo()
+    if isinstance(generator, str) and generator in CATALOGUE:
+        return _public(CATALOGUE[generator])
     path = Path(generator)
     if path.suffix in SUFFIXES and path.exists():
         return Model(path.stem, read_generator(path))
     raise GANPaintError(
         f"There is no generator {str(generator)!r}.",
-        'Use "demo", the path of a generator\'s file, or an object of StagedGenerator.',
+        'Use "demo", a public model (`ganpaint fetch --list`), the path of a generator\'s file, or a '
+        "StagedGenerator.",
     )
 
 
@@ -157,6 +163,77 @@ def _stylegan2(path: Path, tensors: dict[str, Tensor]) -> StyleGAN2:
     if mean is None:
         found.estimate_mean()
     return found
+
+
+def _public(entry: Entry) -> Model:
+    """A public model from the cache, with what is known of its units."""
+    path = cached(entry)
+    if path is None:
+        raise GANPaintError(
+            f"The public model {entry.name!r} is not in the cache yet.",
+            f"Run `ganpaint fetch {entry.name}`, or do by hand: {by_hand(entry)}",
+        )
+    return _read_public(entry.name, path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read_public(name: str, path: Path, _changed: int) -> Model:
+    """The model in a file, read once a process for all sessions that edit it."""
+    from ..dissection import Dissection
+
+    entry = CATALOGUE[name]
+    generator = read_generator(path)
+    if entry.edit_layer is not None and entry.edit_layer != generator.edit_layer:
+        generator.position(entry.edit_layer)
+        generator.edit_layer = entry.edit_layer
+    own = path.with_suffix(".dissection.safetensors")
+    if own.is_file():
+        dissection: Dissection | None = Dissection.load(own)
+    else:
+        dissection = published(entry) if entry.brushes else None
+    return Model(name, generator, dissection=dissection)
+
+
+def published(entry: Entry) -> Dissection:
+    """An entry's published units in the form of a dissection.
+
+    Only what was published is in it. The table ``iou`` holds the published scores, by which units are ranked
+    (for some brushes they are causal effects; ties keep the published order), and 0 for all others. Levels
+    are the units' 0.99 quantiles for every kind of target. Adding and removing take the best units alike;
+    artifact units take no part. ``effect`` has the published effect of removal, and the same for addition,
+    where there is one, else 0.
+    """
+    from ..dissection import Dissection
+    from ..editing import DEFAULT_UNITS
+
+    concepts = tuple(entry.brushes)
+    score = torch.zeros(len(concepts), entry.channels)
+    level = torch.zeros(entry.channels)
+    weight = torch.zeros(len(concepts), 2, entry.channels)
+    effect = torch.zeros(len(concepts), 2)
+    for row, brush in enumerate(entry.brushes.values()):
+        taken = [place for place, unit in enumerate(brush.units) if unit not in entry.artifact_units]
+        for rank, place in enumerate(taken):
+            unit = brush.units[place]
+            score[row, unit] = brush.scores[place] * (1 - 1e-5 * rank)
+            level[unit] = brush.levels[place]
+            if rank < DEFAULT_UNITS:
+                weight[row, :, unit] = 1
+        if brush.removed is not None:
+            effect[row] = brush.removed
+    return Dissection(
+        layer=str(entry.edit_layer),
+        concepts=concepts,
+        iou=score,
+        iqr=torch.zeros_like(score),
+        high=level,
+        present=level.expand(len(concepts), -1).clone(),
+        level=level.expand(len(concepts), -1).clone(),
+        weight=weight,
+        effect=effect,
+        colors={name: brush.color for name, brush in entry.brushes.items()},
+        samples=0,
+    )
 
 
 @cache

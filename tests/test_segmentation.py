@@ -1,0 +1,104 @@
+"""The adapter to scene-parsing models: with a small SegFormer where transformers is there, and without."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ganpaint_widget.dissection import dissect
+from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.segmentation import ADE20K_CONCEPTS, OTHER, ADE20KSegmenter, ade20k
+
+LABELS = {0: "wall", 1: "building;edifice", 2: "sky", 3: "tree", 4: "palm, palm tree", 5: "grass", 6: "ship"}
+
+
+class Colours(nn.Module):
+    """Has a model's face: the logits of a class are how near a pixel's colour is to that of the class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(id2label=LABELS)
+        source = torch.Generator().manual_seed(0)
+        self.colours = 2 * torch.rand(len(LABELS), 3, generator=source) - 1
+
+    def forward(self, pixel_values: torch.Tensor) -> Any:
+        mean = torch.tensor(ADE20KSegmenter.MEAN).view(1, 3, 1, 1)
+        deviation = torch.tensor(ADE20KSegmenter.DEVIATION).view(1, 3, 1, 1)
+        pictures = (pixel_values * deviation + mean) * 2 - 1
+        distance = (pictures[:, None] - self.colours[None, :, :, None, None]).square().sum(dim=2)
+        return SimpleNamespace(logits=nn.functional.avg_pool2d(-50 * distance, 4))
+
+
+def painted(classes: list[list[int]]) -> torch.Tensor:
+    """A picture whose cells of 32 px have the colours of classes."""
+    cells = Colours().colours[torch.tensor(classes)].permute(2, 0, 1)
+    return cells.repeat_interleave(32, 1).repeat_interleave(32, 2)[None]
+
+
+def test_classes_become_brushes() -> None:
+    segmenter = ADE20KSegmenter(Colours(), size=64)
+    assert segmenter.classes == ("tree", "grass", "sky", "building", "wall", OTHER)
+    labels = segmenter.segment(painted([[2, 3], [4, 6]]))
+    assert labels.shape == (1, 64, 64) and labels.dtype == torch.int64
+    names = [[segmenter.classes[labels[0, y, x]] for x in (8, 56)] for y in (8, 56)]
+    assert names == [["sky", "tree"], ["tree", OTHER]]
+
+
+def test_logits_agree_with_labels() -> None:
+    segmenter = ADE20KSegmenter(Colours(), size=64)
+    pictures = painted([[0, 1], [5, 6]])
+    logits = segmenter(pictures)
+    assert logits.shape == (1, 6, 64, 64)
+    inner = [(y, x) for y in (8, 56) for x in (8, 56)]
+    labels = segmenter.segment(pictures)
+    assert all(logits[0, :, y, x].argmax() == labels[0, y, x] for y, x in inner)
+    # two classes of one brush share its odds
+    both = torch.logsumexp(segmenter.logits(pictures)[0, 3:5, 0, 0], dim=0)
+    assert logits[0, 0, 0, 0] == pytest.approx(float(both))
+
+
+def test_a_generator_is_dissected_with_it(generator: ProGAN) -> None:
+    found = dissect(generator, ADE20KSegmenter(Colours(), size=32), samples=8, batch=4)
+    assert found.concepts[-1] == OTHER and found.iou.shape == (6, generator.shape(generator.edit_layer)[0])
+
+
+def test_models_that_do_not_do() -> None:
+    other = Colours()
+    other.config = SimpleNamespace(id2label={0: "LABEL_0", 1: "LABEL_1"})
+    with pytest.raises(GANPaintError, match="none of the concepts"):
+        ADE20KSegmenter(other)
+
+
+def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(GANPaintError, match=r"ganpaint_widget\[segmenter\]"):
+        ade20k()
+
+
+def test_a_small_segformer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.setenv("GANPAINT_OFFLINE", "1")
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], decoder_hidden_size=16, num_labels=len(LABELS)
+    )
+    config.id2label = LABELS
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
+    segmenter = ade20k(tmp_path, size=64)
+    assert segmenter.classes == ("tree", "grass", "sky", "building", "wall", OTHER)
+    labels = segmenter.segment(torch.rand(2, 3, 48, 48) * 2 - 1)
+    assert labels.shape == (2, 48, 48) and int(labels.max()) < len(segmenter.classes)
+    with pytest.raises(GANPaintError, match="cannot be had"):
+        ade20k(tmp_path / "nowhere")
+
+
+def test_every_class_belongs_to_one_brush() -> None:
+    claimed = [name for names in ADE20K_CONCEPTS.values() for name in names]
+    assert len(claimed) == len(set(claimed))
