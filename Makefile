@@ -129,7 +129,7 @@ test: setup $(STAMPS)/chromium $(STAMPS)/kernels check
 	@npm run --silent test
 	@echo "==> pytest on the installed wheel, JupyterLab in a browser included (minutes)"
 	@cd tests && GANPAINT_KERNELS='$(CURDIR)/$(KERNELS)' ../$(BIN)/pytest --rootdir .. --config-file ../pyproject.toml \
-		--numprocesses $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+		--numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) $(KERNELS) dist node_modules ganpaint_widget/static

@@ -16,6 +16,7 @@ from .errors import GANPaintError
 
 if TYPE_CHECKING:
     from .demo.scenes import Scene as Scene
+    from .dissection import dissect as dissect
     from .generators.zoo import load_generator as load_generator
     from .session import EditingSession as EditingSession
     from .widget.paint import GANPaint as GANPaint
@@ -27,9 +28,10 @@ _HOMES = {
     "EditingSession": ".session",
     "load_generator": ".generators.zoo",
     "Scene": ".demo.scenes",
+    "dissect": ".dissection",
 }
 
-__all__ = ["EditingSession", "GANPaint", "GANPaintError", "Scene", "__version__", "load_generator"]
+__all__ = ["EditingSession", "GANPaint", "GANPaintError", "Scene", "__version__", "dissect", "load_generator"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,45 +1,82 @@
 """Image-specific adaptation: from G to G', whose picture keeps the photo wherever it was not edited.
 
 After Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019), section 3.3.
-The early layers G_H stay as they are. A small network R with a fixed random input emits one perturbation
-``delta_i`` for each fine layer i of G_F, and that layer's output is multiplied by ``1 + delta_i``::
+The early layers G_H stay as they are. Each fine layer i of G_F gets one perturbation ``delta_i`` of its
+output's shape, and that output is multiplied by ``1 + delta_i``::
 
-    L = || (G'(z_e) - x) * keep ||_1  +  lambda_reg * sum_i mean(delta_i^2),     lambda_reg = 0.1 (published)
+    L = || (G'(z_e) - x) * keep ||  +  lambda_reg * sum_i mean(delta_i^2)
 
-``keep`` is 1 where the photo must come back and 0 where the edit is. R's structure is the only thing that
-says what delta does inside the edit, where the loss is silent: it goes on smoothly from the surroundings, so
-that the edit survives and takes on the photo's colours. Before the last layer's output no clamp is applied,
-so that gradients reach dark and bright pixels as well.
+``keep`` is 1 where the photo must come back and 0 where the edit is. Inside the edit the loss is silent: what
+delta does there is decided by what delta is made of, its *parametrisation*, of which there are four (see
+:class:`Way`). The published one is a network with a fixed random input, fitted by 1000 steps of Adam on the
+L1 norm. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so that its
+coarse part, which the surroundings determine, goes on through the edit and gives it the photo's colours,
+while its fine part ends where the edit begins. There are no weights between delta and the loss, so with
+squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is applied
+while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed`` compares
+the ways.
+
+Two ways to a picture without fitting for each edit: a delta is fitted once to the photo as it is, and is then
+shown with any edit as far as :func:`gated` lets it through; and :func:`adapt` may ``start`` from that.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .generators.staged import StagedGenerator, State
+from .generators.staged import Modifier, StagedGenerator, State
 from .jobs import Cancelled, Ticket
 from .measures import decibel as kept_decibel
 
 Delta = Mapping[str, Tensor]
-"""A perturbation: for each fine layer's name a tensor 1 x C x H x W of that layer's own shape."""
+"""A perturbation as named tensors, so that it can be stored as it is. Under a fine layer's name: what its
+output is multiplied by, less 1; under ``+`` and its name: what is added to it (both 1 x C x H x W, the
+layer's shape); under a parameter's name: the change of that weight."""
 
 OnPicture = Callable[[Tensor, float], None]
 """Called with an intermediate G'(z_e) (1 x 3 x R x R) and the kept pixels' PSNR in dB."""
 
-LAMBDA_REG = 0.1
-STEPS = 160
-LEARNING_RATE = 0.005
 DILATION = 16 / 256
 FEATHER = 4 / 256
 """The keep-mask's margin around the strokes and its Gaussian blur, as shares of the picture's side
 (published: 16 px and sigma 4 px at 256 px)."""
+
+TAU = 0.02
+"""How far an edit must move a layer's features, in mean squares of that layer, to leave 1/e of delta."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How G' is made. The default is ours; the others are for comparison.
+
+    Attributes:
+        parametrisation: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
+            published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
+            weights of G_F themselves, as PTI does (Roich et al. 2021), though with the loss used here.
+        combine: whether delta multiplies a layer's output (published) or is added to it.
+        regularisation: lambda_reg (published: 0.1 beside an L1 norm), with ``weights`` on their mean squared
+            change; 0 for none.
+    """
+
+    parametrisation: Literal["pyramid", "network", "direct", "weights"] = "pyramid"
+    combine: Literal["multiply", "add"] = "multiply"
+    regularisation: float = 0.03
+
+    @property
+    def steps(self) -> int:
+        """Enough of them: evaluations of the loss and its gradient."""
+        return {"pyramid": 24, "direct": 24, "network": 160, "weights": 120}[self.parametrisation]
 
 
 @dataclass(frozen=True)
@@ -47,12 +84,12 @@ class Adaptation:
     """What :func:`adapt` found.
 
     Attributes:
-        delta: the perturbation, by fine layer; give it to :func:`render`.
+        delta: the perturbation; give it to :func:`render`.
         before: PSNR of the kept pixels of G(z_e) against the photo, in dB.
         after: the same of G'(z_e).
         survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit: 1 when the edit is as strong in
             the result as in the preview; ``None`` when nothing is edited.
-        steps: optimiser steps taken.
+        steps: evaluations of the loss and its gradient.
         seconds: how long it took.
     """
 
@@ -62,6 +99,62 @@ class Adaptation:
     survival: float | None
     steps: int
     seconds: float
+
+
+# --- what a delta is made of ---
+
+
+class Pyramid(nn.Module):
+    """For each fine layer a sum of grids, each twice as fine as the one before, upsampled bilinearly.
+
+    All begin at zero, so that G' begins as G. A gradient step moves a coarse cell by the sum over all that it
+    covers, so that coarse errors go first; ``BALANCE`` takes a part of that back.
+
+    Args:
+        shapes: (C, H, W) of each fine layer, by name.
+        coarsest: cells along the side of the coarsest grid; ``None`` leaves the layer's own grid alone.
+    """
+
+    BALANCE = 0.5
+    """0: a coarse grid learns by as much faster as its cells are larger; slow, and smooth across an edit.
+    1: all grids learn alike; fast, but the edit hardly takes on the photo's colours, and seams show."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, int, int]], coarsest: int | None = 4) -> None:
+        super().__init__()
+        self.layers = tuple(shapes)
+        self.grids = nn.ParameterList()
+        self.counts = []
+        for channels, height, width in shapes.values():
+            sizes = [(height, width)]
+            while coarsest is not None and min(sizes[0]) >= 2 * coarsest:
+                sizes.insert(0, (sizes[0][0] // 2, sizes[0][1] // 2))
+            self.grids.extend(nn.Parameter(torch.zeros(1, channels, *size)) for size in sizes)
+            self.counts.append(len(sizes))
+
+    def forward(self) -> dict[str, Tensor]:
+        """The deltas by layer, each 1 x C x H x W."""
+        deltas = {}
+        grids: Iterator[Tensor] = iter(self.grids)
+        for name, count in zip(self.layers, self.counts, strict=True):
+            delta = next(grids)
+            for _ in range(count - 1):
+                finer = next(grids)
+                delta = finer + 2**-self.BALANCE * _upsampled(delta, finer)
+            deltas[name] = delta
+        return deltas
+
+
+def _upsampled(coarse: Tensor, like: Tensor) -> Tensor:
+    """Bilinear, by two small matrices: torch's own and its gradient take longer than the generator does."""
+    (height, width), (rows, columns) = coarse.shape[-2:], like.shape[-2:]
+    return _linear(rows, height).to(coarse) @ coarse @ _linear(columns, width).to(coarse).T
+
+
+@cache
+def _linear(fine: int, coarse: int) -> Tensor:
+    """The matrix (fine x coarse) of linear interpolation, with pixels as areas."""
+    with torch.inference_mode(False):  # kept for whoever comes next, who may want gradients
+        return F.interpolate(torch.eye(coarse)[None], size=fine, mode="linear", align_corners=False)[0].T
 
 
 class PerturbationNetwork(nn.Module):
@@ -119,17 +212,73 @@ class PerturbationNetwork(nn.Module):
         return deltas
 
 
-def render(generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
-    """G'(z_e): the picture (B x 3 x R x R, not clamped) of a state at or before the first fine layer's input.
+# --- G' ---
 
-    Each fine layer's output is multiplied by ``1 + delta``.
-    """
-    modify = {name: _times(one) for name, one in delta.items()}
+
+def render(generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
+    """G'(z_e): the picture (B x 3 x R x R, not clamped) of a state before the first fine layer."""
+    modify = {name: _modifier(delta, name) for name in generator.fine_layers}
+    weights = {name: change for name, change in delta.items() if name.lstrip("+") not in modify}
+    if weights:
+        generator = copy.deepcopy(generator)
+        with torch.no_grad():
+            for name, change in weights.items():
+                generator.get_parameter(name).add_(change)
     return generator.picture(generator.run(state, modify=modify))
 
 
-def _times(delta: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda features: features * (1 + delta)
+def _modifier(delta: Delta, layer: str) -> Modifier:
+    def modify(features: Tensor) -> Tensor:
+        if layer in delta:
+            features = features * (1 + delta[layer])
+        if f"+{layer}" in delta:
+            features = features + delta[f"+{layer}"]
+        return features
+
+    return modify
+
+
+@torch.no_grad()
+def gated(
+    generator: StagedGenerator,
+    delta: Delta,
+    original: State,
+    edited: State,
+    *,
+    strokes: Tensor | None = None,
+    tau: float = TAU,
+) -> Delta:
+    """A delta that was fitted to the photo without edits, held back where an edit is.
+
+    With ``strokes`` as GANPaint Studio does, ``delta * (1 - strokes)``. Without, by what the edit changes at
+    each fine layer, wherever the strokes are, since an edit reaches further than they do, and changes little
+    in other places: ``delta_i * exp(-d / tau)``, where d is the mean over the channels of
+    (f_i(z_e) - f_i(z))^2 at a place, divided by that of f_i(z)^2 over the layer.
+
+    Args:
+        generator: G.
+        delta: from :func:`adapt`. Changes of weights have no place and are let through.
+        original: z at the edit layer.
+        edited: z_e at the edit layer.
+        strokes: the union of the edits' masks, 1 x 1 x R x R in [0, 1].
+        tau: see above.
+    """
+    through: dict[str, Tensor] = {}
+    for name in generator.fine_layers:
+        original = generator.run(original, until=name)
+        edited = generator.run(edited, until=name)
+        if strokes is None:
+            moved = (edited.features - original.features).square().mean(dim=1, keepdim=True)
+            gate = torch.exp(-moved / (tau * original.features.square().mean().clamp_min(1e-12)))
+        else:
+            gate = 1 - F.interpolate(strokes, edited.features.shape[-2:], mode="area")
+        for key in (name, f"+{name}"):
+            if key in delta:
+                through[key] = delta[key] * gate
+    return dict(delta) | through
+
+
+# --- where the photo must stay ---
 
 
 @torch.no_grad()
@@ -175,6 +324,13 @@ def _dilate(mask: Tensor, radius: int) -> Tensor:
     return (F.conv2d(mask, disc[None, None], padding=radius) > 0.5).float()
 
 
+# --- fitting ---
+
+
+class _Enough(Exception):
+    """The budget is used up: raised inside the optimiser, whose best so far is the result."""
+
+
 def adapt(
     generator: StagedGenerator,
     edited: State,
@@ -182,75 +338,76 @@ def adapt(
     keep: Tensor,
     *,
     original: State,
-    steps: int = STEPS,
+    steps: int | None = None,
+    seconds: float | None = None,
+    way: Way | None = None,
+    start: Delta | None = None,
     ticket: Ticket | None = None,
     on_picture: OnPicture | None = None,
 ) -> Adaptation:
-    """Fit delta so that G'(z_e) is the photo wherever ``keep`` says so.
-
-    Adam on R's weights with a one-cycle learning rate; the best delta met on the way is returned.
+    """Fit delta so that G'(z_e) is the photo wherever ``keep`` says so; the best on the way is returned.
 
     Args:
         generator: G; its weights are not changed.
-        edited: z_e at the edit layer.
+        edited: z_e at the edit layer; z itself for a delta that is to serve for any edit (see :func:`gated`).
         x: the photo, 1 x 3 x R x R in [-1, 1].
         keep: see :func:`keep_mask`.
         original: z at the edit layer, for the survival of the edit.
-        steps: optimiser steps.
+        steps: most evaluations of the loss and its gradient; by default ``way.steps``.
+        seconds: most time for them. The result then depends on the machine.
+        way: what is fitted and how.
+        start: a delta from before, of the same way, to go on from.
         ticket: progress and cancel; a cancelled run returns the best so far.
-        on_picture: receives a picture about eight times.
+        on_picture: receives the best picture about eight times, the first time as soon as it is better
+            than the preview, or with what ``start`` gives before any step.
     """
     began = time.monotonic()
+    way = way or Way()
+    steps = steps or way.steps
     with torch.no_grad():
-        # What no perturbation reaches is computed once: the stages before the first fine layer.
-        first = min(generator.position(name) for name in generator.fine_layers)
-        edited, original = (
-            generator.run(state, until=generator.stages[first - 1])
-            if state.stage is not None and generator.position(state.stage) < first - 1
-            else state
-            for state in (edited, original)
-        )
-        plain = generator.picture(generator.run(edited))
-        before = kept_decibel(plain, x, keep)
-    network = PerturbationNetwork({name: generator.shape(name) for name in generator.fine_layers})
-    network.to(x.device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=LEARNING_RATE, total_steps=steps, pct_start=0.1
-    )
+        # What no perturbation reaches is computed once: all up to the first fine layer's own output.
+        first = generator.fine_layers[0]
+        cached = generator.run(edited, until=first)
+        before = kept_decibel(generator.picture(generator.run(edited)), x, keep)
+    fit = (_WeightFit if way.parametrisation == "weights" else _DeltaFit)(generator, cached, way, start or {})
     weight = keep / keep.mean().clamp_min(1e-6)
-    best_loss = math.inf
-    best: dict[str, Tensor] = {
-        name: torch.zeros(1, *generator.shape(name), device=x.device) for name in generator.fine_layers
-    }
-    after, taken = before, 0
-    frozen = [parameter for parameter in generator.parameters() if parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    try:
-        for taken in range(1, steps + 1):
-            delta = network()
-            picture = render(generator, edited, delta)
-            loss = ((picture - x).abs() * weight).mean()
-            loss = loss + LAMBDA_REG * sum(one.square().mean() for one in delta.values())
-            value = float(loss.detach())
-            if value < best_loss:
-                best_loss = value
-                best = {name: one.detach() for name, one in delta.items()}
-                after = kept_decibel(picture.detach(), x, keep)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if on_picture is not None and taken % max(1, steps // 8) == 0:
+    best: Delta = {}
+    best_loss, after, taken, shown = math.inf, before, 0, 0
+
+    def evaluate() -> Tensor:
+        nonlocal best, best_loss, after, taken, shown
+        delta = fit.delta()
+        picture = fit.picture(delta)
+        error = picture - x
+        error = error.abs() if way.parametrisation == "network" else error.square()
+        size = sum(one.square().mean() for one in delta.values())
+        loss = (error * weight).mean() + way.regularisation * size
+        for parameter in fit.parameters:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        taken += 1
+        value = float(loss.detach())
+        if value < best_loss:
+            best_loss = value
+            best = {name: one.detach().clone() for name, one in delta.items()}
+            after = kept_decibel(picture.detach(), x, keep)
+            early = shown == 0 and (bool(start) or after > before)
+            if on_picture is not None and (early or taken - shown >= max(1, steps // 8)):
+                shown = taken
                 on_picture(picture.detach(), after)
-            if ticket is not None:
-                ticket.checkpoint(taken / steps, decibel=after)
-    except Cancelled:
+        used = time.monotonic() - began
+        fraction = max(taken / steps, 0.0 if seconds is None else used / seconds)
+        if ticket is not None:
+            ticket.checkpoint(min(fraction, 1.0), decibel=after)
+        if fraction >= 1:
+            raise _Enough
+        return loss
+
+    try:
+        with _frozen(generator):
+            fit.minimise(evaluate, steps)
+    except (Cancelled, _Enough):
         pass  # the best so far is the result that was asked for
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
     return Adaptation(
         delta=best,
         before=before,
@@ -259,6 +416,108 @@ def adapt(
         steps=taken,
         seconds=time.monotonic() - began,
     )
+
+
+class _DeltaFit:
+    """Fits deltas: the tensors of a pyramid, or the weights of R. What it starts from stays added."""
+
+    def __init__(self, generator: StagedGenerator, cached: State, way: Way, start: Delta) -> None:
+        self.generator, self.cached, self.start = generator, cached, start
+        self.prefix = "+" if way.combine == "add" else ""
+        shapes = {name: generator.shape(name) for name in generator.fine_layers}
+        self.adam = 0.005 if way.parametrisation == "network" else None
+        self.module: nn.Module
+        if way.parametrisation == "network":
+            self.module = PerturbationNetwork(shapes)
+        else:
+            self.module = Pyramid(shapes, coarsest=4 if way.parametrisation == "pyramid" else None)
+        self.module.to(cached.features.device)
+        self.parameters = list(self.module.parameters())
+
+    def delta(self) -> dict[str, Tensor]:
+        deltas = dict(self.start)
+        for name, one in self.module().items():
+            key = self.prefix + name
+            deltas[key] = one + deltas[key] if key in deltas else one
+        return deltas
+
+    def picture(self, delta: Delta) -> Tensor:
+        modify = {name: _modifier(delta, name) for name in self.generator.fine_layers}
+        assert self.cached.stage is not None
+        state = self.cached.replace(modify[self.cached.stage](self.cached.features))
+        return self.generator.picture(self.generator.run(state, modify=modify))
+
+    def minimise(self, evaluate: Callable[[], Tensor], steps: int) -> None:
+        if self.adam is None:
+            _lbfgs(self.parameters, evaluate, steps)
+        else:
+            _adam(self.parameters, evaluate, steps, self.adam)
+
+
+class _WeightFit:
+    """Fits the weights of the stages behind the cached one, in a copy of the generator."""
+
+    def __init__(self, generator: StagedGenerator, cached: State, way: Way, start: Delta) -> None:
+        self.cached = cached
+        self.copy = copy.deepcopy(generator)
+        self.copy.requires_grad_(True)
+        with torch.enable_grad():
+            self.picture({}).sum().backward()  # type: ignore[no-untyped-call]
+        self.moved = {name: one for name, one in self.copy.named_parameters() if one.grad is not None}
+        self.parameters = list(self.moved.values())
+        self.home = {name: one.detach().clone() for name, one in self.moved.items()}
+        with torch.no_grad():
+            for name, change in start.items():
+                self.moved[name].add_(change)
+
+    def delta(self) -> dict[str, Tensor]:
+        return {name: one - self.home[name] for name, one in self.moved.items()}
+
+    def picture(self, delta: Delta) -> Tensor:
+        return self.copy.picture(self.copy.run(self.cached))
+
+    def minimise(self, evaluate: Callable[[], Tensor], steps: int) -> None:
+        _adam(self.parameters, evaluate, steps, 0.01)
+
+
+def _lbfgs(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps: int) -> None:
+    """L-BFGS with a line search by the strong Wolfe conditions (Nocedal & Wright, chapters 3 and 7)."""
+    optimiser = torch.optim.LBFGS(
+        parameters,
+        max_iter=steps,
+        max_eval=steps + 1,
+        history_size=12,
+        tolerance_grad=0,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
+    optimiser.step(lambda: float(evaluate().detach()))  # type: ignore[no-untyped-call]
+
+
+def _adam(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps: int, rate: float) -> None:
+    """Adam with a one-cycle learning rate."""
+    optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1, pct_start=0.1)
+    for _ in range(steps):
+        evaluate()
+        optimiser.step()
+        schedule.step()
+
+
+@contextmanager
+def _frozen(generator: StagedGenerator) -> Iterator[None]:
+    """No gradients for the generator's own weights meanwhile."""
+    learning = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+# --- measures ---
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -466,6 +466,7 @@ def _written(
             {"verb": one.verb, "concept": one.concept, "strength": one.strength} for one in session.edits
         ],
         **session.measures,
+        "scores": asdict(session.scores()),
         "notice": None if notice is None else notice.text,
         "seconds": round(time.monotonic() - began, 3),
     }

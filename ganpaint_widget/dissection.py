@@ -223,7 +223,12 @@ def dissect(
 
     first = numbered[: max(1, len(numbered) // 4)]
     share = max(1, POOL // len(first))
-    gathered = _spread(executor, _Gather(probe, share), first, lambda done: None)
+
+    def report(done: int) -> None:
+        if ticket is not None:
+            ticket.checkpoint(done / (len(first) + len(numbered)))
+
+    gathered = _spread(executor, _Gather(probe, share), first, report)
     pool = torch.cat([values for chunk in gathered for values in chunk], dim=1).sort(dim=1).values
     channels = len(pool)
     quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
@@ -234,11 +239,8 @@ def dissect(
     present_sum = torch.zeros(concepts, channels, dtype=torch.float64)
     present_count = torch.zeros(concepts, 1, dtype=torch.float64)
 
-    def report(done: int) -> None:
-        if ticket is not None:
-            ticket.checkpoint(done / len(numbered))
-
-    for counted, sums in _spread(executor, _Count(probe, thresholds), numbered, report):
+    counting = _spread(executor, _Count(probe, thresholds), numbered, lambda done: report(len(first) + done))
+    for counted, sums in counting:
         counts += counted
         for of_batch, cells in sums:  # each by itself, so that the order of additions is always the same
             present_sum += of_batch

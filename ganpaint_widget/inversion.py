@@ -127,14 +127,29 @@ def invert(
             state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
     state = _refine(generator, state, loss, steps, end, ticket)
     with torch.no_grad():
-        picture = generator.picture(generator.run(state)).clamp(-1, 1)
-        scores = Scores(
-            decibel(picture, x),
-            ssim(picture, x),
-            None if metric is None else float(_distance(metric(picture), metric(x)).mean()),
-            in_domain(model, x) if domain else None,
-        )
+        picture = generator.picture(generator.run(state))
+    scores = score(model, picture, x, perceptual=metric, domain=domain)
     return Inversion(z, state, scores, time.monotonic() - began)
+
+
+@torch.no_grad()
+def score(
+    model: Model, picture: Tensor, x: Tensor, *, perceptual: Features | None = None, domain: bool = True
+) -> Scores:
+    """How good pictures G(z) are as reconstructions of photos x, both B x 3 x R x R.
+
+    Args:
+        perceptual: the metric, by default :func:`segmenter_features`.
+        domain: also :func:`in_domain`, which takes a moment the first time.
+    """
+    metric = perceptual if perceptual is not None else segmenter_features(model)
+    picture = picture.clamp(-1, 1)
+    return Scores(
+        decibel(picture, x),
+        ssim(picture, x),
+        None if metric is None else float(_distance(metric(picture), metric(x)).mean()),
+        in_domain(model, x) if domain else None,
+    )
 
 
 class _Loss:

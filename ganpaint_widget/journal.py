@@ -8,7 +8,7 @@ photos, this is what it keeps, where, and for how long:
 - The directory lies in ``ganpaint/journal`` in the user's data directory (``platformdirs``), or where the
   environment variable ``GANPAINT_JOURNAL`` says. ``GANPAINT_JOURNAL=off`` keeps no journal at all.
 - In it are ``photo-N.png``, the square that is being edited (an earlier one is deleted when another
-  picture is opened), and ``ops.jsonl``, one operation a line.
+  picture is opened), and ``ops.jsonl``, one operation a line, with the references of restyles in it.
 - When a session starts a journal, the oldest sessions that are not in use are deleted until all
   together have at most 200 MB. Deleting the directory by hand is always safe.
 

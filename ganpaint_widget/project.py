@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import os
 import re
@@ -112,12 +113,8 @@ class Project:
 # --- writing ---
 
 
-def write(path: Path, project: Project) -> None:
-    """Write a project, beside and then renamed, so that no half file is left.
-
-    Raises:
-        GANPaintError: it cannot be written there.
-    """
+def encode(project: Project) -> bytes:
+    """The bytes of a project file."""
     from safetensors.numpy import save
 
     distinct: list[Edit] = list(project.edits)
@@ -171,17 +168,32 @@ def write(path: Path, project: Project) -> None:
     if project.blend is not None:
         files[_RESULT] = pictures.encode_png(project.blend.array)
     files[_TENSORS] = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        # Not compressed: pictures are already, and features hardly can be.
+        archive.writestr(zipfile.ZipInfo(_MANIFEST), json.dumps(manifest, indent=1))
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return target.getvalue()
+
+
+def write(path: Path, project: Project) -> None:
+    """Write a project, beside and then renamed, so that no half file is left.
+
+    Raises:
+        GANPaintError: it cannot be written there.
+    """
+    data = encode(project)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with zipfile.ZipFile(partial, "x") as archive:
-            # Not compressed: pictures are already, and features hardly can be.
-            archive.writestr(zipfile.ZipInfo(_MANIFEST), json.dumps(manifest, indent=1))
-            for name, data in files.items():
-                archive.writestr(zipfile.ZipInfo(name), data)
-        os.replace(partial, path)
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise GANPaintError(
             f"The project cannot be written to {str(path)!r}: {error}.", "Choose another place."
         ) from error
@@ -190,40 +202,47 @@ def write(path: Path, project: Project) -> None:
 # --- reading ---
 
 
-def read(path: Path) -> Project:
-    """Read a project.
+def read(source: Path | bytes) -> Project:
+    """Read a project, from a file or its bytes.
 
     Raises:
         GANPaintError: there is no such file, or it is no project, damaged or too large.
     """
+    named = "of these bytes" if isinstance(source, bytes) else repr(source.name)
     try:
-        # A device or a pipe has no size and may never end.
-        if not path.is_file():
-            raise GANPaintError(f"There is no file {str(path)!r}.", "Check the path.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise _refusal(path, f"has more than {MAX_FILE_BYTES // 2**20} MB")
-        with path.open("rb") as file:
-            _check_directory(path, file)
+        with _stream(source, named) as file:
+            _check_directory(named, file)
             with zipfile.ZipFile(file) as archive:
-                return _parsed(path, _files(path, archive))
+                return _parsed(named, _files(named, archive))
     except GANPaintError:
         raise
     except OSError as error:
-        raise GANPaintError(
-            f"The project {str(path)!r} cannot be read: {error}.", "Check its permissions."
-        ) from error
+        raise GANPaintError(f"The file {named} cannot be read: {error}.", "Check its permissions.") from error
     except Exception as error:  # zip, JSON, PNG and safetensors each have their own ways to be damaged
-        raise _refusal(path, "is damaged") from error
+        raise _refusal(named, "is damaged") from error
 
 
-def _refusal(path: Path, why: str) -> GANPaintError:
+def _stream(source: Path | bytes, named: str) -> BinaryIO:
+    """The file, if it is one and not too large."""
+    if isinstance(source, bytes):
+        size = len(source)
+    elif source.is_file():  # a device or a pipe has no size and may never end
+        size = source.stat().st_size
+    else:
+        raise GANPaintError(f"There is no file {str(source)!r}.", "Check the path.")
+    if size > MAX_FILE_BYTES:
+        raise _refusal(named, f"has more than {MAX_FILE_BYTES // 2**20} MB")
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
+def _refusal(named: str, why: str) -> GANPaintError:
     return GANPaintError(
-        f"The file {path.name!r} {why} and cannot be opened as a project.",
+        f"The file {named} {why} and cannot be opened as a project.",
         "Pass a file that EditingSession.save has written.",
     )
 
 
-def _check_directory(path: Path, file: BinaryIO) -> None:
+def _check_directory(named: str, file: BinaryIO) -> None:
     """Refuse an archive whose table of contents is large, for ``zipfile`` reads that before anything else."""
     file.seek(0, os.SEEK_END)
     size = file.tell()
@@ -232,16 +251,16 @@ def _check_directory(path: Path, file: BinaryIO) -> None:
     file.seek(max(0, size - _END_RECORD.size - 20))
     tail = file.read()
     if len(tail) < _END_RECORD.size:
-        raise _refusal(path, "is no zip archive")
+        raise _refusal(named, "is no zip archive")
     signature, *_, length, _, comment = _END_RECORD.unpack(tail[-_END_RECORD.size :])
     if signature != b"PK\x05\x06" or comment or tail.startswith(b"PK\x06\x07"):
-        raise _refusal(path, "is no zip archive of the usual kind")
+        raise _refusal(named, "is no zip archive of the usual kind")
     if length > MAX_DIRECTORY_BYTES:
-        raise _refusal(path, "holds too many files")
+        raise _refusal(named, "holds too many files")
     file.seek(0)
 
 
-def _files(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
+def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
     """The archive's files by name, none of which is another than ours or larger than it may be."""
     files: dict[str, bytes] = {}
     left = MAX_FILE_BYTES
@@ -250,27 +269,27 @@ def _files(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
         known = name in (_MANIFEST, _PHOTO, _RESULT, _TENSORS) or _NUMBERED.fullmatch(name)
         plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
         if not known or name in files or not plain:
-            raise _refusal(path, "holds something that is no part of a project")
+            raise _refusal(named, "holds something that is no part of a project")
         limit = min(left, _LIMITS.get(name, MAX_PNG_BYTES))
         if entry.file_size > limit:  # what it claims; what it has is looked at as well
-            raise _refusal(path, "holds something that is too large")
+            raise _refusal(named, "holds something that is too large")
         with archive.open(entry) as packed:
             data = packed.read(limit + 1)
         if len(data) > limit:
-            raise _refusal(path, "holds something that is too large")
+            raise _refusal(named, "holds something that is too large")
         left -= len(data)
         files[name] = data
     return files
 
 
-def _parsed(path: Path, files: Mapping[str, bytes]) -> Project:
+def _parsed(named: str, files: Mapping[str, bytes]) -> Project:
     """The project in the files; whatever is raised over them means that they are damaged."""
     from safetensors.numpy import load
 
     manifest = json.loads(files[_MANIFEST])
     if manifest["format"] != FORMAT:
         raise GANPaintError(
-            f"The project {path.name!r} was written by another version.",
+            f"The project {named} was written by another version.",
             "Install the newest ganpaint_widget.",
         )
     tensors = load(files[_TENSORS])
@@ -281,7 +300,7 @@ def _parsed(path: Path, files: Mapping[str, bytes]) -> Project:
     size = len(photo)
     described = _of(manifest["edits"], list)
     if len(described) > MAX_EDITS:
-        raise _refusal(path, "has too many edits")
+        raise _refusal(named, "has too many edits")
     edits = [_edit(_of(one, dict), number, files, tensors, size) for number, one in enumerate(described)]
 
     def stack(numbers: object) -> tuple[Edit, ...]:

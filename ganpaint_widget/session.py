@@ -92,6 +92,7 @@ if TYPE_CHECKING:
 
     from .generators.staged import StagedGenerator
     from .generators.zoo import Model
+    from .inversion import Scores
 
 Edits = tuple[Edit, ...]
 
@@ -299,7 +300,7 @@ class EditingSession:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        source: str | Path | bytes,
         *,
         generator: str | Path | StagedGenerator | Model | None = None,
         journal: bool | str | Path = True,
@@ -310,7 +311,7 @@ class EditingSession:
         If the generator's weights have changed since, the photo is inverted again, and a notice says so.
 
         Args:
-            path: of a ``.ganpaint`` file.
+            source: the path of a ``.ganpaint`` file, or its bytes.
             generator: needed when the project's generator was given as an object or as a file: a project
                 may come from a stranger, and has no say in which files are opened.
             journal, worker: as in the constructor.
@@ -318,20 +319,20 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
         """
-        stored = project.read(Path(path))
+        stored = project.read(source if isinstance(source, bytes) else Path(source))
         name = stored.generator
         if generator is None and (name is None or Path(name).name != name or Path(name).suffix):
             raise GANPaintError(
                 f"The project's generator {'was an object' if name is None else f'is the file {name!r}'}.",
-                "Pass it: EditingSession.load(path, generator=...).",
+                "Pass it: EditingSession.load(..., generator=...).",
             )
         worker = worker if worker is not None else default_worker()
         chosen: Any = name if generator is None else generator
         model: Model = worker.call(load, chosen)
         same = worker.call(_fingerprint, model) == stored.weights
         kept = Kept(stored.z, stored.features, stored.extra) if same else None
-        source = Source(stored.kind, stored.title, stored.index, stored.photo, kept)  # type: ignore[arg-type]
-        session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
+        picture = Source(stored.kind, stored.title, stored.index, stored.photo, kept)  # type: ignore[arg-type]
+        session = cls(picture, chosen, scene=picture.index, journal=journal, worker=worker)
         session._resume(stored, same)
         return session
 
@@ -871,6 +872,12 @@ class EditingSession:
         blend = self._blend
         return None if blend is None else _image(blend.array)
 
+    def scores(self) -> Scores:
+        """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
+        generator's world at all. Computed when asked for, which takes a moment the first time."""
+        opened = self._opened
+        return self._worker.call(_score, self._model, opened)
+
     def reference(self, edit_id: str) -> Referred:
         """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
         with self._lock:
@@ -970,12 +977,19 @@ class EditingSession:
         Raises:
             GANPaintError: it cannot be written there.
         """
+        project.write(Path(path), self._stored())
+
+    def project_file(self) -> bytes:
+        """What :meth:`save` would write, for places without files."""
+        return project.encode(self._stored())
+
+    def _stored(self) -> project.Project:
         import torch
 
         with self._lock:
             opened, edits, blend = self._opened, self._edits, self._blend
         state = opened.fast.state
-        stored = project.Project(
+        return project.Project(
             generator=self._generator_name,
             weights=_fingerprint(self._model),
             kind=opened.source.kind,
@@ -998,7 +1012,6 @@ class EditingSession:
             ),
             versions={"torch": torch.__version__, "numpy": np.__version__},
         )
-        project.write(Path(path), stored)
 
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have ``callback`` called with every event from now on.
@@ -1188,8 +1201,6 @@ class EditingSession:
             self.move(operation["edit"], operation["index"])
         elif name == "delete":
             self.delete(operation["edit"])
-        elif name == "move":
-            self.move(operation["edit"], operation["index"])
         elif name in ("undo", "redo"):
             self._step(name)
         elif name == "heard":
@@ -1487,6 +1498,12 @@ def _restored_blend(stored: project.StoredBlend, edits: Edits, like: Tensor) -> 
 
     delta = {name: torch.from_numpy(value).to(like) for name, value in stored.delta.items()}
     return Blend(frozen(stored.array), 0, edits, stored.before, stored.after, stored.survival, delta)
+
+
+def _score(model: Model, opened: OpenedPicture) -> Scores:
+    from .inversion import score
+
+    return score(model, opened.fast.render(()).clone(), opened.x)
 
 
 def _draw(opened: OpenedPicture, edits: Sequence[Edit]) -> Array:

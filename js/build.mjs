@@ -3,10 +3,11 @@
 //   node js/build.mjs            writes ganpaint_widget/static/widget.js and widget.css
 //   node js/build.mjs --watch    the same, again after every change
 //   node js/build.mjs --serve    serves js/editor.html with the fake backend (--port=8123 to choose a port)
+//   node js/build.mjs --bare=FOLDER   writes that page into a folder, for the browser tests
 //   node js/build.mjs --test     compiles js/tests/*.test.ts into a temporary folder and runs them under node
 
 import { spawnSync } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,17 +39,23 @@ async function watch() {
   await context.watch();
 }
 
+const bare = {
+  ...browser,
+  entryPoints: [
+    { in: join(here, "src/bare.ts"), out: "bare" },
+    { in: join(here, "src/editor/editor.css"), out: "editor" },
+  ],
+  sourcemap: "inline",
+};
+
+async function writeBare() {
+  const folder = argument("--bare").split("=")[1];
+  await esbuild.build({ ...bare, outdir: join(folder, "served"), logLevel: "warning" });
+  await copyFile(join(here, "editor.html"), join(folder, "editor.html"));
+}
+
 async function serve() {
-  const context = await esbuild.context({
-    ...browser,
-    entryPoints: [
-      { in: join(here, "src/bare.ts"), out: "bare" },
-      { in: join(here, "src/editor/editor.css"), out: "editor" },
-    ],
-    outdir: join(here, "served"),
-    write: false,
-    sourcemap: "inline",
-  });
+  const context = await esbuild.context({ ...bare, outdir: join(here, "served"), write: false });
   const port = Number(argument("--port")?.split("=")[1] ?? 8123);
   const server = await context.serve({ servedir: here, host: "127.0.0.1", port });
   console.log(`The editor with a fake backend: http://127.0.0.1:${server.port}/editor.html`);
@@ -81,5 +88,6 @@ async function test() {
   }
 }
 
-const task = argument("--watch") ? watch : argument("--serve") ? serve : argument("--test") ? test : build;
+const tasks = { "--watch": watch, "--serve": serve, "--bare": writeBare, "--test": test };
+const [, task] = Object.entries(tasks).find(([name]) => argument(name)) ?? ["", build];
 await task();

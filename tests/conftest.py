@@ -70,18 +70,11 @@ CONCEPTS = ("tree", "dome", "window")
 SIZE = 32
 
 LONGEST_FIRST = ("test_jupyterlab", "test_demo", "test_kernels", "test_notebooks", "test_training")
-"""The order in which the workers take these files, so that none of them ends alone; then all others."""
+"""`make test` has several workers, and a file's tests stay on one, since they share what is dear: a server,
+a browser, a model. The workers take these files first, so that none of them is alone with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps a file's tests on one worker (`make test` starts several), since they share what is dear: a
-    server, a browser, a model. Those in kernels are split by the kernel that they share.
-    """
-    for item in items:
-        group = item.path.stem
-        if (call := getattr(item, "callspec", None)) is not None and "kernel" in call.params:
-            group += f" {call.params['kernel']}"
-        item.add_marker(pytest.mark.xdist_group(group))
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ganpaint_widget import adaptation
+from ganpaint_widget.adaptation import Way
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.generators.staged import State
 from ganpaint_widget.jobs import Worker
@@ -42,12 +43,27 @@ def test_g_prime_starts_as_g(generator: ProGAN, case) -> None:
         assert torch.equal(adaptation.render(generator, edited, delta), plain)
 
 
-def test_it_fits_the_photo_and_leaves_the_generator(generator: ProGAN, case) -> None:
+WAYS = {
+    "pyramid": Way(),
+    "added": Way(combine="add"),
+    "direct": Way("direct"),
+    "without regularisation": Way(regularisation=0),
+    "network": Way("network", regularisation=0.1),
+    "weights": Way("weights"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_it_fits_the_photo_and_leaves_the_generator(generator: ProGAN, case, way: Way) -> None:
     original, edited, x, strokes = case
     weights = {name: p.clone() for name, p in generator.named_parameters()}
+    learning = [p.requires_grad for p in generator.parameters()]
     keep = adaptation.keep_mask(generator, original, edited, strokes)
-    found = adaptation.adapt(generator, edited, x, keep, original=original, steps=120)
+    found = adaptation.adapt(generator, edited, x, keep, original=original, way=way)
     assert found.after > found.before + 6
+    assert 1 <= found.steps <= way.steps
+    assert [p.requires_grad for p in generator.parameters()] == learning
+    assert all(p.grad is None for p in generator.parameters())
     picture = adaptation.render(generator, edited, found.delta)
     assert adaptation.kept_decibel(picture, x, keep) == pytest.approx(found.after, abs=0.01)
     assert all(torch.equal(weights[name], p) for name, p in generator.named_parameters())
@@ -85,6 +101,90 @@ def test_survival_without_a_perturbation_is_one(generator: ProGAN, case) -> None
     assert adaptation.survival(generator, original, original, nothing, 1 - strokes) is None
 
 
+def test_what_is_stored_says_how_it_acts(generator: ProGAN, case) -> None:
+    """By its names alone: multiplied, added, or a change of a weight."""
+    original, edited, x, strokes = case
+    keep = adaptation.keep_mask(generator, original, edited, strokes)
+    adapt = partial(adaptation.adapt, generator, edited, x, keep, original=original, steps=1)
+    names = {key: set(adapt(way=way).delta) for key, way in WAYS.items()}
+    fine = set(generator.fine_layers)
+    assert names["pyramid"] == names["direct"] == names["network"] == fine
+    assert names["added"] == {f"+{name}" for name in fine}
+    # the stages behind the first fine layer, whose output is where deltas begin
+    behind = generator.stages[generator.position(generator.fine_layers[0]) + 1 :]
+    assert {name.split(".")[0] for name in names["weights"]} == {*behind, generator.output_name}
+
+
+def test_the_pyramid_goes_on_through_the_edit(generator: ProGAN, case) -> None:
+    """Where the loss is silent a direct delta stays zero, and the pyramid goes on from the surroundings."""
+    original, _, x, _ = case
+    keep = torch.ones(1, 1, 32, 32)
+    keep[..., 12:20, 12:20] = 0
+    inside = {}
+    for name in ("pyramid", "direct"):
+        found = adaptation.adapt(generator, original, x, keep, original=original, way=Way(name))
+        last = found.delta[generator.fine_layers[-1]]
+        inside[name] = float(last[..., 15:17, 15:17].abs().mean() / last.abs().mean())
+    assert inside["direct"] == 0
+    assert inside["pyramid"] > 0.1
+
+
+def test_a_warm_start_goes_on_from_there(generator: ProGAN, case) -> None:
+    original, edited, x, strokes = case
+    keep = adaptation.keep_mask(generator, original, edited, strokes)
+    for way in (Way(), Way("weights")):
+        adapt = partial(adaptation.adapt, generator, edited, x, keep, original=original, way=way)
+        first = adapt(steps=20)
+        assert adapt(steps=1, start=first.delta).after == pytest.approx(first.after, abs=0.01)
+        assert adapt(steps=10, start=first.delta).after > adapt(steps=10).after
+
+
+def test_a_gate_closes_where_the_edit_is(generator: ProGAN, case) -> None:
+    """Fitted once to the photo as it is, then shown with the edit: by the strokes, and by what changes."""
+    original, edited, x, strokes = case
+    whole = torch.ones_like(strokes)
+    delta = adaptation.adapt(generator, original, x, whole, original=original).delta
+    keep = adaptation.keep_mask(generator, original, edited, strokes)
+    plain = adaptation.render(generator, edited, {})
+    before = adaptation.kept_decibel(plain, x, keep)
+    for gate in (
+        partial(adaptation.gated, strokes=strokes),
+        partial(adaptation.gated, strokes=None),
+    ):
+        held = gate(generator, delta, original, edited)
+        assert all((held[name].abs() <= delta[name].abs() + 1e-6).all() for name in delta)
+        assert adaptation.kept_decibel(adaptation.render(generator, edited, held), x, keep) > before + 3
+        same = adaptation.gated(generator, delta, original, original)
+        assert all(torch.equal(same[name], delta[name]) for name in delta)
+    closed = adaptation.gated(generator, delta, original, edited, strokes=whole)
+    assert torch.equal(adaptation.render(generator, edited, closed), plain)
+
+
+def test_a_budget_of_no_time_still_gives_a_picture(generator: ProGAN, case) -> None:
+    original, edited, x, strokes = case
+    keep = adaptation.keep_mask(generator, original, edited, strokes)
+    found = adaptation.adapt(generator, edited, x, keep, original=original, seconds=1e-9)
+    assert found.steps == 1
+    picture = adaptation.render(generator, edited, found.delta)
+    assert torch.equal(picture, adaptation.render(generator, edited, {}))
+
+
+def test_pictures_come_early_and_get_better(generator: ProGAN, case) -> None:
+    original, edited, x, strokes = case
+    keep = adaptation.keep_mask(generator, original, edited, strokes)
+    shown: list[float] = []
+
+    def on_picture(picture: torch.Tensor, decibel: float) -> None:
+        assert adaptation.kept_decibel(picture, x, keep) == pytest.approx(decibel, abs=1e-4)
+        shown.append(decibel)
+
+    found = adaptation.adapt(generator, edited, x, keep, original=original, on_picture=on_picture)
+    assert len(shown) >= 6
+    assert shown[0] > found.before
+    assert shown[-1] > shown[0]
+    assert found.after >= shown[-1]
+
+
 def test_cancel_keeps_the_best_so_far(generator: ProGAN, case, worker: Worker) -> None:
     original, edited, x, strokes = case
     keep = adaptation.keep_mask(generator, original, edited, strokes)
@@ -92,7 +192,7 @@ def test_cancel_keeps_the_best_so_far(generator: ProGAN, case, worker: Worker) -
 
     def watch(report) -> None:
         decibels.append(report.numbers["decibel"])
-        if len(decibels) == 30:
+        if len(decibels) == 20:
             ticket.cancel()
 
     ticket = worker.ticket(watch)

@@ -115,6 +115,8 @@ def test_what_follows_an_edit_belongs_to_it(folder: Path, model_with_segmenter: 
     (picture,) = made["pictures"]
     assert [one["verb"] for one in picture["edits"]] == ["restyle", "add", "restyle", "remove"]
     assert picture["blend"]["after"] == 28.5
+    assert picture["scores"].keys() == {"decibel", "ssim", "perceptual", "in_domain"}
+    assert picture["scores"]["decibel"] == pytest.approx(picture["reconstruction_decibel"], abs=1e-3)
     assert Path(picture["output"]).is_file()
 
 

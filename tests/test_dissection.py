@@ -27,6 +27,7 @@ from ganpaint_widget.dissection import (
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.generators.staged import StagedGenerator, State
+from ganpaint_widget.jobs import Cancelled, Ticket
 
 
 class Boxes(StagedGenerator):
@@ -169,6 +170,18 @@ def test_any_executor_counts_the_same(found: Dissection) -> None:
     spread = dissect(Boxes(), Brightness(), samples=100, batch=20, pixels=128, executor=executor)
     assert same(spread, found)
     assert executor.submitted == 1 + 5  # one batch for the thresholds, five to be counted
+
+
+@pytest.mark.parametrize("executor", [None, Counting()], ids=["here", "by an executor"])
+def test_it_reports_both_passes_and_can_be_cancelled(executor: Executor | None) -> None:
+    fractions: list[float] = []
+    given = {"samples": 100, "batch": 20, "pixels": 16, "executor": executor}
+    ticket = Ticket(observer=lambda report: fractions.append(report.fraction))
+    dissect(Boxes(), Brightness(), ticket=ticket, **given)
+    assert fractions == pytest.approx([step / 6 for step in range(1, 7)])
+    ticket.cancel()
+    with pytest.raises(Cancelled):
+        dissect(Boxes(), Brightness(), ticket=ticket, **given)
 
 
 @pytest.mark.slow

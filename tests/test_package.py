@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import importlib.metadata
 import importlib.resources
 import subprocess
@@ -50,6 +51,12 @@ def test_the_installed_wheel_is_tested_and_not_the_checkout() -> None:
         Path(run("import ganpaint_widget; print(ganpaint_widget.__file__)")).resolve().parent
         == PACKAGE.resolve()
     )
+
+
+def test_the_front_end_is_light() -> None:
+    files = [(PACKAGE / "static" / name).read_bytes() for name in ("widget.js", "widget.css")]
+    assert sum(map(len, files)) <= 200_000
+    assert sum(len(gzip.compress(file, mtime=0)) for file in files) <= 60_000
 
 
 def test_nothing_was_left_out_of_the_wheel() -> None:

@@ -34,7 +34,7 @@ def begin(model: Any, photo: Any = None, **more: Any) -> EditingSession:
     return EditingSession(photo, model, worker=Worker(start=False), **more)
 
 
-def again(path: Path, model: Any, **more: Any) -> EditingSession:
+def again(path: Path | bytes, model: Any, **more: Any) -> EditingSession:
     return EditingSession.load(path, generator=model, worker=Worker(start=False), **more)
 
 
@@ -108,6 +108,14 @@ def test_the_blend_is_drawn_again_from_what_is_kept(
     assert np.array_equal(drawn, result)
     assert np.array_equal(pixels(back.result), result)
     assert not np.array_equal(result, pixels(back.preview))
+
+
+def test_its_bytes_are_as_good_as_the_file(full: EditingSession, saved: Path, model_with_segmenter: Any):
+    data = full.project_file()
+    assert data == saved.read_bytes()
+    assert again(data, model_with_segmenter).edits == full.edits
+    with pytest.raises(GANPaintError, match="these bytes"):
+        again(data[:-1], model_with_segmenter)
 
 
 def test_a_blend_of_earlier_edits_stays_one(
@@ -203,6 +211,20 @@ def test_it_cannot_be_written_everywhere_and_then_nothing_is_left(
         with pytest.raises(GANPaintError, match="cannot be written"):
             full.save(path)
     assert [one.name for one in tmp_path.iterdir() if "ganpaint" in one.name] == ["edit.ganpaint"]
+
+
+def test_an_interrupted_save_leaves_the_old_file(full: EditingSession, saved: Path, monkeypatch):
+    before = saved.read_bytes()
+
+    def interrupted(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    full.suppress([1])
+    monkeypatch.setattr("os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        full.save(saved)
+    assert saved.read_bytes() == before
+    assert [one.name for one in saved.parent.iterdir() if "ganpaint" in one.name] == ["edit.ganpaint"]
 
 
 # --- from strangers ---

@@ -319,3 +319,17 @@ def test_the_footprint_of_an_edit_among_others_and_of_one_that_is_not_made(
         session.footprint("nobody")
     with pytest.raises(GANPaintError, match="mask"):
         session.footprint(Edit("new", "add", "tree", np.zeros((3, 3), np.uint8)))
+
+
+# --- scores ---
+
+
+def test_a_sample_is_reconstructed_and_another_picture_is_not(session: EditingSession):
+    scores = session.scores()
+    assert scores.decibel > 50
+    assert scores.ssim > 0.999
+    assert scores.in_domain is None  # without an encoder nobody can say
+    session.open(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8))
+    worse = session.scores()
+    assert worse.decibel == pytest.approx(session.measures["reconstruction_decibel"], abs=1e-3)
+    assert worse.ssim < 0.5

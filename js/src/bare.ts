@@ -9,7 +9,11 @@ const wishes = new URLSearchParams(location.search);
 const theme = wishes.get("theme");
 if (theme) document.body.dataset.jpThemeLight = String(theme === "light");
 
-const kernel = new FakeKernel({ delay: Number(wishes.get("delay") ?? 12) });
+const kernel = new FakeKernel({
+  delay: Number(wishes.get("delay") ?? 12),
+  blind: wishes.has("blind"),
+  pause: Number(wishes.get("pause") ?? 120),
+});
 const page = new Page<ImageBitmap>(randomId(32), {
   send: kernel.send,
   decode: decodePicture,
@@ -20,4 +24,6 @@ kernel.page = page;
 for (const container of document.querySelectorAll<HTMLElement>("[data-editor]"))
   createEditor(container, page);
 page.outbox.hello();
+// For tests from outside.
+Object.assign(window, { ganpaint: page });
 setInterval(() => page.beat(performance.now()), 1000);

@@ -30,6 +30,7 @@ const CONCEPTS: Concept[] = [
   { name: "cloud", color: "#b8c4d0", quality: 0.2 },
 ];
 
+const NO_PICTURES = { photo: null, reconstruction: null, preview: null, result: null };
 const CLASSES = ["sky", "grass", "church", "roof", "window", "door"];
 
 interface Document {
@@ -40,6 +41,10 @@ interface Document {
 export interface FakeOptions {
   /** Milliseconds between a message and its answer. */
   delay?: number;
+  /** Milliseconds of quiet before the state at rest is written. */
+  pause?: number;
+  /** Send no pictures: for tests that are about masks. */
+  blind?: boolean;
 }
 
 export class FakeKernel {
@@ -127,7 +132,9 @@ export class FakeKernel {
         this.document.edits.push({ id, verb, concept, strength, enabled: true });
         this.document.masks.set(id, new Uint8Array(SIZE * SIZE));
       }
-      const mask = this.document.masks.get(id) as Uint8Array;
+      // The documents before share their masks with this one.
+      const mask = (this.document.masks.get(id) as Uint8Array).slice();
+      this.document.masks.set(id, mask);
       const [x, y, width, height] = rect;
       for (let row = 0; row < height; row++) {
         mask.set((buffer as Uint8Array).subarray(row * width, (row + 1) * width), (y + row) * SIZE + x);
@@ -181,7 +188,7 @@ export class FakeKernel {
     void this.preview();
     // The state follows when there is a moment's rest, as in the real kernel.
     clearTimeout(this.resting);
-    this.resting = window.setTimeout(() => void this.rest(), 120);
+    this.resting = window.setTimeout(() => void this.rest(), this.options.pause ?? 120);
   }
 
   private remember(): void {
@@ -190,12 +197,12 @@ export class FakeKernel {
     this.future = [];
     this.document = {
       edits: edits.map((edit) => ({ ...edit })),
-      masks: new Map([...masks].map(([id, mask]) => [id, mask.slice()])),
+      masks: new Map(masks),
     };
   }
 
   /** "G(z_e)": the concept's colour wherever its mask is, as much as the strength says. */
-  private render(base = soften(this.photo)): HTMLCanvasElement {
+  private render(base = softened(this.photo)): HTMLCanvasElement {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = SIZE;
     const context = contextOf(canvas);
@@ -221,6 +228,7 @@ export class FakeKernel {
   }
 
   private async preview(): Promise<void> {
+    if (this.options.blind) return;
     this.wanted = this.inFlight >= 2;
     if (this.wanted) return;
     await this.frame("preview", this.render());
@@ -294,20 +302,37 @@ export class FakeKernel {
       notice: this.notice,
     };
     const grey: Record<string, Uint8Array> = {};
-    for (const { id } of edits) grey[id] = await encodeGrey(masks.get(id) as Uint8Array, SIZE, SIZE);
+    for (const { id } of edits) grey[id] = await greyOf(masks.get(id) as Uint8Array);
     void this.page?.restsAt({
       state,
       masks: grey,
-      pictures: {
-        photo: await bytesOf(this.photo),
-        reconstruction: await bytesOf(soften(this.photo)),
-        preview: await bytesOf(this.render()),
-        result: this.result && (await bytesOf(this.result)),
-      },
-      labels: await encodeGrey(labelsOf(this.photo), SIZE, SIZE),
+      pictures: this.options.blind
+        ? NO_PICTURES
+        : {
+            photo: await photoBytes(this.photo),
+            reconstruction: await softBytes(this.photo),
+            preview: await bytesOf(this.render()),
+            result: this.result && (await bytesOf(this.result)),
+          },
+      labels: await labels(this.photo),
     });
   }
 }
+
+/** What follows from an object, computed once: the real kernel encodes nothing twice, either. */
+function once<K extends object, V>(compute: (key: K) => V): (key: K) => V {
+  const known = new WeakMap<K, V>();
+  return (key) => {
+    if (!known.has(key)) known.set(key, compute(key));
+    return known.get(key) as V;
+  };
+}
+
+const greyOf = once((mask: Uint8Array) => encodeGrey(mask, SIZE, SIZE));
+const labels = once((photo: HTMLCanvasElement) => encodeGrey(labelsOf(photo), SIZE, SIZE));
+const photoBytes = once((photo: HTMLCanvasElement) => bytesOf(photo));
+const softened = once((photo: HTMLCanvasElement) => soften(photo));
+const softBytes = once((photo: HTMLCanvasElement) => bytesOf(softened(photo)));
 
 function contextOf(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
   return canvas.getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;

@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Nobody's settings, nobody's kernels: JupyterLab's files lie in folders that end with the tests."""
-    home = tmp_path_factory.mktemp("lab")
+    with running_lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@contextmanager
+def running_lab(home: Path) -> Iterator[Lab]:
+    """Nobody's settings, nobody's kernels: all of JupyterLab's files lie in `home`."""
     files = home / "files"
     files.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
@@ -151,6 +156,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 # that want one (nbclient) would stumble.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    with running_browser() as chromium:
+        yield chromium
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
     """Debian's Chromium where there is one, otherwise the one that `playwright install chromium` brings."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, (shutil.which(name) for name in names)), None)

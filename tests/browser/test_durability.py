@@ -108,6 +108,7 @@ def test_a_busy_kernel_is_shown_as_such_and_gets_everything_afterwards(
     open_notebook: Callable[..., object], lab
 ) -> None:
     """With messages on the kernel's main thread (as in ipykernel 6) nothing is answered while a cell runs."""
+    # The settings are JupyterLab's own: read when the page loads.
     folder = lab.settings / "@jupyterlab" / "apputils-extension"
     settings = folder / "kernels-settings.jupyterlab-settings"
     go_on = lab.folder / "go-on"
@@ -122,7 +123,7 @@ def test_a_busy_kernel_is_shown_as_such_and_gets_everything_afterwards(
         notebook.start(2)
         notebook.canvas.scroll_into_view_if_needed()
         draw(notebook, LEFT)
-        notebook.wait("() => document.querySelector('[data-ganpaint-root]').dataset.kernel === 'busy'")
+        notebook.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'busy'")
         draw(notebook, RIGHT)
         notebook.shot("busy")
         assert notebook.is_running(2)

@@ -328,7 +328,6 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       "data-overlay": settings.overlay ? (settings.pointed ? "pointed" : "on") : "off",
       "data-comparing": settings.comparing,
       "data-erasing": settings.tool === "eraser",
-      "data-tool": settings.tool,
       "data-accepted": page.outbox.accepted,
       "data-sent": page.outbox.sent,
       "data-revision": page.revision,

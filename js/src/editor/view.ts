@@ -51,6 +51,8 @@ export class View {
   private readonly opening: HTMLElement;
   private readonly sizes: ResizeObserver;
   private readonly scratch = document.createElement("canvas");
+  /** What the canvas was drawn from. */
+  private shown: unknown[] = [];
   private readonly outlines = new WeakMap<Mask, { version: number; path: Path2D }>();
   private width = 64;
   private height = 64;
@@ -142,14 +144,42 @@ export class View {
     photo: Picture<ImageBitmap> | undefined,
     split: number | null,
   ): void {
-    const context = this.fit(this.canvas);
     const divided = split !== null && photo !== undefined && name !== "photo";
     setText(this.badge, divided ? "Photo" : label);
     setText(this.after, divided ? label : "");
     this.after.hidden = this.divider.hidden = !divided;
-    if (!picture) return;
+    if (!picture) {
+      this.fit(this.canvas);
+      this.shown = [];
+      return;
+    }
+    // While somebody paints, most frames bring no new picture; drawing it again would cost as much as a new one.
+    const { zoom, x, y } = this.port;
+    const before = divided ? [photo.image, split] : [];
+    const wanted = [picture.image, ...before, zoom, x, y, ...this.sizeOnScreen()];
+    if (wanted.length !== this.shown.length || wanted.some((part, at) => part !== this.shown[at])) {
+      this.shown = wanted;
+      this.drawPicture(picture, divided ? photo : null, split ?? 0);
+    }
+    set(this.canvas, {
+      "data-shown": name,
+      "data-revision": picture.revision,
+      "data-sequence": picture.sequence,
+      "data-covered": picture.covered,
+      "data-frame": picture.frame,
+      "data-viewport": `${zoom} ${x} ${y}`,
+      "aria-label": `Picture: ${label}`,
+    });
+  }
+
+  private drawPicture(
+    picture: Picture<ImageBitmap>,
+    photo: Picture<ImageBitmap> | null,
+    split: number,
+  ): void {
+    const context = this.fit(this.canvas);
     this.drawImage(context, picture.image);
-    if (divided) {
+    if (photo) {
       context.save();
       context.beginPath();
       context.rect(0, 0, Math.round(split * this.canvas.width), this.canvas.height);
@@ -160,20 +190,12 @@ export class View {
       this.after.style.left = `max(${100 * split}% + 10px, 90px)`;
       set(this.divider, { "aria-valuenow": Math.round(100 * split) });
     }
-    set(this.canvas, {
-      "data-shown": name,
-      "data-revision": picture.revision,
-      "data-sequence": picture.sequence,
-      "data-covered": picture.covered,
-      "data-frame": picture.frame,
-      "data-viewport": `${this.port.zoom} ${this.port.x} ${this.port.y}`,
-      "aria-label": `Picture: ${label}`,
-    });
   }
 
   drawSegments(labels: Labels | null, colors: readonly string[]): void {
-    const context = this.fit(this.segments);
+    this.segments.hidden = labels === null;
     if (!labels) return;
+    const context = this.fit(this.segments);
     const rgb = colors.map((color) => Number.parseInt(color.slice(1), 16));
     this.drawScratch(context, labels.width, labels.height, (at) => {
       const color = rgb[labels.values[at] as number];
@@ -341,11 +363,16 @@ export class View {
     return path;
   }
 
+  /** The stage in the device's pixels. */
+  private sizeOnScreen(): [number, number] {
+    const scale = window.devicePixelRatio || 1;
+    const { clientWidth, clientHeight } = this.root;
+    return [Math.max(1, Math.round(clientWidth * scale)), Math.max(1, Math.round(clientHeight * scale))];
+  }
+
   /** Sizes a canvas to the device's pixels and clears it. */
   private fit(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
-    const scale = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(this.root.clientWidth * scale));
-    const height = Math.max(1, Math.round(this.root.clientHeight * scale));
+    const [width, height] = this.sizeOnScreen();
     if (canvas.width !== width || canvas.height !== height) {
       canvas.width = width;
       canvas.height = height;

@@ -1,0 +1,373 @@
+"""How fast is it? From a stroke to its preview, from a photo to its inversion, from an edit to its blend.
+
+    python -m benchmarks.speed [--scenes 3] [--json FILE] [--check] [--only demo]
+
+For the demo generator on held-out scenes, and for a 256 px ProGAN of the public checkpoints' sizes with
+random weights, whose pictures mean nothing but whose operations are the same:
+
+* ``preview``: seconds from edited features to the picture, and which stages ran for it.
+* ``inversion``: seconds and PSNR in dB. The random generator has no encoder; there it is given the features
+  with noise on them.
+* ``adaptation``: seconds a step, seconds to the first picture that the user sees and to 30 dB, and the curve
+  of (seconds, steps, dB), for ours and, on the demo, for the other ways of ``adaptation.Way``. The refit is
+  ours started from a delta that was fitted to the photo without the edit; the gated picture is that delta
+  shown with the edit, without any fitting.
+* ``dissection``: pictures a second, with the demo's segmenter or, for the random generator, by brightness.
+* ``peak``: the process's largest memory so far, in MiB.
+
+The *roofline* beside each time is what its convolutions would take at the rate that this machine's torch
+reaches on one large 3 x 3 convolution, counted naively: height x width x k^2 x C_in x C_out multiplications,
+thrice for a step with gradients (forward, the gradient, and the weights' where they are fitted).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.quality import cases
+from ganpaint_widget import adaptation
+from ganpaint_widget.dissection import dissect
+from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.generators.staged import StagedGenerator, State
+from ganpaint_widget.generators.zoo import WEIGHTS, Model, load
+from ganpaint_widget.inversion import invert
+from ganpaint_widget.jobs import Report, Ticket
+from ganpaint_widget.preview import Preview
+
+PUBLIC_CHANNELS = (512, 512, 512, 256, 128, 64, 32)
+
+FIRST_PICTURE, GOOD_PICTURE, GOOD = 0.5, 5.0, 30.0
+"""The bars, on two cores and on the demo: seconds to the first faithful picture, seconds to ``GOOD`` dB."""
+
+
+# --- the machine ---
+
+
+def timed(work: Callable[[], object], repeats: int = 5) -> float:
+    """The median of the seconds that it takes, once it is warm."""
+    work()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+@torch.no_grad()
+def convolution_rate() -> float:
+    """Multiplications a second in a 3 x 3 convolution of 128 to 128 channels at 64 x 64."""
+    x, weight = torch.randn(1, 128, 64, 64), torch.randn(128, 128, 3, 3)
+    seconds = timed(lambda: F.conv2d(x, weight, padding=1), 15)
+    return 64 * 64 * 9 * 128 * 128 / seconds
+
+
+@contextmanager
+def counting(module: nn.Module) -> Any:
+    """Counts the naive multiplications of all convolutions that run meanwhile, by their names."""
+    counts: dict[str, int] = {}
+    hooks = []
+    for name, one in module.named_modules():
+        if isinstance(one, nn.Conv2d):
+
+            def count(one: nn.Conv2d, _: object, out: Tensor, name: str = name) -> None:
+                work = out.numel() * one.weight[0].numel()
+                counts[name] = counts.get(name, 0) + work
+
+            hooks.append(one.register_forward_hook(count))
+    try:
+        yield counts
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def peak_mebibytes() -> float:
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+# --- what is measured ---
+
+
+def preview(model: Model, state: State, rate: float) -> dict[str, Any]:
+    fast = Preview(model, state)
+    with counting(model.generator) as counts:
+        fast.render([])
+    ran = {name.split(".")[0] for name in counts}
+    generator = model.generator
+    behind = generator.stages[generator.position(generator.edit_layer) + 1 :]
+    before = set(generator.stages) - set(behind)
+    return {
+        "seconds": timed(lambda: fast.render([])),
+        "roofline": sum(counts.values()) / rate,
+        "stages": sorted(ran & set(generator.stages), key=generator.position),
+        "reran_before_the_edit": sorted(ran & before),
+    }
+
+
+def adapt(
+    generator: StagedGenerator,
+    original: State,
+    edited: State,
+    x: Tensor,
+    keep: Tensor,
+    rate: float,
+    **options: Any,
+) -> dict[str, Any]:
+    """One adaptation with its curve."""
+    curve: list[tuple[float, int, float]] = []
+    pictures: list[tuple[float, float]] = []
+    began = time.perf_counter()
+
+    def report(now: Report) -> None:
+        curve.append((time.perf_counter() - began, len(curve) + 1, now.numbers["decibel"]))
+
+    def on_picture(picture: Tensor, decibel: float) -> None:
+        pictures.append((time.perf_counter() - began, decibel))
+
+    found = adaptation.adapt(
+        generator, edited, x, keep, original=original, ticket=Ticket(observer=report), on_picture=on_picture,
+        **options,
+    )  # fmt: skip
+    with counting(generator) as counts, torch.no_grad():
+        first = generator.run(edited, until=generator.fine_layers[0])
+        counts.clear()
+        generator.picture(generator.run(first))
+    step = [after[0] - before[0] for before, after in pairwise(curve)]
+    good = next((seconds for seconds, _, decibel in curve if decibel >= GOOD), None)
+    return {
+        "before": found.before,
+        "after": found.after,
+        "survival": found.survival,
+        "seconds": found.seconds,
+        "steps": found.steps,
+        "step": statistics.median(step) if step else None,
+        "step_roofline": 3 * sum(counts.values()) / rate,
+        "first_picture": pictures[0] if pictures else None,
+        "good_at": good,
+        "curve": curve,
+    }
+
+
+def measure_demo(scenes: int, rate: float) -> dict[str, Any]:
+    from ganpaint_widget.demo.segmenter import SceneSegmenter
+    from ganpaint_widget.generators.checkpoints import load_weights, read_safetensors
+
+    model = load("demo")
+    generator = model.generator.requires_grad_(False)
+    chosen = list(cases(model, scenes))
+    case = chosen[0]
+    figures: dict[str, Any] = {"resolution": generator.resolution}
+    figures["preview"] = preview(model, case.original, rate)
+    inverted = []
+    for one in chosen:
+        began = time.perf_counter()
+        found = invert(model, one.x)
+        inverted.append((time.perf_counter() - began, found.decibel))
+    figures["inversion"] = {
+        "seconds": statistics.mean(seconds for seconds, _ in inverted),
+        "decibel": statistics.mean(decibel for _, decibel in inverted),
+    }
+    ways = {
+        "pyramid (ours)": adaptation.Way(),
+        "pyramid, added": adaptation.Way(combine="add"),
+        "pyramid, no regularisation": adaptation.Way(regularisation=0),
+        "direct": adaptation.Way("direct"),
+        "network (published)": adaptation.Way("network", regularisation=0.1),
+        "weights": adaptation.Way("weights"),
+    }
+    figures["adaptation"] = {
+        name: [adapt(generator, c.original, c.edited, c.x, c.keep, rate, way=way) for c in chosen]
+        for name, way in ways.items()
+    }
+    figures["adaptation"]["refit"] = []
+    figures["gated"] = []
+    for c in chosen:
+        whole = torch.ones_like(c.keep)
+        delta = adaptation.adapt(generator, c.original, c.x, whole, original=c.original).delta
+        began = time.perf_counter()
+        held = adaptation.gated(generator, delta, c.original, c.edited)
+        with torch.no_grad():
+            picture = adaptation.render(generator, c.edited, held)
+        seconds = time.perf_counter() - began
+        figures["gated"].append((seconds, adaptation.kept_decibel(picture, c.x, c.keep)))
+        refit = adapt(generator, c.original, c.edited, c.x, c.keep, rate, start=held, steps=12)
+        figures["adaptation"]["refit"].append(refit)
+    tensors, config = read_safetensors(WEIGHTS / "segmenter.safetensors", "segmenter")
+    segmenter = SceneSegmenter(tuple(config["classes"]), tuple(config["widths"]))
+    load_weights(segmenter, tensors, "segmenter.safetensors")
+    figures["dissection"] = dissection(generator, segmenter.eval(), rate, samples=100)
+    return figures
+
+
+class Noisy(nn.Module):
+    """In place of an encoder: the right answer with noise on it."""
+
+    def __init__(self, z: Tensor, features: Tensor) -> None:
+        super().__init__()
+        self.z, self.features = z, features
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        source = torch.Generator().manual_seed(0)
+        noise = torch.randn(self.features.shape, generator=source)
+        return self.z, self.features + 0.3 * self.features.std() * noise
+
+
+class ByBrightness:
+    """In place of a segmenter."""
+
+    classes = ("dark", "bright")
+
+    def segment(self, pictures: Tensor) -> Tensor:
+        return (pictures.mean(dim=1) > 0).long()
+
+
+def measure_public(rate: float) -> dict[str, Any]:
+    torch.manual_seed(0)
+    generator = ProGAN(512, PUBLIC_CHANNELS).eval().requires_grad_(False)
+    with torch.no_grad():
+        z = generator.sample_z(1, seed=0)
+        state = generator.run(generator.start(z), until=generator.edit_layer)
+        # What a random generator draws has no bounds; its output layer is scaled so that it has a photo's.
+        drawn = generator.picture(generator.run(state))
+        generator.get_parameter(f"{generator.output_name}.conv.weight").mul_(0.4 / drawn.std())
+        x = generator.picture(generator.run(state)).clamp(-1, 1)
+    model = replace(Model("public sizes", generator), encoder=Noisy(z, state.features))
+    figures: dict[str, Any] = {"resolution": generator.resolution}
+    figures["preview"] = preview(model, state, rate)
+    began = time.perf_counter()
+    found = invert(model, x, steps=10)
+    figures["inversion"] = {"seconds": time.perf_counter() - began, "decibel": found.decibel}
+    keep = torch.ones(1, 1, generator.resolution, generator.resolution)
+    keep[..., 96:160, 96:160] = 0
+    edited = found.state.replace(found.state.features.clone())
+    edited.features[:, :16, 3:5, 3:5] = 3 * float(found.state.features.std())
+    figures["adaptation"] = {
+        "pyramid (ours)": [adapt(generator, found.state, edited, x, keep, rate, steps=20)],
+        "network (published)": [
+            adapt(
+                generator, found.state, edited, x, keep, rate, steps=5,
+                way=adaptation.Way("network", regularisation=0.1),
+            )
+        ],
+    }  # fmt: skip
+    figures["dissection"] = dissection(generator, ByBrightness(), rate, samples=16)
+    return figures
+
+
+@torch.no_grad()
+def dissection(generator: StagedGenerator, segmenter: Any, rate: float, samples: int) -> dict[str, Any]:
+    counted: list[nn.Module] = [generator]
+    if isinstance(segmenter, nn.Module):
+        counted.append(segmenter)
+    with counting(nn.ModuleList(counted)) as counts:
+        segmenter.segment(generator(generator.sample_z(1, seed=0)))
+    began = time.perf_counter()
+    dissect(generator, segmenter, samples=samples, batch=8)
+    seconds = time.perf_counter() - began
+    return {"pictures_a_second": samples / seconds, "roofline": rate / sum(counts.values())}
+
+
+# --- what is said ---
+
+
+def mean(values: list[Any]) -> float:
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known else float("nan")
+
+
+def tell(name: str, figures: dict[str, Any]) -> None:
+    print(f"\n{name}, {figures['resolution']} px")
+    one = figures["preview"]
+    print(f"  preview     {one['seconds'] * 1e3:8.1f} ms   roofline {one['roofline'] * 1e3:.1f} ms")
+    one = figures["inversion"]
+    print(f"  inversion   {one['seconds']:8.2f} s    {one['decibel']:.1f} dB")
+    for way, runs in figures["adaptation"].items():
+        first = [run["first_picture"] for run in runs]
+        print(
+            f"  {way:27} {mean([run['seconds'] for run in runs]):6.2f} s,"
+            f" {mean([run['steps'] for run in runs]):4.0f} steps of"
+            f" {mean([run['step'] for run in runs]) * 1e3:6.1f} ms"
+            f" (roofline {mean([run['step_roofline'] for run in runs]) * 1e3:.1f});"
+            f" {mean([run['before'] for run in runs]):.1f} -> {mean([run['after'] for run in runs]):.1f} dB;"
+            f" survival {mean([run['survival'] for run in runs]):.2f};"
+            f" first picture {mean([one[0] for one in first if one]):.2f} s"
+            f" {mean([one[1] for one in first if one]):.1f} dB;"
+            f" {GOOD:.0f} dB at {mean([run['good_at'] for run in runs]):.2f} s"
+        )
+    if "gated" in figures:
+        seconds, decibel = (mean([one[k] for one in figures["gated"]]) for k in (0, 1))
+        print(f"  gated, no fitting           {seconds:6.3f} s, {decibel:.1f} dB")
+    one = figures["dissection"]
+    print(
+        f"  dissection  {one['pictures_a_second']:8.1f} pictures/s (roofline {one['roofline']:.1f}, one pass)"
+    )
+    print(f"  peak        {figures['peak']:8.0f} MiB")
+
+
+def missed(figures: dict[str, Any]) -> list[str]:
+    """A line for each bar that is missed."""
+    lines = []
+    for name, one in figures.items():
+        if again := one["preview"]["reran_before_the_edit"]:
+            lines.append(f"{name}: a preview ran {', '.join(again)} again, which no edit changes")
+    if "demo" in figures:
+        runs = figures["demo"]["adaptation"]["pyramid (ours)"]
+        for run in runs:
+            seconds, decibel = run["first_picture"] or (float("inf"), 0.0)
+            if seconds > FIRST_PICTURE or decibel <= run["before"]:
+                lines.append(f"demo: the first picture came after {seconds:.2f} s with {decibel:.1f} dB")
+            if run["good_at"] is None or run["good_at"] > GOOD_PICTURE:
+                lines.append(f"demo: {GOOD:.0f} dB came after {run['good_at']} s")
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenes", type=int, default=3)
+    parser.add_argument("--only", choices=("demo", "public"))
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
+    options = parser.parse_args()
+    print(f"about {1 + 0.7 * options.scenes:.0f} minutes on two idle cores", flush=True)
+    rate = convolution_rate()
+    threads = torch.get_num_threads()
+    print(f"{threads} threads, {rate / 1e9:.1f} GMAC/s in a large convolution", flush=True)
+    figures: dict[str, Any] = {}
+    if options.only != "public":
+        figures["demo"] = measure_demo(options.scenes, rate)
+        figures["demo"]["peak"] = peak_mebibytes()
+        tell("demo", figures["demo"])
+    if options.only != "demo":
+        figures["public"] = measure_public(rate)
+        figures["public"]["peak"] = peak_mebibytes()
+        tell("public sizes, random weights", figures["public"])
+    failures = missed(figures)
+    if options.json:
+        machine = {"threads": threads, "multiplications_a_second": rate}
+        options.json.write_text(json.dumps({"machine": machine} | figures, indent=1) + "\n")
+    for line in failures:
+        print(f"missed: {line}")
+    return 1 if options.check and failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
