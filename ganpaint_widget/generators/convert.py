@@ -74,7 +74,8 @@ def convert(source: Path, target: Path) -> StyleGAN2:
         tensors = _named_tensors(read_pickle(data))
     except _Refused as refused:
         raise GANPaintError(f"The file {source.name} was not converted: {refused}.", refused.mend) from None
-    tensors = _renamed(checked_tensors(tensors, source), source)
+    # Once more at the end: what was finite may no longer be after scaling.
+    tensors = checked_tensors(_renamed(checked_tensors(tensors, source), source), source)
     generator = module_of(source, StyleGAN2, config_of(tensors), tensors)
     metadata = {"kind": "stylegan2", "config": json.dumps(generator.config)}
     try:
