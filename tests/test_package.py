@@ -140,13 +140,18 @@ def floor(room: str) -> int:
     return numbers[0]
 
 
+# Read while the tests are collected: parsing is not safe beside other threads (CPython 3.11 then raises
+# "AST constructor recursion depth mismatch"), and tests leave some running.
+IMPORTS = {path: imports(path) for path in MODULES}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_rooms_import_only_from_below(path: Path) -> None:
     name = name_of(path)
     if name in ("", CATALOGUE):  # the public face reaches into every room, lazily
         return
     room = name.split(".")[0]
-    for imported in imports(path):
+    for imported in IMPORTS[path]:
         if imported.startswith("ganpaint_widget."):
             other = imported.split(".")[1]
             catalogue = imported == f"ganpaint_widget.{CATALOGUE}"
@@ -155,7 +160,7 @@ def test_rooms_import_only_from_below(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_torch_and_ipywidgets_never_meet(path: Path) -> None:
-    roots = {imported.split(".")[0] for imported in imports(path)}
+    roots = {imported.split(".")[0] for imported in IMPORTS[path]}
     if name_of(path).split(".")[0] == "widget":
         assert not roots & {"torch", "safetensors"}
     else:

@@ -414,6 +414,7 @@ class Notebook:
 
     def shot(self, name: str) -> None:
         SHOTS.mkdir(exist_ok=True)
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
         self.page.screenshot(path=SHOTS / f"{name}.png")
 
 
