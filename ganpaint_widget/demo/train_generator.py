@@ -63,9 +63,10 @@ class Recipe:
     teacher_steps: int = 600
     batch: int = 32
     warm_up: int = 52_000
-    grow: int = 130_000
-    refine: int = 8_000
+    grow: int = 108_000
+    refine: int = 12_000
     learning_rate_warm: float = 2.5e-3
+    learning_rate_fresh: float = 1e-2
     learning_rate: float = 1.2e-3
     divergence: float = 1.5e-4
     divergence_later: float = 5e-4
@@ -94,8 +95,8 @@ class Recipe:
 class Painter(nn.Module):
     """All that draws: the ProGAN, its label head, and the encoder with its spread.
 
-    A painter above the recipe's base resolution also keeps the RGB output of the resolution below, which its
-    new layers are taught by.
+    The label head stays where it was trained, at the base resolution. A painter above that also keeps the RGB
+    output of the resolution below, which its new layers are taught by.
     """
 
     def __init__(self, recipe: Recipe, resolution: int) -> None:
@@ -103,7 +104,9 @@ class Painter(nn.Module):
         channels = recipe.at(resolution)
         self.generator = ProGAN(recipe.latent_size, channels, recipe.edit_layer)
         generator = self.generator
-        self.label = _Output(channels[-1], len(CLASSES))
+        base = recipe.at(recipe.base)
+        self.label = _Output(base[-1], len(CLASSES))
+        self.labelled = f"layer{2 * len(base)}"
         self.coarse = _Output(channels[-2]) if resolution > recipe.base else None
         self.encoder = Encoder(
             generator.resolution,
@@ -119,19 +122,20 @@ class Painter(nn.Module):
         return self.encoder.latent(deep).float(), self.spread(deep).float().clamp(-8, 4)
 
     def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures B x 3 x R x R and label logits B x K x R x R, float32."""
-        state = self.generator.run(self.generator.start(z))
-        return self.generator.picture(state).float(), self.label(state.features).float()
+        """Pictures B x 3 x R x R and label logits B x K x base x base, float32."""
+        generator = self.generator
+        state = generator.run(generator.start(z), until=self.labelled)
+        logits = self.label(state.features).float()
+        return generator.picture(generator.run(state)).float(), logits
 
-    def draw_refined(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`draw`, but only the newest layers get a gradient; and the picture of those before."""
+    def draw_refined(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures with a gradient for the newest layers only, and as the layers before drew them."""
         generator = self.generator
         assert self.coarse is not None
         with torch.no_grad():
             state = generator.run(generator.start(z), until=generator.stages[-3])
             coarse = self.coarse(state.features).float()
-        state = generator.run(state)
-        return generator.picture(state).float(), self.label(state.features).float(), coarse
+        return generator.picture(generator.run(state)).float(), coarse
 
 
 class _Conv(nn.Module):
@@ -282,8 +286,6 @@ class Players:
             for key in list(state):
                 if key.startswith(output):
                     state[key.replace(output, "coarse")] = state.pop(key)
-                elif key.startswith("label."):
-                    del state[key]
             after.load_state_dict(state, strict=False)
         # The stem's weights: 3 x fold x fold inputs for the picture, then those for the label map.
         state = self.discriminator.state_dict()
@@ -352,15 +354,18 @@ def train(
         connoisseur, gatekeeper = players.connoisseur, players.gatekeeper
         warm = shown < recipe.warm_up
         refining = recipe.grow <= shown < recipe.grow + recipe.refine
+        rate = recipe.learning_rate_warm if warm else recipe.learning_rate
+        if refining:  # fresh layers have far to go, and then to settle
+            rate = recipe.learning_rate_fresh * (1 - 0.9 * (shown - recipe.grow) / recipe.refine)
         for group in players.optimise_g.param_groups:
-            group["lr"] = recipe.learning_rate_warm if warm or refining else recipe.learning_rate
+            group["lr"] = rate
             # Momentum serves regression and hurts the game of two.
             group["betas"] = (0.8, 0.99) if warm or refining else (0.0, 0.99)
         pictures, labels = next(batches)
         shrink = recipe.resolution // players.resolution
         pictures = F.avg_pool2d(pictures, shrink).contiguous(memory_format=torch.channels_last)
-        labels = labels[:, ::shrink, ::shrink]
         to_base = players.resolution // recipe.base
+        labels = labels[:, :: shrink * to_base, :: shrink * to_base]
         coded = recipe.batch if warm else recipe.batch // 4
         line: dict[str, float] = {}
 
@@ -370,15 +375,14 @@ def train(
             z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
             z = torch.cat([z, torch.randn(recipe.batch - coded, recipe.latent_size)])
             if refining:
-                fake, logits, coarse = painter.draw_refined(z)
+                fake, coarse = painter.draw_refined(z)
             else:
                 fake, logits = painter.draw(z)
         error = (fake[:coded] - pictures[:coded]).abs().mean()
-        loss = error + recipe.label * F.cross_entropy(logits[:coded], labels[:coded])
         line["error"] = float(error.detach())
         if refining:
             drift = (F.avg_pool2d(fake, 2) - coarse).abs().mean()
-            loss = loss + drift
+            loss = error + drift
             line["drift"] = float(drift.detach())
         else:
             # The segmenter reads what its resolution is: the base one.
@@ -397,13 +401,13 @@ def train(
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
             # Once samples are judged, what z holds must be what a sample's z holds, too.
             weight = recipe.divergence if warm else recipe.divergence_later
-            loss = loss + recipe.perceptual * perceptual / len(seen) + weight * divergence
+            loss = error + recipe.perceptual * perceptual / len(seen) + weight * divergence
+            loss = loss + recipe.label * F.cross_entropy(logits[:coded], labels[:coded])
             line |= {"perceptual": float(perceptual.detach()), "nats": float(divergence.detach())}
 
         if not warm and not refining:
-            fake_label = F.avg_pool2d(logits.softmax(dim=1), to_base)
+            fake_label = logits.softmax(dim=1)
             real_label = F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
-            real_label = F.avg_pool2d(real_label, to_base)
             connoisseur.measure(seen_real)
             seen_fake = [x.detach() for x in seen]
             with torch.autocast("cpu", torch.bfloat16):
@@ -503,7 +507,9 @@ def write_samples(average: Painter, watched: Tensor, path: Path, count: int = 24
     def bytes_of(pictures: Tensor) -> Tensor:
         return ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
 
-    samples, maps = bytes_of(picture), palette[logits.argmax(dim=1)]
+    times = picture.shape[-1] // logits.shape[-1]
+    labels = logits.argmax(dim=1).repeat_interleave(times, 1).repeat_interleave(times, 2)
+    samples, maps = bytes_of(picture), palette[labels]
     rows = []
     for first in range(0, count, 8):
         rows += [samples[first : first + 8], maps[first : first + 8]]
