@@ -40,6 +40,10 @@ TARGETS: Final = ("tuned", "quantile", "mean")
 """What an addition aims at: the level that dissection has tuned, the unit's 0.99 quantile over many samples
 (GAN Dissection), or its mean over the places where the concept is (GANPaint)."""
 
+HELD_DOWN: Final = 0.5
+"""How far a removal holds the concept's units down in what it continues from the surroundings, which still
+show a trace of what is removed."""
+
 MAX_VARIANT: Final = 9999
 MAX_SEED: Final = 2**31 - 1
 
@@ -88,7 +92,7 @@ class Edit:
             ``"suppress"`` (switch units off whatever they draw, such as those that cause artifacts).
         concept: a concept that the generator's dissection knows; empty for ``"suppress"``.
         mask: uint8 R x R in picture pixels, 0 to 255, read-only.
-        strength: s of the equation, 0 to 4. Without effect when removing and suppressing, where s p = 0.
+        strength: s of the equation, 0 to 4. Without effect where p is 0 and when removing.
         enabled: an edit that is switched off stays in its place and does nothing.
         units: on which units it acts: ``None`` for all, each as far as the dissection says;
             ``"low"``, ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or their numbers.
@@ -177,8 +181,10 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
 
     alpha is the mask, max-pooled to the layer's grid as GANPaint does, times the unit's weight for the
     concept, or 1 for each of the edit's own units. p is the unit's level for the concept when adding, the
-    reference's when restyling, 0 when removing or suppressing. The next edit starts from what this one has
-    left; edits that are switched off are skipped.
+    reference's when restyling, 0 when suppressing, and 0 when removing by units of the edit's own, as
+    published. Zero is not "nothing here", though: a removal that is left to the dissection acts on all units,
+    and its p is what surrounds the mask, :func:`continued` into it, with the concept's units held down. The
+    next edit starts from what this one has left; edits that are switched off are skipped.
 
     Args:
         state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
@@ -192,26 +198,62 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
     for edit in edits:
         if not edit.enabled:
             continue
+        mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
+        reach = F.adaptive_max_pool2d(mask[None, None], features.shape[-2:])
         if edit.units is None:
-            weight = dissection.weights(edit.concept, edit.verb).to(features)
+            weight = dissection.weights(edit.concept, edit.verb).to(features).view(1, -1, 1, 1)
         else:
-            weight = features.new_zeros(features.shape[1])
             numbers = (
                 dissection.units(edit.concept, UNITS[edit.units]).tolist()
                 if isinstance(edit.units, str)
                 else list(edit.units)
             )
-            weight[numbers] = 1
-        if edit.levels is not None:
-            level = torch.tensor(edit.levels).to(features)
-        elif edit.verb == "add":
-            level = dissection.target(edit.concept, edit.target).to(features)
+            weight = features.new_zeros(1, features.shape[1], 1, 1)
+            weight[:, numbers] = 1
+        if edit.verb == "remove" and edit.units is None:
+            level = (1 - HELD_DOWN * weight) * continued(features, reach[0, 0] > 0)
+            alpha = reach
         else:
             level = torch.zeros_like(weight)
-        mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
-        alpha = weight.view(1, -1, 1, 1) * F.adaptive_max_pool2d(mask[None, None], features.shape[-2:])
-        features = (1 - alpha) * features + alpha * (edit.strength * level.view(1, -1, 1, 1))
+            if edit.levels is not None:
+                level = torch.tensor(edit.levels).to(features).view(1, -1, 1, 1)
+            elif edit.verb == "add":
+                level = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
+            alpha = weight * reach
+        strength = 1.0 if edit.verb == "remove" else edit.strength
+        features = (1 - alpha) * features + alpha * (strength * level)
     return state.replace(features)
+
+
+def continued(features: Tensor, hidden: Tensor) -> Tensor:
+    """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbours.
+
+    That is Laplace's equation with the cells around as its boundary values, solved for all cells at once. At
+    the picture's border a cell has only the neighbours that there are.
+
+    Args:
+        features: B x C x H x W.
+        hidden: H x W, boolean. Where all cells are hidden there is nothing to continue: they become 0.
+
+    Returns:
+        ``features`` with other values in the hidden cells.
+    """
+    import torch
+
+    if bool(hidden.all()):
+        return torch.zeros_like(features)
+    index = torch.arange(hidden.numel(), device=features.device).view(hidden.shape)
+    one = torch.cat([index[:, :-1].flatten(), index[:-1].flatten()])
+    other = torch.cat([index[:, 1:].flatten(), index[1:].flatten()])
+    laplacian = features.new_zeros(hidden.numel(), hidden.numel())
+    laplacian[one, other] = laplacian[other, one] = -1
+    laplacian.diagonal().copy_(-laplacian.sum(dim=1))
+    inside = hidden.flatten().to(features.device)
+    flat = features.flatten(2)
+    drawn = laplacian[inside][:, ~inside] @ flat[..., ~inside].transpose(1, 2)
+    result = flat.clone()
+    result[..., inside] = -torch.linalg.solve(laplacian[inside][:, inside], drawn).transpose(1, 2)
+    return result.view_as(features)
 
 
 def mean_levels(state: State, region: Tensor) -> Tensor:

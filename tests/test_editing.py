@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ganpaint_widget.editing import UNITS, Edit, Reference, apply, mean_levels
+from ganpaint_widget.editing import HELD_DOWN, UNITS, Edit, Reference, apply, continued, mean_levels
 from ganpaint_widget.generators.staged import State
 from ganpaint_widget.preview import Preview
 
@@ -130,6 +130,41 @@ def test_without_units_of_its_own_the_dissection_weighs_them(concept: str):
     weight = DISSECTION.weights(concept, "add")[None, :, None, None]
     level = DISSECTION.target(concept, "tuned")[None, :, None, None]
     assert torch.allclose(after, state.features + weight * (1.5 * level - state.features), atol=1e-6)
+
+
+def test_what_is_continued_is_as_smooth_as_it_can_be():
+    """A plane goes on as a plane; elsewhere each hidden cell is the mean of its neighbours."""
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
+    plane = (1 + 2 * rows - columns)[None, None]
+    hidden = torch.zeros(6, 6, dtype=torch.bool)
+    hidden[1:4, 2:5] = True
+    torch.testing.assert_close(continued(torch.where(hidden, 99.0, plane), hidden), plane)
+
+    features = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    hidden[5, 5] = hidden[0, 0] = hidden[0, 1] = True
+    after = continued(features, hidden)
+    assert torch.equal(after[..., ~hidden], features[..., ~hidden])
+    for row, column in hidden.nonzero().tolist():
+        around = [(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)]
+        beside = torch.stack([after[..., y, x] for y, x in around if 0 <= y < 6 and 0 <= x < 6])
+        torch.testing.assert_close(after[..., row, column], beside.mean(dim=0))
+    assert (continued(features, torch.ones(6, 6, dtype=torch.bool)) == 0).all()
+    assert torch.equal(continued(features, torch.zeros(6, 6, dtype=torch.bool)), features)
+
+
+def test_a_removal_left_to_the_dissection_lets_the_surroundings_in():
+    state = features_of(3)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[CELL + 1, CELL + 1] = 255  # one pixel of the cell in row 1, column 1
+    mask[CELL, 2 * CELL] = 51  # a fifth of the cell beside it
+    hidden = torch.zeros(GRID, GRID, dtype=torch.bool)
+    hidden[1, 1:3] = True
+    level = (1 - HELD_DOWN) * continued(state.features, hidden)
+    for strength in (1.0, 3.0):
+        after = apply(state, [Edit("e", "remove", "tree", mask, strength)], DISSECTION).features
+        assert torch.equal(after[..., ~hidden], state.features[..., ~hidden])
+        torch.testing.assert_close(after[..., 1, 1], level[..., 1, 1])
+        torch.testing.assert_close(after[..., 1, 2], 0.8 * state.features[..., 1, 2] + 0.2 * level[..., 1, 2])
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
