@@ -69,7 +69,8 @@ class Judge(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         fine, coarse = self.activations(pictures)
         whole = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return F.pixel_shuffle(self.head(self.merge(torch.cat([whole, fine], dim=1))), 2)
+        merged: Tensor = self.head(self.merge(torch.cat([whole, fine], dim=1)))
+        return F.pixel_shuffle(merged, 2)
 
     @torch.no_grad()
     def segment(self, pictures: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class Judge(nn.Module):
         size = pictures.shape[-2:]
         if size != (128, 128):
             pictures = F.interpolate(pictures, size=(128, 128), mode="bilinear", align_corners=False)
-        labels = self(pictures).argmax(dim=1)
+        labels: Tensor = self(pictures).argmax(dim=1)
         if size != (128, 128):
             labels = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
         return labels

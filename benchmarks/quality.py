@@ -44,11 +44,13 @@ from torch.nn import functional as F
 from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import Judge, load_judge
 from ganpaint_widget import adaptation, editing
+from ganpaint_widget.adaptation import dilate
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
 from ganpaint_widget.generators.staged import State
 from ganpaint_widget.generators.zoo import Model, load
 from ganpaint_widget.inversion import invert
 from ganpaint_widget.measures import decibel
+from ganpaint_widget.opening import array_of, tensor_of
 
 CONCEPTS = ("tree", "dome", "cloud", "door", "window")
 SMALL = 0.002
@@ -83,10 +85,6 @@ class Case:
     keep: Tensor
 
 
-def to_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
 def counterfactual(scene: Scene, verb: str, concept: str, size: int, choice: int) -> Any:
     """One that the scene offers, by ``choice`` where there are several objects; ``None`` if there is none."""
     indices: Sequence[int | None] = {"tree": (0, 1, 2, 3), "cloud": (0, 1, 2)}.get(concept, (None,))
@@ -115,7 +113,7 @@ def cases(model: Model, count: int, first: int = 0) -> Iterator[Case]:
         other = counterfactual(scene, verb, concept, size, choice=index)
         if other is None:
             continue
-        x = to_tensor(scene.render(size))
+        x = tensor_of(scene.render(size), "cpu")
         original = invert(model, x).state
         edit = editing.Edit("e", verb, concept, other.object_mask, 1.0)
         with torch.no_grad():
@@ -129,7 +127,7 @@ def cases(model: Model, count: int, first: int = 0) -> Iterator[Case]:
             verb=verb,
             concept=concept,
             x=x,
-            truth=to_tensor(other.scene.render(size)),
+            truth=tensor_of(other.scene.render(size), "cpu"),
             mask=mask,
             labels=torch.from_numpy(scene.label_map(size).astype(np.int64)),
             true_labels=torch.from_numpy(other.scene.label_map(size).astype(np.int64)),
@@ -200,7 +198,8 @@ def inpainted(case: Case) -> Tensor:
     import cv2
 
     mask = (dilate(case.mask, 1)[0, 0].numpy() * 255).astype(np.uint8)
-    return to_tensor(cv2.inpaint(to_bytes(case.x), mask, 3, cv2.INPAINT_TELEA))
+    filled = cv2.inpaint(array_of(case.x), mask, 3, cv2.INPAINT_TELEA)
+    return tensor_of(np.asarray(filled, np.uint8), "cpu")
 
 
 def poisson(case: Case, preview: Tensor) -> Tensor:
@@ -212,19 +211,8 @@ def poisson(case: Case, preview: Tensor) -> Tensor:
     mask[:, [0, -1]] = 0
     x, y, width, height = cv2.boundingRect(mask)
     middle = (x + width // 2, y + height // 2)
-    return to_tensor(cv2.seamlessClone(to_bytes(preview), to_bytes(case.x), mask, middle, cv2.NORMAL_CLONE))
-
-
-def to_bytes(picture: Tensor) -> np.ndarray:
-    rounded = ((picture[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
-    return np.ascontiguousarray(rounded.numpy())
-
-
-def dilate(mask: Tensor, radius: int) -> Tensor:
-    """A mask of 0 and 1 (1 x 1 x H x W) grown by a disc."""
-    offsets = torch.arange(-radius, radius + 1)
-    disc = (offsets[:, None].square() + offsets[None].square() <= radius**2).float()
-    return (F.conv2d(mask, disc[None, None], padding=radius) > 0.5).float()
+    blended = cv2.seamlessClone(array_of(preview), array_of(case.x), mask, middle, cv2.NORMAL_CLONE)
+    return tensor_of(np.asarray(blended, np.uint8), "cpu")
 
 
 # --- measures ---
@@ -310,7 +298,7 @@ def perceptual(judge: Judge, picture: Tensor, truth: Tensor, mask: Tensor) -> fl
     distance = 0.0
     for a, b in zip(judge.activations(picture), judge.activations(truth), strict=True):
         unit = [x / x.norm(dim=1, keepdim=True).clamp_min(1e-6) for x in (a, b)]
-        where = F.adaptive_avg_pool2d(mask, a.shape[-2:])
+        where = F.interpolate(mask, size=a.shape[-2:], mode="area")
         distance += float(((unit[0] - unit[1]).square().sum(dim=1, keepdim=True) * where).sum() / where.sum())
     return distance
 
@@ -442,15 +430,15 @@ def write_page(folder: Path, model: Model, chosen: list[Case], results: list[Ten
         with torch.no_grad():
             middle = [plain(model, case.original), plain(model, case.edited)]
         shown = [case.x, case.x * (1 - 0.7 * case.mask), *middle, result, case.truth]
-        rows.append(np.concatenate([to_bytes(one) for one in shown], axis=1))
+        rows.append(np.concatenate([array_of(one) for one in shown], axis=1))
     Image.fromarray(np.concatenate(rows)).save(folder / "quality.png")
 
 
 def main() -> int:
-    options = parser(__doc__)
-    options.add_argument("--scenes", type=int, default=200)
-    options.add_argument("--page", type=Path, help="write a page of pictures into this folder")
-    options = options.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--scenes", type=int, default=200)
+    arguments.add_argument("--page", type=Path, help="write a page of pictures into this folder")
+    options = arguments.parse_args()
     print(f"{options.scenes} scenes, about {options.scenes // 10 + 1} minutes on two cores", flush=True)
     model, judge, report = load("demo"), load_judge(), Report()
     chosen = list(cases(model, options.scenes))

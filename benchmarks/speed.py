@@ -16,37 +16,40 @@ random weights, whose pictures mean nothing but whose operations are the same:
 * ``peak``: the process's largest memory so far, in MiB.
 
 The *roofline* beside each time is what its convolutions would take at the rate that this machine's torch
-reaches on one large 3 x 3 convolution, counted naively: height x width x k^2 x C_in x C_out multiplications,
-thrice for a step with gradients (forward, the gradient, and the weights' where they are fitted).
+reaches on one large 3 x 3 convolution, counted as they are carried out (ProGAN's doubling layers need 4/9 of
+what doubling first would), thrice for a step with gradients (forward, the gradient, and the weights' where
+they are fitted).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import math
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.figures import Figure, parser
+from benchmarks.figures import Report as Figures
 from benchmarks.quality import cases
 from ganpaint_widget import adaptation
 from ganpaint_widget.dissection import dissect
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.generators.staged import StagedGenerator, State
-from ganpaint_widget.generators.zoo import WEIGHTS, Model, load
+from ganpaint_widget.generators.zoo import Model, load
 from ganpaint_widget.inversion import invert
 from ganpaint_widget.jobs import Report, Ticket
+from ganpaint_widget.measures import decibel as kept_decibel
 from ganpaint_widget.preview import Preview
 
 PUBLIC_CHANNELS = (512, 512, 512, 256, 128, 64, 32)
@@ -77,24 +80,28 @@ def convolution_rate() -> float:
     return 64 * 64 * 9 * 128 * 128 / seconds
 
 
+def multiplications(work: Callable[[], object]) -> float:
+    """Those that its convolutions carry out."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops() / 2)  # a multiplication and its addition count as two
+
+
 @contextmanager
-def counting(module: nn.Module) -> Any:
-    """Counts the naive multiplications of all convolutions that run meanwhile, by their names."""
-    counts: dict[str, int] = {}
-    hooks = []
-    for name, one in module.named_modules():
-        if isinstance(one, nn.Conv2d):
+def watched(generator: StagedGenerator) -> Iterator[list[str]]:
+    """The names of the stages that run meanwhile."""
+    ran: list[str] = []
+    stage = generator.stage
 
-            def count(one: nn.Conv2d, _: object, out: Tensor, name: str = name) -> None:
-                work = out.numel() * one.weight[0].numel()
-                counts[name] = counts.get(name, 0) + work
+    def noted(name: str, state: State) -> State:
+        ran.append(name)
+        return stage(name, state)
 
-            hooks.append(one.register_forward_hook(count))
+    generator.stage = noted  # type: ignore[method-assign]
     try:
-        yield counts
+        yield ran
     finally:
-        for hook in hooks:
-            hook.remove()
+        del generator.stage
 
 
 def peak_mebibytes() -> float:
@@ -106,18 +113,15 @@ def peak_mebibytes() -> float:
 
 
 def preview(model: Model, state: State, rate: float) -> dict[str, Any]:
-    fast = Preview(model, state)
-    with counting(model.generator) as counts:
+    fast, generator = Preview(model, state), model.generator
+    with watched(generator) as ran:
         fast.render([])
-    ran = {name.split(".")[0] for name in counts}
-    generator = model.generator
-    behind = generator.stages[generator.position(generator.edit_layer) + 1 :]
-    before = set(generator.stages) - set(behind)
+    before = generator.stages[: generator.position(generator.edit_layer) + 1]
     return {
         "seconds": timed(lambda: fast.render([])),
-        "roofline": sum(counts.values()) / rate,
-        "stages": sorted(ran & set(generator.stages), key=generator.position),
-        "reran_before_the_edit": sorted(ran & before),
+        "roofline": multiplications(lambda: fast.render([])) / rate,
+        "stages": ran,
+        "reran_before_the_edit": [name for name in ran if name in before],
     }
 
 
@@ -145,10 +149,9 @@ def adapt(
         generator, edited, x, keep, original=original, ticket=Ticket(observer=report), on_picture=on_picture,
         **options,
     )  # fmt: skip
-    with counting(generator) as counts, torch.no_grad():
+    with torch.no_grad():
         first = generator.run(edited, until=generator.fine_layers[0])
-        counts.clear()
-        generator.picture(generator.run(first))
+        work = multiplications(lambda: generator.picture(generator.run(first)))
     step = [after[0] - before[0] for before, after in pairwise(curve)]
     good = next((seconds for seconds, _, decibel in curve if decibel >= GOOD), None)
     return {
@@ -158,7 +161,7 @@ def adapt(
         "seconds": found.seconds,
         "steps": found.steps,
         "step": statistics.median(step) if step else None,
-        "step_roofline": 3 * sum(counts.values()) / rate,
+        "step_roofline": 3 * work / rate,
         "first_picture": pictures[0] if pictures else None,
         "good_at": good,
         "curve": curve,
@@ -166,9 +169,6 @@ def adapt(
 
 
 def measure_demo(scenes: int, rate: float) -> dict[str, Any]:
-    from ganpaint_widget.demo.segmenter import SceneSegmenter
-    from ganpaint_widget.generators.checkpoints import load_weights, read_safetensors
-
     model = load("demo")
     generator = model.generator.requires_grad_(False)
     chosen = list(cases(model, scenes))
@@ -179,7 +179,7 @@ def measure_demo(scenes: int, rate: float) -> dict[str, Any]:
     for one in chosen:
         began = time.perf_counter()
         found = invert(model, one.x)
-        inverted.append((time.perf_counter() - began, found.decibel))
+        inverted.append((time.perf_counter() - began, found.scores.decibel))
     figures["inversion"] = {
         "seconds": statistics.mean(seconds for seconds, _ in inverted),
         "decibel": statistics.mean(decibel for _, decibel in inverted),
@@ -206,13 +206,10 @@ def measure_demo(scenes: int, rate: float) -> dict[str, Any]:
         with torch.no_grad():
             picture = adaptation.render(generator, c.edited, held)
         seconds = time.perf_counter() - began
-        figures["gated"].append((seconds, adaptation.kept_decibel(picture, c.x, c.keep)))
+        figures["gated"].append((seconds, kept_decibel(picture, c.x, c.keep)))
         refit = adapt(generator, c.original, c.edited, c.x, c.keep, rate, start=held, steps=12)
         figures["adaptation"]["refit"].append(refit)
-    tensors, config = read_safetensors(WEIGHTS / "segmenter.safetensors", "segmenter")
-    segmenter = SceneSegmenter(tuple(config["classes"]), tuple(config["widths"]))
-    load_weights(segmenter, tensors, "segmenter.safetensors")
-    figures["dissection"] = dissection(generator, segmenter.eval(), rate, samples=100)
+    figures["dissection"] = dissection(generator, model.segmenter, rate, samples=100)
     return figures
 
 
@@ -253,7 +250,7 @@ def measure_public(rate: float) -> dict[str, Any]:
     figures["preview"] = preview(model, state, rate)
     began = time.perf_counter()
     found = invert(model, x, steps=10)
-    figures["inversion"] = {"seconds": time.perf_counter() - began, "decibel": found.decibel}
+    figures["inversion"] = {"seconds": time.perf_counter() - began, "decibel": found.scores.decibel}
     keep = torch.ones(1, 1, generator.resolution, generator.resolution)
     keep[..., 96:160, 96:160] = 0
     edited = found.state.replace(found.state.features.clone())
@@ -273,15 +270,11 @@ def measure_public(rate: float) -> dict[str, Any]:
 
 @torch.no_grad()
 def dissection(generator: StagedGenerator, segmenter: Any, rate: float, samples: int) -> dict[str, Any]:
-    counted: list[nn.Module] = [generator]
-    if isinstance(segmenter, nn.Module):
-        counted.append(segmenter)
-    with counting(nn.ModuleList(counted)) as counts:
-        segmenter.segment(generator(generator.sample_z(1, seed=0)))
+    work = multiplications(lambda: segmenter.segment(generator(generator.sample_z(1, seed=0))))
     began = time.perf_counter()
     dissect(generator, segmenter, samples=samples, batch=8)
     seconds = time.perf_counter() - began
-    return {"pictures_a_second": samples / seconds, "roofline": rate / sum(counts.values())}
+    return {"pictures_a_second": samples / seconds, "roofline": rate / work}
 
 
 # --- what is said ---
@@ -321,32 +314,26 @@ def tell(name: str, figures: dict[str, Any]) -> None:
     print(f"  peak        {figures['peak']:8.0f} MiB")
 
 
-def missed(figures: dict[str, Any]) -> list[str]:
-    """A line for each bar that is missed."""
-    lines = []
+def bars(figures: dict[str, Any]) -> Iterator[Figure]:
+    """What has a bar; of several runs each by itself. Infinity stands for what never came."""
     for name, one in figures.items():
-        if again := one["preview"]["reran_before_the_edit"]:
-            lines.append(f"{name}: a preview ran {', '.join(again)} again, which no edit changes")
+        again = one["preview"]["reran_before_the_edit"]
+        yield Figure(f"{name}: stages that a preview ran in vain", len(again), high=0, note=", ".join(again))
     if "demo" in figures:
-        runs = figures["demo"]["adaptation"]["pyramid (ours)"]
-        for run in runs:
-            seconds, decibel = run["first_picture"] or (float("inf"), 0.0)
-            if seconds > FIRST_PICTURE or decibel <= run["before"]:
-                lines.append(f"demo: the first picture came after {seconds:.2f} s with {decibel:.1f} dB")
-            if run["good_at"] is None or run["good_at"] > GOOD_PICTURE:
-                lines.append(f"demo: {GOOD:.0f} dB came after {run['good_at']} s")
-    return lines
+        for run in figures["demo"]["adaptation"]["pyramid (ours)"]:
+            seconds, decibel = run["first_picture"] or (math.inf, -math.inf)
+            yield Figure("demo: first picture", seconds, high=FIRST_PICTURE, note="s")
+            plain = float(decibel <= run["before"])
+            yield Figure("demo: first picture no better than the preview", plain, high=0)
+            good = math.inf if run["good_at"] is None else run["good_at"]
+            yield Figure(f"demo: {GOOD:.0f} dB", good, high=GOOD_PICTURE, note="s")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scenes", type=int, default=3)
-    parser.add_argument("--only", choices=("demo", "public"))
-    parser.add_argument("--json", type=Path, help="write all figures there")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--scenes", type=int, default=3)
+    arguments.add_argument("--only", choices=("demo", "public"))
+    options = arguments.parse_args()
     print(f"about {1 + 0.7 * options.scenes:.0f} minutes on two idle cores", flush=True)
     rate = convolution_rate()
     threads = torch.get_num_threads()
@@ -360,13 +347,10 @@ def main() -> int:
         figures["public"] = measure_public(rate)
         figures["public"]["peak"] = peak_mebibytes()
         tell("public sizes, random weights", figures["public"])
-    failures = missed(figures)
-    if options.json:
-        machine = {"threads": threads, "multiplications_a_second": rate}
-        options.json.write_text(json.dumps({"machine": machine} | figures, indent=1) + "\n")
-    for line in failures:
-        print(f"missed: {line}")
-    return 1 if options.check and failures else 0
+    report = Figures()
+    for figure in bars(figures):
+        report.add(figure)
+    return report.finish(options, threads=threads, multiplications_a_second=rate, **figures)
 
 
 if __name__ == "__main__":

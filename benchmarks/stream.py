@@ -12,16 +12,12 @@ paints fast strokes all over the picture, about sixty events a second. The measu
 * ``lost``: events that no picture has covered in the end, or whose pixel is not painted in Python's masks.
   The bar is 0.
 
-For comparison, as measured on two cores of this kind: jupyter_rfb, 512 x 512, has a p95 of 94 to 98 ms at
-29 fps with a renderer that costs nothing, and 175 to 190 ms at 20 fps with one of 30 ms.
-
 ``--check`` also plants a delay (every frame 120 ms late) and drops (every fifth piece of a stroke is
 forgotten) and wants both to miss a bar.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -33,6 +29,7 @@ from typing import Any
 import nbformat
 import numpy as np
 
+from benchmarks.figures import parser
 from tests.browser.conftest import Notebook, code_notebook, running_browser, running_lab
 
 BARS = {"p95": 100.0, "fps": 25.0, "lost": 0}
@@ -85,13 +82,9 @@ PROBE = """() => {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30, help="how long to paint")
-    parser.add_argument("--json", type=Path, help="write all figures there")
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 1 if a bar is missed or a planted fault passes"
-    )
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=30, help="how long to paint")
+    options = arguments.parse_args()
 
     runs = {"as it is": ("", options.seconds)}
     if options.check:

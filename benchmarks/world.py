@@ -175,7 +175,9 @@ def measure_units(report: Report, generator: StagedGenerator, judge: Segmenter, 
 
 
 def measure_readers(report: Report, model: Model, scenes: SceneData) -> None:
-    for name, segmenter in (("segmenter", model.segmenter), ("judge", load_judge())):
+    assert model.segmenter is not None
+    readers: dict[str, Segmenter] = {"segmenter": model.segmenter, "judge": load_judge()}
+    for name, segmenter in readers.items():
         report.add(Figure(f"mean IoU of the {name}", mean_iou(segmenter, scenes)[0], low=0.85))
     generator, encoder = model.generator, model.encoder
     assert encoder is not None
@@ -241,13 +243,13 @@ def write_sheets(folder: Path, generator: StagedGenerator, scenes: SceneData) ->
 
 @torch.no_grad()
 def main() -> int:
-    options = parser(__doc__)
-    options.add_argument("--samples", type=int, default=2000)
-    options.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--samples", type=int, default=2000)
+    arguments.add_argument(
         "--generator", default="demo", help="name or safetensors file, to measure another one"
     )
-    options.add_argument("--sheets", type=Path, help="write sample sheets into this folder")
-    options = options.parse_args()
+    arguments.add_argument("--sheets", type=Path, help="write sample sheets into this folder")
+    options = arguments.parse_args()
     count = options.samples
     print(f"{count} samples, about {2 + count // 200} minutes on two cores", flush=True)
     model, judge, report = load(options.generator), load_judge(), Report()

@@ -299,11 +299,11 @@ def keep_mask(generator: StagedGenerator, original: State, edited: State, stroke
     """
     size = generator.resolution
     reach = max(1, round(DILATION * size))
-    painted = _dilate((strokes > 0.05).float(), reach)
+    painted = dilate((strokes > 0.05).float(), reach)
     change = generator.picture(generator.run(edited)) - generator.picture(generator.run(original))
     change = change.abs().amax(dim=1, keepdim=True)
     cell = size // edited.features.shape[-1]
-    footprint = (change > 0.25 * change.amax()).float() * _dilate(painted, cell)
+    footprint = (change > 0.25 * change.amax()).float() * dilate(painted, cell)
     edit = torch.maximum(painted, footprint)
     sigma = max(0.5, FEATHER * size)
     radius = math.ceil(3 * sigma)
@@ -315,7 +315,7 @@ def keep_mask(generator: StagedGenerator, original: State, edited: State, stroke
     return (1 - edit).clamp(0, 1)
 
 
-def _dilate(mask: Tensor, radius: int) -> Tensor:
+def dilate(mask: Tensor, radius: int) -> Tensor:
     """A binary mask 1 x 1 x H x W grown by a disc of ``radius`` pixels."""
     if radius < 1:
         return mask

@@ -213,9 +213,7 @@ def dissect(
     """
     layer = layer or generator.edit_layer
     if states is None:
-        device = next(generator.parameters()).device
-        latents = torch.split(generator.sample_z(samples, seed), batch)
-        states = [generator.start(z.to(device)) for z in latents]
+        states = _drawn(generator, samples, seed, batch)
     samples = sum(len(state.features) for state in states)
     concepts = len(segmenter.classes)
     probe = _Probe(generator, segmenter, layer, pixels, seed, rotation)
@@ -231,8 +229,7 @@ def dissect(
     gathered = _spread(executor, _Gather(probe, share), first, report)
     pool = torch.cat([values for chunk in gathered for values in chunk], dim=1).sort(dim=1).values
     channels = len(pool)
-    quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
-    thresholds = pool[:, (quantiles * (pool.shape[1] - 1)).round().long()].flip(1).contiguous()
+    thresholds = _thresholds(pool)
     high = pool[:, round(LEVEL_QUANTILE * (pool.shape[1] - 1))]
 
     counts = torch.zeros(channels, concepts, THRESHOLDS + 1, dtype=torch.int64)
@@ -311,13 +308,10 @@ class _Probe:
         features = state.features.float().cpu()
         if self.rotation is not None:
             features = torch.einsum("dc,bchw->bdhw", self.rotation.to(features), features)
-        random = torch.Generator().manual_seed(1 + self.seed + 1_000_003 * number)
-        places = torch.randint(labels[0].numel(), (len(labels), self.pixels), generator=random)
+        places = _places(labels, self.pixels, self.seed, number)
         # Bilinear with half-pixel alignment.
-        full = F.interpolate(features, size=labels.shape[-2:], mode="bilinear", align_corners=False).flatten(
-            2
-        )
-        values = full.gather(2, places[:, None].expand(-1, features.shape[1], -1))
+        full = F.interpolate(features, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        values = full.flatten(2).gather(2, places[:, None].expand(-1, features.shape[1], -1))
         chosen = labels.flatten(1).gather(1, places).flatten()
         return features, labels, chosen, values.transpose(0, 1).flatten(1).contiguous()
 
@@ -361,6 +355,24 @@ class _Count:
             of_batch = torch.einsum("bkhw,bchw->kc", inside, features.double())
             sums.append((of_batch, inside.sum(dim=(0, 2, 3))[:, None]))
         return counts, sums
+
+
+def _drawn(generator: StagedGenerator, samples: int, seed: int, batch: int) -> list[State]:
+    """States of ``samples`` latents, before the first stage."""
+    device = next(generator.parameters()).device
+    return [generator.start(z.to(device)) for z in torch.split(generator.sample_z(samples, seed), batch)]
+
+
+def _thresholds(ranked: Tensor) -> Tensor:
+    """C x T, growing: the quantiles of C x P values that are ranked already."""
+    quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
+    return ranked[:, (quantiles * (ranked.shape[1] - 1)).round().long()].flip(1).contiguous()
+
+
+def _places(labels: Tensor, pixels: int, seed: int, number: int) -> Tensor:
+    """B x ``pixels`` random flat places in pictures, the same for the same batch ``number``."""
+    random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
+    return torch.randint(labels[0].numel(), (len(labels), pixels), generator=random)
 
 
 def _grid(features: Tensor) -> tuple[int, int]:
@@ -456,9 +468,7 @@ def position_baseline(
         generator, segmenter, samples, states, seed, batch, pixels: as for :func:`dissect`.
     """
     if states is None:
-        device = next(generator.parameters()).device
-        latents = torch.split(generator.sample_z(samples, seed), batch)
-        states = [generator.start(z.to(device)) for z in latents]
+        states = _drawn(generator, samples, seed, batch)
     if len(states) < 2:
         raise GANPaintError("There is only one batch of samples.", "Take more samples, or smaller batches.")
     concepts = len(segmenter.classes)
@@ -471,14 +481,12 @@ def position_baseline(
     assert often is not None
     frequency = (often / sum(len(state.features) for state in states[:half])).flatten(1).float()
     ranked = frequency.sort(dim=1).values
-    quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
-    thresholds = ranked[:, (quantiles * (ranked.shape[1] - 1)).round().long()].flip(1).contiguous()
+    thresholds = _thresholds(ranked)
     counts = torch.zeros(concepts, concepts, THRESHOLDS + 1, dtype=torch.int64)
     for number, state in enumerate(states[half:]):
-        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu().flatten(1)
-        random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
-        places = torch.randint(labels.shape[1], (len(labels), pixels), generator=random)
-        chosen = labels.gather(1, places).flatten()
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu()
+        places = _places(labels, pixels, seed, number)
+        chosen = labels.flatten(1).gather(1, places).flatten()
         counts += _tally(frequency[:, places.flatten()].contiguous(), chosen, thresholds, concepts)
     iou, iqr = _best_threshold(counts.double())
     return PositionBaseline(tuple(segmenter.classes), iou.diagonal().clone(), iqr.diagonal().clone())

@@ -23,12 +23,17 @@ class SceneGallery:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        churches = (one for one in HELD_OUT if Scene.sample(one).parameters["church_present"] >= 0.5)
-        self.seeds = tuple(islice(churches, COUNT))
+        self._churches = (one for one in HELD_OUT if Scene.sample(one).parameters["church_present"] >= 0.5)
+        self._found: list[int] = []
+
+    def seed(self, index: int) -> int:
+        """The seed of scene ``index`` (0 to 199). Scenes are looked through only as far as is asked."""
+        self._found += islice(self._churches, max(0, index + 1 - len(self._found)))
+        return self._found[index]
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
         """Scene ``index`` (0 to 199): uint8 size x size x 3."""
-        return Scene.sample(self.seeds[index]).render(self.size)
+        return Scene.sample(self.seed(index)).render(self.size)
 
     def title(self, index: int) -> str:
         """For example "Scene 3"."""
