@@ -43,7 +43,7 @@ def read_square(source: object, size: int) -> Array:
     Raises:
         GANPaintError: it is no picture, or larger than 64 MB as a file or 50 million pixels.
     """
-    return square(read(source), size)
+    return fitted(read(source), size)
 
 
 def read(source: object) -> Image.Image:
@@ -61,15 +61,6 @@ def _read(source: object, convert: Callable[[Image.Image], Image.Image]) -> Imag
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(os.fspath(source)), convert)
     raise GANPaintError(f"A {type(source).__name__} is no picture.", _MEND_KIND)
-
-
-def square(image: Image.Image, size: int) -> Array:
-    """The centred square of an RGB image, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cropped first: given a box, resize() lets what lies outside it bleed in.
-    cropped = image.crop((left, top, left + side, top + side))
-    return np.array(cropped.resize((size, size), Image.Resampling.LANCZOS))
 
 
 # --- photographs of any shape: which square of them is edited, and pasting it back ---
@@ -109,6 +100,7 @@ def fitted(image: Image.Image, size: int, fit: Fit = "crop") -> Array:
     """The square of :func:`frame` of an RGB image, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
     where = frame(*image.size, fit)
     left, top, right, bottom = _pixels(where, size)
+    # Cropped first: given a box, resize() lets what lies outside it bleed in.
     cropped = image.crop(where.photo)
     small = np.array(cropped.resize((right - left, bottom - top), Image.Resampling.LANCZOS))
     around = ((top, size - bottom), (left, size - right), (0, 0))
@@ -180,9 +172,7 @@ def _pixels(where: Frame, size: int) -> tuple[int, int, int, int]:
 def square_mask(mask: Array, size: int) -> Array:
     """The same for a mask, uint8 H x W, averaging what falls into one pixel: uint8 ``size`` x ``size``."""
     image = Image.fromarray(mask)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    cropped = image.crop((left, top, left + side, top + side))
+    cropped = image.crop(frame(*image.size).photo)
     return np.array(cropped.resize((size, size), Image.Resampling.BOX))
 
 

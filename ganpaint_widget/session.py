@@ -664,7 +664,7 @@ class EditingSession:
             else:
                 whole = checked_mask(region, image.height, image.width)
                 part = pictures.square_mask(whole, self.size)
-        return Reference(picture=pictures.square(image, self.size), region=part)
+        return Reference(picture=pictures.fitted(image, self.size), region=part)
 
     def undo(self) -> bool:
         """Take back the last step; ``False`` when there is none (at most 200 are kept)."""
@@ -782,8 +782,7 @@ class EditingSession:
     @property
     def cells(self) -> tuple[int, int]:
         """The edited layer's grid: cells across and down. A painted pixel edits its whole cell."""
-        generator = self._model.generator
-        _, down, across = generator.shape(generator.edit_layer)
+        down, across = self._opened.fast.state.features.shape[-2:]
         return across, down
 
     @property
