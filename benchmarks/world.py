@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import load_judge
-from ganpaint_widget.demo.data import SceneData, to_tensor
+from ganpaint_widget.demo.data import SceneData, to_bytes, to_tensor
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, render_many
 from ganpaint_widget.demo.train_segmenter import mean_iou
 from ganpaint_widget.dissection import dissect, position_baseline, random_rotation
@@ -192,7 +192,8 @@ def measure_readers(report: Report, model: Model, scenes: SceneData) -> None:
     for name, (pictures, low) in drawn.items():
         values = [decibel(one, other) for one, other in zip(pictures, x, strict=True)]
         report.add(Figure(f"G(E(x)) {name}", float(np.mean(values)), bootstrap(values), low=low, note="dB"))
-    values = [invert(model, one[None], seconds=1.0).scores.decibel for one in x[:40]]
+    with torch.enable_grad():
+        values = [invert(model, one[None], seconds=1.0).scores.decibel for one in x[:40]]
     report.add(Figure("after one second", float(np.mean(values)), bootstrap(values), low=25, note="dB"))
 
 
@@ -221,10 +222,6 @@ def sheet(pictures: np.ndarray, columns: int) -> Image.Image:
         np.concatenate(list(pictures[at : at + columns]), axis=1) for at in range(0, len(pictures), columns)
     ]
     return Image.fromarray(np.concatenate(rows))
-
-
-def to_bytes(pictures: Tensor) -> np.ndarray:
-    return ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def write_sheets(folder: Path, generator: StagedGenerator, scenes: SceneData) -> None:

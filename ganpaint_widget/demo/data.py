@@ -89,3 +89,9 @@ def channels_last(module: M) -> M:
 def to_tensor(images: np.ndarray) -> Tensor:
     """uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def to_bytes(pictures: Tensor) -> np.ndarray:
+    """The way back: B x 3 x H x W, clamped to [-1, 1], to uint8 B x H x W x 3."""
+    rounded = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())

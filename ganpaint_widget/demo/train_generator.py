@@ -35,13 +35,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..generators.progan import ProGAN, _Output, pixel_norm
-from .data import CLASS_COLORS, SceneData, channels_last
+from .data import CLASS_COLORS, SceneData, channels_last, to_bytes
 from .encoder import Encoder
 from .scenes import CLASSES, TRAINING
 from .segmenter import WIDTHS as SEGMENTER_WIDTHS
@@ -502,18 +503,14 @@ def write_samples(average: Painter, watched: Tensor, path: Path, count: int = 24
     drawn, _ = average.draw(average.encode(watched)[0])
     average.train()
     colors = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in CLASS_COLORS.values()]
-    palette = torch.tensor(colors).byte()
-
-    def bytes_of(pictures: Tensor) -> Tensor:
-        return ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
-
+    palette = np.array(colors, np.uint8)
     times = picture.shape[-1] // logits.shape[-1]
     labels = logits.argmax(dim=1).repeat_interleave(times, 1).repeat_interleave(times, 2)
-    samples, maps = bytes_of(picture), palette[labels]
+    samples, maps = to_bytes(picture), palette[labels.numpy()]
     rows = []
     for first in range(0, count, 8):
         rows += [samples[first : first + 8], maps[first : first + 8]]
-    rows += [bytes_of(watched), bytes_of(drawn)]
-    sheet = Image.fromarray(torch.cat([torch.cat(list(row), dim=1) for row in rows]).numpy())
+    rows += [to_bytes(watched), to_bytes(drawn)]
+    sheet = Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
     scale = max(1, 112 // samples.shape[1])
     sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(path)
