@@ -18,7 +18,7 @@ from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 
 TINY = Recipe(
     latent_size=8,
-    channels=(8, 8, 8, 8, 8),
+    channels=(8, 16, 8, 8, 8),
     edit_layer="layer4",
     base=32,
     scenes=64,
@@ -27,6 +27,8 @@ TINY = Recipe(
     warm_up=16,
     grow=40,
     refine=16,
+    units=1,
+    painted=2,
     penalty_every=2,
 )
 
