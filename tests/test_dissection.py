@@ -20,6 +20,7 @@ from ganpaint_widget.dissection import (
     causal_curve,
     causal_effect,
     dissect,
+    likely_examples,
     position_baseline,
     random_rotation,
     tune,
@@ -113,11 +114,28 @@ def test_tuning_finds_level_and_weights(found: Dissection) -> None:
     boxes = Boxes()
     state = boxes.run(boxes.start(boxes.sample_z(20, 3)), until="where")
     assert causal_effect(boxes, Brightness(), weak, "box", state=state)[0] < 0.1
-    better = tune(boxes, Brightness(), weak, "box", state, steps=80)
+    examples = likely_examples(boxes, Brightness(), "box", state)
+    assert [one.verb for one in examples] == ["add", "remove"]
+    better = tune(boxes, Brightness(), weak, "box", examples, steps=80)
     assert sum(causal_effect(boxes, Brightness(), better, "box", state=state)) > 1.8
     box = found.index("box")
     assert better.weight[box, 0, 0] > better.weight[box, 0, 2]
     assert torch.equal(better.weight[1 - box], weak.weight[1 - box])
+
+
+def test_tuning_follows_the_pictures_where_they_are_known(found: Dissection) -> None:
+    """A box of half the brightness is still a box to the segmenter, and what the pictures show."""
+    boxes, box = Boxes(), found.index("box")
+    state = boxes.run(boxes.start(boxes.sample_z(20, 3)), until="where")
+    adding = likely_examples(boxes, Brightness(), "box", state)[0]
+    with torch.no_grad():
+        plain = boxes.picture(boxes.run(adding.state))
+    levels = []
+    for brightness in (0.5, 0.9):
+        pictures = torch.where(adding.masks[:, None], brightness, plain)
+        known = replace(adding, pictures=pictures)
+        levels.append(float(tune(boxes, Brightness(), found, "box", [known], steps=40).level[box, 0]))
+    assert levels[0] < levels[1]
 
 
 def test_the_best_threshold_is_the_most_informative() -> None:

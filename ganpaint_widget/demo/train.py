@@ -12,9 +12,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from ..dissection import Dissection, causal_effect, dissect, tune
+from ..dissection import Dissection, Examples, causal_effect, dissect, likely_examples, tune
 from ..generators.checkpoints import write_module
 from ..generators.progan import ProGAN
 from ..generators.staged import State
@@ -23,7 +24,7 @@ from ..inversion import invert
 from ..measures import decibel
 from .data import CLASS_COLORS, SceneData, to_tensor
 from .encoder import Encoder
-from .scenes import HELD_OUT, TRAINING
+from .scenes import CONCEPTS, HELD_OUT, TRAINING, TUNING, Scene
 from .segmenter import SceneSegmenter
 from .train_encoder import train_encoder
 from .train_generator import Painter, Recipe, train
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 TUNED = ("tree", "dome", "door", "window", "cloud", "path", "roof", "mountain")
 """The classes that people paint and remove as objects."""
+
+MINIMUM_SHARE = 0.002
+"""Smaller objects (33 of 128 x 128 pixels) are mostly hidden: nothing to learn from."""
 
 MINIMUM_EFFECT = 0.25
 """A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
@@ -108,17 +112,20 @@ def dissect_demo(
     """The dissection of the edit layer with its causal effects; concepts without an effect are left out.
 
     Measured on inverted scenes ``x`` (B x 3 x R x R), for it is their features that users edit. The concepts
-    that are objects are tuned on sixty more, and the causal effects are measured on the last forty.
+    that are objects are tuned on scenes' counterfactuals, or where there are none on likely places in the
+    last forty scenes, on which the causal effects are measured, too.
     """
     model = Model("demo", generator, encoder)
-    states = [invert(model, batch, steps=15).state for batch in torch.split(x, 20)]
-    found = dissect(generator, segmenter, states=states[:-5], colors=CLASS_COLORS)
-    tuning, held = (
-        State(torch.cat([state.features for state in part]), found.layer)
-        for part in (states[-5:-2], states[-2:])
-    )
+    states = [_inverted(model, batch) for batch in torch.split(x, 20)]
+    found = dissect(generator, segmenter, states=states[:-2], colors=CLASS_COLORS)
+    held = State(torch.cat([state.features for state in states[-2:]]), found.layer)
     for concept in TUNED:
-        found = tune(generator, segmenter, found, concept, tuning)
+        examples = (
+            [counterfactual_examples(model, concept, verb) for verb in ("add", "remove")]
+            if concept in CONCEPTS
+            else likely_examples(generator, segmenter, concept, held)
+        )
+        found = tune(generator, segmenter, found, concept, examples)
         log.info("tuned %s: %s", concept, causal_effect(generator, segmenter, found, concept, state=held))
     effects = torch.tensor(
         [causal_effect(generator, segmenter, found, one, state=held) for one in found.concepts]
@@ -136,6 +143,35 @@ def dissect_demo(
         effect=effects[kept],
         colors={name: found.colors[name] for name in names},
     )
+
+
+def counterfactual_examples(model: Model, concept: str, verb: str, count: int = 16) -> Examples:
+    """Additions or removals as the scenes' own program makes them, in inverted scenes of the tuning seeds."""
+    size = model.generator.resolution
+    pairs = []
+    for seed in TUNING:
+        scene = Scene.sample(seed)
+        try:
+            other = (scene.with_ if verb == "add" else scene.without)(concept, size=size)
+        except ValueError:
+            continue  # it has none to remove, or no place for one
+        if (other.object_mask > 0).mean() >= MINIMUM_SHARE:
+            pairs.append((scene, other))
+        if len(pairs) == count:
+            break
+    before, after = (
+        to_tensor(np.stack([one.render(size) for one in scenes]))
+        for scenes in ([scene for scene, _ in pairs], [other.scene for _, other in pairs])
+    )
+    labels = np.stack([other.scene.label_map(size) for _, other in pairs])
+    masks = np.stack([other.object_mask > 0 for _, other in pairs])
+    return Examples(
+        verb, _inverted(model, before), torch.from_numpy(masks), torch.from_numpy(labels).long(), after
+    )
+
+
+def _inverted(model: Model, x: torch.Tensor) -> State:
+    return invert(model, x, steps=15).state
 
 
 def dissection_measures(found: Dissection) -> dict[str, dict[str, float]]:
