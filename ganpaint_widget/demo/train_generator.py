@@ -122,18 +122,24 @@ class Painted:
         mask = shown[torch.arange(count), concept] & likely[torch.arange(count), concept, None, None]
         return cls(concept, mask.float())
 
-    def wanted(self, before: Tensor) -> Tensor:
-        """B x h x w classes that the label map should show, -1 where anything may be.
+    def missed(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """How far the label map is from showing the concept in the mask, and from what it was elsewhere.
 
-        ``before``: the logits of the label map without the painting, B x K x h x w.
+        Cross entropies of ``after`` (B x K x h x w logits), against the concept and against ``before``, the
+        logits without the painting. The cells around the mask may show anything.
         """
         larger = before.shape[-1] // self.mask.shape[-1]
         around = F.max_pool2d(self.mask[:, None], 3, stride=1, padding=1)[:, 0]
         mask, around = (
             one.repeat_interleave(larger, 1).repeat_interleave(larger, 2) for one in (self.mask, around)
         )
-        kept = torch.where(around > 0, -1, before.argmax(dim=1))
-        return torch.where(mask > 0, self.concept[:, None, None], kept)
+        scores = after.log_softmax(dim=1)
+        concept = self.concept[:, None, None, None].expand(-1, 1, *scores.shape[-2:])
+        found = scores.gather(1, concept)[:, 0]
+        kept = (before.softmax(dim=1) * scores).sum(dim=1)
+        return -(found * mask).sum() / mask.sum().clamp_min(1), -(kept * (1 - around)).sum() / (
+            1 - around
+        ).sum()
 
 
 class Drawn(NamedTuple):
@@ -526,9 +532,9 @@ def train(
                 "correlation": float(related.detach().mean()),
             }
             if painted is not None and before is not None:
-                missed = F.cross_entropy(logits[-len(before) :], painted.wanted(before), ignore_index=-1)
-                loss = loss + recipe.painting * missed
-                line["painting"] = float(missed.detach())
+                inside, outside = painted.missed(before.float(), logits[-len(before) :])
+                loss = loss + recipe.painting * (inside + outside)
+                line |= {"inside": float(inside.detach()), "outside": float(outside.detach())}
 
         if not warm and not refining:
             fake_label = logits.softmax(dim=1)
