@@ -24,16 +24,18 @@ outside the mask dilated by 1/16 of the side.
   activations, beside G(z_e), a blurred fill, OpenCV's inpainting (Telea) and Poisson blending of G(z_e).
 
 Cheats are measured along: returning the photo, pasting it around the mask, G(z_e) itself, a blurred result,
-and noise. Each must miss a bar. About six seconds a scene on two cores.
+and noise. Each must miss a bar.
+
+On ``--studied`` of the scenes, besides: the same edits on inversions and on what z alone draws; restyling
+after three references; the other ways to adapt, as a table; and what the best 1 to 40 units of each concept
+cause. ``--page`` writes the cases and the restyled photos as pictures.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,179 +43,26 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.cases import (
+    CHEATS,
+    CONCEPTS,
+    Case,
+    Render,
+    adapted,
+    blurred_fill,
+    cases,
+    inpainted,
+    plain,
+    poisson,
+)
 from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import Judge, load_judge
-from ganpaint_widget import adaptation, editing
+from benchmarks.studies import ablation, causal_curves, inversions_against_samples, restyle_figures
 from ganpaint_widget.adaptation import dilate
-from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
-from ganpaint_widget.generators.staged import State
+from ganpaint_widget.demo.scenes import CLASSES
 from ganpaint_widget.generators.zoo import Model, load
-from ganpaint_widget.inversion import invert
 from ganpaint_widget.measures import decibel
-from ganpaint_widget.opening import array_of, tensor_of
-
-CONCEPTS = ("tree", "dome", "cloud", "door", "window")
-SMALL = 0.002
-"""Objects below this share of the picture (33 of 128 x 128 pixels) are mostly hidden: not asked for."""
-
-Render = Callable[[State], Tensor]
-"""An adapted generator: a state at the edit layer to a picture, 1 x 3 x R x R."""
-
-
-# --- cases ---
-
-
-@dataclass(frozen=True)
-class Case:
-    """One scene, inverted, with one edit painted on it, and the truth.
-
-    ``x`` is the photo, ``truth`` the counterfactual's picture (1 x 3 x R x R in [-1, 1]); ``mask`` (1 x 1 x
-    R x R, 0 or 1) is what was painted; ``labels`` and ``true_labels`` (R x R) are the scenes' own.
-    """
-
-    seed: int
-    verb: str
-    concept: str
-    x: Tensor
-    truth: Tensor
-    mask: Tensor
-    labels: Tensor
-    true_labels: Tensor
-    original: State
-    edited: State
-    other: State
-    keep: Tensor
-
-
-def counterfactual(scene: Scene, verb: str, concept: str, size: int, choice: int) -> Any:
-    """One that the scene offers, by ``choice`` where there are several objects; ``None`` if there is none."""
-    indices: Sequence[int | None] = {"tree": (0, 1, 2, 3), "cloud": (0, 1, 2)}.get(concept, (None,))
-    for turn in range(len(indices)):
-        index = indices[(choice + turn) % len(indices)]
-        try:
-            other = (scene.with_ if verb == "add" else scene.without)(concept, index, size=size)
-        except ValueError:
-            continue  # it has none to remove, or no place to add one
-        if (other.object_mask > 0).mean() >= SMALL:
-            return other
-    return None
-
-
-def cases(model: Model, count: int, first: int = 0) -> Iterator[Case]:
-    """Concepts and verbs in turn; a scene that does not offer what is due is passed over."""
-    assert model.dissection is not None
-    generator, size = model.generator, model.generator.resolution
-    known = [one for one in CONCEPTS if one in model.dissection.concepts]
-    made, index = 0, first
-    while made < count:
-        concept, verb = known[made % len(known)], editing.VERBS[(made // len(known)) % 2]
-        seed = HELD_OUT[index]
-        index += 1
-        scene = Scene.sample(seed)
-        other = counterfactual(scene, verb, concept, size, choice=index)
-        if other is None:
-            continue
-        x = tensor_of(scene.render(size), "cpu")
-        original = invert(model, x).state
-        edit = editing.Edit("e", verb, concept, other.object_mask, 1.0)
-        with torch.no_grad():
-            edited = editing.apply(original, [edit], model.dissection)
-            z = generator.sample_z(1, seed=index)
-            another = generator.run(generator.start(z), until=generator.edit_layer)
-        mask = torch.from_numpy((other.object_mask > 0).astype(np.float32))[None, None]
-        made += 1
-        yield Case(
-            seed=seed,
-            verb=verb,
-            concept=concept,
-            x=x,
-            truth=tensor_of(other.scene.render(size), "cpu"),
-            mask=mask,
-            labels=torch.from_numpy(scene.label_map(size).astype(np.int64)),
-            true_labels=torch.from_numpy(other.scene.label_map(size).astype(np.int64)),
-            original=original,
-            edited=edited,
-            other=another,
-            keep=adaptation.keep_mask(generator, original, edited, mask),
-        )
-
-
-# --- what is compared ---
-
-
-def plain(model: Model, state: State) -> Tensor:
-    """G."""
-    return model.generator.picture(model.generator.run(state))
-
-
-def adapted(model: Model, case: Case) -> Render:
-    """G' by this package."""
-    found = adaptation.adapt(model.generator, case.edited, case.x, case.keep, original=case.original)
-    return lambda state: adaptation.render(model.generator, state, found.delta)
-
-
-def returns_photo(model: Model, case: Case) -> Render:
-    """A cheat: the photo itself."""
-    return lambda state: case.x
-
-
-def pastes_photo(model: Model, case: Case) -> Render:
-    """A cheat: the photo pasted around the mask, the plain preview inside."""
-    inside = dilate(case.mask, case.mask.shape[-1] // 16)
-    return lambda state: inside * plain(model, state) + (1 - inside) * case.x
-
-
-def returns_preview(model: Model, case: Case) -> Render:
-    """A cheat: G(z_e), nothing adapted."""
-    return lambda state: plain(model, state)
-
-
-def returns_blur(model: Model, case: Case) -> Render:
-    """A cheat: the photo, blurred where it was painted."""
-    return lambda state: blurred_fill(case)
-
-
-def returns_noise(model: Model, case: Case) -> Render:
-    """A cheat: noise."""
-    source = torch.Generator().manual_seed(case.seed)
-    return lambda state: torch.rand(case.x.shape, generator=source) * 2 - 1
-
-
-CHEATS = (returns_photo, pastes_photo, returns_preview, returns_blur, returns_noise)
-
-
-def blurred_fill(case: Case) -> Tensor:
-    """The mask filled with a wide blur of what surrounds it."""
-    outside = 1 - dilate(case.mask, 1)
-    size = case.x.shape[-1] // 4 * 2 + 1
-    blur = [
-        F.avg_pool2d(F.pad(one, (size // 2,) * 4, mode="replicate"), size, stride=1)
-        for one in (case.x * outside, outside)
-    ]
-    return case.x * outside + blur[0] / blur[1].clamp_min(1e-3) * (1 - outside)
-
-
-def inpainted(case: Case) -> Tensor:
-    """OpenCV's inpainting after Telea (2004)."""
-    import cv2
-
-    mask = (dilate(case.mask, 1)[0, 0].numpy() * 255).astype(np.uint8)
-    filled = cv2.inpaint(array_of(case.x), mask, 3, cv2.INPAINT_TELEA)
-    return tensor_of(np.asarray(filled, np.uint8), "cpu")
-
-
-def poisson(case: Case, preview: Tensor) -> Tensor:
-    """The preview's inside blended into the photo by its gradients (Pérez et al. 2003, by OpenCV)."""
-    import cv2
-
-    mask = (dilate(case.mask, 2)[0, 0].numpy() * 255).astype(np.uint8)
-    mask[[0, -1]] = 0
-    mask[:, [0, -1]] = 0
-    x, y, width, height = cv2.boundingRect(mask)
-    middle = (x + width // 2, y + height // 2)
-    blended = cv2.seamlessClone(array_of(preview), array_of(case.x), mask, middle, cv2.NORMAL_CLONE)
-    return tensor_of(np.asarray(blended, np.uint8), "cpu")
-
+from ganpaint_widget.opening import array_of
 
 # --- measures ---
 
@@ -437,9 +286,11 @@ def write_page(folder: Path, model: Model, chosen: list[Case], results: list[Ten
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--scenes", type=int, default=200)
-    arguments.add_argument("--page", type=Path, help="write a page of pictures into this folder")
+    arguments.add_argument("--studied", type=int, default=20, help="scenes for the studies; 0 for none")
+    arguments.add_argument("--page", type=Path, help="write pages of pictures into this folder")
     options = arguments.parse_args()
-    print(f"{options.scenes} scenes, about {options.scenes // 10 + 1} minutes on two cores", flush=True)
+    minutes = (options.scenes + 6 * options.studied) // 6 + 1
+    print(f"{options.scenes} scenes, about {minutes} minutes on two cores", flush=True)
     model, judge, report = load("demo"), load_judge(), Report()
     chosen = list(cases(model, options.scenes))
     measured, results = [], []
@@ -459,11 +310,18 @@ def main() -> int:
         report.add(Figure(f"bars that the cheat {cheat.__name__} misses", len(found), low=1, note=names))
     if options.page:
         write_page(options.page, model, chosen[:40], results[:40])
+    studied: dict[str, object] = {}
+    if options.studied:
+        report.add(inversions_against_samples(model, judge, options.studied))
+        for figure in restyle_figures(model, options.page):
+            report.add(figure)
+        studied["ablation"] = ablation(model, chosen[: options.studied], adaptation_figures, measure, judge)
+        studied["causal curves"] = causal_curves(model, judge)
     detail = [
         {"seed": case.seed, "verb": case.verb, "concept": case.concept, **one}
         for case, one in zip(chosen, measured, strict=True)
     ]
-    return report.finish(options, cases=detail, truth=table)
+    return report.finish(options, cases=detail, truth=table, **studied)
 
 
 if __name__ == "__main__":

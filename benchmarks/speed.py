@@ -39,9 +39,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.cases import cases
 from benchmarks.figures import Figure, parser
 from benchmarks.figures import Report as Figures
-from benchmarks.quality import cases
 from ganpaint_widget import adaptation
 from ganpaint_widget.dissection import dissect
 from ganpaint_widget.generators.progan import ProGAN
