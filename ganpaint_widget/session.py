@@ -11,11 +11,10 @@ A session holds one picture in four forms, and the edits made to it::
 
 The widget does nothing but call these same methods and show what comes back.
 
-How it is kept consistent: the edits are an immutable tuple of immutable :class:`~.editing.Edit`\\ s. A
-verb checks everything that could be wrong with its arguments, writes the journal, swaps the tuple for
-another and counts the revision up, all under one lock; then, outside the lock, it tells the observers
-and asks the worker for a new preview. So a verb that fails has changed nothing, and undo is keeping
-the old tuples. The model is only ever touched on the worker's thread (see ``jobs.py``).
+How it is kept consistent: a verb checks everything that could be wrong with its arguments and changes the
+history (see ``history.py``) under one lock; then, outside the lock, it tells the observers and asks the
+worker for a new preview. So a verb that fails has changed nothing. The model is only ever touched on the
+worker's thread (see ``jobs.py``).
 
 Importing this module does not import torch; making a session does.
 """
@@ -27,16 +26,15 @@ import logging
 import threading
 import time
 import uuid
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +42,9 @@ from PIL import Image
 
 import ganpaint_widget
 
+from . import blending, pictures, project
 from . import journal as record
-from . import pictures, project
+from .blending import Blend as Blend
 from .editing import (
     MAX_SEED,
     MAX_VARIANT,
@@ -58,7 +57,6 @@ from .editing import (
     checked_id,
     checked_mask,
     checked_number,
-    checked_rect,
     checked_verb,
 )
 from .errors import GANPaintError
@@ -74,6 +72,7 @@ from .events import Noticed as Noticed
 from .events import Opened as Opened
 from .events import Progress as Progress
 from .events import Rendered as Rendered
+from .history import MAX_EDITS, Edits, History, with_edit
 from .jobs import Cancelled, Report, Ticket, Worker, default_worker
 from .opening import (
     Kept,
@@ -94,10 +93,6 @@ if TYPE_CHECKING:
     from .generators.zoo import Model
     from .inversion import Scores
 
-Edits = tuple[Edit, ...]
-
-MAX_UNDO: Final = 200
-MAX_EDITS: Final = 200
 # How long reading a picture waits for the worker before it gives up.
 PATIENCE_SECONDS: Final = 60.0
 # A change below this (of 255) cannot be seen. Generators refuse some edits: no door in the sky.
@@ -114,10 +109,6 @@ class _Keep(Enum):
 
 KEEP: Final = _Keep.KEEP
 
-SPEAKER: Final[ContextVar[tuple[str, int] | None]] = ContextVar("ganpaint-speaker", default=None)
-"""On whose behalf a verb is carried out: a page and the number of its message. It goes into the journal, so
-that after a recovery a page that says its last messages again is not obeyed twice."""
-
 log = logging.getLogger(__name__)
 
 
@@ -131,28 +122,6 @@ class Concept:
     name: str
     color: str
     quality: float
-
-
-@dataclass(frozen=True, eq=False)
-class Blend:
-    """A finished G'(z_e).
-
-    Attributes:
-        array: uint8 R x R x 3, read-only.
-        revision, edits: what it shows.
-        before, after: PSNR of the kept pixels against the photo, of G(z_e) and of G'(z_e).
-        survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit, near 1 when the edit has
-            survived; ``None`` without one.
-        delta: the perturbation that makes G' of G, by fine layer; see ``adaptation.render``.
-    """
-
-    array: Array
-    revision: int
-    edits: Edits
-    before: float
-    after: float
-    survival: float | None
-    delta: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,13 +198,6 @@ class EditingSession:
         self._references: OrderedDict[Reference, OpenedPicture] = OrderedDict()
         self._scene = scene
 
-        self._edits: Edits = ()
-        self._undo: list[Edits] = []
-        self._redo: list[Edits] = []
-        self._stroke: tuple[Hashable] | None = None  # key of the stroke that the next paint() may go on with
-        self._stroke_count = 0
-        self._revision = 0
-        self._touched: str | None = None  # the edit that the newest revision painted, if it did
         self._base: _Rendering | None = None  # G(z_e) as it was before the present stroke
         self._standing_notice: Noticed | None = None
         self._passing_notice: Noticed | None = None
@@ -245,9 +207,7 @@ class EditingSession:
         self._progress: Progress | None = None
 
         root = record.journal_root() if journal is True else None if journal is False else Path(journal)
-        self._journal = None if root is None else record.Journal(root)
-        self._continues: tuple[str, ...] = ()
-        self._heard: dict[str, int] = {}
+        self._history = History(root)
         self._opened: OpenedPicture
         self._newest: _Rendering
         if photo is None:
@@ -290,11 +250,11 @@ class EditingSession:
         source = Source(kind, str(opening.get("title", "")), opening["index"], recording.photo)
         session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
         earlier = opening.get("continues", [])
-        if isinstance(earlier, list):
-            session._continues = (recording.path.name, *(name for name in earlier if isinstance(name, str)))
-        with session._lock:
-            session._begin_journal(session._opened)
-        session._replay(recording)
+        with session._change() as history:
+            if isinstance(earlier, list):
+                history.continues = (recording.path.name, *(one for one in earlier if isinstance(one, str)))
+            history.begin(session._opening(), session._opened.photo)
+            history.replay(recording, session._checked)
         return session
 
     @classmethod
@@ -348,9 +308,7 @@ class EditingSession:
         """Stop a running blend and let go of the journal, which stays on disk. What follows is not in it."""
         self.cancel()
         with self._lock:
-            if self._journal is not None:
-                self._journal.close()
-                self._journal = None
+            self._history.close()
 
     def __repr__(self) -> str:
         return f"<EditingSession {self.title!r} with {self.generator_name!r}, {len(self.edits)} edits>"
@@ -436,11 +394,9 @@ class EditingSession:
         values = checked_mask(mask, self.size, self.size)
         edit_id = f"e-{uuid.uuid4().hex[:10]}"
         fresh = self._fresh(edit_id, verb, concept, strength, **details)
-        with self._lock:
-            edit, events = self._paint(edit_id, (0, 0, self.size, self.size), values, fresh, None)
-        self._tell(events)
-        assert edit is not None
-        return edit
+        with self._change() as history:
+            history.paint(edit_id, (0, 0, self.size, self.size), values, fresh, None)
+            return history.edit(edit_id)
 
     def paint(
         self,
@@ -478,7 +434,7 @@ class EditingSession:
             GANPaintError: an argument is not as above; nothing has changed then.
         """
         with self._lock:
-            known = self._find(checked_id(edit_id)) is not None
+            known = self._history.find(checked_id(edit_id)) is not None
         fresh = None
         if not known:
             referred = None if reference is None else self._as_reference(reference, region)
@@ -486,56 +442,14 @@ class EditingSession:
                 edit_id, verb, concept, strength,
                 units=units, target=target, variant=variant, reference=referred,
             )  # fmt: skip
-        with self._lock:
-            _, events = self._paint(edit_id, rect, values, fresh, stroke)
-            revision = self._revision
-        self._tell(events)
-        return revision
+        with self._change() as history:
+            history.paint(edit_id, rect, values, fresh, stroke)
+            return history.revision
 
     def _fresh(self, edit_id: str, verb: str, concept: str, strength: float, **details: Any) -> Edit:
         """A new edit on which nothing has been painted yet, checked and with its levels."""
         blank = np.zeros((self.size, self.size), np.uint8)
         return self._with_levels(Edit(edit_id, verb, concept, blank, strength, **details))
-
-    def _paint(
-        self,
-        edit_id: str,
-        rect: tuple[int, int, int, int],
-        values: object,
-        fresh: Edit | None,
-        stroke: Hashable | None,
-    ) -> tuple[Edit | None, list[Event]]:
-        x, y, width, height = checked_rect(rect, self.size)
-        piece = checked_mask(values, height, width)
-        place = self._find(edit_id)
-        if place is None:
-            if fresh is None:  # it was known when the call began; another thread has deleted it since
-                self._known(edit_id)
-            assert fresh is not None
-            edit = fresh
-            if len(self._edits) >= MAX_EDITS:
-                raise GANPaintError(
-                    f"This picture already has {MAX_EDITS} edits, and no more are kept.",
-                    "Delete one, or go on painting in one of them.",
-                )
-        else:
-            edit = self._edits[place]
-        if not piece.size:
-            return None, []
-
-        mask = edit.mask.copy()
-        mask[y : y + height, x : x + width] = piece
-        mask.setflags(write=False)
-        painted = replace(edit, mask=mask)
-        edits = (*self._edits, painted) if place is None else _with(self._edits, place, painted)
-        goes_on = stroke is not None and self._stroke == (stroke,)
-        number = self._stroke_count if goes_on else self._stroke_count + 1
-        operation = record.painting((x, y, width, height), piece, edit, stroke=number, begins=place is None)
-        events = self._commit(edits, operation, new_step=not goes_on)
-        self._stroke = None if stroke is None else (stroke,)
-        self._stroke_count = number
-        self._touched = edit_id
-        return painted, events
 
     def retune(
         self,
@@ -559,7 +473,7 @@ class EditingSession:
             GANPaintError: there is no such edit, or an argument is wrong for it; nothing has changed then.
         """
         with self._lock:
-            before = self._edits[self._known(edit_id)]
+            before = self._history.edit(edit_id)
         given = {"strength": strength, "units": units, "target": target, "variant": variant}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not KEEP}
         if reference is not KEEP:
@@ -567,25 +481,15 @@ class EditingSession:
         if changes.keys() & {"target", "variant", "reference"}:
             changes["levels"] = None
         after = self._with_levels(replace(before, **changes))
-        return self._alter(edit_id, "retune", {name: getattr(after, name) for name in changes})
+        with self._change() as history:
+            return history.alter(edit_id, "retune", {name: getattr(after, name) for name in changes})
 
     def toggle(self, edit_id: str, enabled: bool) -> Edit:
         """Switch an edit off or on. GANPaintError when there is no such edit."""
         if not isinstance(enabled, (bool, np.bool_)):
             raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
-        return self._alter(edit_id, "toggle", {"enabled": bool(enabled)})
-
-    def _alter(self, edit_id: str, name: str, changes: Mapping[str, Any]) -> Edit:
-        with self._lock:
-            place = self._known(edit_id)
-            before = self._edits[place]
-            after = replace(before, **changes)
-            if after == before:
-                return before
-            operation = {"op": name, "edit": edit_id, **record.packed(after, changes)}
-            events = self._commit(_with(self._edits, place, after), operation)
-        self._tell(events)
-        return after
+        with self._change() as history:
+            return history.alter(edit_id, "toggle", {"enabled": bool(enabled)})
 
     def move(self, edit_id: str, index: int) -> None:
         """Give an edit another place in the order in which they apply, from 0 (first) on.
@@ -593,15 +497,8 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such edit or place; nothing has changed then.
         """
-        with self._lock:
-            place = self._known(edit_id)
-            index = checked_number(index, "place", len(self._edits) - 1)
-            if index == place:
-                return
-            events = self._commit(
-                _moved(self._edits, place, index), {"op": "move", "edit": edit_id, "index": index}
-            )
-        self._tell(events)
+        with self._change() as history:
+            history.move(edit_id, index)
 
     def import_studio(self, source: object) -> tuple[Edit, ...]:
         """Make the edits that GANPaint Studio has recorded, in one step of undo.
@@ -617,24 +514,19 @@ class EditingSession:
         for verb, concept, strength, mask in project.read_interventions(source, self.size):
             fresh = self._fresh(f"e-{uuid.uuid4().hex[:10]}", verb, concept, strength)
             made.append(replace(fresh, mask=mask))
-        events: list[Event] = []
-        with self._lock:
-            if len(self._edits) + len(made) > MAX_EDITS:
+        with self._change() as history:
+            if len(history.edits) + len(made) > MAX_EDITS:
                 raise GANPaintError(f"Of all edits, {MAX_EDITS} are the most that are kept.", "Delete some.")
             stroke = uuid.uuid4().hex
             for edit in made:
                 blank = replace(edit, mask=np.zeros_like(edit.mask))
-                events += self._paint(edit.id, (0, 0, self.size, self.size), edit.mask, blank, stroke)[1]
-        self._tell(events)
+                history.paint(edit.id, (0, 0, self.size, self.size), edit.mask, blank, stroke)
         return tuple(made)
 
     def delete(self, edit_id: str) -> None:
         """Take an edit away; undo brings it back. GANPaintError when there is no such edit."""
-        with self._lock:
-            place = self._known(edit_id)
-            edits = self._edits[:place] + self._edits[place + 1 :]
-            events = self._commit(edits, {"op": "delete", "edit": edit_id})
-        self._tell(events)
+        with self._change() as history:
+            history.delete(edit_id)
 
     def _with_levels(self, edit: Edit) -> Edit:
         """An edit checked, with the levels that have to be measured for it. Waits for that."""
@@ -668,23 +560,13 @@ class EditingSession:
 
     def undo(self) -> bool:
         """Take back the last step; ``False`` when there is none (at most 200 are kept)."""
-        return self._step("undo")
+        with self._change() as history:
+            return history.step("undo")
 
     def redo(self) -> bool:
         """Do again what undo has taken back; ``False`` when there is nothing."""
-        return self._step("redo")
-
-    def _step(self, name: Literal["undo", "redo"]) -> bool:
-        with self._lock:
-            source, target = (self._undo, self._redo) if name == "undo" else (self._redo, self._undo)
-            if not source:
-                return False
-            events = self._write({"op": name})
-            target.append(self._edits)
-            self._edits = source.pop()
-            events += self._next_revision()
-        self._tell(events)
-        return True
+        with self._change() as history:
+            return history.step("redo")
 
     def open(self, photo: object, *, title: str | None = None) -> None:
         """Open another picture in place of this one, whose edits and undo are gone. Waits for the inversion.
@@ -755,20 +637,20 @@ class EditingSession:
     @property
     def edits(self) -> Edits:
         """The edits in the order in which they apply."""
-        return self._edits
+        return self._history.edits
 
     @property
     def revision(self) -> int:
         """Grows by one with everything that changes what is edited."""
-        return self._revision
+        return self._history.revision
 
     @property
     def can_undo(self) -> bool:
-        return bool(self._undo)
+        return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
-        return bool(self._redo)
+        return self._history.can_redo
 
     @property
     def title(self) -> str:
@@ -798,13 +680,13 @@ class EditingSession:
     @property
     def journals(self) -> tuple[str, ...]:
         """The name of this session's journal, then those that it continues; none where none is kept."""
-        return () if self._journal is None else (self._journal.path.name, *self._continues)
+        return self._history.journals
 
     @property
     def heard(self) -> dict[str, int]:
         """Page to its last message that is in the journal, from before a recovery, too."""
         with self._lock:
-            return dict(self._heard)
+            return dict(self._history.heard)
 
     @property
     def generator_name(self) -> str:
@@ -818,7 +700,7 @@ class EditingSession:
     def notice(self) -> Noticed | None:
         """What the user should know at present: about the last stroke, else about the picture."""
         with self._lock:
-            return self._passing_notice or self._standing_notice
+            return self._passing_notice or self._history.notice or self._standing_notice
 
     @property
     def job(self) -> Progress | None:
@@ -880,7 +762,7 @@ class EditingSession:
     def reference(self, edit_id: str) -> Referred:
         """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
         with self._lock:
-            edit = self._edits[self._known(edit_id)]
+            edit = self._history.edit(edit_id)
         if edit.reference is None:
             raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Only a restyle has one.")
         opened = self._worker.call(self._open_reference, edit.reference)
@@ -894,12 +776,12 @@ class EditingSession:
         """
         count = checked_number(count, "number of variants", MAX_VARIANT + 1)
         with self._lock:
-            opened, edits, place = self._opened, self._edits, self._known(edit_id)
+            opened, edits, place = self._opened, self._history.edits, self._history.place(edit_id)
         versions = [
             self._with_levels(replace(edits[place], variant=variant, levels=None)) for variant in range(count)
         ]
         return tuple(
-            _image(self._worker.call(_draw, opened, _with(edits, place, version))) for version in versions
+            _image(self._worker.call(_draw, opened, with_edit(edits, place, version))) for version in versions
         )
 
     def footprint(self, edit: str | Edit | None = None) -> Mask:
@@ -916,12 +798,12 @@ class EditingSession:
         """
         unmade = self._with_levels(edit) if isinstance(edit, Edit) else None
         with self._lock:
-            opened, edits = self._opened, self._edits
+            opened, edits = self._opened, self._history.edits
             before, after = edits[:0], edits
             if unmade is not None:
                 before, after = edits, (*edits, unmade)
             elif edit is not None:
-                place = self._known(edit)  # type: ignore[arg-type]
+                place = self._history.place(edit)  # type: ignore[arg-type]
                 before = edits[:place] + edits[place + 1 :]
         one, other = (self._worker.call(_draw, opened, stack).astype(np.int16) for stack in (before, after))
         change: Mask = np.abs(one - other).max(axis=2).astype(np.uint8)
@@ -935,7 +817,7 @@ class EditingSession:
         objects with ``verb``, ``concept`` and ``strength``.
         """
         with self._lock:
-            blend, revision = self._blend, self._revision
+            blend, revision = self._blend, self._history.revision
         if blend is None:
             rendering = self._current_rendering()
             array, edits = rendering.array, rendering.edits
@@ -986,7 +868,7 @@ class EditingSession:
         import torch
 
         with self._lock:
-            opened, edits, blend = self._opened, self._edits, self._blend
+            opened, edits, blend = self._opened, self._history.edits, self._blend
         state = opened.fast.state
         return project.Project(
             generator=self._generator_name,
@@ -1033,94 +915,15 @@ class EditingSession:
 
         return unobserve
 
-    # --- changing the state, under the lock ---
+    # --- changing the state ---
 
-    def _commit(self, edits: Edits, operation: record.Operation, *, new_step: bool = True) -> list[Event]:
-        """Everything was found in order: journal, swap, count. Returns what to tell once the lock is free."""
-        events: list[Event] = []
-        if new_step and self._journal is not None and self._journal.too_long:
-            # Between two steps only: the next piece of a stroke could not tell which step it belongs to.
-            events += self._rewrite_journal()
-        events += self._write(operation)
-        if new_step:
-            self._undo.append(self._edits)
-            del self._undo[:-MAX_UNDO]
-        self._redo.clear()
-        self._edits = edits
-        return events + self._next_revision()
-
-    def _begin_journal(self, opened: OpenedPicture) -> list[Event]:
-        """The journal is about this picture from now on."""
-        if self._journal is None:
-            return []
-        source = opened.source
-        opening = {
-            "op": "open",
-            "format": record.FORMAT,
-            "generator": self._generator_name,
-            "kind": source.kind,
-            "index": source.index,
-            "title": source.title,
-            "continues": list(self._continues),
-        }
-        try:
-            self._journal.open(opening, opened.photo)
-        except OSError as error:
-            return self._without_journal(error)
-        return []
-
-    def _next_revision(self) -> list[Event]:
-        self._revision += 1
-        self._stroke = None
-        self._touched = None
-        return [Changed(self._revision)]
-
-    def _write(self, operation: record.Operation) -> list[Event]:
-        speaker = SPEAKER.get()
-        if speaker is not None:
-            page, sequence = speaker
-            self._heard[page] = max(sequence, self._heard.get(page, 0))
-            operation = {**operation, "by": [page, sequence]}
-        try:
-            if self._journal is not None:
-                self._journal.write(operation)
-        except OSError as error:
-            return self._without_journal(error)
-        return []
-
-    def _rewrite_journal(self) -> list[Event]:
-        assert self._journal is not None
-        history = [*self._undo, self._edits, *reversed(self._redo)]
-        operations = [*record.operations_of(history), *({"op": "undo"} for _ in self._redo)]
-        operations += [{"op": "heard", "by": [page, count]} for page, count in self._heard.items()]
-        try:
-            self._journal.rewrite(operations)
-        except OSError as error:
-            return self._without_journal(error)
-        return []
-
-    def _without_journal(self, error: OSError) -> list[Event]:
-        """A full disk is no reason to stop somebody from painting, but they have to know."""
-        journal, self._journal = self._journal, None
-        if journal is not None:
-            journal.close()
-        self._standing_notice = Noticed(
-            "warning",
-            f"The journal cannot be written ({error}): if the kernel ends, what was painted is lost.",
-        )
-        return [self._standing_notice]
-
-    def _find(self, edit_id: str) -> int | None:
-        return next((place for place, edit in enumerate(self._edits) if edit.id == edit_id), None)
-
-    def _known(self, edit_id: str) -> int:
-        place = self._find(checked_id(edit_id))
-        if place is None:
-            known = ", ".join(edit.id for edit in self._edits[-10:])
-            raise GANPaintError(
-                f"There is no edit {edit_id!r}.", f"Choose one of: {known}." if known else "Paint one first."
-            )
-        return place
+    @contextmanager
+    def _change(self) -> Iterator[History]:
+        """The history, under the lock; what it has to tell is told once the lock is free."""
+        with self._lock:
+            yield self._history
+            events = self._history.news()
+        self._tell(events)
 
     def _resume(self, stored: project.Project, same_weights: bool) -> None:
         """Take over a project's edits and blend. What does not fit the generator raises GANPaintError."""
@@ -1132,7 +935,7 @@ class EditingSession:
         if max(len(stored.edits), 0 if stored.blend is None else len(stored.blend.edits)) > MAX_EDITS:
             raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")
         edits = tuple(map(fitting, stored.edits))
-        blend = None
+        blended: Edits | None = None
         if stored.blend is not None and same_weights:
             generator = self._model.generator
             shapes = {name: value.shape for name, value in stored.blend.delta.items()}
@@ -1141,72 +944,18 @@ class EditingSession:
                     f"The project's blend does not fit the generator {self.generator_name!r}.",
                     "Open it with the generator that it was made with.",
                 )
-            blend = _restored_blend(stored.blend, tuple(map(fitting, stored.blend.edits)), self._opened.x)
-        with self._lock:
-            self._edits = edits
-            events = self._next_revision()
-            if blend is not None:
-                current = blend.edits == edits
-                self._blend = replace(blend, revision=self._revision if current else self._revision - 1)
+            blended = tuple(map(fitting, stored.blend.edits))
+        with self._change() as history:
+            history.resume(edits)
+            if stored.blend is not None and blended is not None:
+                revision = history.revision if blended == edits else history.revision - 1
+                self._blend = blending.restored(stored.blend, blended, revision, self._opened.x)
             if not same_weights:
                 self._standing_notice = Noticed(
                     "warning",
                     f"The weights of {self.generator_name!r} are not those that the project was made with: "
                     "the photo was inverted again, and the edits may look different.",
                 )
-            if self._journal is not None and edits:
-                try:
-                    self._journal.preface(record.operations_of([edits]))
-                except OSError as error:
-                    events += self._without_journal(error)
-        self._tell(events)
-
-    def _replay(self, recording: record.Recording) -> None:
-        """Do again what a journal has recorded, through the same verbs."""
-        for number, operation in enumerate(recording.operations):
-            try:
-                token = SPEAKER.set(_speaker_of(operation))
-                try:
-                    self._replay_one(operation)
-                finally:
-                    SPEAKER.reset(token)
-            except (ValueError, KeyError, TypeError, zlib.error) as error:
-                log.warning("The journal %s stops at operation %d: %s", recording.path, number + 1, error)
-                with self._lock:
-                    self._standing_notice = Noticed(
-                        "warning",
-                        f"Only {number} of {len(recording.operations)} steps could be recovered: {error}",
-                    )
-                return
-
-    def _replay_one(self, operation: Mapping[str, Any]) -> None:
-        name = operation["op"]
-        if name == "paint":
-            with self._lock:
-                values = record.values_of(operation)
-                fresh = None
-                if self._find(checked_id(operation["edit"])) is None:
-                    fresh = self._checked(record.edit_of(operation, self.size))
-                stroke = ("recovered", str(operation["stroke"]))
-                _, events = self._paint(operation["edit"], operation["rect"], values, fresh, stroke)
-            self._tell(events)
-        elif name in ("retune", "toggle"):
-            with self._lock:
-                edit = self._edits[self._known(operation["edit"])]
-            changes = record.unpacked(operation)
-            self._checked(replace(edit, **changes))
-            self._alter(operation["edit"], name, changes)
-        elif name == "move":
-            self.move(operation["edit"], operation["index"])
-        elif name == "delete":
-            self.delete(operation["edit"])
-        elif name in ("undo", "redo"):
-            self._step(name)
-        elif name == "heard":
-            with self._lock:
-                self._write({"op": "heard"})
-        else:
-            raise ValueError(f"There is no operation {name!r}.")
 
     # --- telling, outside the lock ---
 
@@ -1271,9 +1020,7 @@ class EditingSession:
             self._opened, self._labels = opened, labels
             if source.kind != "photo":
                 self._scene = source.index
-            self._edits, self._base, self._blend = (), None, None
-            self._undo.clear()
-            self._redo.clear()
+            self._base = self._blend = None
             self._passing_notice = self._standing_notice = None
             if source.kind == "photo":
                 self._standing_notice = Noticed(
@@ -1281,14 +1028,25 @@ class EditingSession:
                     f"This photo is outside the world of the generator {self.generator_name!r}: its "
                     f"reconstruction scores {opened.decibel:.1f} dB (PSNR), and edits may look out of place.",
                 )
-            events: list[Event] = [Opened(), *self._next_revision()]
+            self._history.begin(self._opening(), opened.photo)
+            revision = self._history.revision
+            events: list[Event] = [Opened(), *self._history.news()]
             if self._standing_notice is not None:
                 events.append(self._standing_notice)
-            events += self._begin_journal(opened)
-            self._newest = _Rendering(opened.reconstruction, (), self._revision)
-            events.append(Rendered("preview", opened.reconstruction, self._revision))
+            self._newest = _Rendering(opened.reconstruction, (), revision)
+            events.append(Rendered("preview", opened.reconstruction, revision))
             self._rendered.notify_all()
         self._tell(events)
+
+    def _opening(self) -> dict[str, Any]:
+        """What the journal says of the picture."""
+        source = self._opened.source
+        return {
+            "generator": self._generator_name,
+            "kind": source.kind,
+            "index": source.index,
+            "title": source.title,
+        }
 
     def _measure_levels(self, edit: Edit) -> Levels:
         """p of an edit whose levels the dissection does not know by itself."""
@@ -1330,10 +1088,11 @@ class EditingSession:
     def _render(self) -> None:
         """G(z_e) for the newest edits, if they have not been rendered yet."""
         with self._lock:
-            opened, edits, revision, touched = self._opened, self._edits, self._revision, self._touched
+            opened, history = self._opened, self._history
+            edits, revision, touched = history.edits, history.revision, history.touched
             if self._newest.revision == revision and self._newest.error is None:
                 return
-            stroke_began_with = self._undo[-1] if touched is not None and self._undo else None
+            stroke_began_with = None if touched is None else history.before
             base = self._base
         if stroke_began_with is not None and (base is None or base.edits is not stroke_began_with):
             # The last preview will usually be the one; a fast hand may have left it unrendered.
@@ -1359,7 +1118,7 @@ class EditingSession:
     def _render_failed(self, error: BaseException) -> None:
         log.error("The preview failed.", exc_info=error)
         with self._lock:
-            self._newest = replace(self._newest, revision=self._revision, error=error)
+            self._newest = replace(self._newest, revision=self._history.revision, error=error)
             self._rendered.notify_all()
         told = _error("The preview could not be computed", error)
         self._tell([Failed(told.what, told.mend)])
@@ -1372,7 +1131,7 @@ class EditingSession:
             self._worker.run_pending()
         end = time.monotonic() + PATIENCE_SECONDS
         with self._lock:
-            while self._newest.revision < self._revision:
+            while self._newest.revision < self._history.revision:
                 left = end - time.monotonic()
                 if left <= 0 or self._worker.closed:
                     raise GANPaintError(
@@ -1390,10 +1149,10 @@ class EditingSession:
         with self._lock:
             running = self._running
             if running is not None and not running.ticket.cancelled:
-                if running.revision == self._revision:
+                if running.revision == self._history.revision:
                     return running.future, running.ticket
                 running.ticket.cancel()
-            opened, edits, revision = self._opened, self._edits, self._revision
+            opened, edits, revision = self._opened, self._history.edits, self._history.revision
             ticket = self._worker.ticket(self._report)
             # The job takes the lock before it looks at _running, so it finds what is set here.
             future = self._worker.submit(self._blend_now, opened, edits, revision, ticket)
@@ -1412,11 +1171,16 @@ class EditingSession:
         self._tell([progress])
 
     def _blend_now(self, opened: OpenedPicture, edits: Edits, revision: int, ticket: Ticket) -> Blend:
-        """G'(z_e) as a job; see ``adaptation.py`` for the method."""
+        """G'(z_e) as a job; see ``blending.py``."""
+
+        def on_picture(array: Array) -> None:
+            if self._opened is opened:
+                self._tell([Blended(array, revision, final=False)])
+
         try:
             # Told here and not where the job was queued, so that it cannot come after the job's end.
             self._tell([Progress("blend", 0.0, None, None)])
-            blend = self._adapt(opened, edits, revision, ticket)
+            blend = blending.blend(self._model.generator, opened, edits, revision, ticket, on_picture)
             with self._lock:
                 ours = self._opened is opened
                 if ours:
@@ -1438,46 +1202,6 @@ class EditingSession:
                     self._running = self._progress = None
             self._tell([Finished("blend")])
 
-    def _adapt(self, opened: OpenedPicture, edits: Edits, revision: int, ticket: Ticket) -> Blend:
-        import torch
-
-        from . import adaptation
-
-        if ticket.cancelled:
-            raise Cancelled
-        generator = self._model.generator
-
-        def on_picture(picture: Tensor, decibel: float) -> None:
-            with self._lock:
-                ours = self._opened is opened
-            if ours:
-                self._tell([Blended(array_of(picture), revision, final=False)])
-
-        with torch.no_grad():
-            original = opened.fast.state
-            edited = opened.fast.edited(edits)
-            strokes = np.zeros((self.size, self.size), np.uint8)
-            for edit in edits:
-                # What is suppressed was never in the photo, which may come back there.
-                if edit.enabled and edit.verb != "suppress":
-                    strokes = np.maximum(strokes, edit.mask)
-            painted = torch.from_numpy(strokes.astype(np.float32) / 255).to(opened.x)[None, None]
-            keep = adaptation.keep_mask(generator, original, edited, painted)
-        adapted = adaptation.adapt(
-            generator,
-            edited,
-            opened.x,
-            keep,
-            original=original,
-            ticket=ticket,
-            on_picture=on_picture,
-        )
-        with torch.no_grad():
-            array = array_of(adaptation.render(generator, edited, adapted.delta))
-        return Blend(
-            array, revision, edits, adapted.before, adapted.after, adapted.survival, dict(adapted.delta)
-        )
-
 
 # --- small things ---
 
@@ -1490,13 +1214,6 @@ def _fingerprint(model: Model) -> str:
 
 def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:
     return tensor.detach().float().cpu().numpy()
-
-
-def _restored_blend(stored: project.StoredBlend, edits: Edits, like: Tensor) -> Blend:
-    import torch
-
-    delta = {name: torch.from_numpy(value).to(like) for name, value in stored.delta.items()}
-    return Blend(frozen(stored.array), 0, edits, stored.before, stored.after, stored.survival, delta)
 
 
 def _score(model: Model, opened: OpenedPicture) -> Scores:
@@ -1531,25 +1248,6 @@ def _error(what: str, error: BaseException) -> GANPaintError:
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return GANPaintError(f"{what} ({detail}).", "Try again; if it stays so, the kernel's log says more.")
-
-
-def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
-    """On whose behalf a journal's operation was carried out. ValueError if that is damaged."""
-    match operation.get("by"):
-        case None:
-            return None
-        case [str() as page, int() as sequence] if sequence > 0:
-            return page, sequence
-    raise ValueError("It does not say who asked for it.")
-
-
-def _with(edits: Edits, place: int, edit: Edit) -> Edits:
-    return (*edits[:place], edit, *edits[place + 1 :])
-
-
-def _moved(edits: Edits, place: int, index: int) -> Edits:
-    rest = edits[:place] + edits[place + 1 :]
-    return (*rest[:index], edits[place], *rest[index:])
 
 
 def _image(array: Array) -> Image.Image:

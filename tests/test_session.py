@@ -20,11 +20,10 @@ from PIL import Image
 import ganpaint_widget.preview
 from ganpaint_widget.editing import Edit
 from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.history import MAX_EDITS, MAX_UNDO
 from ganpaint_widget.jobs import Worker
 from ganpaint_widget.journal import Journal
 from ganpaint_widget.session import (
-    MAX_EDITS,
-    MAX_UNDO,
     Blended,
     Changed,
     EditingSession,
@@ -283,12 +282,12 @@ def test_undo_and_redo_walk_through_the_states_that_were(model, done, back):
     session = EditingSession(generator=model, journal=False, worker=Worker(start=False))
     states = [session.edits]
     for operation in done:
-        steps = len(session._undo)
+        steps = len(session._history._undo)
         revision = session.revision
         carry_out(session, operation)
         if session.revision == revision:
             continue
-        if len(session._undo) == steps:  # a further piece of the same stroke
+        if len(session._history._undo) == steps:  # a further piece of the same stroke
             states[-1] = session.edits
         else:
             states.append(session.edits)
@@ -337,13 +336,14 @@ def test_reading_the_preview_waits_for_the_present_revision(live: EditingSession
 
 
 def test_reading_gives_up_with_a_sentence(live, worker, mask, monkeypatch):
-    monkeypatch.setattr("ganpaint_widget.session.PATIENCE_SECONDS", 0.05)
     busy, release = threading.Event(), threading.Event()
     worker.submit(lambda: (busy.set(), release.wait(10)))
     assert busy.wait(5)
     live.add("tree", mask)
-    with pytest.raises(GANPaintError, match="not ready"):
-        _ = live.preview
+    with monkeypatch.context() as patch:
+        patch.setattr("ganpaint_widget.session.PATIENCE_SECONDS", 0.05)
+        with pytest.raises(GANPaintError, match="not ready"):
+            _ = live.preview
     release.set()
     assert live.preview.size == (SIZE, SIZE)
 

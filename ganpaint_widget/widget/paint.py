@@ -47,6 +47,7 @@ from .. import pictures
 from .. import session as events
 from ..editing import Edit
 from ..errors import GANPaintError
+from ..history import SPEAKER, Edits
 from ..session import EditingSession
 from . import protocol
 from .protocol import Ack, Beat, Cancel, Command, Hello, ProtocolError, Stroke
@@ -416,7 +417,7 @@ class GANPaint(anywidget.AnyWidget):
     def _apply(self, name: str, sequence: int, turn: Turn) -> None:
         """Do it, book it, say so. What fails has changed nothing, and counts as accepted."""
         refused: GANPaintError | None = None
-        speaker = events.SPEAKER.set((name, sequence))
+        speaker = SPEAKER.set((name, sequence))
         try:
             if isinstance(turn, Stroke):
                 self._paint(turn)
@@ -433,7 +434,7 @@ class GANPaint(anywidget.AnyWidget):
                 "Undo the last step and try again; the kernel's log says more.",
             )
         finally:
-            events.SPEAKER.reset(speaker)
+            SPEAKER.reset(speaker)
         # Read after the verb: it may be higher than the verb's own when other threads edit as well, never
         # lower, so that no frame claims to cover what it does not.
         revision = self._session.revision
@@ -628,7 +629,7 @@ class GANPaint(anywidget.AnyWidget):
         self._encoded[kind] = (array, pictures.encode_png(array))
         return self._encoded[kind][1]
 
-    def _mask_pngs(self, edits: events.Edits) -> dict[str, bytes]:
+    def _mask_pngs(self, edits: Edits) -> dict[str, bytes]:
         # Edits never change their mask in place: the same array is the same mask.
         known, self._mask_files = self._mask_files, {}
         for edit in edits:

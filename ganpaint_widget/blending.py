@@ -1,0 +1,97 @@
+"""G' of a picture that is being edited: ``adaptation.py`` carried out for a session's edits.
+
+Everything here runs on the worker's thread (see ``jobs.py``), in jobs that let previews in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .events import Array
+from .history import Edits
+from .jobs import Cancelled, Ticket
+from .opening import OpenedPicture, array_of, frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .generators.staged import StagedGenerator
+    from .project import StoredBlend
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """A finished G'(z_e).
+
+    Attributes:
+        array: uint8 R x R x 3, read-only.
+        revision, edits: what it shows.
+        before, after: PSNR of the kept pixels against the photo, of G(z_e) and of G'(z_e).
+        survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit, near 1 when the edit has
+            survived; ``None`` without one.
+        delta: the perturbation that makes G' of G, by fine layer; see ``adaptation.render``.
+    """
+
+    array: Array
+    revision: int
+    edits: Edits
+    before: float
+    after: float
+    survival: float | None
+    delta: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def blend(
+    generator: StagedGenerator,
+    opened: OpenedPicture,
+    edits: Edits,
+    revision: int,
+    ticket: Ticket,
+    on_picture: Callable[[Array], None],
+) -> Blend:
+    """G'(z_e) of an open picture. ``on_picture`` receives better and better ones on the way.
+
+    Raises:
+        Cancelled: before there was anything to keep.
+    """
+    import torch
+
+    from . import adaptation
+
+    if ticket.cancelled:
+        raise Cancelled
+    with torch.no_grad():
+        original = opened.fast.state
+        edited = opened.fast.edited(edits)
+        strokes = np.zeros(opened.photo.shape[:2], np.uint8)
+        for edit in edits:
+            # What is suppressed was never in the photo, which may come back there.
+            if edit.enabled and edit.verb != "suppress":
+                strokes = np.maximum(strokes, edit.mask)
+        painted = torch.from_numpy(strokes.astype(np.float32) / 255).to(opened.x)[None, None]
+        keep = adaptation.keep_mask(generator, original, edited, painted)
+    adapted = adaptation.adapt(
+        generator,
+        edited,
+        opened.x,
+        keep,
+        original=original,
+        ticket=ticket,
+        on_picture=lambda picture, decibel: on_picture(array_of(picture)),
+    )
+    with torch.no_grad():
+        array = array_of(adaptation.render(generator, edited, adapted.delta))
+    return Blend(array, revision, edits, adapted.before, adapted.after, adapted.survival, dict(adapted.delta))
+
+
+def restored(stored: StoredBlend, edits: Edits, revision: int, like: Tensor) -> Blend:
+    """A blend from a project; its tensors are of the type and on the device of ``like``."""
+    import torch
+
+    delta = {name: torch.from_numpy(value).to(like) for name, value in stored.delta.items()}
+    array = frozen(stored.array)
+    return Blend(array, revision, edits, stored.before, stored.after, stored.survival, delta)
