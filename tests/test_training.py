@@ -13,12 +13,14 @@ from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.demo.train_encoder import train_encoder
-from ganpaint_widget.demo.train_generator import Painted, Painter, Players, Recipe, correlation, train
+from ganpaint_widget.demo.train_generator import Painter, Players, Recipe, train
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
+from ganpaint_widget.demo.train_units import UNITS, Painted, arrange_units, correlation, known
+from ganpaint_widget.generators.progan import ProGAN
 
 TINY = Recipe(
     latent_size=8,
-    channels=(8, 16, 8, 8, 8),
+    channels=(8, 8, 8, 8, 8),
     edit_layer="layer4",
     base=32,
     scenes=64,
@@ -27,8 +29,6 @@ TINY = Recipe(
     warm_up=16,
     grow=40,
     refine=16,
-    units=1,
-    painted=2,
     penalty_every=2,
 )
 
@@ -40,7 +40,6 @@ def test_training_goes_through_all_stages_and_resumes(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert "gap" not in lines[0]  # the warm-up has no discriminator
     assert "gap" in lines[4]
-    assert "inside" in lines[4]
     assert "drift" in lines[5]  # the new layers by themselves
     assert first["shown"] == lines[-1]["shown"] == 8 * len(lines) == 48
     assert first["resolution"] == 64
@@ -70,38 +69,52 @@ def test_growing_changes_nobodys_mind() -> None:
             torch.testing.assert_close(before, after, rtol=0, atol=1e-5)
 
 
+# --- units ---
+
+
 def test_assigned_units_are_compared_with_their_concepts() -> None:
     areas = torch.rand(4, 3, 8, 8)
     areas[:, 2] = 0  # no picture shows it
-    known = torch.stack([2 * areas + 1, -areas, torch.randn_like(areas)], dim=2)
-    related = correlation(known, areas)
+    related = correlation(torch.stack([2 * areas + 1, -areas, torch.randn_like(areas)], dim=2), areas)
     torch.testing.assert_close(related[:2, :2], torch.tensor([[1.0, -1.0]] * 2), rtol=0, atol=1e-2)
     assert related[:2, 2].abs().max() < 0.5
     assert torch.equal(related[2], torch.zeros(3))
 
 
-def test_painting_sets_the_units_of_one_concept_where_scenes_have_it() -> None:
-    painter = Painter(TINY, 32)
-    painter.levels.copy_(torch.arange(1.0, 12.0)[:, None])
-    areas = torch.zeros(4, len(CLASSES), 8, 8)
-    areas[:, 0] = 1  # too large to be painted
-    areas[0, 4, 2:4, 2:4], areas[1, 6, 5, 5], areas[2, 5] = 1, 1, 1
-    painted = Painted.like(areas, 4)
-    assert painted.concept[:2].tolist() == [4, 6]
+def test_painting_sets_the_units_of_one_concept_where_pictures_show_it() -> None:
+    areas = torch.zeros(4, 3, 8, 8)
+    areas[:, 0] = 1  # too large to be an object
+    areas[0, 1, 2:4, 2:4], areas[1, 2, 5, 5] = 1, 1
+    painted = Painted.like(areas)
+    assert painted.concept[:2].tolist() == [1, 2]
     assert [float(one.sum()) for one in painted.mask] == [4, 1, 0, 0]
-    features = torch.randn(4, 16, 8, 8)
-    changed = painter.paint(features, painted) - features
-    assert changed.abs().sum(dim=1).gt(0).equal(painted.mask > 0)
-    assert changed[0].flatten(1).any(dim=1).nonzero().flatten().tolist() == [4]
+    features = torch.randn(4, 3 * UNITS + 2, 8, 8)
+    edited = painted.paint(features, torch.arange(3.0)[:, None].expand(-1, UNITS) + 10)
+    changed = edited != features
+    assert changed.any(dim=1).equal(painted.mask > 0)
+    assert known(edited, 3)[0, 1, :, 2, 2].tolist() == [11] * UNITS
+    assert torch.equal(edited[0, :UNITS], features[0, :UNITS])
+    assert torch.equal(edited[:, 3 * UNITS :], features[:, 3 * UNITS :])
 
-    before = torch.randn(4, len(CLASSES), 32, 32)
-    shows = before.clone()
-    shows[0, 4, 8:16, 8:16] += 50
-    shows[1, 6, 20:24, 20:24] += 50
-    (missed, kept), (shown, still) = painted.missed(before, before), painted.missed(before, shows)
-    assert shown < 1e-6 < missed
-    assert kept == still
-    assert painted.missed(before, -before)[1] > kept
+
+def test_arranged_units_know_more_and_draw_the_same() -> None:
+    torch.manual_seed(0)
+    generator = ProGAN(8, (24, 24, 16, 16), "layer4")
+    # It sees bright and dark: what any random generator draws.
+    segmenter = SceneSegmenter(("dark", "bright"), (4, 4, 4, 4))
+    segmenter.forward = lambda x: 8 * torch.stack([-x.mean(dim=1), x.mean(dim=1)], dim=1)  # type: ignore[method-assign]
+    arranged = arrange_units(generator, segmenter, steps=60, batch=8, rate=0.03)
+    with torch.no_grad():
+        z = generator.sample_z(16, seed=1)
+        plain = generator(z)
+        areas = F.adaptive_avg_pool2d(segmenter(plain).softmax(dim=1), 8)
+
+        def related(one: ProGAN) -> float:
+            features = one.run(one.start(z), until="layer4").features
+            return float(correlation(known(features, 2), areas).mean())
+
+        assert related(arranged) > related(generator) + 0.1
+        assert (arranged(z) - plain).abs().mean() < 0.8 * (plain - plain.roll(1, 0)).abs().mean()
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from .segmenter import SceneSegmenter
 from .train_encoder import train_encoder
 from .train_generator import Painter, Recipe, train
 from .train_segmenter import cached_segmenter, mean_iou
+from .train_units import arrange_units
 
 log = logging.getLogger(__name__)
 
@@ -64,22 +65,24 @@ def make_companions(folder: Path, weights: Path) -> None:
     recipe = Recipe(**{**recipe, "channels": tuple(recipe["channels"])})
     painter = Painter(recipe, stored["resolution"])
     painter.load_state_dict(stored["average"])
-    write_module(weights / "generator.safetensors", "generator", painter.generator, painter.generator.config)
-    # From here on with the weights as they are shipped, rounded to half precision.
-    generator = read_progan(weights / "generator.safetensors")
+    size = painter.generator.resolution
 
-    data = SceneData(folder / "scenes", generator.resolution, TRAINING[: recipe.scenes])
-    held_out = SceneData(folder / "scenes", generator.resolution, HELD_OUT[:500])
-    fold = generator.resolution // recipe.base
-    stored_at = folder / f"segmenter-{generator.resolution}.pt"  # it knows nothing of the generator
-    segmenter = cached_segmenter(stored_at, data, steps=500, seed=1, fold=fold)
+    data = SceneData(folder / "scenes", size, TRAINING[: recipe.scenes])
+    held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
+    stored_at = folder / f"segmenter-{size}.pt"  # it knows nothing of the generator
+    segmenter = cached_segmenter(stored_at, data, steps=500, seed=1, fold=size // recipe.base)
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)
+
+    arranged = _arranged(folder / "generator" / "arranged.pt", painter.generator, stored["shown"], segmenter)
+    write_module(weights / "generator.safetensors", "generator", arranged, arranged.config)
+    # From here on with the weights as they are shipped, rounded to half precision.
+    generator = read_progan(weights / "generator.safetensors")
 
     encoder = train_encoder(generator, data, encoder=painter.encoder)
     write_module(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
 
-    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:360].copy()))
+    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:240].copy()))
     found.save(weights / "dissection.safetensors")
 
     x = to_tensor(held_out.images[:200])
@@ -106,6 +109,17 @@ def make_companions(folder: Path, weights: Path) -> None:
     log.info("%s", json.dumps(measures, indent=1))
 
 
+def _arranged(path: Path, generator: ProGAN, shown: int, segmenter: SceneSegmenter) -> ProGAN:
+    """The generator with its units arranged, kept in ``path`` for as long as it has been shown nothing new."""
+    arranged = ProGAN(**generator.config)  # type: ignore[arg-type]
+    if path.exists() and (stored := torch.load(path, weights_only=True))["shown"] == shown:
+        arranged.load_state_dict(stored["generator"])
+        return arranged
+    arranged = arrange_units(generator, segmenter)
+    torch.save({"shown": shown, "generator": arranged.state_dict()}, path)
+    return arranged
+
+
 def dissect_demo(
     generator: ProGAN, segmenter: SceneSegmenter, encoder: Encoder, x: torch.Tensor
 ) -> Dissection:
@@ -125,7 +139,7 @@ def dissect_demo(
             if concept in CONCEPTS
             else likely_examples(generator, segmenter, concept, held)
         )
-        found = tune(generator, segmenter, found, concept, examples)
+        found = tune(generator, segmenter, found, concept, examples, steps=40)
         log.info("tuned %s: %s", concept, causal_effect(generator, segmenter, found, concept, state=held))
     effects = torch.tensor(
         [causal_effect(generator, segmenter, found, one, state=held) for one in found.concepts]
@@ -145,7 +159,7 @@ def dissect_demo(
     )
 
 
-def counterfactual_examples(model: Model, concept: str, verb: str, count: int = 16) -> Examples:
+def counterfactual_examples(model: Model, concept: str, verb: str, count: int = 12) -> Examples:
     """Additions or removals as the scenes' own program makes them, in inverted scenes of the tuning seeds."""
     size = model.generator.resolution
     pairs = []

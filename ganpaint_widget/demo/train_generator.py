@@ -17,16 +17,12 @@ first step and fits z to its normal prior, and then adversarially, which makes i
   2015): what the encoder leaves empty of the normal prior, samples would fall into.
 * A quarter of each batch of fakes are reconstructions, the rest samples; one batch serves both steps.
 * Each sample must look to the segmenter as its own label map says, so that colours follow the layout.
-* The first units of the edit layer are assigned to concepts, a few to each, and must correlate with where
-  theirs is. A quarter of the samples are painted on the way: where some scene has an object, that concept's
-  units are set to what they usually are there, and the label map must show it and stay as it was around it.
-  The discriminators judge these samples like all others, so an edit has to look well, too.
 * Exponential moving average of all weights.
 * All that happens at a small ``base`` resolution, where a step costs least. The generator then grows to its
   full size: its new layers alone learn to refine what the others draw, and the whole goes on adversarially.
 
-Label maps take part in training and some units are told what to know, so the units of this generator are
-only partly emergent: the card says so.
+Label maps take part in training, so the units of this generator are not purely emergent, and a last stage
+arranges them (``train_units.py``): the card says so.
 """
 
 from __future__ import annotations
@@ -39,7 +35,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -80,10 +75,6 @@ class Recipe:
     perceptual: float = 0.5
     label: float = 0.2
     agreement: float = 0.3
-    units: int = 8
-    correlation: float = 0.3
-    painted: int = 6
-    painting: float = 0.2
     adversarial: float = 0.3
     adversarial_features: float = 0.3
     adversarial_latent: float = 0.05
@@ -103,55 +94,6 @@ class Recipe:
         return self.channels[: len(self.channels) - (self.resolution // resolution).bit_length() + 1]
 
 
-@dataclass(frozen=True)
-class Painted:
-    """What is painted on some samples: a concept (B, int64) inside a mask (B x H x W, 0 or 1, of the edit
-    layer's cells)."""
-
-    concept: Tensor
-    mask: Tensor
-
-    @classmethod
-    def like(cls, areas: Tensor, count: int) -> Painted:
-        """Concepts where real scenes have them; ``areas``: B x K x H x W shares of each cell. The largest
-        class of a scene is not painted, and a scene may offer nothing: then the mask is empty."""
-        shown = areas[-count:] > 0.5
-        cells = shown.flatten(2).sum(dim=2)
-        likely = (cells > 0) & (cells < 0.25 * shown[0, 0].numel())
-        concept = torch.multinomial(likely.float() + 1e-6, 1).squeeze(1)
-        mask = shown[torch.arange(count), concept] & likely[torch.arange(count), concept, None, None]
-        return cls(concept, mask.float())
-
-    def missed(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        """How far the label map is from showing the concept in the mask, and from what it was elsewhere.
-
-        Cross entropies of ``after`` (B x K x h x w logits), against the concept and against ``before``, the
-        logits without the painting. The cells around the mask may show anything.
-        """
-        larger = before.shape[-1] // self.mask.shape[-1]
-        around = F.max_pool2d(self.mask[:, None], 3, stride=1, padding=1)[:, 0]
-        mask, around = (
-            one.repeat_interleave(larger, 1).repeat_interleave(larger, 2) for one in (self.mask, around)
-        )
-        scores = after.log_softmax(dim=1)
-        concept = self.concept[:, None, None, None].expand(-1, 1, *scores.shape[-2:])
-        found = scores.gather(1, concept)[:, 0]
-        kept = (before.softmax(dim=1) * scores).sum(dim=1)
-        return -(found * mask).sum() / mask.sum().clamp_min(1), -(kept * (1 - around)).sum() / (
-            1 - around
-        ).sum()
-
-
-class Drawn(NamedTuple):
-    """Pictures B x 3 x R x R, label logits B x K x base x base, the assigned units B x K x units x H x W, and
-    the label logits that the painted ones had before."""
-
-    picture: Tensor
-    logits: Tensor
-    known: Tensor
-    before: Tensor | None
-
-
 class Painter(nn.Module):
     """All that draws: the ProGAN, its label head, and the encoder with its spread.
 
@@ -168,9 +110,6 @@ class Painter(nn.Module):
         self.label = _Output(base[-1], len(CLASSES))
         self.labelled = f"layer{2 * len(base)}"
         self.coarse = _Output(channels[-2]) if resolution > recipe.base else None
-        # What each assigned unit is where its concept is: a running mean.
-        self.register_buffer("levels", torch.zeros(len(CLASSES), recipe.units))
-        self.levels: Tensor
         self.encoder = Encoder(
             generator.resolution,
             generator.latent_size,
@@ -184,47 +123,12 @@ class Painter(nn.Module):
         deep = self.encoder.deep(self.encoder.shared(pictures))
         return self.encoder.latent(deep).float(), self.spread(deep).float().clamp(-8, 4)
 
-    def draw(self, z: Tensor, painted: Painted | None = None) -> Drawn:
-        """Pictures with their label maps, the last of them painted."""
+    def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures B x 3 x R x R and label logits B x K x base x base, float32."""
         generator = self.generator
-        state = generator.run(generator.start(z), until=generator.edit_layer)
-        known = self.known(state.features)
-        before = None
-        if painted is not None:
-            plain = state.pick(range(len(z) - len(painted.mask), len(z)))
-            with torch.no_grad():
-                before = self.label(generator.run(plain, until=self.labelled).features)
-            kept = state.features[: -len(painted.mask)]
-            state = state.replace(torch.cat([kept, self.paint(plain.features, painted)]))
-        state = generator.run(state, until=self.labelled)
+        state = generator.run(generator.start(z), until=self.labelled)
         logits = self.label(state.features).float()
-        return Drawn(generator.picture(generator.run(state)).float(), logits, known, before)
-
-    def known(self, features: Tensor) -> Tensor:
-        """The assigned units, B x K x units x H x W float32, of the edit layer's features."""
-        concepts, units = self.levels.shape
-        height, width = features.shape[-2:]
-        return features[:, : concepts * units].reshape(-1, concepts, units, height, width).float()
-
-    @torch.no_grad()
-    def remember(self, known: Tensor, areas: Tensor) -> None:
-        """Follow what the assigned units (B x K x units x H x W) are in the cells that their concepts fill.
-
-        ``areas``: the concepts' shares of the cells, B x K x H x W.
-        """
-        there = (areas > 0.5).float()
-        count = there.sum(dim=(0, 2, 3))
-        mean = torch.einsum("bkuhw,bkhw->ku", known, there) / count.clamp_min(1)[:, None]
-        rate = torch.where(self.levels.any(dim=1), 0.02, 1.0) * (count > 0)
-        self.levels.lerp_(mean, rate[:, None].expand_as(mean))
-
-    def paint(self, features: Tensor, painted: Painted) -> Tensor:
-        """Features with the concepts' units set to their levels inside the masks."""
-        concepts = F.one_hot(painted.concept, len(CLASSES))[:, :, None, None, None]
-        known = self.known(features)
-        known = torch.where(concepts * painted.mask[:, None, None] > 0, self.levels[..., None, None], known)
-        rest = features[:, self.levels.numel() :]
-        return torch.cat([known.flatten(1, 2).to(features.dtype), rest], dim=1)
+        return generator.picture(generator.run(state)).float(), logits
 
     def draw_refined(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures with a gradient for the newest layers only, and as the layers before drew them."""
@@ -349,20 +253,6 @@ class LatentDiscriminator(nn.Sequential):
         return score.squeeze(1)
 
 
-def correlation(known: Tensor, areas: Tensor) -> Tensor:
-    """K x units: Pearson's correlation of the assigned units with their concepts, over pictures and cells.
-
-    Args:
-        known: the units, B x K x units x H x W.
-        areas: the concepts' shares of the cells, B x K x H x W. One that no picture shows correlates with 0.
-    """
-    units, shares = known - known.mean(dim=(0, 3, 4), keepdim=True), areas[:, :, None]
-    shares = shares - shares.mean(dim=(0, 3, 4), keepdim=True)
-    norms = [one.square().sum(dim=(0, 3, 4)).sqrt() for one in (units, shares)]
-    related: Tensor = (units * shares).sum(dim=(0, 3, 4)) / (norms[0] * norms[1] + 1e-4)
-    return related
-
-
 class Players:
     """Everything that learns, at one resolution, with its optimisers."""
 
@@ -479,11 +369,6 @@ def train(
         to_base = players.resolution // recipe.base
         labels = labels[:, :: shrink * to_base, :: shrink * to_base]
         coded = recipe.batch if warm else recipe.batch // 4
-        real_label = F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
-        cells = painter.generator.shape(recipe.edit_layer)[-1]
-        painted = None
-        if not warm and not refining:
-            painted = Painted.like(F.adaptive_avg_pool2d(real_label, cells), recipe.painted)
         line: dict[str, float] = {}
 
         with torch.autocast("cpu", torch.bfloat16):
@@ -494,7 +379,7 @@ def train(
             if refining:
                 fake, coarse = painter.draw_refined(z)
             else:
-                fake, logits, known, before = painter.draw(z, painted)
+                fake, logits = painter.draw(z)
         error = (fake[:coded] - pictures[:coded]).abs().mean()
         line["error"] = float(error.detach())
         if refining:
@@ -520,24 +405,11 @@ def train(
             weight = recipe.divergence if warm else recipe.divergence_later
             loss = error + recipe.perceptual * perceptual / len(seen) + weight * divergence
             loss = loss + recipe.label * F.cross_entropy(logits[:coded], labels[:coded])
-            unpainted = logits if before is None else torch.cat([logits[: -len(before)], before.float()])
-            maps = torch.cat([real_label[:coded], unpainted[coded:].detach().softmax(dim=1)])
-            areas = F.adaptive_avg_pool2d(maps, cells)
-            painter.remember(known.detach(), areas)
-            related = correlation(known, areas)
-            loss = loss + recipe.correlation * (1 - related).mean()
-            line |= {
-                "perceptual": float(perceptual.detach()),
-                "nats": float(divergence.detach()),
-                "correlation": float(related.detach().mean()),
-            }
-            if painted is not None and before is not None:
-                inside, outside = painted.missed(before.float(), logits[-len(before) :])
-                loss = loss + recipe.painting * (inside + outside)
-                line |= {"inside": float(inside.detach()), "outside": float(outside.detach())}
+            line |= {"perceptual": float(perceptual.detach()), "nats": float(divergence.detach())}
 
         if not warm and not refining:
             fake_label = logits.softmax(dim=1)
+            real_label = F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
             connoisseur.measure(seen_real)
             seen_fake = [x.detach() for x in seen]
             with torch.autocast("cpu", torch.bfloat16):
@@ -628,8 +500,8 @@ def train(
 def write_samples(average: Painter, watched: Tensor, path: Path, count: int = 24) -> None:
     """Unselected samples (seed 7) and their label maps, row by row; then scenes and their reconstructions."""
     average.eval()
-    picture, logits, *_ = average.draw(average.generator.sample_z(count, seed=7))
-    drawn = average.draw(average.encode(watched)[0]).picture
+    picture, logits = average.draw(average.generator.sample_z(count, seed=7))
+    drawn, _ = average.draw(average.encode(watched)[0])
     average.train()
     colors = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in CLASS_COLORS.values()]
     palette = np.array(colors, np.uint8)
