@@ -110,7 +110,7 @@ def make_companions(folder: Path, weights: Path) -> None:
 
 
 def _arranged(path: Path, generator: ProGAN, shown: int, segmenter: SceneSegmenter) -> ProGAN:
-    """The generator with its units arranged, kept in ``path`` for as long as it has been shown nothing new."""
+    """The generator with its units arranged; kept in ``path`` until it has been trained further."""
     arranged = ProGAN(**generator.config)  # type: ignore[arg-type]
     if path.exists() and (stored := torch.load(path, weights_only=True))["shown"] == shown:
         arranged.load_state_dict(stored["generator"])
