@@ -27,7 +27,7 @@ ifeq ($(shell id -u),0)
 ROOT_ARGS := --allow-root
 endif
 
-.PHONY: setup lab test check editor clean help FORCE
+.PHONY: setup lab test check docs editor clean help FORCE
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -37,6 +37,7 @@ help:
 	@echo 'make test    set up, and run every check and test, the browser ones included'
 	@echo 'make setup   only set up: .venv, with the wheel built and installed'
 	@echo 'make check   lint and types, Python and TypeScript'
+	@echo 'make docs    the documentation, into docs/_build/html; a broken link is an error'
 	@echo 'make editor  the editor in a bare page with a pretended kernel, for working on the front end'
 	@echo 'make clean   remove everything that make made'
 
@@ -67,7 +68,7 @@ $(STAMPS)/packages: $(STAMPS)/venv pyproject.toml constraints.txt tools/install_
 	@touch $(STAMPS)/installing
 	@$(BIN)/python tools/install_torch.py constraints.txt || { rm $(STAMPS)/installing; exit 1; }
 	@echo "==> JupyterLab, anywidget and the tools for building and testing (about a minute)"
-	@$(BIN)/python tools/requirements.py lab test bench dev > $(STAMPS)/requirements.txt
+	@$(BIN)/python tools/requirements.py lab test bench docs dev > $(STAMPS)/requirements.txt
 	@$(PIP) --prefer-binary --constraint constraints.txt --requirement $(STAMPS)/requirements.txt \
 		|| { rm $(STAMPS)/installing; exit 1; }
 	@rm $(STAMPS)/installing
@@ -114,6 +115,11 @@ check: setup
 	@echo "==> tsc and biome"
 	@npm run --silent check
 
+# Made anew each time: what a page shows is what the code does now.
+docs: setup
+	@echo "==> the documentation, with its pictures drawn afresh (about a minute)"
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env --write-all docs docs/_build/html
+
 $(STAMPS)/chromium: $(STAMPS)/packages tools/system.sh
 	@VENV=$(VENV) tools/system.sh chromium
 	@touch $@
@@ -124,7 +130,7 @@ $(STAMPS)/kernels: $(STAMPS)/packages tools/kernel_overlays.py
 
 # pytest runs inside tests/, where there is no source folder that a subprocess could import in the wheel's stead.
 # It comes last, so that its summary is the last line.
-test: setup $(STAMPS)/chromium $(STAMPS)/kernels check
+test: setup $(STAMPS)/chromium $(STAMPS)/kernels check docs
 	@echo "==> the front end's tests (seconds)"
 	@npm run --silent test
 	@echo "==> pytest on the installed wheel, JupyterLab in a browser included (minutes)"
@@ -133,4 +139,4 @@ test: setup $(STAMPS)/chromium $(STAMPS)/kernels check
 
 clean:
 	rm -rf $(VENV) $(KERNELS) dist node_modules ganpaint_widget/static
-	rm -rf .mypy_cache .ruff_cache .pytest_cache tests/browser/shots
+	rm -rf .mypy_cache .ruff_cache .pytest_cache tests/browser/shots docs/_build docs/lessons

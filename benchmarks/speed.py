@@ -229,7 +229,7 @@ class Noisy(nn.Module):
 class ByBrightness:
     """In place of a segmenter."""
 
-    classes = ("dark", "bright")
+    classes: tuple[str, ...] = ("dark", "bright")
 
     def segment(self, pictures: Tensor) -> Tensor:
         return (pictures.mean(dim=1) > 0).long()

@@ -17,6 +17,9 @@ from .errors import GANPaintError
 if TYPE_CHECKING:
     from .demo.scenes import Scene as Scene
     from .dissection import dissect as dissect
+    from .generators.staged import StagedGenerator as StagedGenerator
+    from .generators.staged import State as State
+    from .generators.zoo import Model as Model
     from .generators.zoo import load_generator as load_generator
     from .session import EditingSession as EditingSession
     from .widget.paint import GANPaint as GANPaint
@@ -26,12 +29,26 @@ __version__ = "0.1.0"
 _HOMES = {
     "GANPaint": ".widget.paint",
     "EditingSession": ".session",
+    "StagedGenerator": ".generators.staged",
+    "State": ".generators.staged",
+    "Model": ".generators.zoo",
     "load_generator": ".generators.zoo",
     "Scene": ".demo.scenes",
     "dissect": ".dissection",
 }
 
-__all__ = ["EditingSession", "GANPaint", "GANPaintError", "Scene", "__version__", "dissect", "load_generator"]
+__all__ = [
+    "EditingSession",
+    "GANPaint",
+    "GANPaintError",
+    "Model",
+    "Scene",
+    "StagedGenerator",
+    "State",
+    "__version__",
+    "dissect",
+    "load_generator",
+]
 
 
 def __getattr__(name: str) -> Any:

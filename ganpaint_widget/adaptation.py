@@ -287,9 +287,9 @@ def keep_mask(generator: StagedGenerator, original: State, edited: State, stroke
 
     Zero on the strokes dilated by ``DILATION`` and on the footprint that the edit really has, feathered by
     ``FEATHER``. An edit works in cells of the edit layer, and the convolutions behind it carry it further
-    than the stroke; the footprint is where |G(z_e) - G(z)| is more than a quarter of its largest value within
-    one cell of the dilated strokes. What it changes further away is not wanted and is given back to the
-    photo.
+    than the stroke; the footprint is where ``|G(z_e) - G(z)|`` is more than a quarter of its largest value
+    within one cell of the dilated strokes. What it changes further away is not wanted and is given back to
+    the photo.
 
     Args:
         generator: G.

@@ -1,8 +1,13 @@
-"""What docs/ shows in Python works as it stands there."""
+"""What docs/ shows works as it stands there, and a link to nowhere is an error.
+
+The pages themselves are built by `make docs`, which `make test` runs.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +15,33 @@ import numpy as np
 import pytest
 import torch
 
-from ganpaint_widget.session import EditingSession
-
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-class Brightness:
-    classes = ("dark", "bright")
-
-    def segment(self, pictures: torch.Tensor) -> torch.Tensor:
-        grey = pictures.mean(dim=1)
-        return (grey > grey.mean(dim=(1, 2), keepdim=True)).long()
+@pytest.fixture(scope="module")
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / "bring_a_gan.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def shown() -> dict[str, Any]:
-    """The names that the code blocks of bring_a_gan.md define, run one after the other."""
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "bring_a_gan.md").read_text(), re.DOTALL)
-    assert len(blocks) == 4
+def shown(blocks: list[str]) -> dict[str, Any]:
+    """The names that bring_a_gan.md defines for a reader who has a DCGAN and a segmenter."""
+    theirs, wrapped, painted, segmenter = blocks
     torch.manual_seed(0)
     names: dict[str, Any] = {"__name__": "bring_a_gan"}
-    for block in blocks:
+    before = "dcgan = DCGAN()\nsegmenter = Brightness()"
+    for block in (theirs, segmenter, before, wrapped, painted.replace("samples=1000", "samples=16")):
         exec(compile(block, "docs/bring_a_gan.md", "exec"), names)
     return names
 
 
-def test_a_dcgan_is_brought_in_about_ten_lines(shown: dict[str, Any]) -> None:
-    text = (DOCS / "bring_a_gan.md").read_text()
-    body = text[text.index("class StagedDCGAN") :].split("```")[0]
-    assert len([line for line in body.splitlines() if line.strip()]) <= 15
+def test_a_gan_is_brought_in_at_most_fifteen_lines(blocks: list[str]) -> None:
+    written = blocks[1] + blocks[2]
+    assert "GANPaint(" in written
+    assert len([line for line in written.splitlines() if line.strip()]) <= 15
+
+
+def test_the_stages_draw_what_the_network_draws(shown: dict[str, Any]) -> None:
     generator, dcgan = shown["generator"], shown["dcgan"]
     z = generator.sample_z(2, seed=3)
     with torch.no_grad():
@@ -48,12 +51,42 @@ def test_a_dcgan_is_brought_in_about_ten_lines(shown: dict[str, Any]) -> None:
             assert torch.equal(generator.picture(generator.run(part)), dcgan(z))
 
 
-def test_the_dcgan_can_be_painted_with(shown: dict[str, Any], real_methods: None) -> None:
-    assert shown["session"].preview.size == (64, 64)
-    model = shown["with_concepts"](shown["generator"], Brightness(), samples=8)
-    session = EditingSession(generator=model, journal=False)
-    mask = np.zeros((64, 64), np.uint8)
-    mask[16:48, 16:48] = 255
+def test_the_dcgan_is_painted_with_in_the_widget(shown: dict[str, Any], real_methods: None) -> None:
+    paint = shown["paint"]
+    session = paint.session
+    assert session.size == 64 and "bright" in session.concepts
     before = np.asarray(session.preview).astype(int)
-    session.add("bright", mask, strength=4)
+    stroke = {
+        "type": "stroke", "page": "page-docs", "sequence": 1, "stroke": 1, "last": True, "edit": "e1",
+        "verb": "add", "concept": "bright", "strength": 4, "rect": [16, 16, 32, 32],
+    }  # fmt: skip
+    data = {"method": "custom", "content": stroke}
+    paint._handle_msg({"content": {"data": data}, "buffers": [memoryview(bytes([255]) * 32 * 32)]})
+    assert [edit.concept for edit in session.edits] == ["bright"]
     assert np.abs(np.asarray(session.preview) - before)[20:44, 20:44].max() > 0
+    assert session.adapt() is not None
+    paint.close()
+
+
+def built(folder: Path, page: str) -> subprocess.CompletedProcess[str]:
+    """What Sphinx says to one page, as strict as it is to all of them."""
+    pytest.importorskip("sphinx", reason="the documentation's packages are not installed")
+    (folder / "index.md").write_text(page)
+    settings = (DOCS / "conf.py").read_text()
+    shown_by = "html_static_path = []\nnb_execution_mode = 'off'\nHERE = Path('nowhere')\n"
+    (folder / "conf.py").write_text(f"{settings}\n{shown_by}def copy_notebooks(app): pass\n")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", ".", "built"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_a_link_to_nowhere_is_an_error(tmp_path: Path) -> None:
+    told = built(tmp_path, "# A page\n\n[lost](nowhere.md)\n")
+    assert told.returncode != 0 and "nowhere.md" in told.stderr
+
+
+def test_formulas_need_no_script(tmp_path: Path) -> None:
+    told = built(tmp_path, "# A page\n\nHere $G(z_e)$ and\n\n$$\\sum_i |x_i|$$\n")
+    assert told.returncode == 0, told.stderr
+    page = (tmp_path / "built" / "index.html").read_text()
+    assert page.count("<math") == 2 and "<msub>" in page
+    assert not re.findall(r"""(?:src|href)=["']https?://[^"']*\.(?:js|css|woff2?)""", page)

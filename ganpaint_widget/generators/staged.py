@@ -79,6 +79,12 @@ class StagedGenerator(nn.Module, ABC):
     edit_layer: str
     fine_layers: tuple[str, ...]
 
+    def __init__(self, **parts: nn.Module) -> None:
+        """Holds modules that a subclass draws with, each under its name."""
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
     @abstractmethod
     def start(self, z: Tensor) -> State:
         """The state before the first stage, from latents z (B x ``latent_size``)."""
