@@ -179,8 +179,10 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
 
         z_e[u,i] = (1 - alpha[u,i]) z[u,i] + alpha[u,i] (s p[u])
 
-    alpha is the mask, max-pooled to the layer's grid as GANPaint does, times the unit's weight for the
-    concept, or 1 for each of the edit's own units. p is the unit's level for the concept when adding, the
+    alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the edit's
+    own units. What is taken away takes every cell that the mask touches along, as in GANPaint (max-pooling),
+    or remains of it would show; what is put there goes wholly into cells of which the mask covers half, and
+    less into others, or it would spill over by up to a cell. p is the unit's level for the concept when adding, the
     reference's when restyling, 0 when suppressing, and 0 when removing by units of the edit's own, as
     published. Zero is not "nothing here", though: a removal that is left to the dissection acts on all units,
     and its p is what surrounds the mask, :func:`continued` into it, with the concept's units held down. The
@@ -199,7 +201,10 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
         if not edit.enabled:
             continue
         mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
-        reach = F.adaptive_max_pool2d(mask[None, None], features.shape[-2:])
+        if edit.verb in ("add", "restyle"):
+            reach = (2 * F.adaptive_avg_pool2d(mask[None, None], features.shape[-2:])).clamp_max(1)
+        else:
+            reach = F.adaptive_max_pool2d(mask[None, None], features.shape[-2:])
         if edit.units is None:
             weight = dissection.weights(edit.concept, edit.verb).to(features).view(1, -1, 1, 1)
         else:

@@ -88,7 +88,8 @@ def by_hand(features: np.ndarray, edit: Edit) -> np.ndarray:
         for row in range(GRID):
             for column in range(GRID):
                 cell = edit.mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
-                alpha = cell.max() / 255
+                added = edit.verb in ("add", "restyle")
+                alpha = min(1, 2 * cell.mean() / 255) if added else cell.max() / 255
                 before = features[0, unit, row, column]
                 result[0, unit, row, column] = (1 - alpha) * before + alpha * edit.strength * level
     return result

@@ -84,7 +84,7 @@ test("a segment is what hangs together by its sides, and nothing else of its cla
   assert.equal(region(labels, { x: 7, y: 1 }), null);
 });
 
-test("the footprint is the cells into which max-pooling carries what is touched", () => {
+test("the footprint is the cells of which a pixel is touched", () => {
   const next = random(23);
   for (const [width, height, cells] of [
     [64, 64, [8, 8]],

@@ -127,8 +127,8 @@ export function region({ width, height, values }: Labels, point: Point): Region 
 }
 
 /**
- * The cells of a layer's grid that an edit under these pixels will change: the mask is max-pooled to the grid, so that a
- * cell counts as soon as one of its pixels is touched. As rectangles in picture pixels; cells may overlap where the grid
+ * The cells of a layer's grid that an edit under these pixels will change: a cell counts as soon as one of its pixels
+ * is touched, though additions change it the less the less of it is covered. As rectangles in picture pixels; cells may overlap where the grid
  * does not divide the picture (adaptive pooling: from floor(i n / c) to ceil((i + 1) n / c)).
  */
 export function footprint(
