@@ -179,14 +179,15 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
 
         z_e[u,i] = (1 - alpha[u,i]) z[u,i] + alpha[u,i] (s p[u])
 
-    alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the edit's
-    own units. What is taken away takes every cell that the mask touches along, as in GANPaint (max-pooling),
-    or remains of it would show; what is put there goes wholly into cells of which the mask covers half, and
-    less into others, or it would spill over by up to a cell. p is the unit's level for the concept when adding, the
-    reference's when restyling, 0 when suppressing, and 0 when removing by units of the edit's own, as
-    published. Zero is not "nothing here", though: a removal that is left to the dissection acts on all units,
-    and its p is what surrounds the mask, :func:`continued` into it, with the concept's units held down. The
-    next edit starts from what this one has left; edits that are switched off are skipped.
+    alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the
+    edit's own units. What is taken away takes every cell along that the mask touches, as in GANPaint
+    (max-pooling), or remains of it would show; what is put there goes wholly into cells of which the mask
+    covers half, and less into others, or it would spill over by up to a cell. p is the unit's level for the
+    concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units of
+    the edit's own, as published. Zero is not "nothing here", though: a removal that is left to the dissection
+    acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the concept's
+    units held down. The next edit starts from what this one has left; edits that are switched off are
+    skipped.
 
     Args:
         state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
