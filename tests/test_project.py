@@ -489,6 +489,7 @@ def test_a_project_opens_in_place_of_a_picture(model_with_gallery, worker, mask)
         assert len(session.edits) == 1
 
         other = zoo.Model("other", ProGAN(8, (16, 16, 16, 8)).eval(), model_with_gallery.dissection)
-        with EditingSession(generator=other, worker=worker) as elsewhere:
-            with pytest.raises(GANPaintError, match="another generator"):
-                elsewhere.open_project(data)
+        elsewhere = EditingSession(generator=other, worker=worker)
+        with pytest.raises(GANPaintError, match="another generator"):
+            elsewhere.open_project(data)
+        elsewhere.close()
