@@ -278,6 +278,40 @@ def gated(
     return dict(delta) | through
 
 
+@torch.no_grad()
+def gates(
+    generator: StagedGenerator, delta: Delta, original: State, *, tau: float = TAU
+) -> Mapping[str, Modifier]:
+    """:func:`gated` in the same pass that draws the picture: ``generator.run(edited, modify=gates(...))``.
+
+    What an edit moves is measured against the features of G'(z), which are computed here and kept: so without
+    an edit the picture is G'(z) itself, and with one no layer runs twice.
+
+    Args:
+        generator, delta, original, tau: as in :func:`gated`; changes of weights are left out.
+    """
+    modify: dict[str, Modifier] = {}
+    state = original
+    for name in generator.fine_layers:
+        state = generator.run(state, until=name, modify={})
+        modify[name] = _gate(state.features, delta.get(name), delta.get(f"+{name}"), tau)
+        state = state.replace(modify[name](state.features))
+    return modify
+
+
+def _gate(home: Tensor, times: Tensor | None, plus: Tensor | None, tau: float) -> Modifier:
+    scale = 1 / (tau * home.shape[1] * home.square().mean().clamp_min(1e-12))
+
+    def modify(features: Tensor) -> Tensor:
+        moved = features - home
+        gate = moved.square_().sum(dim=1, keepdim=True).mul_(-scale).exp_()
+        if times is not None:
+            features = torch.addcmul(features, features, times * gate)
+        return features if plus is None else torch.addcmul(features, plus, gate)
+
+    return modify
+
+
 # --- where the photo must stay ---
 
 
@@ -529,6 +563,8 @@ def survival(
     ``None`` without an edit that can be seen.
     """
     inside = 1 - keep
+    if not bool(inside.any()):
+        return None
 
     def change(picture: Tensor, other: Tensor) -> float:
         return float(((picture - other) * inside).norm())

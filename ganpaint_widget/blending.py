@@ -1,13 +1,15 @@
 """G' of a picture that is being edited: ``adaptation.py`` carried out for a session's edits.
 
-Everything here runs on the worker's thread (see ``jobs.py``), in jobs that let previews in between.
+:func:`blend` fits G' to the photo around the edits, on demand. :class:`Faithful` fits it once to the photo as
+it is, when nothing else is to be done; from then on each preview can be faithful to the photo as well, and a
+blend begins from there. Everything here runs on the worker's thread (see ``jobs.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from .opening import OpenedPicture, array_of, frozen
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .generators.staged import StagedGenerator
+    from .generators.staged import Modifier, StagedGenerator, State
     from .project import StoredBlend
 
 
@@ -45,6 +47,56 @@ class Blend:
     delta: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+class Faithful:
+    """G' of a photo without edits, fitted bit by bit.
+
+    Attributes:
+        opened: the picture.
+        modify: draws G'(z_e), see :func:`.adaptation.gates`; ``None`` until it is fitted.
+    """
+
+    def __init__(self, generator: StagedGenerator, opened: OpenedPicture) -> None:
+        self.opened = opened
+        self.modify: Mapping[str, Modifier] | None = None
+        self._generator = generator
+        self._delta: Mapping[str, Tensor] = {}
+        self._taken = 0
+
+    def fit(self, ticket: Ticket) -> bool:
+        """Go on until the ticket is cancelled, or it is done, which is returned."""
+        import torch
+
+        from . import adaptation
+
+        state, x = self.opened.fast.state, self.opened.x
+        adapted = adaptation.adapt(
+            self._generator,
+            state,
+            x,
+            torch.ones_like(x[:, :1]),
+            original=state,
+            steps=adaptation.Way().steps - self._taken,
+            start=self._delta,
+            ticket=ticket,
+        )
+        self._delta, self._taken = adapted.delta, self._taken + adapted.steps
+        if ticket.cancelled and self._taken < adaptation.Way().steps:
+            return False
+        self.modify = adaptation.gates(self._generator, self._delta, state)
+        return True
+
+    def start(self, edited: State) -> Mapping[str, Tensor]:
+        """Where a blend of edits may begin."""
+        from . import adaptation
+
+        return adaptation.gated(self._generator, self._delta, self.opened.fast.state, edited)
+
+
+WARM_STEPS: Final = 12
+"""Evaluations of the loss for a blend that begins from :class:`Faithful`: half of what it takes from nothing.
+More would bring back more of the photo's own pixels, also where the edit is."""
+
+
 def blend(
     generator: StagedGenerator,
     opened: OpenedPicture,
@@ -52,8 +104,13 @@ def blend(
     revision: int,
     ticket: Ticket,
     on_picture: Callable[[Array], None],
+    faithful: Faithful | None = None,
 ) -> Blend:
-    """G'(z_e) of an open picture. ``on_picture`` receives better and better ones on the way.
+    """G'(z_e) of an open picture.
+
+    Args:
+        on_picture: receives better and better ones on the way.
+        faithful: of this picture, fitted, to begin from.
 
     Raises:
         Cancelled: before there was anything to keep.
@@ -80,6 +137,8 @@ def blend(
         opened.x,
         keep,
         original=original,
+        steps=None if faithful is None else WARM_STEPS,
+        start=None if faithful is None else faithful.start(edited),
         ticket=ticket,
         on_picture=lambda picture, decibel: on_picture(array_of(picture)),
     )

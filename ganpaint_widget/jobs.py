@@ -7,7 +7,9 @@ half a minute during which the user goes on painting. A :class:`Worker` is the a
 - a *request* has a key, and only the newest one of a key is done: older ones that are still
   waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first;
 - a long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports
-  how far it is, learns that it has been cancelled, and lets waiting requests in between.
+  how far it is, learns that it has been cancelled, and lets waiting requests in between;
+- *idle* work begins when nothing else has been asked for a while, and ends at its next checkpoint when
+  something is. It is called again until it says that it is done.
 
 Whatever goes wrong in a job or a request belongs to whoever asked for it; the thread goes on.
 """
@@ -24,7 +26,7 @@ from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .errors import GANPaintError
 
@@ -32,6 +34,9 @@ T = TypeVar("T")
 OnError = Callable[[BaseException], None]
 
 log = logging.getLogger(__name__)
+
+QUIET: Final = 0.5
+"""Seconds without any other work after which idle work begins: longer than between two strokes."""
 
 # How long a wait may last before Python looks for Ctrl-C again: on Windows an endless wait is deaf to it.
 _TICK = 0.1
@@ -109,10 +114,23 @@ class Ticket:
         return self._cancelled.is_set() or (self._worker is not None and self._worker.closed)
 
 
+class _IdleTicket(Ticket):
+    """Ends as soon as anybody wants anything else."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._for = worker
+
+    @property
+    def cancelled(self) -> bool:
+        return super().cancelled or self._for.wanted
+
+
 @dataclass(frozen=True)
 class _Request:
     run: Callable[[], object]
     on_error: OnError | None
+    future: Future[Any] | None = None
 
 
 class Worker:
@@ -127,6 +145,8 @@ class Worker:
         self._wake = threading.Condition()
         self._jobs: deque[tuple[Future[Any], Callable[[], object]]] = deque()
         self._requests: dict[Hashable, _Request] = {}
+        self._idle: dict[Hashable, tuple[Callable[[Ticket], bool], OnError | None]] = {}
+        self._worked = time.monotonic()  # when the last work ended that was not idle
         self._closed = False
         self._owner: int | None = None  # the thread that is doing our work at this moment
         self._thread: threading.Thread | None = None
@@ -162,6 +182,35 @@ class Worker:
             self._refuse_if_closed()
             # The newest request keeps the place of the one that it replaces, so that no key waits for ever.
             self._requests[key] = _Request(work, on_error)
+            self._wake.notify()
+
+    def ask(self, work: Callable[..., T], *arguments: object) -> T:
+        """As :meth:`call`, but served like a request, inside long jobs, too: for what takes a moment."""
+        if self.current:
+            return work(*arguments)
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work(*arguments))
+            except BaseException as error:  # it goes to whoever asked
+                future.set_exception(error)
+
+        with self._wake:
+            self._refuse_if_closed()
+            self._requests[object()] = _Request(run, None, future)
+            self._wake.notify()
+        return self.wait(future)
+
+    def idle(self, key: Hashable, work: Callable[[Ticket], bool], on_error: OnError | None = None) -> None:
+        """Have ``work(ticket)`` done when nothing else is: again and again, until it returns ``True``.
+
+        ``Cancelled`` counts as ``False``. Other work of the same key is dropped in its favour; an exception
+        ends it, see :meth:`request`.
+        """
+        with self._wake:
+            self._refuse_if_closed()
+            self._idle[key] = work, on_error
             self._wake.notify()
 
     def ticket(self, observer: Callable[[Report], None] | None = None) -> Ticket:
@@ -209,6 +258,11 @@ class Worker:
         return self._thread is not None
 
     @property
+    def wanted(self) -> bool:
+        """Whether anything waits to be done that is not idle work."""
+        return self._closed or bool(self._jobs or self._requests)
+
+    @property
     def closed(self) -> bool:
         return self._closed
 
@@ -216,10 +270,13 @@ class Worker:
         """End the thread: the job that is running is asked to stop, what still waits is cancelled."""
         with self._wake:
             self._closed = True
-            waiting, self._jobs = self._jobs, deque()
+            asked = [request.future for request in self._requests.values() if request.future is not None]
+            waiting = [*(future for future, _ in self._jobs), *asked]
+            self._jobs.clear()
             self._requests.clear()
+            self._idle.clear()
             self._wake.notify_all()
-        for future, _ in waiting:
+        for future in waiting:
             future.cancel()
         if self._thread is not None and not self.current:
             self._thread.join(timeout)
@@ -238,7 +295,7 @@ class Worker:
             try:
                 request.run()
             except BaseException as error:  # the thread must survive whatever a request raises
-                self._hand_over(request, error)
+                self._hand_over(request.on_error, error)
 
     def run_pending(self) -> None:
         """Do all that is waiting, on the calling thread: how a worker made with ``start=False`` is driven."""
@@ -248,8 +305,10 @@ class Worker:
             return
         before, self._owner = self._owner, threading.get_ident()
         try:
-            while self._jobs or self._requests:
+            while self.wanted or self._idle:
                 self._turn()
+                if not self.wanted:
+                    self._idle_turn()
         finally:
             self._owner = before
 
@@ -257,11 +316,18 @@ class Worker:
         self._owner = threading.get_ident()
         while True:
             with self._wake:
-                while not (self._closed or self._jobs or self._requests):
-                    self._wake.wait()
+                while not self.wanted:
+                    left = self._worked + QUIET - time.monotonic()
+                    if self._idle and left <= 0:
+                        break
+                    self._wake.wait(left if self._idle else None)
                 if self._closed:
                     return
-            self._turn()
+            if self.wanted:
+                self._turn()
+                self._worked = time.monotonic()
+            else:
+                self._idle_turn()
 
     def _turn(self) -> None:
         """All requests that are waiting, then one job."""
@@ -279,12 +345,32 @@ class Worker:
         else:
             future.set_result(value)
 
-    def _hand_over(self, request: _Request, error: BaseException) -> None:
+    def _idle_turn(self) -> None:
+        """The idle work that has waited the longest, until it is done or something else is wanted."""
+        with self._wake:
+            if not self._idle:
+                return
+            key, entry = next(iter(self._idle.items()))
+        work, on_error = entry
+        done = True
         try:
-            if request.on_error is None:
+            done = work(_IdleTicket(self))
+        except Cancelled:
+            done = False
+        except BaseException as error:
+            self._hand_over(on_error, error)
+        with self._wake:
+            if self._idle.get(key) is entry:  # it may have been replaced meanwhile
+                del self._idle[key]
+                if not done:
+                    self._idle[key] = entry
+
+    def _hand_over(self, on_error: OnError | None, error: BaseException) -> None:
+        try:
+            if on_error is None:
                 log.error("A request failed.", exc_info=error)
             else:
-                request.on_error(error)
+                on_error(error)
         except Exception:
             log.exception("The error handler of a request failed.")
 

@@ -211,6 +211,16 @@ def variant_levels(model: Model, concept: str, target: str, variant: int) -> Lev
     )
 
 
+def shares(model: Model, seed: int) -> dict[str, float]:
+    """Which part of a sample each of the segmenter's classes covers, 0 to 1."""
+    assert model.segmenter is not None
+    opened = open_picture(model, Source("sample", f"sample {seed}", seed))
+    labels = model.segmenter.segment(opened.x)[0]
+    return {
+        name: float((labels == place).float().mean()) for place, name in enumerate(model.segmenter.classes)
+    }
+
+
 def _where(model: Model, state: State, concept: str, mend: str) -> Tensor:
     """Where the segmenter sees a concept in the picture of a state: R x R, 0 or 1."""
     import torch

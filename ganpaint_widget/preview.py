@@ -6,7 +6,7 @@ picture and is computed once. A preview is then the edit equation and the layers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from .editing import Edit, apply
 
 if TYPE_CHECKING:
-    from .generators.staged import State
+    from .generators.staged import Modifier, State
     from .generators.zoo import Model
 
 
@@ -43,8 +43,13 @@ class Preview:
             return self.state
         return apply(self.state, edits, self.model.dissection)
 
-    def render(self, edits: Sequence[Edit]) -> Tensor:
-        """G(z_e): 1 x 3 x R x R, nominally in [-1, 1], not clamped. On the thread that owns the model."""
+    def render(self, edits: Sequence[Edit], modify: Mapping[str, Modifier] | None = None) -> Tensor:
+        """G(z_e): 1 x 3 x R x R, nominally in [-1, 1], not clamped. On the thread that owns the model.
+
+        Args:
+            modify: as in :meth:`StagedGenerator.run`; with :func:`.adaptation.gates` the picture is the
+                faithful preview G'(z_e).
+        """
         generator = self.model.generator
         with torch.inference_mode():
-            return generator.picture(generator.run(self.edited(edits)))
+            return generator.picture(generator.run(self.edited(edits), modify=modify))

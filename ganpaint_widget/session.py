@@ -45,6 +45,7 @@ import ganpaint_widget
 from . import blending, pictures, project
 from . import journal as record
 from .blending import Blend as Blend
+from .blending import Faithful
 from .editing import (
     MAX_SEED,
     MAX_VARIANT,
@@ -75,6 +76,7 @@ from .events import Rendered as Rendered
 from .history import MAX_EDITS, Edits, History, with_edit
 from .jobs import Cancelled, Report, Ticket, Worker, default_worker
 from .opening import (
+    MINIMUM_SHARE,
     Kept,
     OpenedPicture,
     Source,
@@ -83,6 +85,7 @@ from .opening import (
     load,
     open_picture,
     reference_levels,
+    shares,
     variant_levels,
 )
 
@@ -99,6 +102,13 @@ PATIENCE_SECONDS: Final = 60.0
 VISIBLE: Final = 2
 # Opened references that are kept at hand, newest first: a strip of samples has about as many.
 MAX_REFERENCES: Final = 16
+# How many samples are looked at for a strip of those that show a concept.
+SAMPLES: Final = 32
+
+_FAITHFUL: Final = {
+    True: "The preview keeps to the photo as soon as the generator is fitted to it, in a few seconds.",
+    False: "The preview is the generator's own picture.",
+}
 
 
 class _Keep(Enum):
@@ -126,8 +136,16 @@ class Concept:
 
 @dataclass(frozen=True, eq=False)
 class Referred:
-    """A restyle's reference: the picture, what the generator makes of it, and that one's PSNR in dB."""
+    """A restyle's reference, to be passed to :meth:`EditingSession.restyle`, and how it looks.
 
+    Attributes:
+        reference: the same reference can serve several edits.
+        photo: the picture, R x R; of a sample G(z).
+        reconstruction: what the generator makes of it.
+        decibel: PSNR of that.
+    """
+
+    reference: Reference
     photo: Image.Image
     reconstruction: Image.Image
     decibel: float
@@ -135,11 +153,12 @@ class Referred:
 
 @dataclass(frozen=True, eq=False)
 class _Rendering:
-    """The newest G(z_e), or how it failed."""
+    """The newest G(z_e), or G'(z_e) where ``faithful`` is what drew it, or how it failed."""
 
     array: Array
     edits: Edits
     revision: int
+    faithful: Faithful | None = None
     error: BaseException | None = None
 
 
@@ -195,6 +214,9 @@ class EditingSession:
             )
         self._concepts = tuple(concept.name for concept in self._palette)
         self._channels = 0 if dissection is None else dissection.iou.shape[1]
+        self._faithful = False
+        self._fitting: Faithful | None = None
+        self._seen: dict[int, dict[str, float]] = {}
         self._references: OrderedDict[Reference, OpenedPicture] = OrderedDict()
         self._scene = scene
 
@@ -290,10 +312,9 @@ class EditingSession:
         chosen: Any = name if generator is None else generator
         model: Model = worker.call(load, chosen)
         same = worker.call(_fingerprint, model) == stored.weights
-        kept = Kept(stored.z, stored.features, stored.extra) if same else None
-        picture = Source(stored.kind, stored.title, stored.index, stored.photo, kept)  # type: ignore[arg-type]
+        picture = _source(stored, same)
         session = cls(picture, chosen, scene=picture.index, journal=journal, worker=worker)
-        session._resume(stored, same)
+        session._resume(stored, session._fitting_project(stored, same), same)
         return session
 
     def __enter__(self) -> EditingSession:
@@ -535,7 +556,7 @@ class EditingSession:
             return self._checked(edit)
         # Everything else is checked first: measuring takes a while.
         checked = self._checked(replace(edit, levels=np.zeros(self._channels, np.float32)))
-        return replace(checked, levels=self._worker.call(self._measure_levels, checked))
+        return replace(checked, levels=self._worker.ask(self._measure_levels, checked))
 
     def _checked(self, edit: Edit) -> Edit:
         return checked_edit(edit, self._concepts, self.generator_name, self.size, self._channels)
@@ -580,6 +601,25 @@ class EditingSession:
         """
         self._open(self._photo_source(photo, title))
 
+    def open_project(self, source: str | Path | bytes) -> None:
+        """Open a project, as :meth:`load` does, in place of this picture: made with this session's generator.
+
+        Raises:
+            GANPaintError: there is no such project, or it is damaged, or was made with another generator; the
+                picture that was open stays.
+        """
+        stored = project.read(source if isinstance(source, bytes) else Path(source))
+        same = self._worker.call(_fingerprint, self._model) == stored.weights
+        if not same and (stored.generator is None or stored.generator != self._generator_name):
+            raise GANPaintError(
+                f"The project was made with another generator than {self.generator_name!r}"
+                f"{'.' if stored.generator is None else f': {stored.generator!r}.'}",
+                "Open it in a cell: EditingSession.load(...).",
+            )
+        checked = self._fitting_project(stored, same)
+        self._open(_source(stored, same))
+        self._resume(stored, checked, same)
+
     def next_scene(self) -> None:
         """Open the next scene of the gallery; for a generator without a gallery, another sample."""
         self._open(None)
@@ -607,6 +647,29 @@ class EditingSession:
         except Exception as error:
             raise _error("The blend failed", error) from error
         return _image(blend.array)
+
+    @property
+    def faithful(self) -> bool:
+        """Whether the preview is G'(z_e), with a G' that was fitted to the photo as it is, instead of G(z_e).
+
+        After it is switched on, the fit takes a few seconds in which nothing else is to be done; ``preview``
+        is G(z_e) until then. :meth:`adapt` begins from that fit and takes half as long.
+        """
+        return self._faithful
+
+    @faithful.setter
+    def faithful(self, on: bool) -> None:
+        with self._lock:
+            self._faithful = bool(on)
+            self._fit_when_idle()
+        self._tell([Noticed("info", _FAITHFUL[self._faithful])])
+        self._worker.request((id(self), "preview"), self._render, self._render_failed)
+
+    @property
+    def is_faithful(self) -> bool:
+        """Whether the fit for :attr:`faithful` is there, and the preview shows it."""
+        with self._lock:
+            return self._drawn_by() is not None
 
     def start_adapt(self) -> Future[Blend]:
         """Start blending in the background; observers hear of it, and editing may go on.
@@ -757,7 +820,7 @@ class EditingSession:
         """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
         generator's world at all. Computed when asked for, which takes a moment the first time."""
         opened = self._opened
-        return self._worker.call(_score, self._model, opened)
+        return self._worker.ask(_score, self._model, opened)
 
     def reference(self, edit_id: str) -> Referred:
         """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
@@ -765,8 +828,31 @@ class EditingSession:
             edit = self._history.edit(edit_id)
         if edit.reference is None:
             raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Only a restyle has one.")
-        opened = self._worker.call(self._open_reference, edit.reference)
-        return Referred(_image(opened.photo), _image(opened.reconstruction), opened.decibel)
+        return self.refer(edit.reference)
+
+    def refer(self, reference: object, region: object = None) -> Referred:
+        """A reference for restyles, and how the generator sees it; see :meth:`restyle`."""
+        read = self._as_reference(reference, region)
+        opened = self._worker.ask(self._open_reference, read)
+        return Referred(read, _image(opened.photo), _image(opened.reconstruction), opened.decibel)
+
+    def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
+        """Samples of the generator that show a concept, for restyles to refer to.
+
+        Those of the first 32 seeds on which the segmenter sees most of the concept; without a segmenter, the
+        first seeds.
+
+        Raises:
+            GANPaintError: there is no such concept.
+        """
+        checked_concept(concept, self._concepts, self.generator_name)
+        count = checked_number(count, "number of samples", MAX_REFERENCES)
+        seeds = list(range(count))
+        if concept in self.classes:
+            shown = {seed: self._worker.ask(self._look, seed)[concept] for seed in range(SAMPLES)}
+            best = sorted(shown, key=lambda seed: (-shown[seed], seed))[:count]
+            seeds = [seed for seed in best if shown[seed] >= MINIMUM_SHARE]
+        return tuple(self.refer(seed) for seed in seeds)
 
     def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
         """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`retune`.
@@ -781,7 +867,7 @@ class EditingSession:
             self._with_levels(replace(edits[place], variant=variant, levels=None)) for variant in range(count)
         ]
         return tuple(
-            _image(self._worker.call(_draw, opened, with_edit(edits, place, version))) for version in versions
+            _image(self._worker.ask(_draw, opened, with_edit(edits, place, version))) for version in versions
         )
 
     def footprint(self, edit: str | Edit | None = None) -> Mask:
@@ -805,7 +891,7 @@ class EditingSession:
             elif edit is not None:
                 place = self._history.place(edit)  # type: ignore[arg-type]
                 before = edits[:place] + edits[place + 1 :]
-        one, other = (self._worker.call(_draw, opened, stack).astype(np.int16) for stack in (before, after))
+        one, other = (self._worker.ask(_draw, opened, stack).astype(np.int16) for stack in (before, after))
         change: Mask = np.abs(one - other).max(axis=2).astype(np.uint8)
         return change
 
@@ -925,8 +1011,8 @@ class EditingSession:
             events = self._history.news()
         self._tell(events)
 
-    def _resume(self, stored: project.Project, same_weights: bool) -> None:
-        """Take over a project's edits and blend. What does not fit the generator raises GANPaintError."""
+    def _fitting_project(self, stored: project.Project, same_weights: bool) -> tuple[Edits, Edits | None]:
+        """A project's edits, and those of its blend if that can be kept. GANPaintError if they do not fit."""
 
         def fitting(edit: Edit) -> Edit:
             # Levels are activations of these weights, and say nothing about others.
@@ -935,16 +1021,22 @@ class EditingSession:
         if max(len(stored.edits), 0 if stored.blend is None else len(stored.blend.edits)) > MAX_EDITS:
             raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")
         edits = tuple(map(fitting, stored.edits))
-        blended: Edits | None = None
-        if stored.blend is not None and same_weights:
-            generator = self._model.generator
-            shapes = {name: value.shape for name, value in stored.blend.delta.items()}
-            if shapes != {name: (1, *generator.shape(name)) for name in shapes if name in generator.stages}:
-                raise GANPaintError(
-                    f"The project's blend does not fit the generator {self.generator_name!r}.",
-                    "Open it with the generator that it was made with.",
-                )
-            blended = tuple(map(fitting, stored.blend.edits))
+        if stored.blend is None or not same_weights:
+            return edits, None
+        generator = self._model.generator
+        shapes = {name: value.shape for name, value in stored.blend.delta.items()}
+        if shapes != {name: (1, *generator.shape(name)) for name in shapes if name in generator.stages}:
+            raise GANPaintError(
+                f"The project's blend does not fit the generator {self.generator_name!r}.",
+                "Open it with the generator that it was made with.",
+            )
+        return edits, tuple(map(fitting, stored.blend.edits))
+
+    def _resume(
+        self, stored: project.Project, checked: tuple[Edits, Edits | None], same_weights: bool
+    ) -> None:
+        """Take over a project's edits and blend, its picture having been opened."""
+        edits, blended = checked
         with self._change() as history:
             history.resume(edits)
             if stored.blend is not None and blended is not None:
@@ -1020,7 +1112,7 @@ class EditingSession:
             self._opened, self._labels = opened, labels
             if source.kind != "photo":
                 self._scene = source.index
-            self._base = self._blend = None
+            self._base = self._blend = self._fitting = None
             self._passing_notice = self._standing_notice = None
             if source.kind == "photo":
                 self._standing_notice = Noticed(
@@ -1034,6 +1126,7 @@ class EditingSession:
             if self._standing_notice is not None:
                 events.append(self._standing_notice)
             self._newest = _Rendering(opened.reconstruction, (), revision)
+            self._fit_when_idle()
             events.append(Rendered("preview", opened.reconstruction, revision))
             self._rendered.notify_all()
         self._tell(events)
@@ -1054,6 +1147,12 @@ class EditingSession:
             return variant_levels(self._model, edit.concept, edit.target, edit.variant)
         opened = self._open_reference(edit.reference)
         return reference_levels(self._model, opened, edit.reference, edit.concept)
+
+    def _look(self, seed: int) -> dict[str, float]:
+        """What is to be seen on a sample; each is looked at once."""
+        if seed not in self._seen:
+            self._seen[seed] = shares(self._model, seed)
+        return self._seen[seed]
 
     def _segment(self, x: Tensor) -> Array | None:
         """The class of each pixel of a photo. More classes than a byte can count are seen by nobody."""
@@ -1090,27 +1189,29 @@ class EditingSession:
         with self._lock:
             opened, history = self._opened, self._history
             edits, revision, touched = history.edits, history.revision, history.touched
-            if self._newest.revision == revision and self._newest.error is None:
+            faithful, newest = self._drawn_by(), self._newest
+            if newest.revision == revision and newest.faithful is faithful and newest.error is None:
                 return
             stroke_began_with = None if touched is None else history.before
             base = self._base
-        if stroke_began_with is not None and (base is None or base.edits is not stroke_began_with):
+        if stroke_began_with is not None and not _shows(base, stroke_began_with, faithful):
             # The last preview will usually be the one; a fast hand may have left it unrendered.
-            base = self._newest
-            if base.edits is not stroke_began_with:
-                base = _Rendering(_draw(opened, stroke_began_with), stroke_began_with, revision)
-        array = _draw(opened, edits)
+            base = newest
+            if not _shows(base, stroke_began_with, faithful):
+                before = _draw(opened, stroke_began_with, faithful)
+                base = _Rendering(before, stroke_began_with, revision, faithful)
+        array = _draw(opened, edits, faithful)
         events: list[Event] = [Rendered("preview", array, revision)]
         with self._lock:
             if self._opened is not opened:
                 return
-            self._newest = _Rendering(array, edits, revision)
+            self._newest = _Rendering(array, edits, revision, faithful)
             self._base = base
-            before, self._passing_notice = self._passing_notice, None
+            told, self._passing_notice = self._passing_notice, None
             if stroke_began_with is not None and base is not None:
                 edit = next((edit for edit in edits if edit.id == touched), None)
                 self._passing_notice = _without_effect(edit, base.array, array)
-                if self._passing_notice is not None and before is None:
+                if self._passing_notice is not None and told is None:
                     events.append(self._passing_notice)
             self._rendered.notify_all()
         self._tell(events)
@@ -1121,6 +1222,35 @@ class EditingSession:
             self._newest = replace(self._newest, revision=self._history.revision, error=error)
             self._rendered.notify_all()
         told = _error("The preview could not be computed", error)
+        self._tell([Failed(told.what, told.mend)])
+
+    def _drawn_by(self) -> Faithful | None:
+        """What draws faithful previews, if they are wanted and it has been fitted; under the lock."""
+        fitted = self._fitting is not None and self._fitting.modify is not None
+        return self._fitting if self._faithful and fitted else None
+
+    def _fit_when_idle(self) -> None:
+        """Under the lock: begin to fit G' to the photo, if that is wanted and not done."""
+        opened = self._opened
+        if not self._faithful or (self._fitting is not None and self._fitting.opened is opened):
+            return
+        fitting = self._fitting = Faithful(self._model.generator, opened)
+
+        def fit(ticket: Ticket) -> bool:
+            if self._fitting is not fitting or not self._faithful:
+                return True
+            done = fitting.fit(ticket)
+            if done:
+                self._render()
+            return done
+
+        self._worker.idle((id(self), "fit"), fit, self._fit_failed)
+
+    def _fit_failed(self, error: BaseException) -> None:
+        log.error("The faithful preview could not be fitted.", exc_info=error)
+        with self._lock:
+            self._faithful, self._fitting = False, None
+        told = _error("The faithful preview could not be fitted", error)
         self._tell([Failed(told.what, told.mend)])
 
     def _current_rendering(self) -> _Rendering:
@@ -1180,7 +1310,12 @@ class EditingSession:
         try:
             # Told here and not where the job was queued, so that it cannot come after the job's end.
             self._tell([Progress("blend", 0.0, None, None)])
-            blend = blending.blend(self._model.generator, opened, edits, revision, ticket, on_picture)
+            with self._lock:
+                faithful = self._drawn_by()
+            if faithful is not None and faithful.opened is not opened:
+                faithful = None
+            generator = self._model.generator
+            blend = blending.blend(generator, opened, edits, revision, ticket, on_picture, faithful)
             with self._lock:
                 ours = self._opened is opened
                 if ours:
@@ -1212,6 +1347,11 @@ def _fingerprint(model: Model) -> str:
     return fingerprint(model.generator)
 
 
+def _source(stored: project.Project, same_weights: bool) -> Source:
+    kept = Kept(stored.z, stored.features, stored.extra) if same_weights else None
+    return Source(stored.kind, stored.title, stored.index, stored.photo, kept)  # type: ignore[arg-type]
+
+
 def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:
     return tensor.detach().float().cpu().numpy()
 
@@ -1222,9 +1362,13 @@ def _score(model: Model, opened: OpenedPicture) -> Scores:
     return score(model, opened.fast.render(()).clone(), opened.x)
 
 
-def _draw(opened: OpenedPicture, edits: Sequence[Edit]) -> Array:
-    """G(z_e): uint8 R x R x 3, read-only."""
-    return array_of(opened.fast.render(edits))
+def _draw(opened: OpenedPicture, edits: Sequence[Edit], faithful: Faithful | None = None) -> Array:
+    """G(z_e), or G'(z_e): uint8 R x R x 3, read-only."""
+    return array_of(opened.fast.render(edits, None if faithful is None else faithful.modify))
+
+
+def _shows(rendering: _Rendering | None, edits: Edits, faithful: Faithful | None) -> bool:
+    return rendering is not None and rendering.edits is edits and rendering.faithful is faithful
 
 
 def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed | None:

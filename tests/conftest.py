@@ -202,7 +202,7 @@ class SlowAdaptation:
         self.proceed = threading.Event()
         self.error: Exception | None = None
 
-    def adapt(self, generator, edited, x, keep, *, original, ticket=None, on_picture=None) -> Any:
+    def adapt(self, generator, edited, x, keep, *, original, ticket=None, on_picture=None, **how) -> Any:
         assert keep.shape == (1, 1, SIZE, SIZE)
         assert not edited.features.is_inference()
         layer = generator.fine_layers[0]

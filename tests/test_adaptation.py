@@ -160,6 +160,23 @@ def test_a_gate_closes_where_the_edit_is(generator: ProGAN, case) -> None:
     assert torch.equal(adaptation.render(generator, edited, closed), plain)
 
 
+def test_gates_in_one_pass_do_what_gating_in_two_does(generator: ProGAN, case) -> None:
+    original, edited, x, strokes = case
+    delta = adaptation.adapt(generator, original, x, torch.ones_like(strokes), original=original).delta
+    modify = adaptation.gates(generator, delta, original)
+    with torch.no_grad():
+        # without an edit it is G'(z), not a little of it
+        whole = generator.picture(generator.run(original, modify=modify))
+        assert torch.allclose(whole, adaptation.render(generator, original, delta), atol=1e-5)
+        once = generator.picture(generator.run(edited, modify=modify))
+        twice = adaptation.render(generator, edited, adaptation.gated(generator, delta, original, edited))
+        plain = adaptation.render(generator, edited, {})
+    # they differ in whether a layer sees what was changed in the layers before it
+    assert (once - twice).norm() < 0.35 * (twice - plain).norm()
+    keep = adaptation.keep_mask(generator, original, edited, strokes)
+    assert adaptation.kept_decibel(once, x, keep) > adaptation.kept_decibel(plain, x, keep) + 3
+
+
 def test_a_budget_of_no_time_still_gives_a_picture(generator: ProGAN, case) -> None:
     original, edited, x, strokes = case
     keep = adaptation.keep_mask(generator, original, edited, strokes)

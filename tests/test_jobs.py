@@ -47,6 +47,63 @@ def test_checkpoints_let_requests_in_between():
     assert done == [0, "preview 0", 1, "preview 1", 2, "preview 2"]
 
 
+def test_idle_work_makes_way_and_comes_back():
+    worker, done = Worker(start=False), []
+
+    def idle(ticket: Ticket) -> bool:
+        done.append("idle")
+        if done.count("idle") == 1:
+            worker.submit(done.append, "job")
+            worker.request("preview", lambda: done.append("preview"))
+        ticket.checkpoint(0.5)
+        done.append("idle is done")
+        return True
+
+    worker.idle("fit", lambda ticket: done.append("never") or True)
+    worker.idle("fit", idle)
+    worker.submit(done.append, "first")
+    worker.run_pending()
+    assert done == ["first", "idle", "preview", "job", "idle", "idle is done"]
+
+
+def test_idle_work_that_fails_is_told_once_and_the_worker_goes_on():
+    worker, told, ran = Worker(), [], []
+    failed = threading.Event()
+
+    def idle(ticket: Ticket) -> bool:
+        ran.append(ticket)
+        raise ValueError("no")
+
+    worker.idle("fit", idle, lambda error: (told.append(error), failed.set()))
+    assert failed.wait(20)
+    assert worker.call(lambda: 5) == 5
+    assert len(ran) == 1 and isinstance(told[0], ValueError)
+    worker.close(timeout=5)
+
+
+def test_what_is_asked_is_answered_inside_a_long_job():
+    worker = Worker()
+    asked, answered = threading.Event(), threading.Event()
+    ticket = worker.ticket()
+
+    def job():
+        asked.set()
+        while not answered.is_set():
+            ticket.checkpoint(0)
+
+    done = worker.submit(job)
+    assert asked.wait(20)
+    assert worker.ask(lambda one: one + 1, 2) == 3
+    with pytest.raises(ZeroDivisionError):
+        worker.ask(lambda: 1 / 0)
+    assert not done.done()
+    answered.set()
+    done.result(20)
+    worker.close(timeout=5)
+    with pytest.raises(GANPaintError, match="closed"):
+        worker.ask(lambda: 1)
+
+
 def test_requests_that_breed_do_not_starve_jobs():
     worker, done = Worker(start=False), []
 

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ganpaint_widget import pictures
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.jobs import Worker
 from ganpaint_widget.session import EditingSession
@@ -172,7 +173,7 @@ def test_the_first_state_has_everything(widget: GANPaint) -> None:
     state = widget.comm.opened["_state"]
     assert state["revision"] == widget.session.revision and state["covers"] == {}
     assert [concept["name"] for concept in state["concepts"]] == ["tree", "dome", "window"]
-    assert (state["width"], state["height"], state["verbs"]) == (SIZE, SIZE, ["add", "remove"])
+    assert (state["width"], state["height"], state["verbs"]) == (SIZE, SIZE, ["add", "remove", "restyle"])
     assert state["edits"] == [] and state["job"] is None and state["measures"]["blend"] is None
     assert np.array_equal(image(widget._photo), np.asarray(widget.session.photo))
     assert np.array_equal(image(widget._preview), np.asarray(widget.session.preview))
@@ -254,9 +255,18 @@ def test_a_stroke_is_accepted_shown_and_at_rest(
     assert np.array_equal(widget.mask, mask)
     state = widget._state
     assert state["covers"] == {A: 2} and state["can_undo"] and not state["can_redo"]
-    assert state["edits"] == [
-        {"id": "e1", "verb": "add", "concept": "tree", "strength": 1.0, "enabled": True}
-    ]
+    (edit,) = state["edits"]
+    assert edit == {
+        "id": "e1",
+        "verb": "add",
+        "concept": "tree",
+        "strength": 1.0,
+        "enabled": True,
+        "units": None,
+        "target": "tuned",
+        "variant": 0,
+        "reference": None,
+    }
 
 
 def test_one_stroke_is_one_step_of_undo(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:
@@ -502,7 +512,9 @@ def test_a_page_may_ask_for_the_state(widget: GANPaint) -> None:
 messages = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["hello", "stroke", "command", "ack", "cancel", "beat", "x"]),
+        "type": st.sampled_from(
+            ["hello", "stroke", "command", "ack", "cancel", "beat", "samples", "refer", "variants", "x"]
+        ),
         "version": st.integers(0, 2),
         "page": st.sampled_from([A, B, "x"]),
         "sequence": st.integers(-1, 6),
@@ -527,6 +539,7 @@ messages = st.fixed_dictionaries(
             ]
         ),
         "frame": st.integers(-1, 5),
+        "reference": st.sampled_from([{"key": "s1", "region": None}, {"key": "s1"}, None]),
     },
 )
 
@@ -640,12 +653,163 @@ def test_save_sends_the_file_to_the_page_that_asked(alive: GANPaint) -> None:
     page = Page(alive)
     page.hello()
     page.stroke()
-    page.command("save")
+    page.command("save", what="picture", where="page")
     line: Line = alive.comm
     line.wait(lambda: line.of("accepted")[-1]["sequence"] == 2)
     (file,) = line.of("file")
     assert file["page"] == A and file["name"] == "scene 0-ganpaint.png" and file["format"] == "image/png"
     assert Image.open(io.BytesIO(file["buffer"])).text["ganpaint:edited"] == "true"
+
+
+def test_saving_beside_the_kernel_overwrites_nothing(
+    alive: GANPaint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = Page(alive)
+    page.hello()
+    page.stroke()
+    for what in ("picture", "picture", "project"):
+        page.command("save", what=what, where="kernel")
+    line: Line = alive.comm
+    line.wait(lambda: line.of("accepted")[-1]["sequence"] == 4)
+    names = ["scene 0-ganpaint-2.png", "scene 0-ganpaint.png", "scene 0.ganpaint"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == names
+    assert str(tmp_path / names[2]) in line.of("notice")[-1]["text"]
+    assert Image.open(tmp_path / names[0]).text["ganpaint:picture"] == "preview"
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", _disk_full)
+    page.command("save", what="picture", where="kernel")
+    line.wait(lambda: line.of("error"))
+    assert "No space" in line.of("error")[-1]["what"]
+
+
+def _disk_full(*_: object) -> None:
+    raise OSError("No space left on device")
+
+
+def test_a_project_goes_out_to_the_page_and_comes_back(alive: GANPaint) -> None:
+    page = Page(alive)
+    page.hello()
+    page.stroke()
+    page.command("retune", edit="e1", strength=2, units="low", target="mean")
+    page.command("save", what="project", where="page")
+    line: Line = alive.comm
+    line.wait(lambda: line.of("file"))
+    (file,) = line.of("file")
+    assert file["name"] == "scene 0.ganpaint"
+    (before,) = alive.session.edits
+    page.command("scene")
+    page.command("open", file["buffer"], name="SCENE.ganpaint")
+    line.wait(lambda: line.of("accepted")[-1]["sequence"] == page.sequence)
+    assert alive.session.edits == (before,) and before.units == "low" and before.target == "mean"
+    line.wait(lambda: [edit["units"] for edit in alive._state["edits"]] == ["low"])
+
+    kept = alive.session.edits
+    page.command("open", file["buffer"][:-40], name="cut.ganpaint")
+    line.wait(lambda: line.of("error"))
+    assert line.of("error")[-1]["sequence"] == page.sequence and alive.session.edits is kept
+
+
+@pytest.fixture
+def seeing(model_with_segmenter: Any, worker: Worker) -> Iterator[GANPaint]:
+    """A widget whose model comes with a segmenter."""
+    widget = GANPaint(session=EditingSession(generator=model_with_segmenter, worker=worker))
+    yield widget
+    widget.close()
+
+
+def test_a_restyle_takes_a_sample_or_a_picture_of_ones_own(seeing: GANPaint) -> None:
+    page, line = Page(seeing), seeing.comm
+    page.hello()
+    page.say({"type": "samples", "page": A, "concept": "dome"})
+    line.wait(lambda: line.of("references"))
+    (answer,) = line.of("references")
+    entries = answer["entries"]
+    assert 1 <= len(entries) <= 8 and not any(entry["own"] for entry in entries)
+    sheet = image(answer["buffer"])
+    assert sheet.shape == (2 * SIZE, len(entries) * SIZE, 3)
+    seed = int(entries[0]["key"][1:])
+    shown = seeing.session.refer(seed)
+    assert np.array_equal(sheet[:SIZE, :SIZE], np.asarray(shown.photo))
+    assert np.array_equal(sheet[SIZE:, :SIZE], np.asarray(shown.reconstruction))
+
+    page.stroke(verb="restyle", concept="dome", reference={"key": entries[0]["key"], "region": None})
+    assert line.of("accepted")[-1]["sequence"] == 1
+    (edit,) = seeing.session.edits
+    assert edit.verb == "restyle" and edit.reference is not None and edit.reference.seed == seed
+
+    gold = np.zeros((SIZE, SIZE, 3), np.uint8)
+    gold[8:] = (200, 150, 30)
+    page.say({"type": "refer", "page": A, "name": "gold.png"}, pictures.encode_png(gold))
+    line.wait(lambda: len(line.of("references")) == 2)
+    (own,) = line.of("references")[1]["entries"]
+    assert own["own"] and own["key"][0] == "p" and line.of("references")[1]["concept"] == ""
+    assert np.array_equal(image(line.of("references")[1]["buffer"])[:SIZE], gold)
+
+    region = [0, 8, SIZE, SIZE - 8]
+    page.command("retune", edit="e1", reference={"key": own["key"], "region": region})
+    (edit,) = seeing.session.edits
+    assert edit.reference is not None and np.array_equal(edit.reference.picture, gold)
+    assert edit.reference.region is not None and edit.reference.region.sum() == 255 * SIZE * (SIZE - 8)
+    line.wait(lambda: seeing._state["edits"][0]["reference"] == {"key": own["key"], "region": region})
+
+    # a kernel that began anew still has the pictures in its edits, and says so of others
+    seeing._own.clear()
+    page.say({"type": "samples", "page": A, "concept": "dome"})
+    line.wait(lambda: len(line.of("references")) == 3)
+    assert line.of("references")[2]["entries"][0]["key"] == own["key"]
+    page.stroke(edit="e2", verb="restyle", concept="dome", reference={"key": own["key"], "region": region})
+    page.stroke(edit="e3", verb="restyle", concept="dome", reference={"key": "p" + 40 * "0", "region": None})
+    assert len(seeing.session.edits) == 2 and "reference" in line.of("error")[-1]["what"]
+
+
+def test_variants_are_shown_and_chosen(seeing: GANPaint) -> None:
+    page, line = Page(seeing), seeing.comm
+    page.hello()
+    page.stroke(concept="dome")
+    page.say({"type": "variants", "page": A, "edit": "e1"})
+    line.wait(lambda: line.of("variants"))
+    (answer,) = line.of("variants")
+    assert answer["variants"] == list(range(len(answer["variants"]))) and answer["edit"] == "e1"
+    sheet = image(answer["buffer"])
+    tiles = np.split(sheet, len(answer["variants"]), axis=1)
+    page.command("retune", edit="e1", variant=2)
+    line.wait(lambda: seeing._state["edits"][0]["variant"] == 2)
+    assert np.array_equal(tiles[2], np.asarray(seeing.session.preview))
+    assert not np.array_equal(tiles[2], tiles[0])
+
+    page.say({"type": "variants", "page": A, "edit": "no"})
+    line.wait(lambda: line.of("error"))
+    assert line.of("error")[-1]["sequence"] is None and "no edit" in line.of("error")[-1]["what"]
+
+
+def test_questions_are_answered_while_a_blend_runs_and_a_flood_is_not(
+    seeing: GANPaint, adaptation: Any
+) -> None:
+    adaptation.proceed.clear()
+    page, line = Page(seeing), seeing.comm
+    page.hello()
+    page.stroke(concept="dome")
+    page.command("blend")
+    assert adaptation.running.wait(20)
+    for _ in range(50):
+        page.say({"type": "samples", "page": A, "concept": "tree"})
+    page.say({"type": "samples", "page": A, "concept": "dome"})
+    line.wait(lambda: line.of("references") and line.of("references")[-1]["concept"] == "dome")
+    assert len(line.of("references")) < 50
+    page.stroke(edit="e2", verb="restyle", concept="dome", reference={"key": "s1", "region": [0, 0, 9, 9]})
+    assert len(seeing.session.edits) == 2 and seeing.session.job is not None
+    adaptation.proceed.set()
+
+
+def test_the_faithful_preview_is_switched_by_the_page(seeing: GANPaint, real_methods: None) -> None:
+    page, line = Page(seeing), seeing.comm
+    page.hello()
+    page.command("faithful", on=True)
+    assert seeing.session.faithful
+    line.wait(lambda: seeing._state["faithful"] == {"on": True, "ready": True}, seconds=60)
+    page.command("faithful", on=False)
+    line.wait(lambda: seeing._state["faithful"] == {"on": False, "ready": False})
 
 
 def test_blending_with_progress_pictures_and_cancel(alive: GANPaint, adaptation: Any) -> None:

@@ -24,6 +24,7 @@ from ganpaint_widget import adaptation, inversion
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.generators import zoo
 from ganpaint_widget.generators.checkpoints import fingerprint
+from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.jobs import Worker
 from ganpaint_widget.session import EditingSession
 
@@ -473,3 +474,22 @@ def test_a_file_that_is_no_recording_is_refused(session: EditingSession, text: s
         with pytest.raises(GANPaintError):
             session.import_studio(source)
     assert session.edits == ()
+
+
+def test_a_project_opens_in_place_of_a_picture(model_with_gallery, worker, mask):
+    with EditingSession(generator=model_with_gallery, worker=worker) as session:
+        session.add("tree", mask, 2)
+        data, before = session.project_file(), np.asarray(session.preview)
+        session.next_scene()
+        session.open_project(data)
+        assert [edit.strength for edit in session.edits] == [2] and not session.can_undo
+        assert np.array_equal(np.asarray(session.preview), before)
+        with pytest.raises(GANPaintError):
+            session.open_project(data[:100])
+        assert len(session.edits) == 1
+
+        other = zoo.Model("other", ProGAN(8, (16, 16, 16, 8)).eval(), model_with_gallery.dissection)
+        elsewhere = EditingSession(generator=other, worker=worker)
+        with pytest.raises(GANPaintError, match="another generator"):
+            elsewhere.open_project(data)
+        elsewhere.close()

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import ganpaint_widget.adaptation
 import ganpaint_widget.preview
 from ganpaint_widget.editing import Edit
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.history import MAX_EDITS, MAX_UNDO
-from ganpaint_widget.jobs import Worker
+from ganpaint_widget.jobs import Cancelled, Worker
 from ganpaint_widget.journal import Journal
 from ganpaint_widget.session import (
     Blended,
@@ -315,7 +317,7 @@ def test_only_the_newest_preview_is_rendered(session: EditingSession, monkeypatc
     monkeypatch.setattr(
         ganpaint_widget.preview.Preview,
         "render",
-        lambda self, edits: renders.append(len(edits)) or render(self, edits),
+        lambda self, edits, modify: renders.append(len(edits)) or render(self, edits, modify),
     )
     events = heard(session)
     for number in range(10):
@@ -351,7 +353,7 @@ def test_reading_gives_up_with_a_sentence(live, worker, mask, monkeypatch):
 def test_a_preview_that_fails_is_told_and_raised_and_the_next_one_works(session, mask, monkeypatch):
     events = heard(session)
 
-    def broken(self: Any, edits: Any) -> None:
+    def broken(self: Any, edits: Any, modify: Any) -> None:
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patch:
@@ -676,3 +678,78 @@ def test_many_threads_leave_a_session_in_order(live: EditingSession, eager_threa
     while live.undo():
         pass
     assert len({edit.id for edit in live.edits}) == len(live.edits)
+
+
+# --- the faithful preview ---
+
+
+def test_the_faithful_preview_keeps_to_the_photo_and_the_blend_begins_there(
+    model_with_gallery, worker, mask, real_methods, quick_inversion
+):
+    with EditingSession(generator=model_with_gallery, worker=worker) as session:
+        photo = pixels(session.photo).astype(int)
+        plain = pixels(session.preview).astype(int)
+        assert not session.faithful and not session.is_faithful
+        fitted = threading.Event()
+        session.observe(lambda event: fitted.set() if isinstance(event, Rendered) else None)
+        revision = session.revision
+        fitted.clear()
+        session.faithful = True
+        while not session.is_faithful:
+            assert fitted.wait(60)
+        worker.call(int)  # what told of it has ended
+        faithful = pixels(session.preview).astype(int)
+        assert np.abs(faithful - photo).mean() < 0.5 * np.abs(plain - photo).mean()
+        assert (session.revision, session.edits) == (revision, ())
+
+        edit = session.add("tree", mask, 4)
+        assert not np.array_equal(pixels(session.preview), faithful)
+        session.adapt()
+        blend = session.blend
+        assert blend is not None and blend.after > blend.before
+
+        session.faithful = False
+        assert not session.is_faithful
+        session.delete(edit.id)
+        assert np.array_equal(pixels(session.preview), plain)
+
+
+def test_the_fit_makes_way_for_everything_and_goes_on(model_with_gallery, worker, mask, monkeypatch):
+    starts: list[int] = []
+
+    def adapt(generator, state, x, keep, *, original, steps, start, ticket):
+        starts.append(len(start))
+        layer = generator.fine_layers[0]
+        delta = {layer: x.new_zeros((1, *generator.shape(layer)))}
+        if len(starts) < 3:  # two turns that end because something else is wanted
+            worker.request("other", lambda: None)
+            with pytest.raises(Cancelled):
+                ticket.checkpoint(0.5)
+        return SimpleNamespace(delta=delta, steps=5)
+
+    monkeypatch.setattr(ganpaint_widget.adaptation, "adapt", adapt)
+    with EditingSession(generator=model_with_gallery, worker=worker) as session:
+        ready = threading.Event()
+        session.observe(lambda event: ready.set() if session.is_faithful else None)
+        session.faithful = True
+        assert ready.wait(60)
+        assert starts == [0, 1, 1], "it goes on from where it was"
+        session.next_scene()
+        ready.clear()
+        assert session.faithful and ready.wait(60), "another picture is fitted anew"
+        assert starts[3] == 0
+
+
+def test_a_fit_that_fails_is_told_and_switched_off(model_with_gallery, worker, monkeypatch):
+    def adapt(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(ganpaint_widget.adaptation, "adapt", adapt)
+    with EditingSession(generator=model_with_gallery, worker=worker) as session:
+        failed = threading.Event()
+        events = heard(session)
+        session.observe(lambda event: failed.set() if isinstance(event, Failed) else None)
+        session.faithful = True
+        assert failed.wait(20)
+        assert "no memory" in of_kind(events, Failed)[-1].what
+        assert not session.faithful and session.preview.size == (SIZE, SIZE)

@@ -26,14 +26,15 @@ from __future__ import annotations
 
 import base64
 import contextvars
+import hashlib
 import io
 import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +46,25 @@ from PIL import Image
 
 from .. import pictures
 from .. import session as events
-from ..editing import Edit
+from ..editing import Edit, Reference
 from ..errors import GANPaintError
 from ..history import SPEAKER, Edits
 from ..session import EditingSession
 from . import protocol
-from .protocol import Ack, Beat, Cancel, Command, Hello, ProtocolError, Stroke
+from .protocol import (
+    Ack,
+    Beat,
+    Cancel,
+    Command,
+    Hello,
+    ProtocolError,
+    Question,
+    Refer,
+    Referring,
+    Samples,
+    Stroke,
+    Variants,
+)
 from .stream import FrameStream, Picture
 
 if TYPE_CHECKING:
@@ -73,6 +87,15 @@ PROGRESS_PAUSE = 0.05
 
 HISTORY = 4096
 """How many (sequence, revision) pairs a page's history keeps: more than a minute of painting."""
+
+STRIP = 8
+"""How many samples a page is offered as references."""
+
+VARIANTS = 6
+"""How many versions of an edit a page is shown, the plain one among them."""
+
+TILE = 128
+"""Largest side of a picture in a sheet, in pixels."""
 
 SLOW = frozenset({"open", "scene", "save"})
 """The commands that wait for the model."""
@@ -167,6 +190,9 @@ class GANPaint(anywidget.AnyWidget):
         self._painted: str | None = None
         self._progressed = -math.inf
         self._mask_files: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
+        self._questions: dict[tuple[str, type], Question] = {}
+        # A user's own pictures that restyles refer to, by their keys; those in edits are found there.
+        self._own: dict[str, Reference] = {}
         self._stream = FrameStream(self.send)
 
         # Listen first and look then: what happens in between is heard.
@@ -462,6 +488,7 @@ class GANPaint(anywidget.AnyWidget):
             self._page(stroke.page).stroke_since = None if stroke.last else time.monotonic()
             self._painted = stroke.edit
         _, _, width, height = stroke.rect
+        reference = None if stroke.reference is None else self._referred(stroke.reference)
         self._session.paint(
             stroke.edit,
             stroke.rect,
@@ -470,12 +497,120 @@ class GANPaint(anywidget.AnyWidget):
             concept=stroke.concept,
             strength=stroke.strength,
             stroke=(stroke.page, stroke.stroke),
+            reference=reference,
         )
+
+    def _retune(self, command: Command) -> None:
+        changes = dict(command.arguments)
+        if "reference" in changes:
+            changes["reference"] = self._referred(changes["reference"])
+        self._session.retune(changes.pop("edit"), **changes)
+
+    def _open(self, command: Command) -> None:
+        name, file = command.arguments["name"], command.file
+        assert file is not None
+        if name.lower().endswith(".ganpaint"):
+            self._session.open_project(file)
+        else:
+            self._session.open(file, title=name)
+
+    def _set_faithful(self, command: Command) -> None:
+        self._session.faithful = command.arguments["on"]
 
     def _save(self, command: Command) -> None:
         stem = PurePath(self._session.title.replace("\\", "/")).stem or "picture"
-        data = self._session.png()
-        self._say(protocol.file(command.page, f"{stem}-ganpaint.png", "image/png", data))
+        if command.arguments["what"] == "project":
+            name, kind, data = f"{stem}.ganpaint", "application/zip", self._session.project_file()
+        else:
+            name, kind, data = f"{stem}-ganpaint.png", "image/png", self._session.png()
+        if command.arguments["where"] == "page":
+            self._say(protocol.file(command.page, name, kind, data))
+            return
+        path = _unused(Path.cwd() / name)
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise GANPaintError(f"{path} cannot be written: {error}.", "Download it instead.") from error
+        self._say(protocol.notice("info", f"Saved beside the notebook's kernel as {path}."))
+
+    # --- references and variants ------------------------------------------------------------------
+
+    def _on_question(self, message: Question) -> None:
+        """Answered on a thread of its own, one by one; of a page's questions of a kind, the newest."""
+        self._stream.heard(message.page)
+        with self._books:
+            begin = not self._questions
+            self._questions[message.page, type(message)] = message
+        if begin:
+            threading.Thread(target=self._answer, name="ganpaint-answers", daemon=True).start()
+
+    def _answer(self) -> None:
+        while True:
+            with self._books:
+                key, message = next(iter(self._questions.items()))
+            try:
+                self._say(_ON_QUESTION[type(message)](self, message))
+            except GANPaintError as error:
+                self._say(protocol.error(message.page, None, error.what, error.mend))
+            except Exception as error:
+                log.exception("A question of the page failed.")
+                what = f"That could not be looked up ({type(error).__name__}: {error})."
+                self._say(protocol.error(message.page, None, what, "The kernel's log says more."))
+            with self._books:
+                if self._questions[key] is message:
+                    del self._questions[key]
+                if not self._questions:
+                    return
+
+    def _samples(self, message: Samples) -> protocol.Outgoing:
+        """The user's own pictures first, then the generator's."""
+        with self._books:
+            own = dict(self._own)
+        own |= {_key(edit.reference): edit.reference for edit in self._session.edits if edit.reference}
+        referred = [self._session.refer(one) for one in own.values() if one.seed is None]
+        samples = self._session.samples(message.concept, STRIP)
+        return self._sheet(message, message.concept, [*referred, *samples])
+
+    def _refer(self, message: Refer) -> protocol.Outgoing:
+        referred = self._session.refer(message.file)
+        with self._books:
+            self._own[_key(referred.reference)] = referred.reference
+            while len(self._own) > STRIP:
+                del self._own[next(iter(self._own))]
+        return self._sheet(message, "", [referred])
+
+    def _sheet(
+        self, message: Samples | Refer, concept: str, referred: Sequence[events.Referred]
+    ) -> protocol.Outgoing:
+        entries = [
+            {"key": _key(one.reference), "own": one.reference.seed is None, "decibel": one.decibel}
+            for one in referred
+        ]
+        sheet = _sheet([[one.photo for one in referred], [one.reconstruction for one in referred]])
+        return protocol.references(message.page, concept, entries, sheet)
+
+    def _variants(self, message: Variants) -> protocol.Outgoing:
+        versions = self._session.variants(message.edit, VARIANTS)
+        return protocol.variants(message.page, message.edit, range(len(versions)), _sheet([versions]))
+
+    def _referred(self, referring: Referring) -> Reference:
+        """The reference that a page means."""
+        key, size = referring.key, self._session.size
+        with self._books:
+            found = self._own.get(key)
+        if key[0] == "s":
+            found = Reference(seed=int(key[1:]))
+        elif found is None:
+            known = (edit.reference for edit in self._session.edits)
+            found = next((one for one in known if one is not None and _key(one) == key), None)
+        if found is None:
+            raise GANPaintError("The kernel does not have that reference any more.", "Choose it again.")
+        if referring.region is None:
+            return replace(found, region=None)
+        x, y, width, height = referring.region
+        region = np.zeros((size, size), np.uint8)
+        region[y : y + height, x : x + width] = 255
+        return replace(found, region=region)
 
     # --- what the session says --------------------------------------------------------------------
 
@@ -588,21 +723,13 @@ class GANPaint(anywidget.AnyWidget):
                         {"name": concept.name, "color": concept.color, "quality": concept.quality}
                         for concept in session.palette
                     ],
-                    "verbs": ["add", "remove"],
-                    "edits": [
-                        {
-                            "id": edit.id,
-                            "verb": edit.verb,
-                            "concept": edit.concept,
-                            "strength": edit.strength,
-                            "enabled": edit.enabled,
-                        }
-                        for edit in edits
-                    ],
+                    "verbs": ["add", "remove", "restyle"],
+                    "edits": [_described(edit) for edit in edits],
                     "can_undo": session.can_undo,
                     "can_redo": session.can_redo,
                     "has_gallery": session.has_gallery,
                     "job": None if job is None else {"name": job.job, "fraction": job.fraction},
+                    "faithful": {"on": session.faithful, "ready": session.is_faithful},
                     "measures": _without_nan(measures),
                     "notice": None if notice is None else {"level": notice.level, "text": notice.text},
                 },
@@ -685,22 +812,30 @@ _ON_MESSAGE: Mapping[type, Callable[[GANPaint, Any], None]] = {
     Ack: GANPaint._on_ack,
     Cancel: GANPaint._on_cancel,
     Beat: GANPaint._on_beat,
+    Samples: GANPaint._on_question,
+    Refer: GANPaint._on_question,
+    Variants: GANPaint._on_question,
+}
+
+_ON_QUESTION: Mapping[type, Callable[[GANPaint, Any], protocol.Outgoing]] = {
+    Samples: GANPaint._samples,
+    Refer: GANPaint._refer,
+    Variants: GANPaint._variants,
 }
 
 _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
     "undo": lambda paint, command: paint.session.undo(),
     "redo": lambda paint, command: paint.session.redo(),
-    "retune": lambda paint, command: paint.session.retune(
-        command.arguments["edit"], command.arguments["strength"]
-    ),
+    "retune": GANPaint._retune,
     "toggle": lambda paint, command: paint.session.toggle(
         command.arguments["edit"], command.arguments["enabled"]
     ),
     "delete": lambda paint, command: paint.session.delete(command.arguments["edit"]),
     "move": lambda paint, command: paint.session.move(command.arguments["edit"], command.arguments["index"]),
     "scene": lambda paint, command: paint.session.next_scene(),
-    "open": lambda paint, command: paint.session.open(command.file, title=command.arguments["name"]),
+    "open": GANPaint._open,
     "blend": lambda paint, command: paint.session.start_adapt(),
+    "faithful": GANPaint._set_faithful,
     "save": GANPaint._save,
 }
 
@@ -722,6 +857,58 @@ def static_file(name: str) -> Path:
             f"The front end has not been built: ganpaint_widget/static/{name} is missing.",
             "Run `make setup` in the checkout, or install the wheel.",
         )
+    return path
+
+
+def _described(edit: Edit) -> dict[str, Any]:
+    """An edit without its mask, for the page. Unit numbers are many and mean nothing there."""
+    reference = edit.reference
+    return {
+        "id": edit.id,
+        "verb": edit.verb,
+        "concept": edit.concept,
+        "strength": edit.strength,
+        "enabled": edit.enabled,
+        "units": edit.units if isinstance(edit.units, str) or edit.units is None else "own",
+        "target": edit.target,
+        "variant": edit.variant,
+        "reference": None
+        if reference is None
+        else {"key": _key(reference), "region": None if reference.region is None else _box(reference.region)},
+    }
+
+
+def _key(reference: Reference) -> str:
+    """By this the page names a reference: the seed of a sample, or what is in the picture."""
+    if reference.picture is None:
+        return f"s{reference.seed}"
+    return f"p{hashlib.sha1(reference.picture.tobytes(), usedforsecurity=False).hexdigest()}"
+
+
+def _box(mask: NDArray[np.uint8]) -> list[int]:
+    """x, y, width and height of what is painted."""
+    (rows, columns) = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return [0, 0, 0, 0]
+    x, y = int(columns[0]), int(rows[0])
+    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
+
+
+def _sheet(rows: Sequence[Sequence[Image.Image]]) -> bytes:
+    """Pictures of one size in rows, as a PNG; an empty PNG of one pixel for none."""
+    if not rows[0]:
+        return pictures.encode_png(np.zeros((1, 1, 3), np.uint8))
+    side = min(rows[0][0].width, TILE)
+    tiles = [np.hstack([np.asarray(one.resize((side, side))) for one in row]) for row in rows]
+    return pictures.encode_png(np.vstack(tiles))
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the same with a number if there is such a file."""
+    stem, suffix, number = path.stem, path.suffix, 2
+    while path.exists():
+        path = path.with_name(f"{stem}-{number}{suffix}")
+        number += 1
     return path
 
 

@@ -1,6 +1,6 @@
 """The messages between the page and the kernel: docs/protocol.md as code.
 
-`parse` turns what a page sent into one of six frozen dataclasses, or raises `ProtocolError`. Nothing
+`parse` turns what a page sent into one of nine frozen dataclasses, or raises `ProtocolError`. Nothing
 behind it has to check a message again, except against what only the session knows (is this concept known,
 does the rectangle lie in the picture). The functions below it build what the kernel sends.
 
@@ -65,6 +65,15 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Referring:
+    """What a restyle refers to: a key that the kernel gave, and which rectangle of it counts (None: where the
+    concept is seen)."""
+
+    key: str
+    region: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True)
 class Stroke:
     """A piece of a stroke: the edit's absolute mask values (0 to 255) in a rectangle, row by row."""
 
@@ -73,11 +82,12 @@ class Stroke:
     stroke: int
     last: bool
     edit: str
-    verb: Literal["add", "remove"]
+    verb: Literal["add", "remove", "restyle"]
     concept: str
     strength: float
     rect: tuple[int, int, int, int]
     values: bytes
+    reference: Referring | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,35 @@ class Beat:
     page: str
 
 
-Message = Hello | Stroke | Command | Ack | Cancel | Beat
+@dataclass(frozen=True)
+class Samples:
+    """Which references are there for restyling a concept?"""
+
+    page: str
+    concept: str
+
+
+@dataclass(frozen=True)
+class Refer:
+    """A picture of the user's own, to be referred to. file: its bytes."""
+
+    page: str
+    name: str
+    file: bytes
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What do the other versions of an edit look like?"""
+
+    page: str
+    edit: str
+
+
+Question = Samples | Refer | Variants
+"""What is answered when there is time, and changes nothing."""
+
+Message = Hello | Stroke | Command | Ack | Cancel | Beat | Question
 
 
 # --- the rules of single fields: each returns the value or raises _Wrong("must be ...") -----------
@@ -186,12 +224,38 @@ def _rectangle(value: Any) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
+def _either(*rules: Rule) -> Rule:
+    """What one of the rules takes; the last one says what is wrong otherwise."""
+
+    def rule(value: Any) -> Any:
+        for each in rules[:-1]:
+            try:
+                return each(value)
+            except _Wrong:
+                pass
+        return rules[-1](value)
+
+    return rule
+
+
+def _null(value: Any) -> None:
+    if value is not None:
+        raise _Wrong("must be null")
+
+
+def _referring(value: Any) -> Referring:
+    if type(value) is not dict or value.keys() != {"key", "region"}:
+        raise _Wrong("must be an object with a key and a region")
+    return Referring(_KEY(value["key"]), _either(_null, _rectangle)(value["region"]))
+
+
 _ID = "A-Z a-z 0-9 -"
 _PAGE = _text(r"[A-Za-z0-9-]{8,64}", f"8 to 64 characters of {_ID}")
 _EDIT = _text(r"[A-Za-z0-9-]{1,32}", f"1 to 32 characters of {_ID}")
 # Lone surrogates can be written in JSON but not in UTF-8: one of them would break the journal and every
 # message that quotes it. Control characters have no business in a name.
 _VISIBLE = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_KEY = _text(r"s\d{1,10}|p[0-9a-f]{40}", "the key of a reference")
 _CONCEPT = _text(_VISIBLE + r"{1,64}", "1 to 64 visible characters")
 _FILE_NAME = _text(_VISIBLE + r"{1,255}", "1 to 255 visible characters")
 _STRENGTH = _number(0, 4)
@@ -200,16 +264,26 @@ _SEQUENCE = _integer(1)
 COMMANDS: Mapping[str, Mapping[str, Rule]] = {
     "undo": {},
     "redo": {},
-    "retune": {"edit": _EDIT, "strength": _STRENGTH},
+    "retune": {"edit": _EDIT},
     "toggle": {"edit": _EDIT, "enabled": _flag},
     "delete": {"edit": _EDIT},
     "move": {"edit": _EDIT, "index": _integer(0)},
     "scene": {},
     "open": {"name": _FILE_NAME},
     "blend": {},
-    "save": {},
+    "faithful": {"on": _flag},
+    "save": {"what": _choice("picture", "project"), "where": _choice("page", "kernel")},
 }
 """Each command's arguments and their rules."""
+
+SETTINGS: Mapping[str, Rule] = {
+    "strength": _STRENGTH,
+    "units": _either(_null, _choice("low", "medium", "high")),
+    "target": _choice("tuned", "quantile", "mean"),
+    "variant": _integer(0, 9999),
+    "reference": _referring,
+}
+"""What `retune` may change: one of these at least."""
 
 
 def _arguments(value: Any) -> dict[str, Any]:
@@ -228,7 +302,7 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
         "stroke": _integer(1),
         "last": _flag,
         "edit": _EDIT,
-        "verb": _choice("add", "remove"),
+        "verb": _choice("add", "remove", "restyle"),
         "concept": _CONCEPT,
         "strength": _STRENGTH,
         "rect": _rectangle,
@@ -237,8 +311,14 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
     "ack": {"page": _PAGE, "frame": _integer(1)},
     "cancel": {"page": _PAGE},
     "beat": {"page": _PAGE},
+    "samples": {"page": _PAGE, "concept": _CONCEPT},
+    "refer": {"page": _PAGE, "name": _FILE_NAME},
+    "variants": {"page": _PAGE, "edit": _EDIT},
 }
 """Each type of message: its fields (all of them, no others) and their rules."""
+
+OPTIONAL: Mapping[str, Mapping[str, Rule]] = {"stroke": {"reference": _referring}}
+"""Fields that may be left out."""
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -260,7 +340,7 @@ def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
         if type(kind) is not str or kind not in FIELDS:
             raise _Wrong(f"A message of type {_shown(kind)} is unknown (known: {', '.join(FIELDS)}).")
         rest = {key: value for key, value in content.items() if key != "type"}
-        fields = _checked(rest, FIELDS[kind], f"the {kind} message")
+        fields = _checked(rest, FIELDS[kind], f"the {kind} message", OPTIONAL.get(kind, {}))
         return _BUILD[kind](fields, _single(kind, buffers))
     except _Wrong as wrong:
         raise ProtocolError(str(wrong), _MEND, page=page, sequence=sequence) from None
@@ -282,13 +362,15 @@ def _address(content: object) -> tuple[str | None, int | None]:
         return page, None
 
 
-def _checked(values: Mapping[Any, Any], rules: Mapping[str, Rule], where: str) -> dict[str, Any]:
-    """The values after their rules; exactly the fields that the rules name must be there."""
+def _checked(
+    values: Mapping[Any, Any], rules: Mapping[str, Rule], where: str, optional: Mapping[str, Rule]
+) -> dict[str, Any]:
+    """The values after their rules; all fields of `rules` must be there, of `optional` may, no others."""
     for key in values:
-        if key not in rules:
+        if key not in rules and key not in optional:
             raise _Wrong(f"The field {_shown(key)} of {where} is unknown.")
     checked = {}
-    for key, rule in rules.items():
+    for key, rule in [*rules.items(), *((key, rule) for key, rule in optional.items() if key in values)]:
         if key not in values:
             raise _Wrong(f"The field {key} of {where} is missing.")
         try:
@@ -331,6 +413,8 @@ def _stroke(fields: dict[str, Any], buffer: memoryview | None) -> Stroke:
     width, height = fields["rect"][2:]
     if width == 0 and not fields["last"]:
         raise _Wrong("The rectangle of a stroke message may be empty only when it is the stroke's last.")
+    if (fields["verb"] == "restyle") != ("reference" in fields):
+        raise _Wrong("A stroke message has a reference if its verb is restyle, and only then.")
     values = b"" if buffer is None else bytes(buffer)
     if len(values) != width * height:
         raise _Wrong(
@@ -341,15 +425,23 @@ def _stroke(fields: dict[str, Any], buffer: memoryview | None) -> Stroke:
 
 def _command(fields: dict[str, Any], buffer: memoryview | None) -> Command:
     name = fields["name"]
-    fields["arguments"] = _checked(fields["arguments"], COMMANDS[name], f"the arguments of {name}")
+    settings = SETTINGS if name == "retune" else {}
+    arguments = _checked(fields["arguments"], COMMANDS[name], f"the arguments of {name}", settings)
+    fields["arguments"] = arguments
+    if name == "retune" and len(arguments) == 1:
+        raise _Wrong(f"The retune command changes nothing; it needs one of {', '.join(SETTINGS)}.")
     if name != "open":
         _no_buffer(f"{name} command", buffer)
         return Command(**fields)
+    return Command(**fields, file=_file("open command", buffer))
+
+
+def _file(where: str, buffer: memoryview | None) -> bytes:
     if buffer is None or len(buffer) == 0:
-        raise _Wrong("The open command needs the file's bytes as its buffer.")
+        raise _Wrong(f"The {where} needs the file's bytes as its buffer.")
     if len(buffer) > LARGEST_FILE:
         raise _Wrong(f"The file has {len(buffer)} bytes; {LARGEST_FILE} is the most.")
-    return Command(**fields, file=bytes(buffer))
+    return bytes(buffer)
 
 
 def _ack(fields: dict[str, Any], buffer: memoryview | None) -> Ack:
@@ -367,6 +459,20 @@ def _beat(fields: dict[str, Any], buffer: memoryview | None) -> Beat:
     return Beat(**fields)
 
 
+def _samples(fields: dict[str, Any], buffer: memoryview | None) -> Samples:
+    _no_buffer("samples", buffer)
+    return Samples(**fields)
+
+
+def _refer(fields: dict[str, Any], buffer: memoryview | None) -> Refer:
+    return Refer(**fields, file=_file("refer message", buffer))
+
+
+def _variants(fields: dict[str, Any], buffer: memoryview | None) -> Variants:
+    _no_buffer("variants", buffer)
+    return Variants(**fields)
+
+
 _BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
     "hello": _hello,
     "stroke": _stroke,
@@ -374,6 +480,9 @@ _BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
     "ack": _ack,
     "cancel": _cancel,
     "beat": _beat,
+    "samples": _samples,
+    "refer": _refer,
+    "variants": _variants,
 }
 
 
@@ -460,6 +569,17 @@ def notice(level: str, text: str) -> Outgoing:
 def error(page: str | None, sequence: int | None, what: str, mend: str) -> Outgoing:
     """What went wrong and what to do, one sentence each. With a sequence, that message counts as accepted."""
     return {"type": "error", "page": page, "sequence": sequence, "what": what, "mend": mend}, []
+
+
+def references(page: str, concept: str, entries: Sequence[Mapping[str, Any]], sheet: bytes) -> Outgoing:
+    """What a restyle can refer to. concept: empty for one picture that was asked for. sheet: a PNG with a
+    column for each entry: above the picture, below what the generator makes of it."""
+    return {"type": "references", "page": page, "concept": concept, "entries": list(entries)}, [sheet]
+
+
+def variants(page: str, edit: str, variants: Sequence[int], sheet: bytes) -> Outgoing:
+    """The variants of an edit. sheet: a PNG with a column for each, the picture with it."""
+    return {"type": "variants", "page": page, "edit": edit, "variants": list(variants)}, [sheet]
 
 
 def file(page: str, name: str, format: str, data: bytes) -> Outgoing:

@@ -7,12 +7,14 @@
 import { moved, type Page } from "./editor/page";
 import { encodeGrey } from "./editor/png";
 import {
+  type CommandArguments,
   type Concept,
   type Covers,
   type Edit,
   type KernelMessage,
   type PageMessage,
   pageProblem,
+  type Question,
   STRENGTH_MAX,
   type State,
   VERSION,
@@ -31,6 +33,8 @@ const CONCEPTS: Concept[] = [
 ];
 
 const NO_PICTURES = { photo: null, reconstruction: null, preview: null, result: null };
+/** What the kernel says of an edit that nobody has tuned. */
+const PLAIN = { units: null, target: "tuned", variant: 0 } as const;
 const CLASSES = ["sky", "grass", "church", "roof", "window", "door"];
 
 interface Document {
@@ -63,6 +67,7 @@ export class FakeKernel {
   private measures: State["measures"]["blend"] = null;
   private job: { fraction: number; cancelled: boolean } | null = null;
   private notice: State["notice"] = null;
+  private faithful = false;
   private resting = 0;
   private rests: Promise<void> = Promise.resolve();
 
@@ -110,6 +115,10 @@ export class FakeKernel {
       if (this.job) this.job.cancelled = true;
       return;
     }
+    if (message.type === "samples" || message.type === "refer" || message.type === "variants") {
+      void this.answer(message);
+      return;
+    }
     const before = this.accepted[page] ?? 0;
     if (message.sequence <= before) {
       this.tell({ type: "accepted", page, sequence: before, revision: this.revision });
@@ -127,9 +136,9 @@ export class FakeKernel {
       const key = `${page} ${message.stroke}`;
       if (this.stroke !== key) this.remember();
       this.stroke = key;
-      const { edit: id, verb, concept, strength, rect } = message;
+      const { edit: id, verb, concept, strength, rect, reference = null } = message;
       if (!this.document.edits.some((edit) => edit.id === id)) {
-        this.document.edits.push({ id, verb, concept, strength, enabled: true });
+        this.document.edits.push({ id, verb, concept, strength, enabled: true, ...PLAIN, reference });
         this.document.masks.set(id, new Uint8Array(SIZE * SIZE));
       }
       // The documents before share their masks with this one.
@@ -178,10 +187,17 @@ export class FakeKernel {
       this.result = null;
       this.measures = null;
     } else if (message.name === "blend") void this.blend();
+    else if (message.name === "faithful") this.faithful = (message.arguments as { on: boolean }).on;
     else if (message.name === "save") {
-      void bytesOf(this.result ?? this.render()).then((bytes) =>
-        this.tell({ type: "file", page, name: `church-${this.scene}.png`, format: "image/png" }, bytes),
-      );
+      const { what, where } = message.arguments as CommandArguments["save"];
+      const name = what === "project" ? `church-${this.scene}.ganpaint` : `church-${this.scene}.png`;
+      if (where === "kernel") {
+        this.tell({ type: "notice", level: "info", text: `Saved beside the notebook's kernel as ${name}.` });
+      } else {
+        void bytesOf(this.result ?? this.render()).then((bytes) =>
+          this.tell({ type: "file", page, name, format: "image/png" }, bytes),
+        );
+      }
     }
     this.revision++;
     this.tell({ type: "accepted", page, sequence: message.sequence, revision: this.revision });
@@ -189,6 +205,26 @@ export class FakeKernel {
     // The state follows when there is a moment's rest, as in the real kernel.
     clearTimeout(this.resting);
     this.resting = window.setTimeout(() => void this.rest(), this.options.pause ?? 120);
+  }
+
+  private async answer(message: Question): Promise<void> {
+    const { page } = message;
+    if (message.type === "variants") {
+      const { edit } = message;
+      const sheet = await sheetOf([[0, 1, 2, 3, 4, 5].map((variant) => paintScene(this.scene, 9 * variant))]);
+      this.tell({ type: "variants", page, edit, variants: [0, 1, 2, 3, 4, 5] }, sheet);
+      return;
+    }
+    const own = message.type === "refer";
+    const scenes = own ? [11] : [2, 3, 5, 6, 8, 9];
+    const made = scenes.map((scene) => paintScene(scene));
+    const sheet = await sheetOf([made, made.map((scene) => (own ? softened(scene) : scene))]);
+    const entries = scenes.map((scene) => ({
+      key: own ? `p${"0123456789".repeat(4)}` : `s${scene}`,
+      own,
+      decibel: own ? 18.3 : 99,
+    }));
+    this.tell({ type: "references", page, concept: own ? "" : message.concept, entries }, sheet);
   }
 
   private remember(): void {
@@ -292,12 +328,13 @@ export class FakeKernel {
       journal: [],
       generator: "fake",
       concepts: CONCEPTS,
-      verbs: ["add", "remove"],
+      verbs: ["add", "remove", "restyle"],
       edits: edits.map((edit) => ({ ...edit })),
       can_undo: this.past.length > 0,
       can_redo: this.future.length > 0,
       has_gallery: true,
       job: this.job && { name: "blend", fraction: this.job.fraction },
+      faithful: { on: this.faithful, ready: this.faithful },
       measures: { reconstruction_decibel: 22.6, blend: this.measures },
       notice: this.notice,
     };
@@ -348,12 +385,24 @@ function soften(photo: HTMLCanvasElement, radius = 1.2): HTMLCanvasElement {
   return canvas;
 }
 
-function paintScene(scene: number): HTMLCanvasElement {
+/** Pictures in rows, as one. */
+function sheetOf(rows: HTMLCanvasElement[][]): Promise<Uint8Array> {
+  const canvas = document.createElement("canvas");
+  canvas.width = SIZE * (rows[0] as unknown[]).length;
+  canvas.height = SIZE * rows.length;
+  const context = contextOf(canvas);
+  for (const [row, pictures] of rows.entries()) {
+    for (const [column, picture] of pictures.entries()) context.drawImage(picture, SIZE * column, SIZE * row);
+  }
+  return bytesOf(canvas);
+}
+
+function paintScene(scene: number, turn = 0): HTMLCanvasElement {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = SIZE;
   const context = contextOf(canvas);
   context.scale(SIZE / 128, SIZE / 128);
-  const hue = (205 + 23 * scene) % 360;
+  const hue = (205 + 23 * scene + turn) % 360;
   const sky = context.createLinearGradient(0, 0, 0, 90);
   sky.addColorStop(0, `hsl(${hue} 60% 62%)`);
   sky.addColorStop(1, `hsl(${hue} 55% 88%)`);

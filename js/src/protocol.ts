@@ -7,7 +7,10 @@
 export const VERSION = 1;
 export const STRENGTH_MAX = 4;
 
-export type Verb = "add" | "remove";
+/** What can be painted. */
+export type Verb = "add" | "remove" | "restyle";
+export type Units = null | "low" | "medium" | "high";
+export type Target = "tuned" | "quantile" | "mean";
 export type PictureName = "photo" | "reconstruction" | "preview" | "result";
 /** x, y, width, height in picture pixels. */
 export type Rect = [number, number, number, number];
@@ -21,6 +24,12 @@ export interface Hello {
   page: string;
 }
 
+/** What a restyle refers to: the key of a reference, and which rectangle of it counts; null: where the concept is seen. */
+export interface Referring {
+  key: string;
+  region: Rect | null;
+}
+
 export interface StrokeMessage {
   type: "stroke";
   page: string;
@@ -32,19 +41,31 @@ export interface StrokeMessage {
   concept: string;
   strength: number;
   rect: Rect;
+  /** Of a restyle, and only of that. */
+  reference?: Referring;
+}
+
+/** What can be changed of an edit: one of these at least. */
+export interface Retuned {
+  strength?: number;
+  units?: Units;
+  target?: Target;
+  variant?: number;
+  reference?: Referring;
 }
 
 export interface CommandArguments {
   undo: Record<string, never>;
   redo: Record<string, never>;
-  retune: { edit: string; strength: number };
+  retune: { edit: string } & Retuned;
   toggle: { edit: string; enabled: boolean };
   delete: { edit: string };
   move: { edit: string; index: number };
   scene: Record<string, never>;
   open: { name: string };
   blend: Record<string, never>;
-  save: Record<string, never>;
+  faithful: { on: boolean };
+  save: { what: "picture" | "project"; where: "page" | "kernel" };
 }
 export type CommandName = keyof CommandArguments;
 
@@ -73,9 +94,33 @@ export interface Beat {
   page: string;
 }
 
+/** Which references are there for restyling a concept? */
+export interface AskSamples {
+  type: "samples";
+  page: string;
+  concept: string;
+}
+
+/** A picture of the user's own, to be referred to. */
+export interface AskRefer {
+  type: "refer";
+  page: string;
+  name: string;
+}
+
+/** What do the other versions of an edit look like? */
+export interface AskVariants {
+  type: "variants";
+  page: string;
+  edit: string;
+}
+
+/** What the kernel answers when it has time, and what changes nothing. */
+export type Question = AskSamples | AskRefer | AskVariants;
+
 /** The messages that are counted, kept until they are accepted, and replayed. */
 export type NumberedMessage = StrokeMessage | CommandMessage;
-export type PageMessage = Hello | NumberedMessage | Ack | Cancel | Beat;
+export type PageMessage = Hello | NumberedMessage | Ack | Cancel | Beat | Question;
 
 // ---------------------------------------------------------------------------------------------- kernel to page
 
@@ -142,7 +187,34 @@ export interface FileMessage {
   format: string;
 }
 
-export type KernelMessage = Welcome | Accepted | Alive | Frame | Progress | Notice | Failure | FileMessage;
+/** References, with a sheet of pictures: a column for each, above the picture, below what the generator makes of it. */
+export interface References {
+  type: "references";
+  page: string;
+  /** Empty for a picture of the user's own that was asked for. */
+  concept: string;
+  entries: { key: string; own: boolean; decibel: number }[];
+}
+
+/** The variants of an edit, with a sheet of pictures: a column for each. */
+export interface Variants {
+  type: "variants";
+  page: string;
+  edit: string;
+  variants: number[];
+}
+
+export type KernelMessage =
+  | Welcome
+  | Accepted
+  | Alive
+  | Frame
+  | Progress
+  | Notice
+  | Failure
+  | FileMessage
+  | References
+  | Variants;
 
 // ------------------------------------------------------------------------------------------------ state at rest
 
@@ -156,10 +228,16 @@ export interface Concept {
 
 export interface Edit {
   id: string;
-  verb: Verb;
+  /** Units are suppressed from Python alone. */
+  verb: Verb | "suppress";
   concept: string;
   strength: number;
   enabled: boolean;
+  /** The rest is there once the kernel has said it. "own": numbers that were chosen in Python. */
+  units?: Units | "own";
+  target?: Target;
+  variant?: number;
+  reference?: Referring | null;
 }
 
 export interface BlendMeasures {
@@ -190,6 +268,8 @@ export interface State {
   can_redo: boolean;
   has_gallery: boolean;
   job: null | { name: string; fraction: number };
+  /** Is the preview wanted to keep to the photo, and does it? */
+  faithful?: { on: boolean; ready: boolean };
   measures: { reconstruction_decibel: number | null; blend: BlendMeasures | null };
   notice: null | { level: "info" | "warning"; text: string };
 }
@@ -214,6 +294,13 @@ const isStrength: Test = (value) =>
 const isRect: Test = (value) => Array.isArray(value) && value.length === 4 && value.every(isCount);
 const isCovers: Test = (value) =>
   isObject(value) && Object.entries(value).every(([page, sequence]) => isPage(page) && isCount(sequence));
+const isReferring: Test = (value) =>
+  isObject(value) &&
+  Object.keys(value).length === 2 &&
+  typeof value.key === "string" &&
+  /^(s\d{1,10}|p[0-9a-f]{40})$/.test(value.key) &&
+  "region" in value &&
+  orNull(isRect)(value.region);
 const oneOf =
   (...choices: unknown[]): Test =>
   (value) =>
@@ -245,7 +332,7 @@ const pageFields: Record<PageMessage["type"], Record<string, Test>> = {
     stroke: isPositive,
     last: isBoolean,
     edit: isEditId,
-    verb: oneOf("add", "remove"),
+    verb: oneOf("add", "remove", "restyle"),
     concept: isString,
     strength: isStrength,
     rect: isRect,
@@ -254,20 +341,38 @@ const pageFields: Record<PageMessage["type"], Record<string, Test>> = {
   ack: { page: isPage, frame: isPositive },
   cancel: { page: isPage },
   beat: { page: isPage },
+  samples: { page: isPage, concept: isString },
+  refer: { page: isPage, name: isString },
+  variants: { page: isPage, edit: isEditId },
 };
 
 const commandFields: Record<CommandName, Record<string, Test>> = {
   undo: {},
   redo: {},
-  retune: { edit: isEditId, strength: isStrength },
+  retune: { edit: isEditId },
   toggle: { edit: isEditId, enabled: isBoolean },
   delete: { edit: isEditId },
   move: { edit: isEditId, index: isCount },
   scene: {},
   open: { name: isString },
   blend: {},
-  save: {},
+  faithful: { on: isBoolean },
+  save: { what: oneOf("picture", "project"), where: oneOf("page", "kernel") },
 };
+
+const settings: Record<string, Test> = {
+  strength: isStrength,
+  units: oneOf(null, "low", "medium", "high"),
+  target: oneOf("tuned", "quantile", "mean"),
+  variant: isCount,
+  reference: isReferring,
+};
+
+/** Is something to be changed, and all of it known? */
+function isRetuned({ edit: _, ...changes }: Fields): boolean {
+  const names = Object.keys(changes);
+  return names.length > 0 && names.every((name) => lookUp(settings, name)?.(changes[name]));
+}
 
 /** What is wrong with a message to the kernel, or null. `bytes` is its buffer's length, null without a buffer. */
 export function pageProblem(message: unknown, bytes: number | null): string | null {
@@ -277,6 +382,9 @@ export function pageProblem(message: unknown, bytes: number | null): string | nu
   const wrong = fieldProblem(message, tests);
   if (wrong) return wrong;
   if (message.type === "stroke") {
+    if (message.verb === "restyle" ? !isReferring(message.reference) : "reference" in message) {
+      return "A restyle needs a valid reference, and nothing else has one.";
+    }
     const [, , width, height] = message.rect as Rect;
     const empty = width === 0 && height === 0;
     if ((width === 0 || height === 0) && !(empty && message.last)) return "The rectangle is empty.";
@@ -287,7 +395,12 @@ export function pageProblem(message: unknown, bytes: number | null): string | nu
     if (!command) return "The command's name is not known.";
     const misused = fieldProblem(message.arguments as Fields, command);
     if (misused) return misused;
-    if (message.name === "open") return bytes ? null : "There is no file in the buffer.";
+    if (message.name === "retune" && !isRetuned(message.arguments as Fields)) {
+      return "What is to be retuned is not valid.";
+    }
+  }
+  if (message.name === "open" || message.type === "refer") {
+    return bytes ? null : "There is no file in the buffer.";
   }
   return bytes ? "This message carries no buffer." : null;
 }
@@ -314,7 +427,12 @@ const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
   notice: { level: oneOf("info", "warning"), text: isString },
   error: { page: orNull(isPage), sequence: orNull(isCount), what: isString, mend: isString },
   file: { page: isPage, name: isString, format: isString },
+  references: { page: isPage, concept: isString, entries: Array.isArray },
+  variants: { page: isPage, edit: isEditId, variants: Array.isArray },
 };
+
+/** Messages that come with a buffer. */
+const CARRIERS = ["frame", "file", "references", "variants"];
 
 /** What is wrong with a message from the kernel, or null. */
 export function kernelProblem(message: unknown, bytes: number | null): string | null {
@@ -323,7 +441,7 @@ export function kernelProblem(message: unknown, bytes: number | null): string | 
   if (!tests) return "The message's type is not known.";
   const wrong = fieldProblem(message, tests);
   if (wrong) return wrong;
-  if (message.type === "frame" || message.type === "file") return bytes ? null : "The buffer is missing.";
+  if (CARRIERS.includes(message.type as string)) return bytes ? null : "The buffer is missing.";
   return bytes ? "This message carries no buffer." : null;
 }
 

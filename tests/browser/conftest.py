@@ -470,7 +470,7 @@ def open_notebook(
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[list[Notebook]]:
+def shared(browser: Browser) -> Iterator[list[Notebook]]:
     """What the tests of a module leave open for each other. A test that fails takes its notebook away."""
     notebooks: list[Notebook] = []
     yield notebooks

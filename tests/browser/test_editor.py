@@ -296,14 +296,23 @@ def test_it_is_accessible_and_fits(open_editor: Callable[..., Editor], theme: st
     editor = open_editor(f"?theme={theme}", width=width)
     editor.stroke((0.3, 0.5), (0.5, 0.6))
     editor.settle()
-    for key in ["d", "g"]:
+    for key in ["d", "g", "p"]:
         editor.canvas.press(key)
+    # everything that can be opened is open
+    editor.page.locator('[data-panel="tuning"] summary').press("Enter")
+    editor.page.locator('[data-panel="tuning"] .gp-choice').first.wait_for()
+    editor.canvas.press("t")
+    editor.page.locator(".gp-references .gp-choice").first.wait_for()
+    editor.page.locator(".gp-menu summary").press("Enter")
     editor.page.add_script_tag(path=AXE)
     found = editor.page.evaluate("() => axe.run(document.querySelector('[data-ganpaint-root]'))")
     violations = {each["id"]: [node["html"] for node in each["nodes"]] for each in found["violations"]}
     assert violations == {}, json.dumps(violations, indent=1)
     assert "color-contrast" in {each["id"] for each in found["passes"]}, "axe has looked at contrasts"
     assert editor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    # Escape closes the menu, and goes no further
+    editor.page.keyboard.press("Escape")
+    assert not editor.page.locator(".gp-entries").is_visible()
     # every tool says its key where one looks for it
     for tool, key in {"brush": "B", "eraser": "E", "rectangle": "M", "lasso": "L", "segment": "S"}.items():
         title = editor.page.locator(f"[data-tool={tool}]").get_attribute("title") or ""

@@ -159,6 +159,78 @@ def test_save_downloads_a_png(editor) -> None:
         assert picture.width == picture.height
 
 
+def test_variants_references_the_faithful_preview_and_a_project(editor, tmp_path: Path) -> None:
+    """What the panel offers beyond painting, on the demo generator."""
+    page, root = editor.page, editor.root
+    editor.choose("tree")
+    editor.stroke(TREE)
+    before = editor.number("accepted")
+    editor.press('[data-panel="tuning"] summary')
+    other = root.locator('[data-panel="tuning"] [data-choice="1"]')
+    other.wait_for()
+    other.click()
+    editor.wait_for_accepted(before)
+    editor.ask("(edit,) = paint.session.edits; assert edit.variant == 1, edit.variant")
+    before = editor.number("accepted")
+    page.locator('[data-select="units"]').select_option("medium")
+    editor.wait_for_accepted(before)
+    editor.ask("(edit,) = paint.session.edits; assert edit.units == 'medium', edit.units")
+
+    # the look of a sample, then of a part of a picture of one's own, beside which is what G makes of it
+    editor.choose("tree", "restyle")
+    sample = root.locator(".gp-references .gp-choice").nth(1)
+    sample.wait_for()
+    sample.click()
+    editor.stroke(WINDOW)
+    editor.ask(
+        "edit = paint.session.edits[-1]; assert edit.verb == 'restyle' and edit.reference.seed is not None"
+    )
+    Image.effect_noise((90, 90), 80).convert("RGB").save(tmp_path / "noise.png")
+    before = editor.number("accepted")
+    page.locator(".gp-references input[type=file]").set_input_files(tmp_path / "noise.png")
+    editor.wait_for_accepted(before)  # a new picture is taken at once
+    assert root.locator(".gp-references .gp-choice[aria-pressed=true]").get_attribute("title") == (
+        "A picture of your own"
+    )
+    photo, made = (editor.pixels(root.locator(".gp-chosen canvas").nth(place)) for place in (0, 1))
+    assert photo.shape == made.shape and difference(photo, made).mean() > 5
+    before = editor.number("accepted")
+    root.locator(".gp-refers").focus()
+    for key in ["Enter", "ArrowLeft", "Shift+ArrowDown"]:
+        page.keyboard.press(key)
+    editor.wait_for_accepted(before)
+    editor.ask("assert paint.session.edits[-1].reference.region.any()")
+
+    # once fitted, the preview is nearer to the photo where nothing was edited
+    editor.wait_for_picture()
+    plain = difference(editor.picture("preview"), editor.picture("photo"))
+    page.locator('[data-action="faithful"]').check()
+    page.get_by_text("keeps to the photo", exact=True).wait_for()
+    editor.wait_for_picture()
+    corner = (slice(0, plain.shape[0] // 6), slice(-plain.shape[1] // 6, None))
+    faithful = difference(editor.picture("preview"), editor.picture("photo"))
+    assert faithful[corner].mean() < plain[corner].mean()
+    page.locator('[data-action="faithful"]').uncheck()
+
+    # a project, out and in again; and beside the kernel
+    with page.expect_download() as download:
+        editor.press(".gp-menu summary")
+        editor.press('[data-save="project-page"]')
+    project = tmp_path / download.value.suggested_filename
+    download.value.save_as(project)
+    assert project.suffix == ".ganpaint"
+    editor.press(".gp-menu summary")
+    editor.press('[data-save="picture-kernel"]')
+    page.get_by_text("Saved beside the notebook's kernel").wait_for()
+    assert list(editor.lab.folder.glob("*-ganpaint*.png"))
+    next_scene(editor)
+    root.locator(".gp-bar input[type=file]").set_input_files(project)
+    root.locator("[data-edit]").nth(1).wait_for()
+    editor.ask("assert [edit.variant for edit in paint.session.edits] == [1, 0]")
+    assert editor.errors() == []
+    assert editor.complaints == []
+
+
 def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
     """It is cropped to a square, with a notice; a file that is no picture changes nothing."""
     y, x = np.mgrid[:80, :120]

@@ -21,13 +21,58 @@ export function action(
   return button;
 }
 
+/** Projects, and files beside the kernel where the host lets a page save none. */
+function createSaveMenu(actions: Actions): HTMLDetailsElement {
+  const entry = (label: string, title: string, what: "picture" | "project", where: "page" | "kernel") => {
+    const button = element("button", { "data-save": `${what}-${where}`, title }, label);
+    button.addEventListener("click", () => {
+      root.open = false;
+      actions.save(what, where);
+    });
+    return button;
+  };
+  const summary = element(
+    "summary",
+    { class: "gp-button gp-bare", title: "More ways to save" },
+    icon("more"),
+    element("span", { class: "gp-unseen" }, "More ways to save"),
+  );
+  const root = element(
+    "details",
+    { class: "gp-menu" },
+    summary,
+    element(
+      "div",
+      { class: "gp-entries" },
+      entry("Save project", "Photo, edits and blend in one file, to go on with later", "project", "page"),
+      entry("Save PNG in the notebook's folder", "Where downloads do not work", "picture", "kernel"),
+      entry("Save project in the notebook's folder", "Where downloads do not work", "project", "kernel"),
+    ),
+  );
+  root.addEventListener("focusout", (event) => {
+    if (!root.contains(event.relatedTarget as Node | null)) root.open = false;
+  });
+  root.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !root.open) return;
+    event.stopPropagation();
+    root.open = false;
+    summary.focus();
+  });
+  return root;
+}
+
 export function createBar(actions: Actions): Panel {
   const title = element("span", { class: "gp-title" });
   const generator = element("span", { class: "gp-generator" });
   const undo = action("undo", "Undo", "undo", "Undo (Z)", actions.undo, true);
   const redo = action("redo", "Redo", "redo", "Redo (Shift+Z)", actions.redo, true);
   const scene = action("scene", "Next scene", "scene", "Edit the next scene of the gallery", actions.scene);
-  const file = element("input", { type: "file", accept: "image/*", class: "gp-unseen", tabindex: -1 });
+  const file = element("input", {
+    type: "file",
+    accept: "image/*,.ganpaint",
+    class: "gp-unseen",
+    tabindex: -1,
+  });
   file.setAttribute("aria-hidden", "true");
   file.addEventListener("change", () => {
     const chosen = file.files?.[0];
@@ -35,14 +80,19 @@ export function createBar(actions: Actions): Panel {
     // The same file can be chosen again.
     file.value = "";
   });
-  const open = action("open", "Open", "open", "Open a picture (or drop or paste one)", () => file.click());
-  const save = action("save", "Save PNG", "save", "Save the edited picture as PNG", actions.save);
+  const open = action("open", "Open", "open", "Open a picture or a project (or drop or paste one)", () =>
+    file.click(),
+  );
+  const save = action("save", "Save PNG", "save", "Save the edited picture as PNG", () =>
+    actions.save("picture", "page"),
+  );
+  const menu = createSaveMenu(actions);
   const root = element(
     "div",
     { class: "gp-bar" },
     element("div", { class: "gp-what" }, title, generator),
     element("div", { class: "gp-group" }, undo, redo),
-    element("div", { class: "gp-group" }, scene, open, save, file),
+    element("div", { class: "gp-group" }, scene, open, save, menu, file),
   );
   return {
     root,
@@ -62,6 +112,7 @@ export function createBar(actions: Actions): Panel {
       redo.disabled = !page.canRedo;
       scene.hidden = state !== null && !state.has_gallery;
       scene.disabled = open.disabled = save.disabled = state === null;
+      menu.hidden = state === null;
     },
   };
 }

@@ -35,11 +35,28 @@ export function createBlend(actions: Actions): Panel {
   cancel.addEventListener("click", actions.cancel);
   const running = element("div", { class: "gp-running" }, progress, cancel);
   const numbers = element("p", { class: "gp-numbers" });
-  const root = element("section", { class: "gp-blend" }, start, running, numbers);
+  const box = element("input", { type: "checkbox", role: "switch", "data-action": "faithful" });
+  box.addEventListener("change", actions.faithful);
+  const stage = element("span", { class: "gp-hint" });
+  const faithful = element(
+    "label",
+    {
+      class: "gp-switch",
+      title: "Fit the generator to the photo once, and keep what is not edited while you paint (P)",
+    },
+    box,
+    element("span", {}, "Faithful preview"),
+    stage,
+  );
+  const root = element("section", { class: "gp-blend" }, faithful, start, running, numbers);
   return {
     root,
     update(page) {
       const { job, state } = page;
+      const { on, ready } = state?.faithful ?? { on: false, ready: false };
+      faithful.hidden = !state?.faithful;
+      box.checked = on;
+      setText(stage, !on ? "" : ready ? "keeps to the photo" : "fitting…");
       start.hidden = job !== null;
       start.disabled = state === null;
       running.hidden = job === null;

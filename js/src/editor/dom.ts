@@ -16,7 +16,7 @@ export function element<K extends keyof HTMLElementTagNameMap>(
 ): HTMLElementTagNameMap[K] {
   const made = document.createElement(tag);
   set(made, attributes);
-  if (tag === "button" || tag === "input" || "tabindex" in attributes) {
+  if (["button", "input", "select", "summary"].includes(tag) || "tabindex" in attributes) {
     made.setAttribute("data-lm-suppress-shortcuts", "true");
   }
   if (tag === "button") made.setAttribute("type", "button");
@@ -77,6 +77,8 @@ const PATHS = {
   full: "M3.500 7.500v-4h4M16.500 7.500v-4h-4M3.500 12.500v4h4M16.500 12.500v4h-4",
   grip: "M4 7h12M4 10h12M4 13h12",
   close: "m5 5 10 10M15 5 5 15",
+  restyle: "M3 5.500h7v9H3zM12.500 7.500h4.500v7h-9M5 8l1.500 2L8 8.500M11 3.500l1.500 1.500L11 6.500",
+  more: "M5 10h.1M10 10h.1M15 10h.1",
   warning: "M10 3.200 2.500 16.300h15ZM10 8v4.200M10 14.200v.3",
 } as const;
 

@@ -13,10 +13,12 @@ import { type KeyAction, keyAction } from "./keys";
 import { paintedEdit, type Topic } from "./page";
 import { encodeGrey } from "./png";
 import { Pointers } from "./pointers";
+import { createReferences } from "./references";
 import type { Actions, EditorPage, Settings } from "./settings";
 import { createStatus } from "./status";
 import { createStrip, PICTURES } from "./strip";
 import { createTools } from "./tools";
+import { createTuning } from "./tuning";
 import { View } from "./view";
 import { createViewBar } from "./viewbar";
 import { WHOLE } from "./viewport";
@@ -39,6 +41,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     verb: "add",
     concept: "",
     strength: 1,
+    reference: null,
     selected: null,
     shown: "preview",
     comparing: false,
@@ -81,7 +84,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       const edit = page.edits.find((each) => each.id === id);
       if (!edit) return;
       const { verb, concept, strength } = edit;
-      Object.assign(settings, { selected: id, verb, concept, strength });
+      // What was suppressed from Python can be looked at and switched; painting goes on with something else.
+      Object.assign(settings, { selected: id, strength }, verb === "suppress" ? {} : { verb, concept });
+      settings.reference = edit.reference ?? settings.reference;
       refresh(true);
     },
     strength(value, done) {
@@ -93,6 +98,32 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
         page.command("retune", { edit: settings.selected, strength: value });
       }
       refresh(false);
+    },
+    retune(changes) {
+      if (!settings.selected) return;
+      lookAtEdits();
+      page.command("retune", { edit: settings.selected, ...changes });
+    },
+    refer(reference) {
+      settings.reference = reference;
+      const edit = page.edits.find(({ id }) => id === settings.selected);
+      if (edit?.verb === "restyle") actions.retune({ reference });
+      refresh(false);
+    },
+    async referTo(file) {
+      page.speak({ level: "info", text: `Looking at ${file.name}…` });
+      try {
+        const { name, bytes } = await prepareFile(file);
+        page.outbox.ask({ type: "refer", name }, bytes);
+      } catch {
+        const text = `${file.name} could not be read as a picture.`;
+        page.speak({ level: "error", text, mend: "Choose a PNG or JPEG file instead." });
+      }
+    },
+    faithful() {
+      if (!page.state) return;
+      lookAtEdits();
+      page.command("faithful", { on: !page.state.faithful?.on });
     },
     show(picture) {
       awaitsResult = false;
@@ -138,9 +169,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       page.speak({ level: "info", text: STOPPING });
       page.outbox.cancel();
     },
-    save() {
+    save(what, where) {
       page.speak({ level: "info", text: "Saving…" });
-      page.command("save", {});
+      page.command("save", { what, where });
     },
     async open(file) {
       page.speak({ level: "info", text: `Opening ${file.name}…` });
@@ -150,8 +181,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
         if (bytes.length === 0) throw new Error("empty");
         page.command("open", { name }, bytes);
       } catch {
-        const text = `${file.name} could not be read as a picture.`;
-        page.speak({ level: "error", text, mend: "Open a PNG or JPEG file instead." });
+        const text = `${file.name} could not be read as a picture, or is too large to be sent.`;
+        page.speak({ level: "error", text, mend: "Open a PNG or JPEG file, or open it in a cell." });
       }
     },
     async exportMask() {
@@ -162,13 +193,14 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       page.world.download(bytes, `mask-${edit.verb}-${edit.concept}.png`, "image/png");
     },
     async importMask(file) {
-      const { verb, concept, strength } = settings;
+      const { verb, concept, strength, reference } = settings;
       try {
         const values = await readMask(file, page.width, page.height);
         const edit = paintedEdit(page.edits, settings.selected, verb, concept);
         lookAtEdits();
         settings.selected =
-          page.replace({ edit, verb, concept, strength, erase: false }, values, 0) ?? settings.selected;
+          page.replace({ edit, verb, concept, strength, reference, erase: false }, values, 0) ??
+          settings.selected;
         page.speak({ level: "info", text: `${file.name} is now the mask of “${verb} ${concept}”.` });
       } catch {
         const text = `${file.name} could not be read as a mask.`;
@@ -213,11 +245,13 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   const viewBar = createViewBar(actions, () => pointers.port.zoom, toggled);
   const strip = createStrip(actions);
   const tools = createTools(actions);
+  const references = createReferences(actions);
+  const details = createTuning(actions);
   const history = createHistory(actions);
   const blend = createBlend(actions);
   const status = createStatus();
   const banner = createBanner();
-  const panels = [bar, viewBar, strip, tools, history, blend, status, banner];
+  const panels = [bar, viewBar, strip, tools, references, details, history, blend, status, banner];
 
   const root = element(
     "div",
@@ -237,7 +271,15 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
         "div",
         { class: "gp-body" },
         element("div", { class: "gp-left" }, view.root, viewBar.root, strip.root),
-        element("div", { class: "gp-panel" }, tools.root, history.root, blend.root),
+        element(
+          "div",
+          { class: "gp-panel" },
+          tools.root,
+          references.root,
+          details.root,
+          history.root,
+          blend.root,
+        ),
       ),
       status.root,
     ),
@@ -356,6 +398,11 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     settings.selected ??= paintedEdit(page.edits, null, settings.verb, settings.concept);
     const edit = page.edits.find(({ id }) => id === settings.selected);
     if (edit && !tuning) settings.strength = edit.strength;
+    // A new restyle begins with the first reference that shows the concept.
+    if (!edit && page.sampled === settings.concept && !page.references.has(settings.reference?.key ?? "")) {
+      const key = [...page.references.keys()][0];
+      settings.reference = key === undefined ? null : { key, region: null };
+    }
     if (settings.pointed && !page.edits.some(({ id }) => id === settings.pointed)) settings.pointed = null;
     if (awaitsResult && page.pictures.has("result")) settings.shown = "result";
     if (awaitsResult && !page.job) awaitsResult = false;
@@ -396,6 +443,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     segment: () => actions.change({ tool: "segment" }),
     add: () => actions.change({ verb: "add", ...drawing() }),
     remove: () => actions.change({ verb: "remove", ...drawing() }),
+    restyle: () => actions.change({ verb: "restyle", ...drawing() }),
     smaller: () => resize(-1),
     larger: () => resize(1),
     undo: () => page.painting || actions.undo(),
@@ -403,6 +451,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     compare: () => comparing(true),
     ...toggled,
     fullScreen: actions.fullScreen,
+    faithful: actions.faithful,
     closer: () => actions.zoom(1.5),
     farther: () => actions.zoom(1 / 1.5),
     whole: () => actions.zoom(0),
@@ -457,7 +506,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   // A click into the editor gives it the keys, wherever it lands.
   root.addEventListener("pointerdown", (event) => {
     const target = event.target as Element;
-    if (!target.closest("button, input, canvas, [tabindex]")) {
+    if (!target.closest("button, input, select, summary, label, canvas, [tabindex]")) {
       event.preventDefault();
       view.canvas.focus({ preventScroll: true });
     }

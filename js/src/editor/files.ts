@@ -13,7 +13,10 @@ export interface PreparedFile {
   scaled: string | null;
 }
 
-/** Reads a picture file to be opened; the kernel judges whether it is one. Throws where the browser cannot read it. */
+/**
+ * Reads a picture or project file to be opened; the kernel judges whether it is one. Throws where the browser cannot
+ * read it, and for a project that is too large to be sent.
+ */
 export async function prepareFile(file: File): Promise<PreparedFile> {
   if (file.size <= SEND_AT_MOST) {
     return { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()), scaled: null };

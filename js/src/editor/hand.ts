@@ -51,10 +51,11 @@ export function createHand(
   let labels = page.labels;
 
   function start(erase: boolean, verb: Verb = settings.verb, concept = settings.concept): StrokeStart {
-    const { selected, strength } = settings;
+    const { selected, strength, reference } = settings;
     const edit = erase ? erasedEdit(page.edits, selected) : paintedEdit(page.edits, selected, verb, concept);
     if (erase && !edit) told.say("There is nothing to erase yet.");
-    return { edit, verb, concept, strength, erase };
+    if (verb === "restyle" && !edit && !erase && !reference) told.say("Choose a reference first.");
+    return { edit, verb, concept, strength, erase, reference };
   }
 
   /** The segment under a place, found once for all of its pixels. */

@@ -7,6 +7,13 @@ import type { Mask } from "./mask";
 import type { Actions, EditorPage, Panel } from "./settings";
 import { paintMask } from "./view";
 
+const VERBS: Record<Edit["verb"], string> = {
+  add: "Add",
+  remove: "Remove",
+  restyle: "Restyle",
+  suppress: "Suppress",
+};
+
 interface Row {
   root: HTMLElement;
   update(edit: Edit, page: EditorPage, selected: boolean): void;
@@ -117,7 +124,7 @@ function createRow(id: string, actions: Actions): Row {
     root,
     update(edit, page, selected) {
       const color = page.color(edit.concept);
-      setText(name, `${edit.verb === "add" ? "Add" : "Remove"} ${edit.concept}`);
+      setText(name, `${VERBS[edit.verb]} ${edit.concept || "units"}`);
       setText(detail, edit.enabled ? `× ${edit.strength.toFixed(2)}` : `× ${edit.strength.toFixed(2)} · off`);
       swatch.style.setProperty("--gp-color", color);
       press(select, selected);

@@ -8,6 +8,7 @@ export type KeyAction =
   | "segment"
   | "add"
   | "remove"
+  | "restyle"
   | "smaller"
   | "larger"
   | "undo"
@@ -18,6 +19,7 @@ export type KeyAction =
   | "grid"
   | "segments"
   | "fullScreen"
+  | "faithful"
   | "closer"
   | "farther"
   | "whole"
@@ -39,6 +41,7 @@ const PLAIN: Record<string, KeyAction> = {
   s: "segment",
   a: "add",
   r: "remove",
+  t: "restyle",
   "[": "smaller",
   "]": "larger",
   z: "undo",
@@ -47,6 +50,7 @@ const PLAIN: Record<string, KeyAction> = {
   d: "divider",
   g: "grid",
   f: "fullScreen",
+  p: "faithful",
   "+": "closer",
   "=": "closer",
   "-": "farther",

@@ -11,12 +11,16 @@ import {
   type Failure,
   type NumberedMessage,
   type PageMessage,
+  type Question,
   type StrokeMessage,
   VERSION,
   type Welcome,
 } from "../protocol";
 
 export type Transmit = (message: PageMessage, buffer?: Uint8Array) => void;
+
+/** Who asks is filled in here. */
+type Unaddressed<Q = Question> = Q extends Question ? Omit<Q, "page"> : never;
 
 export interface Kept {
   message: NumberedMessage;
@@ -94,6 +98,11 @@ export class Outbox {
 
   cancel(): void {
     this.post({ type: "cancel", page: this.page });
+  }
+
+  /** Asked once: if the answer is lost, who wants it asks again. */
+  ask(question: Unaddressed, buffer?: Uint8Array): void {
+    this.post({ ...question, page: this.page } as Question, buffer);
   }
 
   get congested(): boolean {

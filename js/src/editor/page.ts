@@ -15,7 +15,10 @@ import {
   type KernelMessage,
   kernelProblem,
   type PictureName,
+  type References,
+  type Referring,
   type State,
+  type Variants,
   type Verb,
   type Welcome,
 } from "../protocol";
@@ -75,6 +78,21 @@ export interface Word {
   mend?: string;
 }
 
+/** A picture in a sheet of several, all of one size: this one is in a column. */
+export interface Tile<Image> {
+  sheet: Image;
+  column: number;
+  columns: number;
+}
+
+/** What a restyle can refer to: above in the sheet the picture, below what the generator makes of it. */
+export interface Reference<Image> extends Tile<Image> {
+  key: string;
+  /** Is it a picture of the user's own? */
+  own: boolean;
+  decibel: number;
+}
+
 /** What a view has to draw again. */
 export type Topic = "document" | "mask" | "picture" | "word";
 
@@ -84,6 +102,8 @@ export interface StrokeStart {
   concept: string;
   strength: number;
   erase: boolean;
+  /** Of a restyle. */
+  reference?: Referring | null;
 }
 
 interface Stroke {
@@ -153,6 +173,12 @@ export class Page<Image = unknown> {
   word: Word | null = { level: "info", text: "Choose a concept and paint." };
   /** Grows with every new word, so that views announce the same words again if they are said again. */
   words = 1;
+
+  /** What restyles can refer to, by key, and of which concept the generator's samples among it are. */
+  readonly references = new Map<string, Reference<Image>>();
+  sampled = "";
+  /** The variants that were asked for last. */
+  variants: { edit: string; tiles: Tile<Image>[] } | null = null;
 
   private stroke: Stroke | null = null;
   /** Was the last thing the user did an undo or a redo? */
@@ -257,9 +283,10 @@ export class Page<Image = unknown> {
     if (!this.state || (start.erase && !start.edit)) return null;
     let edit = this.edits.find(({ id }) => id === start.edit);
     if (!edit) {
-      const { verb, concept, strength } = start;
+      const { verb, concept, strength, reference = null } = start;
+      if (verb === "restyle" && !reference) return null;
       // Short, and long enough that two pages painting at once do not meet.
-      edit = { id: randomId(12), verb, concept, strength, enabled: true };
+      edit = { id: randomId(12), verb, concept, strength, enabled: true, reference };
     }
     const mask = this.masks.get(edit.id) ?? new Mask(this.width, this.height);
     const number = this.outbox.nextStroke();
@@ -314,8 +341,18 @@ export class Page<Image = unknown> {
     if (!patch && !(last && stroke.said)) return;
     stroke.said = true;
     this.undone = false;
-    const { id, verb, concept, strength } = stroke.edit;
-    const fields = { stroke: stroke.number, last, edit: id, verb, concept, strength };
+    const { id, concept, strength, reference } = stroke.edit;
+    // Nobody paints units away: such an edit has its mask from Python, and for a known one the verb says nothing.
+    const verb = stroke.edit.verb === "suppress" ? "remove" : stroke.edit.verb;
+    const fields = {
+      stroke: stroke.number,
+      last,
+      edit: id,
+      verb,
+      concept: concept || "-",
+      strength,
+      ...(verb === "restyle" && reference ? { reference } : {}),
+    };
     this.outbox.stroke(
       { ...fields, rect: patch?.rect ?? [0, 0, 0, 0] },
       patch?.values ?? new Uint8Array(0),
@@ -340,6 +377,9 @@ export class Page<Image = unknown> {
       this.edits = this.edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
     }
     if (name === "move") this.edits = moved(this.edits, id as string, (values as { index: number }).index);
+    if (name === "faithful" && this.state) {
+      this.state = { ...this.state, faithful: { ready: false, ...(values as { on: boolean }) } };
+    }
     if (name === "blend") this.job = { fraction: 0, secondsLeft: null, decibel: null };
     this.tell("document");
     this.tell("mask");
@@ -400,7 +440,31 @@ export class Page<Image = unknown> {
         this.world.download(bytes, message.name, message.format);
         this.speak({ level: "info", text: `Saved as ${message.name}.` });
         return;
+      case "references":
+      case "variants":
+        if (message.page === this.id) void this.takeSheet(message, bytes);
+        return;
     }
+  }
+
+  private async takeSheet(message: References | Variants, bytes: Uint8Array): Promise<void> {
+    const sheet = await this.world.decode(bytes, "image/png");
+    if (message.type === "variants") {
+      const { edit, variants } = message;
+      this.variants = {
+        edit,
+        tiles: variants.map((column) => ({ sheet, column, columns: variants.length })),
+      };
+    } else {
+      const { concept, entries } = message;
+      // A new strip replaces the one before; a picture of one's own joins it.
+      if (concept) this.references.clear();
+      this.sampled = concept || this.sampled;
+      for (const [column, entry] of entries.entries()) {
+        this.references.set(entry.key, { ...entry, sheet, column, columns: entries.length });
+      }
+    }
+    this.tell("document");
   }
 
   /** How far a picture is that is being opened, 0 to 1; null if none is. */

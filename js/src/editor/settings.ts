@@ -1,6 +1,6 @@
 /** What one view has chosen, and what its panels may ask for. */
 
-import type { PictureName, Verb } from "../protocol";
+import type { PictureName, Referring, Retuned, Verb } from "../protocol";
 import type { Page } from "./page";
 
 export type Tool = "brush" | "eraser" | "rectangle" | "lasso" | "segment";
@@ -12,6 +12,8 @@ export interface Settings {
   verb: Verb;
   concept: string;
   strength: number;
+  /** What a restyle takes over. */
+  reference: Referring | null;
   /** The edit that the strength, the eraser and the next stroke work on. */
   selected: string | null;
   shown: PictureName;
@@ -36,6 +38,13 @@ export interface Actions {
   change(changes: Partial<Settings>): void;
   select(edit: string | null): void;
   strength(value: number, done: boolean): void;
+  /** Changes the selected edit. */
+  retune(changes: Retuned): void;
+  /** What the next restyle refers to, and the selected one if it is a restyle. */
+  refer(reference: Referring): void;
+  /** A picture of one's own to refer to. */
+  referTo(file: File): void;
+  faithful(): void;
   show(picture: PictureName): void;
   undo(): void;
   redo(): void;
@@ -45,7 +54,7 @@ export interface Actions {
   scene(): void;
   blend(): void;
   cancel(): void;
-  save(): void;
+  save(what: "picture" | "project", where: "page" | "kernel"): void;
   open(file: File): void;
   /** A mask as a PNG file, out of the current edit and into it. */
   exportMask(): void;

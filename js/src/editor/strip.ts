@@ -1,7 +1,7 @@
 /** The four pictures, each to be put on the canvas. */
 
 import type { PictureName } from "../protocol";
-import { element, press } from "./dom";
+import { element, press, setText } from "./dom";
 import type { Picture } from "./page";
 import type { Actions, Panel } from "./settings";
 
@@ -21,6 +21,7 @@ export function createStrip(actions: Actions): Panel {
   const entries = (Object.keys(PICTURES) as PictureName[]).map((name) => {
     const { label, symbol, subscript, after } = PICTURES[name];
     const canvas = element("canvas", { width: 64, height: 64 });
+    const notation = element("span", {}, symbol);
     const button = element(
       "button",
       { class: "gp-thumb", "data-picture": name, "aria-pressed": "false" },
@@ -29,20 +30,21 @@ export function createStrip(actions: Actions): Panel {
         "span",
         { class: "gp-caption" },
         element("span", { class: "gp-name" }, label),
-        element("i", {}, symbol, element("sub", {}, subscript), after),
+        element("i", {}, notation, element("sub", {}, subscript), after),
       ),
     );
     button.addEventListener("click", () => actions.show(name));
     root.append(button);
-    return { name, button, canvas, drawn: null as Picture<ImageBitmap> | null };
+    return { name, button, canvas, symbol: notation, drawn: null as Picture<ImageBitmap> | null };
   });
   return {
     root,
     update(page, settings) {
       for (const entry of entries) {
-        const { name, button, canvas } = entry;
+        const { name, button, canvas, symbol } = entry;
         const picture = page.pictures.get(name) ?? null;
         press(button, settings.shown === name);
+        if (name === "preview") setText(symbol, page.state?.faithful?.ready ? "G′(z" : "G(z");
         button.disabled = picture === null;
         button.title = picture
           ? `Show ${PICTURES[name].label.toLowerCase()} on the canvas`

@@ -80,6 +80,14 @@ export function createTools(actions: Actions): Panel {
     "Remove what you paint over (R)",
     choose("remove"),
   );
+  const restyle = segment(
+    "data-verb",
+    "restyle",
+    "Restyle",
+    "restyle",
+    "Give what you paint over the look of a reference (T)",
+    choose("restyle"),
+  );
 
   const concepts = element("div", { class: "gp-concepts", role: "group", "aria-label": "Concept" });
   const chips = new Map<string, HTMLButtonElement>();
@@ -100,7 +108,13 @@ export function createTools(actions: Actions): Panel {
     { class: "gp-tools" },
     element("div", { class: "gp-segments gp-toolbox", role: "group", "aria-label": "Tool" }, ...tools),
     size.root,
-    element("div", { class: "gp-segments gp-verbs", role: "group", "aria-label": "Verb" }, add, remove),
+    element(
+      "div",
+      { class: "gp-segments gp-verbs", role: "group", "aria-label": "Verb" },
+      add,
+      remove,
+      restyle,
+    ),
     concepts,
     strength.root,
   );
@@ -113,13 +127,15 @@ export function createTools(actions: Actions): Panel {
       (tools[4] as HTMLButtonElement).disabled = page.state !== null && page.state.classes.length === 0;
       press(add, settings.verb === "add");
       press(remove, settings.verb === "remove");
+      press(restyle, settings.verb === "restyle");
+      restyle.hidden = page.state !== null && !page.state.verbs.includes("restyle");
       size.input.max = String(largestBrush(page.width, page.height));
       setSlider(size, settings.size, `${settings.size} px`);
 
       const edit = page.edits.find(({ id }) => id === settings.selected);
       setText(
         strength.label,
-        edit ? `Strength of “${edit.verb} ${edit.concept}”` : "Strength of the next edit",
+        edit ? `Strength of “${edit.verb} ${edit.concept || "units"}”` : "Strength of the next edit",
       );
       setSlider(strength, settings.strength, `× ${settings.strength.toFixed(2)}`);
 

@@ -1,0 +1,83 @@
+/** What else can be said of the selected edit: on which units it acts, what it aims at, and its other versions. */
+
+import type { Retuned, Target, Units } from "../protocol";
+import { element, setText } from "./dom";
+import type { Actions, Panel } from "./settings";
+import { createChoices } from "./tiles";
+
+const UNITS: [string, string][] = [
+  ["", "all, as tuned"],
+  ["low", "the 4 best"],
+  ["medium", "the 10 best"],
+  ["high", "the 15 best"],
+  ["own", "chosen in Python"],
+];
+const TARGETS: [Target, string][] = [
+  ["tuned", "as tuned"],
+  ["quantile", "high: the 0.99 quantile"],
+  ["mean", "as where it is, on average"],
+];
+
+function select(label: string, name: string, options: [string, string][], chosen: (value: string) => void) {
+  const input = element("select", { "data-select": name });
+  for (const [value, text] of options) input.append(element("option", { value }, text));
+  input.addEventListener("change", () => chosen(input.value));
+  return { input, root: element("label", { class: "gp-select-row" }, element("span", {}, label), input) };
+}
+
+export function createTuning(actions: Actions): Panel {
+  const retune = (changes: Retuned): void => actions.retune(changes);
+  const units = select("Units", "units", UNITS, (value) => retune({ units: (value || null) as Units }));
+  const target = select("Level", "target", TARGETS, (value) => retune({ target: value as Target }));
+  const versions = createChoices("Variants", (key) => retune({ variant: Number(key) }));
+  const hint = element("p", { class: "gp-hint" }, "Other versions, as plausible as this one.");
+  const variants = element("div", { class: "gp-versions" }, hint, versions.root);
+  const summary = element("summary", {});
+  const root = element(
+    "details",
+    { class: "gp-more", "data-panel": "tuning" },
+    summary,
+    variants,
+    units.root,
+    target.root,
+  );
+  let again = (): void => {};
+  root.addEventListener("toggle", () => again());
+
+  /** What the variants that are shown were asked for. */
+  let asked = "";
+  return {
+    root,
+    update(page, settings) {
+      const edit = page.edits.find(({ id }) => id === settings.selected);
+      root.hidden = !edit || edit.verb === "suppress" || !page.state;
+      if (!edit || !page.state || root.hidden) return;
+      setText(summary, `Fine-tune “${edit.verb} ${edit.concept}”`);
+      units.input.value = edit.units ?? "";
+      (units.input.lastElementChild as HTMLElement).hidden = edit.units !== "own";
+      target.input.value = edit.target ?? "tuned";
+      variants.hidden = target.root.hidden = edit.verb !== "add";
+      if (variants.hidden) return;
+
+      // They show this edit among the others as they are: asked for again when anything has changed and come to rest.
+      const { revision } = page.state;
+      again = (): void => {
+        const wanted = `${edit.id} ${revision}`;
+        if (!root.open || wanted === asked || page.painting || page.outbox.waiting > 0) return;
+        asked = wanted;
+        page.outbox.ask({ type: "variants", edit: edit.id });
+      };
+      again();
+      const tiles = page.variants?.edit === edit.id ? page.variants.tiles : [];
+      setText(hint, tiles.length ? "Other versions, as plausible as this one." : "Drawing other versions…");
+      versions.update(
+        tiles.map((tile, number) => ({
+          key: String(number),
+          label: number === 0 ? "The plain version" : `Version ${number}`,
+          tile,
+        })),
+        String(edit.variant ?? 0),
+      );
+    },
+  };
+}
