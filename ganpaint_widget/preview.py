@@ -10,7 +10,8 @@ again that the changed cells can reach. The result is that of the whole layer, u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ class Preview:
             # Not there while they are worked on: who is interrupted leaves none that are half renewed.
             grids, self._grids = self._grids, []
             if grids:
-                self._renew(grids, edited.features, generator.reach)
+                with _one_thread():
+                    self._renew(grids, edited.features, generator.reach)
             else:
                 states = [edited]
                 for name in self._stages:
@@ -100,6 +102,17 @@ class Preview:
             inside = rows.slice(scale, seen_rows.start), columns.slice(scale, seen_columns.start)
             after[(..., rows.slice(scale), columns.slice(scale))] = made[(..., *inside)]
             rows, columns = rows.scaled(scale), columns.scaled(scale)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A window is little work: threads would wait for each other, on cores that the browser needs, too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
