@@ -64,6 +64,8 @@ export class View {
   private width = 64;
   private height = 64;
   private port: Viewport = WHOLE;
+  /** The stage in CSS pixels. */
+  private stage = { width: 0, height: 0 };
 
   constructor(redraw: () => void) {
     this.canvas = element("canvas", {
@@ -122,7 +124,10 @@ export class View {
       this.opening,
       drop,
     );
-    this.sizes = new ResizeObserver(redraw);
+    this.sizes = new ResizeObserver(() => {
+      this.measure();
+      redraw();
+    });
     this.sizes.observe(this.root);
   }
 
@@ -229,7 +234,7 @@ export class View {
     if (!differ(wanted, this.outlined)) return;
     this.outlined = wanted;
     const outline = this.fit(this.outline);
-    const pixel = this.outline.width / Math.max(1, this.root.clientWidth);
+    const pixel = this.outline.width / Math.max(1, this.stage.width);
     outline.lineCap = outline.lineJoin = "round";
     for (const { mask, color, current } of shown) {
       const path = new Path2D();
@@ -250,7 +255,7 @@ export class View {
 
   drawMarks({ ring, cross, cells, grid, shape, segment }: Marks): void {
     const context = this.fit(this.marks);
-    const pixel = this.marks.width / Math.max(1, this.root.clientWidth);
+    const pixel = this.marks.width / Math.max(1, this.stage.width);
     const transform = this.transform(this.marks);
     const place = (x: number, y: number): [number, number] => {
       const { x: left, y: top } = transform.transformPoint({ x, y });
@@ -352,7 +357,7 @@ export class View {
     const { width, height } = context.canvas;
     const { zoom, x, y } = this.port;
     // From so near, the pixels themselves are what one wants to see.
-    context.imageSmoothingEnabled = (this.root.clientWidth * zoom) / this.width < 12;
+    context.imageSmoothingEnabled = (this.stage.width * zoom) / this.width < 12;
     context.imageSmoothingQuality = this.moving ? "low" : "high";
     const across = image.width / this.width;
     const down = image.height / this.height;
@@ -385,11 +390,16 @@ export class View {
     return path;
   }
 
+  /** To ask the page for this would have it lay everything out anew, in the middle of drawing. */
+  private measure(): void {
+    this.stage = { width: this.root.clientWidth, height: this.root.clientHeight };
+  }
+
   /** The stage in the device's pixels. */
   private sizeOnScreen(): [number, number] {
     const scale = window.devicePixelRatio || 1;
-    const { clientWidth, clientHeight } = this.root;
-    return [Math.max(1, Math.round(clientWidth * scale)), Math.max(1, Math.round(clientHeight * scale))];
+    const { width, height } = this.stage;
+    return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
   }
 
   /** Sizes a canvas to the device's pixels and clears it. */
