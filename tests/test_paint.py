@@ -276,7 +276,9 @@ def test_within_a_stroke_frames_say_what_is_accepted(
     page.ack(line.of("frame")[-1]["frame"])
     sent = len(line.of("frame"))
     for count in (1, 2, 3):
-        page.stroke(last=False, new=count == 1, rect=[2 * count, 4, 8, 8], drawn=line.of("frame")[-1]["frame"])
+        page.stroke(
+            last=False, new=count == 1, rect=[2 * count, 4, 8, 8], drawn=line.of("frame")[-1]["frame"]
+        )
         worker_by_hand.run_pending()
         assert line.of("frame")[-1]["covers"] == {A: count}
     # One for each: what a stroke says it has drawn is acknowledged, or only two would have been sent.
