@@ -293,6 +293,20 @@ def test_within_a_stroke_frames_say_what_is_accepted(
     assert [m["sequence"] for m in line.of("accepted")] == [5, 6]
 
 
+def test_a_picture_covers_its_message_however_soon_it_is_rendered(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(key: Any, work: Callable[[], object], on_error: Any = None) -> None:
+        work()
+
+    monkeypatch.setattr(worker_by_hand, "request", at_once)
+    page.ack(widget.comm.of("frame")[-1]["frame"])
+    before = len(widget.comm.of("frame"))
+    page.stroke(last=False)
+    (frame,) = widget.comm.of("frame")[before:]
+    assert frame["covers"] == {A: 1}
+
+
 def test_one_stroke_is_one_step_of_undo(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:
     page.stroke(last=False)
     page.stroke(last=False, new=False, rect=[12, 4, 2, 2])

@@ -637,7 +637,7 @@ class GANPaint(anywidget.AnyWidget):
 
     def _on_changed(self, event: events.Changed) -> None:
         """On the thread of the message that has changed something, before its picture is asked for."""
-        speaker = events.SPEAKER.get()
+        speaker = SPEAKER.get()
         if speaker is not None:
             with self._books:
                 self._book(self._page(speaker[0]), speaker[1], event.revision)

@@ -203,7 +203,7 @@ def test_marimo(marimo: str, browser: Browser, tmp_path: Path) -> None:
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     errors: list[Any] = []
-    page.on("pageerror", errors.append)
+    page.on("pageerror", lambda error: errors.append(error))
     page.goto(marimo)
     root = page.locator("[data-ganpaint-root]").first
     root.and_(page.locator("[data-ready]")).wait_for()
