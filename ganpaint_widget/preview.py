@@ -2,20 +2,27 @@
 
 Edits act on the output of the edit layer, so everything up to there is the same for all edits of a
 picture and is computed once. A preview is then the edit equation and the layers that follow.
+
+Of those layers, too, a piece of a stroke changes little: a convolution looks no further than its
+``reach``. So the features of the last preview are kept, and of each layer only the *window* is computed
+again that the changed cells can reach. The result is that of the whole layer, up to the rounding of sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .editing import Edit, apply
+from .generators.staged import State
 
 if TYPE_CHECKING:
-    from .generators.staged import Modifier, State
+    from .generators.staged import Modifier
     from .generators.zoo import Model
 
 
@@ -36,6 +43,10 @@ class Preview:
             )
         self.model = model
         self.state = state
+        generator = model.generator
+        self._stages = generator.stages[generator.position(generator.edit_layer) + 1 :]
+        # The features of the edit layer and of the stages after it, then the picture, as last rendered.
+        self._grids: list[Tensor] = []
 
     def edited(self, edits: Sequence[Edit]) -> State:
         """The state at the edit layer with the edits carried out."""
@@ -48,8 +59,82 @@ class Preview:
 
         Args:
             modify: as in :meth:`StagedGenerator.run`; with :func:`.adaptation.gates` the picture is the
-                faithful preview G'(z_e).
+                faithful preview G'(z_e), whose layers are run whole.
         """
         generator = self.model.generator
         with torch.inference_mode():
-            return generator.picture(generator.run(self.edited(edits), modify=modify))
+            edited = self.edited(edits)
+            if generator.reach is None or modify:
+                return generator.picture(generator.run(edited, modify=modify))
+            # Not there while they are worked on: who is interrupted leaves none that are half renewed.
+            grids, self._grids = self._grids, []
+            if grids:
+                with _one_thread():
+                    self._renew(grids, edited.features, generator.reach)
+            else:
+                states = [edited]
+                for name in self._stages:
+                    states.append(generator.run(states[-1], until=name))
+                grids = [*(state.features for state in states), generator.picture(states[-1])]
+            self._grids = grids
+            return grids[-1].clone()
+
+    def _renew(self, grids: list[Tensor], edited: Tensor, reach: int) -> None:
+        """Bring the grids, from the edit layer's to the picture, to what follows from ``edited``."""
+        generator = self.model.generator
+        changed = (edited != grids[0]).any(dim=1)[0]
+        if not changed.any():
+            return
+        grids[0] = edited
+        rows, columns = (_window(changed.any(dim=axis)) for axis in (1, 0))
+        names = [generator.edit_layer, *self._stages]
+        for index, name in enumerate(names):
+            before, after = grids[index], grids[index + 1]
+            height, width = before.shape[-2:]
+            # What can change, and what has to be seen for it. At the picture's border the grid ends, as it
+            # does for the whole; anywhere else what lies too near to a cut is not taken.
+            rows, seen_rows = rows.grown(reach, height), rows.grown(2 * reach, height)
+            columns, seen_columns = columns.grown(reach, width), columns.grown(2 * reach, width)
+            part = State(before[..., seen_rows.slice(), seen_columns.slice()], name)
+            last = index == len(names) - 1
+            made = generator.picture(part) if last else generator.run(part, until=names[index + 1]).features
+            scale = after.shape[-1] // width
+            inside = rows.slice(scale, seen_rows.start), columns.slice(scale, seen_columns.start)
+            after[(..., rows.slice(scale), columns.slice(scale))] = made[(..., *inside)]
+            rows, columns = rows.scaled(scale), columns.scaled(scale)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A window is little work: threads would wait for each other, on cores that the browser needs, too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Cells ``start`` to ``stop`` along one side of a grid."""
+
+    start: int
+    stop: int
+
+    def grown(self, by: int, size: int) -> _Window:
+        return _Window(max(0, self.start - by), min(size, self.stop + by))
+
+    def scaled(self, scale: int) -> _Window:
+        return _Window(self.start * scale, self.stop * scale)
+
+    def slice(self, scale: int = 1, origin: int = 0) -> slice:
+        """On a grid ``scale`` times as fine, counted from the cell ``origin``."""
+        return slice((self.start - origin) * scale, (self.stop - origin) * scale)
+
+
+def _window(changed: Tensor) -> _Window:
+    """Around all cells that have changed; in steps of two, since each new size costs preparations."""
+    where = changed.nonzero()
+    start, stop = int(where[0]), int(where[-1]) + 1
+    return _Window(start - start % 2, min(stop + stop % 2, len(changed)))

@@ -1052,15 +1052,15 @@ class EditingSession:
     # --- telling, outside the lock ---
 
     def _tell(self, events: list[Event]) -> None:
-        """Call the observers; a change also asks for its preview."""
+        """Call the observers; a change then asks for its preview, so that they know of it before that."""
         for event in events:
-            if isinstance(event, Changed) and not self._worker.closed:
-                self._worker.request((id(self), "preview"), self._render, self._render_failed)
             for _, observer in self._observers:
                 try:
                     observer(event)
                 except Exception:
                     log.exception("An observer of the session failed on %s.", type(event).__name__)
+            if isinstance(event, Changed) and not self._worker.closed:
+                self._worker.request((id(self), "preview"), self._render, self._render_failed)
 
     # --- on the worker's thread ---
 

@@ -278,6 +278,59 @@ def test_a_preview_runs_only_what_follows_the_edit_layer(model: Any, full_mask: 
     assert plain.is_inference()
 
 
+@pytest.mark.parametrize("verb", ["add", "remove"])
+def test_a_preview_renews_only_what_can_change_and_that_rightly(model: Any, verb: str, monkeypatch):
+    generator = model.generator
+    state = generator.run(generator.start(generator.sample_z(1, 0)), until=generator.edit_layer)
+    size = generator.resolution
+    seen: list[int] = []
+    stage = type(generator).stage
+
+    def counting(self: Any, name: str, state: Any) -> Any:
+        seen.append(state.features[0, 0].numel())
+        return stage(self, name, state)
+
+    monkeypatch.setattr(type(generator), "stage", counting)
+    fast = Preview(model, state)
+    fast.render(())
+    whole = sum(seen)
+
+    def spot(x: int, y: int, side: int) -> Edit:
+        mask = np.zeros((size, size), np.uint8)
+        mask[y : y + side, x : x + side] = 200
+        return Edit(f"e{x}-{y}", verb, "tree", mask)
+
+    # In the corners, where the grids end, and within: less than everything is run again.
+    corners = [spot(0, 0, 1), spot(size - 1, 0, 1), spot(0, size - 1, 1), spot(size - 1, size - 1, 1)]
+    within = spot(size // 2, size // 3, 3)
+    for edits in ([edit] for edit in (*corners, within)):
+        fast.render(())
+        seen.clear()
+        picture = fast.render(edits)
+        assert 0 < sum(seen) < whole
+        assert torch.allclose(picture, Preview(model, state).render(edits), atol=1e-4)
+    # From one set of edits to another, everywhere, nowhere; and where nothing has changed nothing is run.
+    for edits in ([within, corners[2]], [*corners, within], [spot(0, 0, size)], []):
+        assert torch.allclose(fast.render(edits), Preview(model, state).render(edits), atol=1e-4)
+    seen.clear()
+    assert torch.equal(fast.render([]), fast.render([]))
+    assert not seen
+
+
+def test_a_preview_of_a_generator_that_may_look_anywhere_runs_whole_layers(
+    model: Any, full_mask, monkeypatch
+):
+    generator = model.generator
+    state = generator.run(generator.start(generator.sample_z(1, 0)), until=generator.edit_layer)
+    monkeypatch.setattr(type(generator), "reach", None)
+    mask = np.zeros_like(full_mask)
+    mask[:2, :2] = 255
+    fast = Preview(model, state)
+    fast.render(())
+    edits = [Edit("e", "add", "tree", mask)]
+    assert torch.equal(fast.render(edits), Preview(model, state).render(edits))
+
+
 def test_a_preview_wants_a_state_of_the_edit_layer(model: Any):
     generator = model.generator
     with pytest.raises(ValueError, match="edits are made at"):

@@ -24,6 +24,20 @@ def test_progan_is_its_formula(generator: ProGAN) -> None:
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+def test_progan_draws_with_the_weights_that_it_has_now(generator: ProGAN) -> None:
+    z = generator.sample_z(1, seed=5)
+    weights = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    with torch.inference_mode():
+        before = generator(z)
+    for layer in ("layer2", "layer3"):  # a plain one and one that upsamples
+        with torch.no_grad():
+            generator.get_submodule(layer).conv.weight[0].mul_(2)
+            assert not torch.allclose(generator(z), before)
+        generator.load_state_dict(weights)
+        with torch.inference_mode():
+            assert torch.equal(generator(z), before)
+
+
 def test_public_sizes() -> None:
     with torch.device("meta"):
         progan = ProGAN(512, (512, 512, 512, 256, 128, 64, 32))

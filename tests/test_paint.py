@@ -238,7 +238,7 @@ def test_a_stroke_is_accepted_shown_and_at_rest(
     page.stroke(last=True, new=False, rect=[8, 4, 8, 8], value=128)
 
     accepted = line.of("accepted")
-    assert [(m["page"], m["sequence"]) for m in accepted] == [(A, 1), (A, 2)]
+    assert [(m["page"], m["sequence"]) for m in accepted] == [(A, 2)]
     assert accepted[-1]["revision"] == widget.session.revision
     assert list(journals.glob("*/ops.jsonl")), "accepted means written"
     assert widget._preview == before, "nothing is at rest before it is rendered"
@@ -267,6 +267,44 @@ def test_a_stroke_is_accepted_shown_and_at_rest(
         "variant": 0,
         "reference": None,
     }
+
+
+def test_within_a_stroke_frames_say_what_is_accepted(
+    widget: GANPaint, page: Page, worker_by_hand: Worker
+) -> None:
+    line: Line = widget.comm
+    page.ack(line.of("frame")[-1]["frame"])
+    sent = len(line.of("frame"))
+    for count in (1, 2, 3):
+        page.stroke(
+            last=False, new=count == 1, rect=[2 * count, 4, 8, 8], drawn=line.of("frame")[-1]["frame"]
+        )
+        worker_by_hand.run_pending()
+        assert line.of("frame")[-1]["covers"] == {A: count}
+    # One for each: what a stroke says it has drawn is acknowledged, or only two would have been sent.
+    assert len(line.of("frame")) == sent + 3
+    assert not line.of("accepted")
+    # Frames that do not come are no reason to leave a page in the dark.
+    page.stroke(last=False, new=False)
+    assert not line.of("accepted")
+    page.stroke(last=False, new=False)
+    assert [m["sequence"] for m in line.of("accepted")] == [5]
+    page.stroke(last=True, new=False, rect=[0, 0, 0, 0])
+    assert [m["sequence"] for m in line.of("accepted")] == [5, 6]
+
+
+def test_a_picture_covers_its_message_however_soon_it_is_rendered(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(key: Any, work: Callable[[], object], on_error: Any = None) -> None:
+        work()
+
+    monkeypatch.setattr(worker_by_hand, "request", at_once)
+    page.ack(widget.comm.of("frame")[-1]["frame"])
+    before = len(widget.comm.of("frame"))
+    page.stroke(last=False)
+    (frame,) = widget.comm.of("frame")[before:]
+    assert frame["covers"] == {A: 1}
 
 
 def test_one_stroke_is_one_step_of_undo(widget: GANPaint, page: Page, worker_by_hand: Worker) -> None:

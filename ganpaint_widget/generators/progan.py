@@ -24,8 +24,7 @@ from .staged import StagedGenerator, State
 
 def pixel_norm(x: Tensor) -> Tensor:
     """x / sqrt(mean over channels of x^2 + 1e-8), for B x C x H x W."""
-    mean_square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square() / x.shape[1]
-    return x * torch.rsqrt(mean_square + 1e-8)
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
 class _ScaledBias(nn.Module):
@@ -47,20 +46,37 @@ class _Layer(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=False)
         self.wscale = _ScaledBias(in_channels, out_channels, kernel, math.sqrt(2.0))
         nn.init.normal_(self.conv.weight)
+        self._ready: tuple[object, Tensor] = (None, torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
         x = pixel_norm(x)
-        # The scale goes into the weights, which are far fewer than the features.
-        weight, bias = self.conv.weight * self.wscale.scale, self.wscale.b
         if self.upsample:
-            # A pixel doubled and then seen through 3 x 3 weights is a pixel spread by 4 x 4 weights, each the
-            # sum of those that meet it: the same features for 4/9 of the multiplications.
-            pads = [(left, 1 - left, top, 1 - top) for left in (0, 1) for top in (0, 1)]
-            spread = torch.stack([F.pad(weight, pad) for pad in pads]).sum(dim=0)
-            x = F.conv_transpose2d(x, spread.transpose(0, 1).flip(2, 3), bias, stride=2, padding=1)
+            x = F.conv_transpose2d(x, self._weights(), self.wscale.b, stride=2, padding=1)
         else:
-            x = F.conv2d(x, weight, bias, padding=self.conv.padding)
+            x = F.conv2d(x, self._weights(), self.wscale.b, padding=self.conv.padding)
         return F.leaky_relu(x, 0.2)
+
+    def _weights(self) -> Tensor:
+        """What the convolution multiplies with; where nobody learns it is made once."""
+        weight = self.conv.weight
+        if torch.is_grad_enabled() or weight.is_inference():
+            return self._scaled()
+        # The version grows with everything that is written into the weights.
+        made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
+        if self._ready[0] != made_of:
+            self._ready = made_of, self._scaled()
+        return self._ready[1]
+
+    def _scaled(self) -> Tensor:
+        # The scale goes into the weights, which are far fewer than the features.
+        weight = self.conv.weight * self.wscale.scale
+        if not self.upsample:
+            return weight
+        # A pixel doubled and then seen through 3 x 3 weights is a pixel spread by 4 x 4 weights, each the
+        # sum of those that meet it: the same features for 4/9 of the multiplications.
+        pads = [(left, 1 - left, top, 1 - top) for left in (0, 1) for top in (0, 1)]
+        spread = torch.stack([F.pad(weight, pad) for pad in pads]).sum(dim=0)
+        return spread.transpose(0, 1).flip(2, 3)
 
 
 class _Output(nn.Module):
@@ -93,6 +109,8 @@ class ProGAN(StagedGenerator):
     layer (published for 256 px with ``layer4``: layers 8, 10, 12, 14), or after the edit layer
     itself where that would leave fewer than two.
     """
+
+    reach = 1
 
     def __init__(self, latent_size: int, channels: Sequence[int], edit_layer: str | None = None) -> None:
         super().__init__()

@@ -71,6 +71,10 @@ class StagedGenerator(nn.Module, ABC):
         edit_layer: the stage at whose output edits are made (the end of G_H).
         fine_layers: the stages after ``edit_layer`` whose outputs the image-specific
             adaptation perturbs.
+        reach: how far a stage after ``edit_layer`` (and :meth:`picture`) looks around, in cells of
+            its input: with 3 x 3 convolutions 1. Previews then compute only what an edit can change.
+            That needs stages which take any part of a grid, see no further, pad with zeros and have
+            no ``extra``; ``None`` where one of these does not hold.
     """
 
     stages: tuple[str, ...]
@@ -78,6 +82,7 @@ class StagedGenerator(nn.Module, ABC):
     resolution: int
     edit_layer: str
     fine_layers: tuple[str, ...]
+    reach: int | None = None
 
     def __init__(self, **parts: nn.Module) -> None:
         """Holds modules that a subclass draws with, each under its name."""

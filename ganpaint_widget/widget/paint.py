@@ -6,7 +6,8 @@ and this is how a stroke walks through it::
     _handle_msg     the page's message, on the kernel's shell thread or on a subshell's
     _receive        protocol.parse: from here on it is a checked dataclass
     _in_turn        its number: again, missing, or next
-    _apply          session.paint (journal first), then `accepted`
+    _apply          session.paint, journal first; `accepted`, if no frame is going to say so
+    _on_changed     within that: which revision the message has made
     _on_event       on the worker's thread, a moment later: the session has rendered
     FrameStream     the newest picture, when the pages are ready for it
     _rest           when the stroke is over: pictures and edits at rest, as widget state
@@ -112,6 +113,8 @@ class _Page:
     """Its last sequence that came, and is applied or waits to be."""
     accepted: int = 0
     """Its last sequence that is applied, or was refused."""
+    told: int = 0
+    """Its last sequence that it has been told of, by `accepted` or by a frame that covers it."""
     applied: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     """(sequence, revision once it was applied), both growing; of one revision only the last sequence."""
     stroke_since: float | None = None
@@ -185,7 +188,7 @@ class GANPaint(anywidget.AnyWidget):
         self._handler: int | None = None
         self._failures = 0
         # After a recovery a page may say again what the last kernel has written down and not confirmed.
-        self._pages = {name: _Page(count, count) for name, count in self._session.heard.items()}
+        self._pages = {name: _Page(count, count, count) for name, count in self._session.heard.items()}
         self._backlog: deque[Turn] = deque()
         self._painted: str | None = None
         self._progressed = -math.inf
@@ -390,6 +393,8 @@ class GANPaint(anywidget.AnyWidget):
         self._say(protocol.alive(message.page, accepted, self._session.revision))
 
     def _on_turn(self, message: Stroke | Command) -> None:
+        if isinstance(message, Stroke) and message.drawn is not None:
+            self._stream.ack(message.page, message.drawn)
         self._in_turn(message.page, message.sequence, message)
 
     def _in_turn(self, name: str, sequence: int, turn: Turn) -> None:
@@ -466,22 +471,32 @@ class GANPaint(anywidget.AnyWidget):
         revision = self._session.revision
         with self._books:
             page = self._page(name)
+            booked = bool(page.applied) and page.applied[-1][0] == sequence
+            if not booked:
+                self._book(page, sequence, revision)
             page.accepted = sequence
-            if page.applied and page.applied[-1][1] == revision:
-                page.applied.pop()
-            page.applied.append((sequence, revision))
+            # In the middle of a stroke its frame says that a message is accepted, and halves what the page
+            # has to read. Where frames do not keep up, every second message is answered; the last one always.
+            answered = not isinstance(turn, Stroke) or turn.last or page.told < sequence - 1
+            if refused is not None or answered:
+                page.told = sequence
             self._calm.notify_all()
             rendered = self._shown is not None and self._shown.revision >= revision
-        if refused is None:
-            self._say(protocol.accepted(name, sequence, revision))
-        else:
+        if refused is not None:
             self._say(protocol.error(name, sequence, refused.what, refused.mend))
+        elif answered:
+            self._say(protocol.accepted(name, sequence, revision))
         if rendered:
-            # The worker was faster than this, or nothing had to be rendered: no other frame would cover
-            # this message.
-            self._offer_again()
+            # The worker was faster than this, or nothing had to be rendered.
+            if not booked:
+                self._offer_again()
             if not self._stroke_open():
                 self._rest()
+
+    def _book(self, page: _Page, sequence: int, revision: int) -> None:
+        if page.applied and page.applied[-1][1] == revision:
+            page.applied.pop()
+        page.applied.append((sequence, revision))
 
     def _paint(self, stroke: Stroke) -> None:
         with self._books:
@@ -620,6 +635,13 @@ class GANPaint(anywidget.AnyWidget):
         if handler is not None:
             handler(self, event)
 
+    def _on_changed(self, event: events.Changed) -> None:
+        """On the thread of the message that has changed something, before its picture is asked for."""
+        speaker = SPEAKER.get()
+        if speaker is not None:
+            with self._books:
+                self._book(self._page(speaker[0]), speaker[1], event.revision)
+
     def _on_rendered(self, event: events.Rendered) -> None:
         with self._books:
             if self._shown is not None and event.revision < self._shown.revision:
@@ -673,6 +695,7 @@ class GANPaint(anywidget.AnyWidget):
                 sequence = next((s for s, r in reversed(applied) if r <= revision), None)
                 if sequence is not None:
                     covers[name] = sequence
+                    self._pages[name].told = max(sequence, self._pages[name].told)
             return covers
 
     def _page(self, name: str) -> _Page:
@@ -840,6 +863,7 @@ _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
 }
 
 _ON_EVENT: Mapping[type, Callable[[GANPaint, Any], None]] = {
+    events.Changed: GANPaint._on_changed,
     events.Rendered: GANPaint._on_rendered,
     events.Blended: GANPaint._on_blended,
     events.Progress: GANPaint._on_progress,

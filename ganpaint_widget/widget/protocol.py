@@ -75,7 +75,10 @@ class Referring:
 
 @dataclass(frozen=True)
 class Stroke:
-    """A piece of a stroke: the edit's absolute mask values (0 to 255) in a rectangle, row by row."""
+    """A piece of a stroke: the edit's absolute mask values (0 to 255) in a rectangle, row by row.
+
+    drawn: the newest frame that the page has drawn, as in `Ack`; None: nothing is said about that.
+    """
 
     page: str
     sequence: int
@@ -88,6 +91,7 @@ class Stroke:
     rect: tuple[int, int, int, int]
     values: bytes
     reference: Referring | None = None
+    drawn: int | None = None
 
 
 @dataclass(frozen=True)
@@ -317,7 +321,7 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
 }
 """Each type of message: its fields (all of them, no others) and their rules."""
 
-OPTIONAL: Mapping[str, Mapping[str, Rule]] = {"stroke": {"reference": _referring}}
+OPTIONAL: Mapping[str, Mapping[str, Rule]] = {"stroke": {"reference": _referring, "drawn": _integer(1)}}
 """Fields that may be left out."""
 
 

@@ -119,6 +119,7 @@ export class FakeKernel {
       void this.answer(message);
       return;
     }
+    if (message.type === "stroke" && message.drawn) this.inFlight = this.frames - message.drawn;
     const before = this.accepted[page] ?? 0;
     if (message.sequence <= before) {
       this.tell({ type: "accepted", page, sequence: before, revision: this.revision });

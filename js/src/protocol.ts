@@ -43,6 +43,8 @@ export interface StrokeMessage {
   rect: Rect;
   /** Of a restyle, and only of that. */
   reference?: Referring;
+  /** The newest frame that has been drawn, as in `ack`. */
+  drawn?: number;
 }
 
 /** What can be changed of an edit: one of these at least. */
@@ -385,6 +387,7 @@ export function pageProblem(message: unknown, bytes: number | null): string | nu
     if (message.verb === "restyle" ? !isReferring(message.reference) : "reference" in message) {
       return "A restyle needs a valid reference, and nothing else has one.";
     }
+    if ("drawn" in message && !isPositive(message.drawn)) return 'The field "drawn" is not valid.';
     const [, , width, height] = message.rect as Rect;
     const empty = width === 0 && height === 0;
     if ((width === 0 || height === 0) && !(empty && message.last)) return "The rectangle is empty.";

@@ -36,7 +36,8 @@ test("messages are counted from 1, and valid", () => {
   stroke(1);
   outbox.command("retune", { edit: "e1", strength: 2 });
   outbox.command("open", { name: "a.png" }, new Uint8Array(3));
-  outbox.ack(4);
+  outbox.drew(4);
+  outbox.ack();
   outbox.cancel();
   assert.deepEqual(sequences(), ["hello", 1, 2, 3, "ack", "cancel"]);
   for (const { message, buffer } of sent) assert.equal(pageProblem(message, buffer?.length ?? null), null);
@@ -145,14 +146,26 @@ test("a picture's covered time is that of the newest message in it", () => {
 });
 
 test("frames are acknowledged once, and never backwards", () => {
-  outbox.ack(2);
-  outbox.ack(2);
-  outbox.ack(1);
-  outbox.ack(3);
+  for (const frame of [2, 2, 1, 3]) {
+    outbox.drew(frame);
+    outbox.ack();
+  }
   assert.deepEqual(
     sent.map(({ message }) => message.type === "ack" && message.frame),
     [2, 3],
   );
+});
+
+test("a stroke's message says what has been drawn, once; saying it again does not", () => {
+  welcome(0);
+  outbox.drew(5);
+  stroke(1);
+  stroke(2);
+  outbox.ack();
+  welcome(0);
+  const drawn = sent.map(({ message }) => (message.type === "stroke" ? message.drawn : message.type));
+  assert.deepEqual(drawn, [5, undefined, undefined, undefined]);
+  for (const { message, buffer } of sent) assert.equal(pageProblem(message, buffer?.length ?? null), null);
 });
 
 test("it says when the kernel is behind", () => {

@@ -156,6 +156,30 @@ test("a stroke is one message a tick, with all that was painted in it, and a las
   assert.deepEqual([...ids], [page.edits[0]?.id]);
 });
 
+test("while somebody paints, a frame accepts what it covers, and the next message says that it was drawn", async () => {
+  page.begin(TREE, dab(3, 3), 1);
+  tick();
+  page.paint(dab(9, 3), 2);
+  assert.equal(page.outbox.waiting, 1);
+  frame(1, 1, 1, "picture");
+  assert.equal(page.outbox.waiting, 0);
+  await settled();
+  page.drawn();
+  assert.deepEqual(
+    strokes().map(({ sequence, drawn }) => [sequence, drawn]),
+    [
+      [1, undefined],
+      [2, 1],
+    ],
+  );
+  assert.ok(!sent.some(({ message }) => message.type === "ack"));
+  // With nothing painted since, it is said at once.
+  frame(2, 2, 2, "picture");
+  await settled();
+  page.drawn();
+  assert.deepEqual(sent.at(-1)?.message, { type: "ack", page: ID, frame: 2 });
+});
+
 test("put together, the messages give the mask", () => {
   const copy = new Uint8Array(SIZE * SIZE);
   const id = page.begin(TREE, dab(3, 3), 1) as string;

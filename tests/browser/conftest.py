@@ -64,12 +64,15 @@ def failed(request: pytest.FixtureRequest) -> Callable[[], bool]:
 
 
 class Lab:
-    """A JupyterLab on a port of its own, whose files lie in `folder` and its settings in `settings`."""
+    """A server on a port of its own, whose files lie in `folder` and its settings in `settings`. A notebook
+    has its address under `notebooks`: in JupyterLab, or in Notebook 7.
+    """
 
-    def __init__(self, folder: Path, settings: Path, url: str) -> None:
+    def __init__(self, folder: Path, settings: Path, url: str, notebooks: str = "lab/tree") -> None:
         self.folder = folder
         self.settings = settings
         self.url = url
+        self.notebooks = notebooks
 
     def ask(self, method: str, path: str) -> Any:
         request = urllib.request.Request(f"{self.url}/api/{path}", method=method)
@@ -89,9 +92,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
+# Otherwise a new JupyterLab asks whether it may fetch news, in a box that lies on the page.
+QUIET = {"@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}
+
+
 @contextmanager
-def running_lab(home: Path) -> Iterator[Lab]:
-    """Nobody's settings, nobody's kernels: all of JupyterLab's files lie in `home`."""
+def running_lab(
+    home: Path, application: str = "jupyterlab", chosen: dict[str, dict[str, object]] | None = None
+) -> Iterator[Lab]:
+    """Nobody's settings, nobody's kernels: all of JupyterLab's files lie in `home`.
+
+    application: the module to start, `jupyterlab` or `notebook`. chosen: settings by their plugins.
+    """
     files = home / "files"
     files.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
@@ -105,10 +117,10 @@ def running_lab(home: Path) -> Iterator[Lab]:
         "IPYTHONDIR": str(home / "ipython"),
         "GANPAINT_JOURNAL": str(home / "journal"),
     }
-    # Otherwise a new JupyterLab asks whether it may fetch news, in a box that lies on the page.
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    for plugin, values in (QUIET | (chosen or {})).items():
+        settings = home / "settings" / f"{plugin}.jupyterlab-settings"
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text(json.dumps(values))
 
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -116,7 +128,7 @@ def running_lab(home: Path) -> Iterator[Lab]:
     command = [
         sys.executable,
         "-m",
-        "jupyterlab",
+        application,
         "--no-browser",
         "--expose-app-in-browser",
         f"--port={port}",
@@ -129,7 +141,7 @@ def running_lab(home: Path) -> Iterator[Lab]:
         server = subprocess.Popen(
             command, cwd=files, env=environment, stdout=output, stderr=output, start_new_session=True
         )
-    running = Lab(files, home / "settings", url)
+    running = Lab(files, home / "settings", url, "lab/tree" if application == "jupyterlab" else "notebooks")
     try:
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
@@ -200,7 +212,7 @@ class Notebook:
 
     def open(self) -> None:
         """Loads the page and waits until the notebook is there and its kernel answers."""
-        self.page.goto(f"{self.lab.url}/lab/tree/{self.name}?reset")
+        self.page.goto(f"{self.lab.url}/{self.lab.notebooks}/{self.name}?reset")
         self.wait_for_kernel("idle")
 
     def reload(self) -> None:

@@ -24,10 +24,12 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Writes only what differs: most of the interface stays as it is from one frame to the next. */
 export function set(target: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
+    const text = value === true ? "" : String(value);
     if (value === false) target.removeAttribute(name);
-    else target.setAttribute(name, value === true ? "" : String(value));
+    else if (target.getAttribute(name) !== text) target.setAttribute(name, text);
   }
 }
 
@@ -37,7 +39,7 @@ export function setText(target: Element, text: string): void {
 }
 
 export function press(target: Element, pressed: boolean): void {
-  target.setAttribute("aria-pressed", String(pressed));
+  set(target, { "aria-pressed": String(pressed) });
 }
 
 /** Drawn on a 20 x 20 grid with strokes of 1.6, so that they look alike at the sizes used. */

@@ -319,15 +319,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (focused && (!focused.isConnected || focused.matches(":disabled, [hidden], [hidden] *"))) {
       view.canvas.focus({ preventScroll: true });
     }
-    view.resize(page.width, page.height, pointers.port);
-    const shown: PictureName = settings.comparing ? "photo" : settings.shown;
-    view.draw(
-      shown,
-      page.pictures.get(shown),
-      PICTURES[shown].label,
-      page.pictures.get("photo"),
-      settings.split,
-    );
+    view.resize(page.width, page.height, pointers.port, page.painting);
+    drawPicture();
     if (masksToo) {
       masksToo = false;
       view.drawSegments(settings.segments ? page.labels : null, segmentColors());
@@ -346,6 +339,12 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     drawMarks();
     mark();
     page.drawn();
+  }
+
+  function drawPicture(): void {
+    const shown: PictureName = settings.comparing ? "photo" : settings.shown;
+    const { pictures } = page;
+    view.draw(shown, pictures.get(shown), PICTURES[shown].label, pictures.get("photo"), settings.split);
   }
 
   /** The concepts' own colours; the other classes take theirs from round the circle of hues. */
@@ -423,6 +422,12 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   const silence = page.listen((topic: Topic) => {
     // At once, not with the next frame: who waits from outside for "sent" to be accepted must see what was sent.
     if (topic === "document") mark();
+    // A picture under the hand does not wait, either: what answers it is on its way while the rest is drawn. A page
+    // that nobody sees draws nothing, and asks for nothing.
+    if (topic === "picture" && page.painting && !document.hidden) {
+      drawPicture();
+      page.drawn();
+    }
     refresh(topic !== "picture" && topic !== "word");
   });
 

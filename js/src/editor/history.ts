@@ -133,7 +133,7 @@ function createRow(id: string, actions: Actions): Row {
       const label = edit.enabled ? "Switch this edit off" : "Switch this edit on";
       set(eye, { title: label, "aria-label": label, "aria-pressed": String(!edit.enabled) });
       const mask = page.masks.get(edit.id);
-      if (!mask || (mask === drawn && mask.version === version)) return;
+      if (!mask || (mask === drawn && (mask.version === version || page.painting))) return;
       drawn = mask;
       version = mask.version;
       if (thumbnail.width !== mask.width) thumbnail.width = mask.width;

@@ -27,8 +27,11 @@ export interface Kept {
   buffer: Uint8Array | undefined;
 }
 
-/** So many unaccepted messages mean that the kernel is behind: painting then waits and sends larger rectangles. */
-const CONGESTED = 6;
+/**
+ * So many messages may be under way while somebody paints; what comes meanwhile goes with the next one. Each costs the
+ * server, the kernel and this page some milliseconds, and one that overtakes the pictures makes none of them newer.
+ */
+const CONGESTED = 2;
 /** So many pointer times are remembered: more than can be under way. */
 const STAMPS = 1000;
 
@@ -42,6 +45,8 @@ export class Outbox {
   private kept: Kept[] = [];
   private strokes = 0;
   private acknowledged = 0;
+  /** The newest frame that has been drawn. */
+  private drawn = 0;
   private refused = new Set<number>();
   private stamps: { sequence: number; stamp: number }[] = [];
 
@@ -89,11 +94,16 @@ export class Outbox {
     );
   }
 
-  /** Says once that the frames up to this one have been drawn. */
-  ack(frame: number): void {
-    if (frame <= this.acknowledged) return;
-    this.acknowledged = frame;
-    this.post({ type: "ack", page: this.page, frame });
+  /** The frames up to this one have been drawn: the next message of a stroke says so, or `ack`. */
+  drew(frame: number): void {
+    this.drawn = Math.max(this.drawn, frame);
+  }
+
+  /** Says once what has been drawn. */
+  ack(): void {
+    if (this.drawn <= this.acknowledged) return;
+    this.acknowledged = this.drawn;
+    this.post({ type: "ack", page: this.page, frame: this.drawn });
   }
 
   cancel(): void {
@@ -161,11 +171,16 @@ export class Outbox {
   private keep(message: NumberedMessage, buffer: Uint8Array | undefined): number {
     this.sent = message.sequence;
     this.kept.push({ message, buffer });
-    if (this.welcomed) this.post(message, buffer);
+    if (!this.welcomed) return message.sequence;
+    if (message.type === "stroke" && this.drawn > this.acknowledged) {
+      this.acknowledged = this.drawn;
+      this.post({ ...message, drawn: this.drawn }, buffer);
+    } else this.post(message, buffer);
     return message.sequence;
   }
 
-  private settle(sequence: number): void {
+  /** The kernel has accepted everything up to `sequence`, or shows it. */
+  settle(sequence: number): void {
     this.accepted = Math.max(this.accepted, Math.min(sequence, this.sent));
     this.kept = this.kept.filter((kept) => kept.message.sequence > sequence);
   }

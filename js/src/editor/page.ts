@@ -326,12 +326,18 @@ export class Page<Image = unknown> {
     this.ticking = true;
     this.world.tick(() => {
       this.ticking = false;
-      const stroke = this.stroke;
-      if (!stroke?.mask.changed) return;
+      this.flush();
+    });
+  }
+
+  /** Says what has been painted and what has been drawn, in one message if possible. */
+  private flush(): void {
+    if (this.stroke?.mask.changed) {
       // When the kernel is behind, the change stays in the mask, and the next message carries more of it.
       if (this.outbox.congested) this.schedule();
       else this.say(false);
-    });
+    }
+    this.outbox.ack();
   }
 
   private say(last: boolean): void {
@@ -421,6 +427,8 @@ export class Page<Image = unknown> {
         return;
       }
       case "frame":
+        this.outbox.settle(message.covers[this.id] ?? 0);
+        this.store();
         this.arrived.set(message.picture, { message, bytes });
         void this.decodeFrames();
         return;
@@ -505,7 +513,8 @@ export class Page<Image = unknown> {
       } catch (reason) {
         console.warn("ganpaint: a frame could not be decoded", reason);
         // Its place in flight must not be lost for it.
-        this.outbox.ack(message.frame);
+        this.outbox.drew(message.frame);
+        this.outbox.ack();
       }
     }
     this.decoding = false;
@@ -517,10 +526,13 @@ export class Page<Image = unknown> {
 
   /** A view has drawn the pictures as they are now. */
   drawn(): void {
-    if (this.newest === 0) return;
-    this.outbox.ack(this.newest);
+    this.outbox.drew(this.newest);
+    this.flush();
     // The kernel counts what earlier pages owe, too, once it has heard of them again.
-    for (const outbox of this.earlier.values()) outbox.ack(this.newest);
+    for (const outbox of this.earlier.values()) {
+      outbox.drew(this.newest);
+      outbox.ack();
+    }
   }
 
   // ------------------------------------------------------------------------------------- is the kernel there?

@@ -51,7 +51,8 @@ export function createStrip(actions: Actions): Panel {
           : name === "result"
             ? "Here the blended picture will appear"
             : "Not there yet";
-        if (picture === entry.drawn) continue;
+        // While somebody paints, the large picture is what is looked at.
+        if (picture === entry.drawn || (picture && entry.drawn && page.painting)) continue;
         entry.drawn = picture;
         const context = canvas.getContext("2d") as CanvasRenderingContext2D;
         if (picture) {

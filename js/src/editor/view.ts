@@ -36,6 +36,9 @@ export interface Marks {
   segment: number[];
 }
 
+/** Milliseconds between two tracings of the outline of a mask that is being painted. */
+const OUTLINE_PAUSE = 120;
+
 export class View {
   readonly root: HTMLElement;
   readonly canvas: HTMLCanvasElement;
@@ -53,10 +56,16 @@ export class View {
   private readonly scratch = document.createElement("canvas");
   /** What the canvas was drawn from. */
   private shown: unknown[] = [];
-  private readonly outlines = new WeakMap<Mask, { version: number; path: Path2D }>();
+  private readonly outlines = new WeakMap<Mask, { version: number; path: Path2D; at: number }>();
+  /** What the outlines were drawn from. */
+  private outlined: unknown[] = [];
+  /** Is somebody painting? Then speed counts more than the last touch. */
+  private moving = false;
   private width = 64;
   private height = 64;
   private port: Viewport = WHOLE;
+  /** The stage in CSS pixels. */
+  private stage = { width: 0, height: 0 };
 
   constructor(redraw: () => void) {
     this.canvas = element("canvas", {
@@ -115,7 +124,10 @@ export class View {
       this.opening,
       drop,
     );
-    this.sizes = new ResizeObserver(redraw);
+    this.sizes = new ResizeObserver(() => {
+      this.measure();
+      redraw();
+    });
     this.sizes.observe(this.root);
   }
 
@@ -123,10 +135,11 @@ export class View {
     this.sizes.disconnect();
   }
 
-  resize(width: number, height: number, port: Viewport): void {
+  resize(width: number, height: number, port: Viewport, moving: boolean): void {
     this.width = width;
     this.height = height;
     this.port = port;
+    this.moving = moving;
     this.root.style.setProperty("--gp-aspect", `${width} / ${height}`);
     this.root.closest<HTMLElement>(".ganpaint")?.style.setProperty("--gp-ratio", String(width / height));
   }
@@ -156,8 +169,8 @@ export class View {
     // While somebody paints, most frames bring no new picture; drawing it again would cost as much as a new one.
     const { zoom, x, y } = this.port;
     const before = divided ? [photo.image, split] : [];
-    const wanted = [picture.image, ...before, zoom, x, y, ...this.sizeOnScreen()];
-    if (wanted.length !== this.shown.length || wanted.some((part, at) => part !== this.shown[at])) {
+    const wanted = [picture.image, ...before, zoom, x, y, this.moving, ...this.sizeOnScreen()];
+    if (differ(wanted, this.shown)) {
       this.shown = wanted;
       this.drawPicture(picture, divided ? photo : null, split ?? 0);
     }
@@ -204,18 +217,28 @@ export class View {
   }
 
   drawMasks(shown: ShownMask[]): void {
+    const fitting = shown.filter(({ mask }) => mask.width === this.width && mask.height === this.height);
     const tint = this.fit(this.tint);
+    for (const { mask, color, current } of fitting) {
+      if (!current) continue;
+      const rgb = Number.parseInt(color.slice(1), 16);
+      this.drawScratch(tint, mask.width, mask.height, (at) => ((mask.values[at] as number) << 24) | rgb);
+    }
+    this.drawOutlines(fitting);
+  }
+
+  private drawOutlines(shown: ShownMask[]): void {
+    const { zoom, x, y } = this.port;
+    const parts = shown.flatMap(({ mask, color, current }) => [this.outlineOf(mask), color, current]);
+    const wanted = [...parts, zoom, x, y, ...this.sizeOnScreen()];
+    if (!differ(wanted, this.outlined)) return;
+    this.outlined = wanted;
     const outline = this.fit(this.outline);
-    const pixel = this.tint.width / Math.max(1, this.root.clientWidth);
+    const pixel = this.outline.width / Math.max(1, this.stage.width);
     outline.lineCap = outline.lineJoin = "round";
     for (const { mask, color, current } of shown) {
-      if (mask.width !== this.width || mask.height !== this.height) continue;
-      if (current) {
-        const rgb = Number.parseInt(color.slice(1), 16);
-        this.drawScratch(tint, mask.width, mask.height, (at) => ((mask.values[at] as number) << 24) | rgb);
-      }
       const path = new Path2D();
-      path.addPath(this.outlineOf(mask), this.transform(this.tint));
+      path.addPath(this.outlineOf(mask), this.transform(this.outline));
       // A dark line under a light one is seen on any picture.
       for (const [style, wide] of [
         ["rgb(0 0 0 / 0.55)", current ? 4.5 : 2.5],
@@ -232,7 +255,7 @@ export class View {
 
   drawMarks({ ring, cross, cells, grid, shape, segment }: Marks): void {
     const context = this.fit(this.marks);
-    const pixel = this.marks.width / Math.max(1, this.root.clientWidth);
+    const pixel = this.marks.width / Math.max(1, this.stage.width);
     const transform = this.transform(this.marks);
     const place = (x: number, y: number): [number, number] => {
       const { x: left, y: top } = transform.transformPoint({ x, y });
@@ -334,8 +357,8 @@ export class View {
     const { width, height } = context.canvas;
     const { zoom, x, y } = this.port;
     // From so near, the pixels themselves are what one wants to see.
-    context.imageSmoothingEnabled = (this.root.clientWidth * zoom) / this.width < 12;
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingEnabled = (this.stage.width * zoom) / this.width < 12;
+    context.imageSmoothingQuality = this.moving ? "low" : "high";
     const across = image.width / this.width;
     const down = image.height / this.height;
     const source = [x * across, y * down, image.width / zoom, image.height / zoom] as const;
@@ -349,25 +372,34 @@ export class View {
     height: number,
     argb: (at: number) => number,
   ): void {
-    this.scratch.width = width;
-    this.scratch.height = height;
+    if (this.scratch.width !== width) this.scratch.width = width;
+    if (this.scratch.height !== height) this.scratch.height = height;
     paintPixels(this.scratch, argb);
     this.drawImage(context, this.scratch);
   }
 
   private outlineOf(mask: Mask): Path2D {
     const known = this.outlines.get(mask);
-    if (known?.version === mask.version) return known.path;
+    const now = performance.now();
+    // Under a moving brush the tint tells where it has been, at once; the outline follows.
+    if (known && (known.version === mask.version || (this.moving && now - known.at < OUTLINE_PAUSE))) {
+      return known.path;
+    }
     const path = pathOf(contour(mask.values, mask.width, mask.height));
-    this.outlines.set(mask, { version: mask.version, path });
+    this.outlines.set(mask, { version: mask.version, path, at: now });
     return path;
+  }
+
+  /** To ask the page for this would have it lay everything out anew, in the middle of drawing. */
+  private measure(): void {
+    this.stage = { width: this.root.clientWidth, height: this.root.clientHeight };
   }
 
   /** The stage in the device's pixels. */
   private sizeOnScreen(): [number, number] {
     const scale = window.devicePixelRatio || 1;
-    const { clientWidth, clientHeight } = this.root;
-    return [Math.max(1, Math.round(clientWidth * scale)), Math.max(1, Math.round(clientHeight * scale))];
+    const { width, height } = this.stage;
+    return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
   }
 
   /** Sizes a canvas to the device's pixels and clears it. */
@@ -381,6 +413,10 @@ export class View {
     context.clearRect(0, 0, width, height);
     return context;
   }
+}
+
+function differ(one: readonly unknown[], other: readonly unknown[]): boolean {
+  return one.length !== other.length || one.some((part, at) => part !== other[at]);
 }
 
 /** Segments x0, y0, x1, y1, ... as a path. */

@@ -1,0 +1,121 @@
+"""Does anything pile up when somebody paints all day?
+
+    python -m benchmarks.soak [--strokes 10000] [--json FILE] [--check]
+
+A real JupyterLab, its kernel, a headless browser, the demo generator; stroke after stroke by pointer events
+that the page itself makes, each awaited until the kernel has accepted it, and every third one undone. The
+measures, from every fiftieth part of the way, without the first fifth:
+
+* ``kernel``: slope of the kernel's resident memory, in kB a stroke; the bar is 1.
+* ``heap``: slope of the page's JavaScript heap, with garbage collected, in kB a stroke; the bar is 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+from playwright.sync_api import CDPSession
+
+from benchmarks.figures import Figure, Report, parser
+from tests.browser.conftest import Notebook, code_notebook, running_browser, running_lab
+
+MEASURES = "kernel", "heap"
+BAR = 1.0  # kB a stroke
+SAMPLES = 50
+WARM_UP = 0.2
+
+# Paints strokes from number `from` up to `to`; the mouse's pointer is number 1.
+PAINT = """async ([from, to]) => {
+    const root = document.querySelector("[data-ganpaint-root]");
+    const canvas = root.querySelector("[data-ganpaint-canvas]");
+    const box = canvas.getBoundingClientRect();
+    const point = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
+        pointerId: 1, pointerType: "mouse", isPrimary: true, bubbles: true, cancelable: true,
+        button: type === "pointermove" ? -1 : 0, buttons: type === "pointerup" ? 0 : 1,
+        clientX: box.left + x * box.width, clientY: box.top + y * box.height,
+    }));
+    const accepted = async () => {
+        do await new Promise(requestAnimationFrame);
+        while (Number(root.dataset.accepted) < Number(root.dataset.sent));
+    };
+    for (let count = from; count < to; count++) {
+        const x = 0.5 + 0.4 * Math.sin(0.83 * count), y = 0.5 + 0.4 * Math.sin(0.617 * count + 1);
+        point("pointerdown", x, y);
+        for (const step of [0.03, 0.06]) {
+            point("pointermove", x + step, y);
+            await new Promise(requestAnimationFrame);
+        }
+        point("pointerup", x + 0.06, y);
+        await accepted();
+        if (count % 3 === 2) {
+            root.querySelector('[data-action="undo"]').click();
+            await accepted();
+        }
+    }
+}"""
+
+
+def main() -> int:
+    arguments = parser(__doc__)
+    arguments.add_argument("--strokes", type=int, default=10_000, help="how many strokes to paint")
+    options = arguments.parse_args()
+
+    with tempfile.TemporaryDirectory() as home:
+        found = measure(Path(home), options.strokes)
+    report = Report()
+    for name in MEASURES:
+        at_last = found["samples"][-1][name] / 1e6
+        report.add(
+            Figure(f"{name}: slope", found[name], high=BAR, note=f"kB a stroke; {at_last:.0f} MB at the end")
+        )
+    return report.finish(options, **found)
+
+
+def measure(home: Path, strokes: int) -> dict[str, Any]:
+    with running_lab(home) as lab, running_browser() as chromium:
+        cells = "import ganpaint_widget as gp, gc, psutil", "paint = gp.GANPaint()\npaint"
+        nbformat.write(code_notebook(*cells), lab.folder / "soak.ipynb")
+        page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+        notebook = Notebook(lab, page, "soak.ipynb")
+        notebook.open()
+        notebook.run_all()
+        notebook.wait_for_editor()
+        notebook.choose("tree")
+        notebook.root.locator('[data-slider="size"]').fill("2")
+        notebook.canvas.scroll_into_view_if_needed()
+        devtools = page.context.new_cdp_session(page)
+        samples = []
+        began = time.monotonic()
+        counts = [round(strokes * part / SAMPLES) for part in range(SAMPLES + 1)]
+        for before, count in itertools.pairwise(counts):
+            page.evaluate(PAINT, [before, count])
+            samples.append({"strokes": count, **memory(notebook, devtools)})
+        notebook.ask("assert paint.session.edits and paint.stats()['failures'] == 0")
+        seconds = time.monotonic() - began
+    return {**slopes(samples), "seconds": seconds, "samples": samples}
+
+
+def memory(notebook: Notebook, devtools: CDPSession) -> dict[str, int]:
+    """Bytes that the kernel and the page's heap hold now."""
+    notebook.ask("gc.collect()\nopen('memory.txt', 'w').write(str(psutil.Process().memory_info().rss))")
+    devtools.send("HeapProfiler.collectGarbage")
+    heap = devtools.send("Runtime.getHeapUsage")["usedSize"]
+    return {"kernel": int((notebook.lab.folder / "memory.txt").read_text()), "heap": int(heap)}
+
+
+def slopes(samples: list[dict[str, int]]) -> dict[str, float]:
+    """kB a stroke, by least squares over what follows the warm-up."""
+    settled = samples[round(WARM_UP * len(samples)) :]
+    strokes = [sample["strokes"] for sample in settled]
+    return {name: float(np.polyfit(strokes, [s[name] / 1000 for s in settled], 1)[0]) for name in MEASURES}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
