@@ -75,7 +75,7 @@ class Inversion:
     """What :func:`invert` found.
 
     Attributes:
-        z: the latent, B x latent_size.
+        z: the latent, B x latent_size; where the search went on in a larger space (W+), where it began.
         state: the generator's state at its edit layer.
         scores: of the reconstruction from that state.
         seconds: how long it took.
@@ -125,9 +125,11 @@ def invert(
     metric = perceptual if perceptual is not None else segmenter_features(model)
     loss = _Loss(x, metric if weight else None, weight)
     if model.encoder is None:
-        z = torch.cat([_search(generator, loss.of(one), starts, end, ticket) for one in range(len(x))])
+        found = [_search(generator, loss.of(one), starts, end, ticket) for one in range(len(x))]
+        z = torch.cat([near for near, _ in found])
         with torch.no_grad():
-            state = generator.run(generator.start(z), until=generator.edit_layer)
+            begin = generator.start_extended(torch.cat([latents for _, latents in found]))
+            state = generator.run(begin, until=generator.edit_layer)
     else:
         with torch.no_grad():
             z, features = model.encoder(x)
@@ -188,26 +190,32 @@ def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
 
 def _search(
     generator: StagedGenerator, loss: _Loss, starts: int, end: float | None, ticket: Ticket | None
-) -> Tensor:
-    """The best of several random latents, each improved by Adam: 1 x latent_size.
+) -> tuple[Tensor, Tensor]:
+    """The best of several random latents, each improved by Adam in the generator's extended space.
 
     They are improved together, as a batch: what one of them has found says nothing to the others.
+
+    Returns:
+        The z from which the best began, 1 x latent_size, and where it has come to.
     """
     draws = generator.sample_z(DRAWS, seed=0).to(loss.x)
     with torch.no_grad():
         errors = torch.cat([loss(generator(one[None])) for one in draws])
-    best_z = draws[errors.argsort()[:starts]]
-    best = torch.full((len(best_z),), torch.inf, device=loss.x.device)
-    z = best_z.clone().requires_grad_()
-    optimiser = torch.optim.Adam([z], lr=0.05)
+        begins = draws[errors.argsort()[:starts]]
+        guess, scale = generator.extended(begins), generator.extended(draws).std()
+    best_offset = torch.zeros_like(guess)
+    best = torch.full((len(guess),), torch.inf, device=loss.x.device)
+    offset = torch.zeros_like(guess).requires_grad_()
+    optimiser = torch.optim.Adam([offset], lr=0.05)
     # Half of the budget, so that the features get theirs.
     half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
     try:
         for step in range(SEARCH_STEPS + 1):
-            errors = loss(generator(z))
+            state = generator.run(generator.start_extended(guess + scale * offset))
+            errors = loss(generator.picture(state))
             better = errors.detach() < best
             best = torch.where(better, errors.detach(), best)
-            best_z = torch.where(better[:, None], z.detach(), best_z)
+            best_offset[better] = offset.detach()[better]
             if step == SEARCH_STEPS or (half is not None and time.monotonic() >= half):
                 break
             optimiser.zero_grad(set_to_none=True)
@@ -217,7 +225,8 @@ def _search(
                 ticket.checkpoint(0.6 * (step + 1) / SEARCH_STEPS)
     except Cancelled:
         pass  # the best so far is returned
-    return best_z[best.argmin()][None].clone()
+    chosen = best.argmin()
+    return begins[chosen][None].clone(), (guess + scale * best_offset)[chosen][None].clone()
 
 
 def _refine(
