@@ -226,7 +226,7 @@ def reheaded(data: bytes, source: random.Random) -> bytes:
     name = source.choice(list(header))
     if name == "__metadata__":
         config = json.loads(header[name].get("config", "{}"))
-        values = [-1, 0, 10**9, 1e308, None, "x", [10**6] * 3, [], [[1]], {}]
+        values: list[Any] = [-1, 0, 10**9, 1e308, None, "x", [10**6] * 3, [], [[1]], {}]
         config[source.choice([*config, "surprise"])] = source.choice(values)
         header[name]["config"] = json.dumps(config)
     else:

@@ -61,7 +61,7 @@ def walk(name: str, whole: bool) -> list[tuple[str, float, float]]:
     """The steps of a session: what, seconds, and the largest memory so far in MiB."""
     if name != "demo" and not whole:
         inversion.DRAWS, inversion.SEARCH_STEPS = 4, 2
-        inversion.invert = partial(inversion.invert, steps=2)  # type: ignore[assignment]
+        inversion.invert = partial(inversion.invert, steps=2)
     steps = []
     began = time.perf_counter()
 
