@@ -5,7 +5,8 @@
 Each model in a process of its own: a session opens a picture (a scene of the gallery for the demo), finds z
 and the features, adds a concept, previews, and adapts. The 256 px generators have the public checkpoints'
 sizes and random weights, are read from a file as a user's would be, and have no encoder, so that opening is
-the search from several starts. Their concepts are bright and dark.
+the search from several starts. Their search for z is cut to a few steps, each of which needs the same memory;
+``--whole`` carries it out, which takes many minutes. Their concepts are bright and dark.
 
 * ``open``, ``edit``, ``adapt``: seconds; an edit is measured until its preview is there.
 * ``peak``: the process's largest memory after that step, in MiB, Python and torch included.
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ import torch
 
 from benchmarks.figures import Figure, Report, parser
 from benchmarks.speed import PUBLIC_CHANNELS, ByBrightness, peak_mebibytes
+from ganpaint_widget import inversion
 from ganpaint_widget.dissection import dissect
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.generators.stylegan2 import StyleGAN2
@@ -51,11 +54,14 @@ def model_of(name: str, folder: Path) -> Model:
     del made
     generator = load(folder / "network.pth").generator
     segmenter = ByBrightness()
-    return Model(name, generator, dissection=dissect(generator, segmenter, samples=8, batch=2))
+    return Model(name, generator, dissection=dissect(generator, segmenter, samples=4, batch=1))
 
 
-def walk(name: str) -> list[tuple[str, float, float]]:
+def walk(name: str, whole: bool) -> list[tuple[str, float, float]]:
     """The steps of a session: what, seconds, and the largest memory so far in MiB."""
+    if name != "demo" and not whole:
+        inversion.DRAWS, inversion.SEARCH_STEPS = 4, 2
+        inversion.invert = partial(inversion.invert, steps=2)
     steps = []
     began = time.perf_counter()
 
@@ -84,11 +90,11 @@ def walk(name: str) -> list[tuple[str, float, float]]:
     return steps
 
 
-def figures(names: list[str]) -> Iterator[Figure]:
+def figures(names: list[str], whole: bool) -> Iterator[Figure]:
     spawn = multiprocessing.get_context("spawn")
     for name in names:
         with ProcessPoolExecutor(1, spawn) as alone:
-            for what, seconds, peak in alone.submit(walk, name).result():
+            for what, seconds, peak in alone.submit(walk, name, whole).result():
                 yield Figure(f"{name}: {what}", seconds, note="seconds")
                 yield Figure(f"{name}: peak after {what}", peak, high=BAR, note="MiB")
 
@@ -96,9 +102,10 @@ def figures(names: list[str]) -> Iterator[Figure]:
 def main() -> int:
     options = parser(__doc__)
     options.add_argument("models", nargs="*", metavar="MODEL", help="one or several of: " + ", ".join(MODELS))
+    options.add_argument("--whole", action="store_true", help="search for z as long as a session does")
     chosen = options.parse_args()
     report = Report()
-    for figure in figures(chosen.models or list(MODELS)):
+    for figure in figures(chosen.models or list(MODELS), chosen.whole):
         report.add(figure)
     return report.finish(chosen, threads=torch.get_num_threads())
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from PIL import Image
 
+from . import pictures
 from .events import Array
 from .history import Edits
 from .jobs import Cancelled, Ticket
@@ -121,16 +123,10 @@ def blend(
 
     if ticket.cancelled:
         raise Cancelled
+    keep = kept(generator, opened, edits)
     with torch.no_grad():
         original = opened.fast.state
         edited = opened.fast.edited(edits)
-        strokes = np.zeros(opened.photo.shape[:2], np.uint8)
-        for edit in edits:
-            # What is suppressed was never in the photo, which may come back there.
-            if edit.enabled and edit.verb != "suppress":
-                strokes = np.maximum(strokes, edit.mask)
-        painted = torch.from_numpy(strokes.astype(np.float32) / 255).to(opened.x)[None, None]
-        keep = adaptation.keep_mask(generator, original, edited, painted)
     adapted = adaptation.adapt(
         generator,
         edited,
@@ -145,6 +141,35 @@ def blend(
     with torch.no_grad():
         array = array_of(adaptation.render(generator, edited, adapted.delta))
     return Blend(array, revision, edits, adapted.before, adapted.after, adapted.survival, dict(adapted.delta))
+
+
+def kept(generator: StagedGenerator, opened: OpenedPicture, edits: Edits) -> Tensor:
+    """How much each pixel must stay the photo's: 1 x 1 x R x R, see :func:`.adaptation.keep_mask`."""
+    import torch
+
+    from . import adaptation
+
+    strokes = np.zeros(opened.photo.shape[:2], np.uint8)
+    for edit in edits:
+        # What is suppressed was never in the photo, which may come back there.
+        if edit.enabled and edit.verb != "suppress":
+            strokes = np.maximum(strokes, edit.mask)
+    with torch.no_grad():
+        painted = torch.from_numpy(strokes.astype(np.float32) / 255).to(opened.x)[None, None]
+        return adaptation.keep_mask(generator, opened.fast.state, opened.fast.edited(edits), painted)
+
+
+def pasted(generator: StagedGenerator, opened: OpenedPicture, edits: Edits, array: Array) -> Image.Image:
+    """A picture of these edits in the photo at its own size, which stays as it is where nothing was edited.
+
+    Args:
+        array: G(z_e) or G'(z_e), uint8 R x R x 3; returned as it is where there is no larger photo.
+    """
+    original = opened.source.original
+    if original is None:
+        return Image.fromarray(array.copy())
+    changed = (1 - kept(generator, opened, edits)[0, 0]).mul(255).round().cpu().numpy().astype(np.uint8)
+    return pictures.paste(original.image, array, original.fit, changed)
 
 
 def restored(stored: StoredBlend, edits: Edits, revision: int, like: Tensor) -> Blend:

@@ -172,6 +172,9 @@ def edit(
     ] = None,
     adapt: Annotated[bool, typer.Option(help="Blend into the photo, or write the plain preview.")] = True,
     generator: GeneratorOption = "demo",
+    fit: Annotated[
+        str, typer.Option(help="Of a photo that is no square: crop edits its middle, pad all of it.")
+    ] = "crop",
     project: Annotated[
         Path | None, typer.Option(help="Keep the project there as well; for several photos a folder.")
     ] = None,
@@ -198,9 +201,9 @@ def edit(
         for photo, picture, kept in jobs:
             began = time.monotonic()
             try:
-                session = _opened(session, photo, generator)
+                session = _opened(session, photo, generator, fit)
                 for wish in wishes:
-                    _carry_out(session, wish, photo)
+                    _carry_out(session, wish, photo, fit)
                 made.append(_written(session, photo, picture, kept, adapt, began, quiet=as_json))
             except GANPaintError as error:
                 if len(jobs) == 1:
@@ -396,22 +399,22 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
     ]
 
 
-def _opened(session: EditingSession | None, photo: Path, generator: str) -> EditingSession:
+def _opened(session: EditingSession | None, photo: Path, generator: str, fit: Any) -> EditingSession:
     """A session with this photo; the one that there is goes on with it."""
     from .session import EditingSession
 
     if session is None:
-        return EditingSession(photo, generator, journal=False)
-    session.open(photo)
+        return EditingSession(photo, generator, fit=fit, journal=False)
+    session.open(photo, fit=fit)
     return session
 
 
-def _carry_out(session: EditingSession, wish: Wish, photo: Path) -> None:
+def _carry_out(session: EditingSession, wish: Wish, photo: Path, fit: Any) -> None:
     from . import pictures
 
     details = dict(wish.details)
     place = details.pop("mask")
-    mask = pictures.read_mask(_of_photo(place, photo), session.size)
+    mask = pictures.read_mask(_of_photo(place, photo), session.size, fit)
     if "units" in details:
         details["units"] = _units(details["units"])
     if wish.verb == "restyle":

@@ -19,6 +19,7 @@ from . import journal as record
 from .editing import Edit, Mask, checked_id, checked_mask, checked_number, checked_rect
 from .errors import GANPaintError
 from .events import Array, Changed, Event, Noticed
+from .pictures import Original
 
 Edits = tuple[Edit, ...]
 
@@ -62,7 +63,7 @@ class History:
         self._journal = None if journal is None else record.Journal(journal)
         self._news: list[Event] = []
 
-    def begin(self, opening: record.Operation, photo: Array) -> None:
+    def begin(self, opening: record.Operation, photo: Array, original: Original | None = None) -> None:
         """Another picture: its edits, its undo and its journal begin. ``opening`` describes it."""
         self.edits = ()
         self._undo.clear()
@@ -74,7 +75,7 @@ class History:
             **opening,
             "continues": list(self.continues),
         }
-        self._journalling(lambda journal: journal.open(operation, photo))
+        self._journalling(lambda journal: journal.open(operation, photo, original))
 
     def resume(self, edits: Edits) -> None:
         """Begin with edits that were made earlier, as from a project; there is no undo before them."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +44,11 @@ LAMBDA_PERCEPTUAL = 0.1
 DRAWS, STARTS, SEARCH_STEPS = 64, 4, 150
 """Without an encoder: this many latents are drawn, the best of them are improved for this many steps."""
 
-DOMAIN_SAMPLES = 32
+DOMAIN_SAMPLES, DOMAIN_SCENES = 24, 8
+"""A generator's own pictures, with which photos are compared: samples, and pictures of its gallery."""
+
+OUTSIDE = 1.25
+"""A :func:`distance` above this is outside the world. The margin is for what 32 pictures cannot say."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,15 @@ class Scores:
         decibel: PSNR of the reconstruction against the photo, in dB, at most 99.
         ssim: structural similarity, at most 1.
         perceptual: ``sum_i mean |F_i(x) - F_i(G(z))|``, 0 for the same picture; ``None`` without a metric.
-        in_domain: see :func:`in_domain`; ``None`` unless it was asked for and there is an encoder.
+        in_domain, distance: see the functions of these names; ``None`` unless they were asked for and there
+            is an encoder.
     """
 
     decibel: float
     ssim: float
     perceptual: float | None
     in_domain: float | None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Inversion:
     """What :func:`invert` found.
 
     Attributes:
-        z: the latent, B x latent_size.
+        z: the latent, B x latent_size; where the search went on in a larger space (W+), where it began.
         state: the generator's state at its edit layer.
         scores: of the reconstruction from that state.
         seconds: how long it took.
@@ -118,9 +125,11 @@ def invert(
     metric = perceptual if perceptual is not None else segmenter_features(model)
     loss = _Loss(x, metric if weight else None, weight)
     if model.encoder is None:
-        z = torch.cat([_search(generator, loss.of(one), starts, end, ticket) for one in range(len(x))])
+        found = [_search(generator, loss.of(one), starts, end, ticket) for one in range(len(x))]
+        z = torch.cat([near for near, _ in found])
         with torch.no_grad():
-            state = generator.run(generator.start(z), until=generator.edit_layer)
+            begin = generator.start_extended(torch.cat([latents for _, latents in found]))
+            state = generator.run(begin, until=generator.edit_layer)
     else:
         with torch.no_grad():
             z, features = model.encoder(x)
@@ -140,7 +149,7 @@ def score(
 
     Args:
         perceptual: the metric, by default :func:`segmenter_features`.
-        domain: also :func:`in_domain`, which takes a moment the first time.
+        domain: also :func:`in_domain` and :func:`distance`, which take a moment the first time.
     """
     metric = perceptual if perceptual is not None else segmenter_features(model)
     picture = picture.clamp(-1, 1)
@@ -149,6 +158,7 @@ def score(
         ssim(picture, x),
         None if metric is None else float(_distance(metric(picture), metric(x)).mean()),
         in_domain(model, x) if domain else None,
+        distance(model, x) if domain else None,
     )
 
 
@@ -180,26 +190,32 @@ def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
 
 def _search(
     generator: StagedGenerator, loss: _Loss, starts: int, end: float | None, ticket: Ticket | None
-) -> Tensor:
-    """The best of several random latents, each improved by Adam: 1 x latent_size.
+) -> tuple[Tensor, Tensor]:
+    """The best of several random latents, each improved by Adam in the generator's extended space.
 
     They are improved together, as a batch: what one of them has found says nothing to the others.
+
+    Returns:
+        The z from which the best began, 1 x latent_size, and where it has come to.
     """
     draws = generator.sample_z(DRAWS, seed=0).to(loss.x)
     with torch.no_grad():
         errors = torch.cat([loss(generator(one[None])) for one in draws])
-    best_z = draws[errors.argsort()[:starts]]
-    best = torch.full((len(best_z),), torch.inf, device=loss.x.device)
-    z = best_z.clone().requires_grad_()
-    optimiser = torch.optim.Adam([z], lr=0.05)
+        begins = draws[errors.argsort()[:starts]]
+        guess, scale = generator.extended(begins), generator.extended(draws).std()
+    best_offset = torch.zeros_like(guess)
+    best = torch.full((len(guess),), torch.inf, device=loss.x.device)
+    offset = torch.zeros_like(guess).requires_grad_()
+    optimiser = torch.optim.Adam([offset], lr=0.05)
     # Half of the budget, so that the features get theirs.
     half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
     try:
         for step in range(SEARCH_STEPS + 1):
-            errors = loss(generator(z))
+            state = generator.run(generator.start_extended(guess + scale * offset))
+            errors = loss(generator.picture(state))
             better = errors.detach() < best
             best = torch.where(better, errors.detach(), best)
-            best_z = torch.where(better[:, None], z.detach(), best_z)
+            best_offset[better] = offset.detach()[better]
             if step == SEARCH_STEPS or (half is not None and time.monotonic() >= half):
                 break
             optimiser.zero_grad(set_to_none=True)
@@ -209,7 +225,8 @@ def _search(
                 ticket.checkpoint(0.6 * (step + 1) / SEARCH_STEPS)
     except Cancelled:
         pass  # the best so far is returned
-    return best_z[best.argmin()][None].clone()
+    chosen = best.argmin()
+    return begins[chosen][None].clone(), (guess + scale * best_offset)[chosen][None].clone()
 
 
 def _refine(
@@ -251,30 +268,53 @@ def _refine(
 _own_errors: weakref.WeakKeyDictionary[StagedGenerator, Tensor] = weakref.WeakKeyDictionary()
 
 
-@torch.no_grad()
 def in_domain(model: Model, x: Tensor) -> float | None:
     """How usual photos are in the generator's world, 0 to 1; ``None`` without an encoder.
 
-    The share of the generator's own samples that one pass of encoder and generator reconstructs at least as
-    badly as the photo, by mean absolute error. For a sample any value is as likely as any other; 0 means
-    that nothing the generator draws is reconstructed that badly.
+    The share of the generator's own pictures that are redrawn from their latents, G(E(x)), at least as badly
+    as the photo, by mean absolute error. For one of its own any value is as likely as any other; 0 means that
+    none is redrawn that badly. Only z is used: features, which can be chosen freely, redraw what is in no
+    generator's world.
 
     Args:
-        model: with an encoder; 32 of its samples are measured once and remembered.
+        model: with an encoder; 32 of its own pictures are measured once and remembered.
         x: the photos, B x 3 x R x R in [-1, 1]; over a batch, the mean.
     """
-    encoder, generator = model.encoder, model.generator
-    if encoder is None:
+    if model.encoder is None:
         return None
+    return float((_own(model, x)[None] >= _errors(model, x)[:, None]).float().mean())
 
-    def errors(pictures: Tensor) -> Tensor:
-        z, features = encoder(pictures)
-        state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
-        drawn = generator.picture(generator.run(state)).clamp(-1, 1)
-        return (drawn - pictures).abs().flatten(1).mean(dim=1)
 
+def distance(model: Model, x: Tensor) -> float | None:
+    """How far photos are from the generator's world; arguments as for :func:`in_domain`.
+
+    The error that is meant there, in units of that of the worst of the generator's own pictures.
+    """
+    if model.encoder is None:
+        return None
+    return float((_errors(model, x) / _own(model, x).max()).mean())
+
+
+@torch.no_grad()
+def _errors(model: Model, x: Tensor) -> Tensor:
+    """Mean absolute error of G(E(x)) for each photo of a batch."""
+    assert model.encoder is not None
+    z, _ = model.encoder(x)
+    redrawn: Tensor = model.generator(z).clamp(-1, 1)
+    return (redrawn - x).abs().flatten(1).mean(dim=1)
+
+
+@torch.no_grad()
+def _own(model: Model, like: Tensor) -> Tensor:
+    """The errors of the generator's own pictures."""
+    generator, gallery = model.generator, model.gallery
     if generator not in _own_errors:
-        batches = torch.split(generator.sample_z(DOMAIN_SAMPLES, seed=1).to(x), 8)
-        _own_errors[generator] = torch.cat([errors(generator(z).clamp(-1, 1)) for z in batches])
-    own = _own_errors[generator]
-    return float((own[None] >= errors(x)[:, None]).float().mean())
+        batches = [
+            generator(z).clamp(-1, 1)
+            for z in torch.split(generator.sample_z(DOMAIN_SAMPLES, seed=1).to(like), 8)
+        ]
+        if gallery is not None:
+            scenes = np.stack([gallery.picture(one) for one in range(min(DOMAIN_SCENES, gallery.count))])
+            batches.append(torch.from_numpy(scenes).permute(0, 3, 1, 2).to(like) / 127.5 - 1)
+        _own_errors[generator] = torch.cat([_errors(model, batch) for batch in batches])
+    return _own_errors[generator]

@@ -7,7 +7,8 @@ photos, this is what it keeps, where, and for how long:
   is painted. Who only looks leaves nothing behind.
 - The directory lies in ``ganpaint/journal`` in the user's data directory (``platformdirs``), or where the
   environment variable ``GANPAINT_JOURNAL`` says. ``GANPAINT_JOURNAL=off`` keeps no journal at all.
-- In it are ``photo-N.png``, the square that is being edited (an earlier one is deleted when another
+- In it are ``original-N``, a photo as it came, and ``photo-N.png``, the square of it that is being edited
+  (earlier ones are deleted when another
   picture is opened), and ``ops.jsonl``, one operation a line, with the references of restyles in it.
 - When a session starts a journal, the oldest sessions that are not in use are deleted until all
   together have at most 200 MB. Deleting the directory by hand is always safe.
@@ -51,7 +52,7 @@ MAX_OPERATIONS_BYTES: Final = 16 * 2**20
 
 _OPERATIONS = "ops.jsonl"
 _LOCK = "lock"
-_OURS = re.compile(r"ops\.jsonl(\.new)?|lock|photo-\d+\.png")
+_OURS = re.compile(r"ops\.jsonl(\.new)?|lock|photo-\d+\.png|original-\d+")
 _DIRECTORY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 
 
@@ -83,19 +84,24 @@ class Journal:
     def __init__(self, root: Path, *, max_total: int = MAX_TOTAL_BYTES) -> None:
         self.path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
         self._max_total = max_total
-        self._opening: tuple[Operation, npt.NDArray[np.uint8]] | None = None
+        self._opening: tuple[Operation, npt.NDArray[np.uint8], pictures.Original | None] | None = None
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
         self._photos = 0
         self._limit = MAX_OPERATIONS_BYTES
 
-    def open(self, operation: Operation, photo: npt.NDArray[np.uint8]) -> None:
+    def open(
+        self,
+        operation: Operation,
+        photo: npt.NDArray[np.uint8],
+        original: pictures.Original | None = None,
+    ) -> None:
         """A picture was opened, and whatever came before it is over.
 
         The operation is written with its photo. In a session that has painted nothing yet this
         waits for the first edit.
         """
-        self._opening = operation, photo
+        self._opening = operation, photo, original
         self._preface: list[Operation] = []
         if self._file is not None:
             self._begin_picture()
@@ -150,16 +156,22 @@ class Journal:
 
     def _begin_picture(self) -> None:
         assert self._opening is not None
-        operation, photo = self._opening
+        operation, photo, original = self._opening
         self._photos += 1
         name = f"photo-{self._photos}.png"
         (self.path / name).write_bytes(pictures.encode_png(photo))
         operation["photo"] = name
+        kept = {name}
+        if original is not None:
+            operation["original"] = name = f"original-{self._photos}"
+            operation["fit"] = original.fit
+            (self.path / name).write_bytes(original.encoded())
+            kept.add(name)
         for one in (operation, *self._preface):
             self._append(one)
         # Only now: had we died before the line was written, the picture before this one would still count.
-        for old in self.path.glob("photo-*.png"):
-            if old.name != name:
+        for old in (*self.path.glob("photo-*.png"), *self.path.glob("original-*")):
+            if old.name not in kept:
                 old.unlink()
 
     def _append(self, operation: Operation) -> None:
@@ -355,12 +367,14 @@ class Recording:
         path: the session's directory.
         opening: the operation that opened the picture.
         photo: uint8 R x R x 3.
+        original: the photo at its own size, if it is one.
         operations: what followed, in order.
     """
 
     path: Path
     opening: Mapping[str, Any]
     photo: npt.NDArray[np.uint8]
+    original: pictures.Original | None
     operations: tuple[Operation, ...]
 
 
@@ -384,7 +398,10 @@ def read(path: Path) -> Recording:
     if not (isinstance(name, str) and _OURS.fullmatch(name)):
         raise GANPaintError(f"The journal in {str(path)!r} names no photo.", "Recover another one.")
     photo = np.array(pictures.read(path / name))
-    return Recording(path, opening, photo, tuple(operations[openings[-1] + 1 :]))
+    original, name = None, opening.get("original")
+    if isinstance(name, str) and _OURS.fullmatch(name):
+        original = pictures.read_original(path / name, opening.get("fit"))
+    return Recording(path, opening, photo, original, tuple(operations[openings[-1] + 1 :]))
 
 
 def newest(root: Path | None) -> Path:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from .editing import Levels, Reference, mean_levels
 from .errors import GANPaintError
 from .jobs import Cancelled, Ticket
+from .pictures import Original
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +40,7 @@ class Source:
     """Where a picture comes from; ``array`` is uint8 R x R x 3 and ``None`` for the generator's own scenes.
 
     ``scene`` is one of the gallery, ``sample`` is G(z) for a seed, for generators that have no gallery.
+    ``original`` is the photo at its own size, into which the result is pasted.
     """
 
     kind: Literal["photo", "scene", "sample"]
@@ -46,6 +48,7 @@ class Source:
     index: int = 0
     array: Array | None = None
     kept: Kept | None = None
+    original: Original | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,52 @@ def frame(width: int, height: int, fit: Fit = "crop") -> Frame:
     return Frame((0, 0, width, height), (across, down, 1 - across, 1 - down))
 
 
+@dataclass(frozen=True, eq=False)
+class Original:
+    """A photograph at its own size, of which a square is edited.
+
+    Attributes:
+        image: upright and RGB, as :func:`read` gives it.
+        fit: which square: see :func:`frame`.
+        file: the file's bytes as they came, if it came as a file.
+    """
+
+    image: Image.Image
+    fit: Fit = "crop"
+    file: bytes | None = None
+
+    def encoded(self) -> bytes:
+        """A picture file of it that has lost nothing."""
+        if self.file is not None:
+            return self.file
+        target = io.BytesIO()
+        self.image.save(target, "PNG", compress_level=1)  # of the levels, the one that keeps nobody waiting
+        return target.getvalue()
+
+
+def read_original(source: object, fit: object = "crop") -> Original:
+    """Any picture that a user may come with, to be edited and pasted back.
+
+    Args:
+        source: as for :func:`read_square`.
+        fit: ``"crop"`` edits the centred square, ``"pad"`` all of it, with its edges mirrored around it.
+
+    Raises:
+        GANPaintError: as in :func:`read_square`, or there is no such way to fit.
+    """
+    if fit not in get_args(Fit):
+        raise GANPaintError(f"A photo cannot be fitted by {fit!r}.", 'Pass "crop" or "pad".')
+    file: bytes | None = None
+    if isinstance(source, (str, os.PathLike)):
+        source = file = _bytes_of(path := Path(os.fspath(source)))
+        image = _decode(file, f"The file {path.name!r}", _rgb)
+    else:
+        image = read(source)
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            file = bytes(source)
+    return Original(image, fit, file)  # type: ignore[arg-type]
+
+
 def fitted(image: Image.Image, size: int, fit: Fit = "crop") -> Array:
     """The square of :func:`frame` of an RGB image, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
     where = frame(*image.size, fit)
@@ -169,31 +215,40 @@ def _pixels(where: Frame, size: int) -> tuple[int, int, int, int]:
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def square_mask(mask: Array, size: int) -> Array:
-    """The same for a mask, uint8 H x W, averaging what falls into one pixel: uint8 ``size`` x ``size``."""
+def square_mask(mask: Array, size: int, fit: Fit = "crop") -> Array:
+    """:func:`fitted` for a mask, uint8 H x W, averaging what falls into one pixel: uint8 ``size`` x ``size``.
+
+    Around a padded one nothing is painted.
+    """
     image = Image.fromarray(mask)
-    cropped = image.crop(frame(*image.size).photo)
-    return np.array(cropped.resize((size, size), Image.Resampling.BOX))
+    where = frame(*image.size, fit)
+    left, top, right, bottom = _pixels(where, size)
+    square = np.zeros((size, size), np.uint8)
+    cropped = image.crop(where.photo)
+    small = cropped.resize((right - left, bottom - top), Image.Resampling.BOX)
+    square[top:bottom, left:right] = np.asarray(small)
+    return square
 
 
-def read_mask(source: object, size: int) -> Array:
-    """A picture file as a mask, its centred square as of :func:`read_square`: uint8 ``size`` x ``size``.
+def read_mask(source: object, size: int, fit: Fit = "crop") -> Array:
+    """A picture file as a mask, its square as of :func:`fitted`: uint8 ``size`` x ``size``.
 
     Where it has transparent pixels, what is opaque is painted, whatever its colour; else what is bright.
 
     Raises:
         GANPaintError: as in :func:`read_square`.
     """
-    return square_mask(np.array(_read(source, _mask)), size)
+    return square_mask(np.array(_read(source, _mask)), size, fit)
 
 
-def encode_png(array: Array, text: Mapping[str, str] | None = None) -> bytes:
-    """A PNG file of a uint8 H x W x 3 (or H x W) array, with text chunks."""
+def encode_png(picture: Array | Image.Image, text: Mapping[str, str] | None = None) -> bytes:
+    """A PNG file of a picture or of a uint8 H x W x 3 (or H x W) array, with text chunks."""
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
     target = io.BytesIO()
-    Image.fromarray(array).save(target, "PNG", pnginfo=info)
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(target, "PNG", pnginfo=info)
     return target.getvalue()
 
 
@@ -208,6 +263,10 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
 
 
 def _from_file(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    return _decode(_bytes_of(path), f"The file {path.name!r}", convert)
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
         # A device or a pipe has no size and may never end.
         if not path.is_file():
@@ -216,14 +275,13 @@ def _from_file(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Ima
             )
         _refuse_too_many_bytes(path.stat().st_size)
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, GANPaintError):
             raise
         raise GANPaintError(
             f"The file {str(path)!r} cannot be read: {error}.", "Check its permissions."
         ) from error
-    return _decode(data, f"The file {path.name!r}", convert)
 
 
 def _decode(data: bytes, named: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:

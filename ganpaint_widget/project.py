@@ -6,6 +6,7 @@ It is a zip archive of
 ``project.json``            format, versions, the generator's name and the hash of its weights, the
                             settings of the edits and their order
 ``photo.png``               x, R x R
+``original``                the photo at its own size, as the file that it came as
 ``result.png``              G'(z_e), if there was a blend
 ``masks/N.png``             the mask of edit N, 8-bit grey
 ``references/N.png``        the picture that edit N restyles after, if it is no sample
@@ -61,6 +62,7 @@ MAX_DIRECTORY_BYTES: Final = 2**20
 """Of the archive's table of contents, which is read whole: some ten thousand names."""
 
 _MANIFEST, _PHOTO, _RESULT, _TENSORS = "project.json", "photo.png", "result.png", "tensors.safetensors"
+_ORIGINAL = "original"
 _NUMBERED = re.compile(r"(?:masks|references|regions)/(?:0|[1-9]\d{0,2})\.png")
 _LIMITS: Final = {_MANIFEST: MAX_MANIFEST_BYTES, _TENSORS: MAX_FILE_BYTES}
 _END_RECORD = struct.Struct("<4s4H2LH")
@@ -93,6 +95,7 @@ class Project:
         extra: what else the generator's state holds, by name.
         edits: in their order.
         blend: the last blend, if there was one.
+        original: the photo at its own size, if it is one.
         versions: of the programs that wrote it.
     """
 
@@ -107,6 +110,7 @@ class Project:
     extra: Tensors
     edits: tuple[Edit, ...]
     blend: StoredBlend | None = None
+    original: pictures.Original | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -159,12 +163,15 @@ def encode(project: Project) -> bytes:
         "versions": {"ganpaint_widget": ganpaint_widget.__version__, "python": sys.version.split()[0]}
         | dict(project.versions),
         "generator": {"name": project.generator, "weights": project.weights},
-        "picture": {"kind": project.kind, "title": project.title, "index": project.index},
+        "picture": {"kind": project.kind, "title": project.title, "index": project.index}
+        | ({} if project.original is None else {"fit": project.original.fit}),
         "edits": described,
         "stack": list(range(len(project.edits))),
         "blend": blend,
     }
     files[_PHOTO] = pictures.encode_png(project.photo)
+    if project.original is not None:
+        files[_ORIGINAL] = project.original.encoded()
     if project.blend is not None:
         files[_RESULT] = pictures.encode_png(project.blend.array)
     files[_TENSORS] = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
@@ -266,7 +273,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
     left = MAX_FILE_BYTES
     for entry in archive.infolist():
         name = entry.filename
-        known = name in (_MANIFEST, _PHOTO, _RESULT, _TENSORS) or _NUMBERED.fullmatch(name)
+        known = name in (_MANIFEST, _PHOTO, _ORIGINAL, _RESULT, _TENSORS) or _NUMBERED.fullmatch(name)
         plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
         if not known or name in files or not plain:
             raise _refusal(named, "holds something that is no part of a project")
@@ -338,6 +345,7 @@ def _parsed(named: str, files: Mapping[str, bytes]) -> Project:
         extra=_under("extra/", tensors),
         edits=stack(manifest["stack"]),
         blend=blend,
+        original=pictures.read_original(files[_ORIGINAL], picture["fit"]) if _ORIGINAL in files else None,
         versions={_of(key, str): _of(value, str) for key, value in manifest["versions"].items()},
     )
 

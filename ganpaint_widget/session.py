@@ -45,7 +45,7 @@ import ganpaint_widget
 from . import blending, pictures, project
 from . import journal as record
 from .blending import Blend as Blend
-from .blending import Faithful
+from .blending import Faithful, pasted
 from .editing import (
     MAX_SEED,
     MAX_VARIANT,
@@ -98,6 +98,8 @@ if TYPE_CHECKING:
 
 # How long reading a picture waits for the worker before it gives up.
 PATIENCE_SECONDS: Final = 60.0
+# Of a reconstruction, in dB: below this, nobody would call it the same photo.
+POOR: Final = 18.0
 # A change below this (of 255) cannot be seen. Generators refuse some edits: no door in the sky.
 VISIBLE: Final = 2
 # Opened references that are kept at hand, newest first: a strip of samples has about as many.
@@ -180,6 +182,8 @@ class EditingSession:
         photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centred
             square is resized to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
+        fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
+            mirrored to fill the square.
         scene: which scene of the gallery; for a generator without a gallery, the seed of a sample G(z).
         journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
             it there.
@@ -194,6 +198,7 @@ class EditingSession:
         photo: object = None,
         generator: str | Path | StagedGenerator | Model = "demo",
         *,
+        fit: pictures.Fit = "crop",
         scene: int = 0,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
@@ -235,7 +240,7 @@ class EditingSession:
         if photo is None:
             self._open(self._scene_source(scene))
         else:
-            self._open(photo if isinstance(photo, Source) else self._photo_source(photo, None))
+            self._open(photo if isinstance(photo, Source) else self._photo_source(photo, None, fit))
 
     @classmethod
     def recover(
@@ -269,7 +274,13 @@ class EditingSession:
         kind = opening.get("kind")
         if kind not in ("photo", "scene", "sample") or not isinstance(opening.get("index"), int):
             raise GANPaintError(f"The journal in {str(recording.path)!r} is damaged.", "Recover another one.")
-        source = Source(kind, str(opening.get("title", "")), opening["index"], recording.photo)
+        source = Source(
+            kind,
+            str(opening.get("title", "")),
+            opening["index"],
+            recording.photo,
+            original=recording.original,
+        )
         session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
         earlier = opening.get("continues", [])
         with session._change() as history:
@@ -589,17 +600,17 @@ class EditingSession:
         with self._change() as history:
             return history.step("redo")
 
-    def open(self, photo: object, *, title: str | None = None) -> None:
+    def open(self, photo: object, *, title: str | None = None, fit: pictures.Fit = "crop") -> None:
         """Open another picture in place of this one, whose edits and undo are gone. Waits for the inversion.
 
         Args:
-            photo: as in the constructor.
+            photo, fit: as in the constructor.
             title: what to call it; by default the file's name.
 
         Raises:
             GANPaintError: it cannot be read as a picture; the one that was open stays.
         """
-        self._open(self._photo_source(photo, title))
+        self._open(self._photo_source(photo, title, fit))
 
     def open_project(self, source: str | Path | bytes) -> None:
         """Open a project, as :meth:`load` does, in place of this picture: made with this session's generator.
@@ -895,23 +906,40 @@ class EditingSession:
         change: Mask = np.abs(one - other).max(axis=2).astype(np.uint8)
         return change
 
+    @property
+    def full(self) -> Image.Image:
+        """The result, or the preview before there is one, pasted into the photo at the photo's own size.
+
+        The seam is feathered, and where nothing was edited the photo's own pixels stay. A scene or a sample
+        has no larger photo: R x R.
+        """
+        array, edits, _ = self._current()
+        return self._pasted(array, edits)
+
+    def _current(self) -> tuple[Array, Edits, Blend | None]:
+        with self._lock:
+            blend = self._blend
+        if blend is not None:
+            return blend.array, blend.edits, blend
+        rendering = self._current_rendering()
+        return rendering.array, rendering.edits, None
+
+    def _pasted(self, array: Array, edits: Edits) -> Image.Image:
+        with self._lock:
+            opened = self._opened
+        return self._worker.call(pasted, self._model.generator, opened, edits, array)
+
     def png(self) -> bytes:
-        """The result as a PNG file, or the preview before there is one, with its provenance as text chunks.
+        """The picture :attr:`full` as a PNG file, with its provenance as text chunks.
 
         The chunks: ``Software``; ``ganpaint:edited`` ("true" or "false"); ``ganpaint:picture``
         ("result" or "preview"); ``ganpaint:generator``; ``ganpaint:concepts``, a JSON list of
         objects with ``verb``, ``concept`` and ``strength``.
         """
-        with self._lock:
-            blend, revision = self._blend, self._history.revision
-        if blend is None:
-            rendering = self._current_rendering()
-            array, edits = rendering.array, rendering.edits
-        else:
-            array, edits = blend.array, blend.edits
-            if blend.revision != revision:
-                text = "The saved picture is the last blend, without the edits made since. Blend again first."
-                self._tell([Noticed("info", text)])
+        array, edits, blend = self._current()
+        if blend is not None and blend.revision != self.revision:
+            text = "The saved picture is the last blend, without the edits made since. Blend again first."
+            self._tell([Noticed("info", text)])
         used = [
             {"verb": edit.verb, "concept": edit.concept, "strength": edit.strength}
             for edit in edits
@@ -924,7 +952,7 @@ class EditingSession:
             "ganpaint:generator": self.generator_name,
             "ganpaint:concepts": json.dumps(used),
         }
-        return pictures.encode_png(array, text_chunks)
+        return pictures.encode_png(self._pasted(array, edits), text_chunks)
 
     def save_png(self, path: str | Path) -> None:
         """Write :meth:`png` to a file. GANPaintError when it cannot be written."""
@@ -963,6 +991,7 @@ class EditingSession:
             title=opened.source.title,
             index=opened.source.index,
             photo=opened.photo,
+            original=opened.source.original,
             z=_numbers(opened.z),
             features=_numbers(state.features),
             extra={name: _numbers(value) for name, value in state.extra.items()},
@@ -1064,10 +1093,12 @@ class EditingSession:
 
     # --- on the worker's thread ---
 
-    def _photo_source(self, photo: object, title: str | None) -> Source:
+    def _photo_source(self, photo: object, title: str | None, fit: pictures.Fit) -> Source:
         if title is None:
             title = Path(photo).name if isinstance(photo, (str, Path)) else "photo"
-        return Source("photo", title, self._scene, frozen(pictures.read_square(photo, self.size)))
+        original = pictures.read_original(photo, fit)
+        square = frozen(pictures.fitted(original.image, self.size, fit))
+        return Source("photo", title, self._scene, square, original=original)
 
     def _scene_source(self, scene: int) -> Source:
         gallery = self._model.gallery
@@ -1106,6 +1137,7 @@ class EditingSession:
             source = self._scene_source(self._scene + 1)
         opened = open_picture(self._model, source, ticket)
         labels = self._segment(opened.x)
+        foreign = self._foreign(opened) if source.kind == "photo" else None
         if ticket.cancelled:
             raise Cancelled
         with self._lock:
@@ -1113,14 +1145,8 @@ class EditingSession:
             if source.kind != "photo":
                 self._scene = source.index
             self._base = self._blend = self._fitting = None
-            self._passing_notice = self._standing_notice = None
-            if source.kind == "photo":
-                self._standing_notice = Noticed(
-                    "warning",
-                    f"This photo is outside the world of the generator {self.generator_name!r}: its "
-                    f"reconstruction scores {opened.decibel:.1f} dB (PSNR), and edits may look out of place.",
-                )
-            self._history.begin(self._opening(), opened.photo)
+            self._passing_notice, self._standing_notice = None, foreign
+            self._history.begin(self._opening(), opened.photo, source.original)
             revision = self._history.revision
             events: list[Event] = [Opened(), *self._history.news()]
             if self._standing_notice is not None:
@@ -1130,6 +1156,27 @@ class EditingSession:
             events.append(Rendered("preview", opened.reconstruction, revision))
             self._rendered.notify_all()
         self._tell(events)
+
+    def _foreign(self, opened: OpenedPicture) -> Noticed | None:
+        """A warning, if a photo is not of the generator's world."""
+        from .inversion import OUTSIDE, distance
+
+        apart = distance(self._model, opened.x)
+        if apart is not None and apart > OUTSIDE:
+            return Noticed(
+                "warning",
+                f"This photo is outside the world of the generator {self.generator_name!r}: from its latent "
+                f"it is redrawn {apart:.1f} times as badly as the worst of the generator's own pictures. "
+                "Edits may look out of place.",
+            )
+        if apart is None and opened.decibel < POOR:
+            return Noticed(
+                "warning",
+                f"The generator {self.generator_name!r} redraws this photo poorly "
+                f"({opened.decibel:.1f} dB PSNR): it may be outside its world, and edits may look out of "
+                "place.",
+            )
+        return None
 
     def _opening(self) -> dict[str, Any]:
         """What the journal says of the picture."""
@@ -1349,7 +1396,8 @@ def _fingerprint(model: Model) -> str:
 
 def _source(stored: project.Project, same_weights: bool) -> Source:
     kept = Kept(stored.z, stored.features, stored.extra) if same_weights else None
-    return Source(stored.kind, stored.title, stored.index, stored.photo, kept)  # type: ignore[arg-type]
+    kind: Any = stored.kind
+    return Source(kind, stored.title, stored.index, stored.photo, kept, stored.original)
 
 
 def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:

@@ -17,6 +17,7 @@ from ganpaint_widget.cli import app
 from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.generators import zoo
 from ganpaint_widget.jobs import Worker
+from ganpaint_widget.pictures import read_mask
 from ganpaint_widget.session import EditingSession
 
 SIZE = 32
@@ -81,8 +82,22 @@ def test_one_edit_of_one_photo(folder: Path, model_with_segmenter: Any, mask: np
     assert str(out) in result.stdout
     session = EditingSession(photo, model_with_segmenter, worker=Worker(start=False))
     session.add("tree", mask)
-    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(session.adapt()))
+    session.adapt()
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(session.full))
+    assert Image.open(out).size == Image.open(photo).size  # the square is back in its photo
     assert Image.open(out).text["ganpaint:picture"] == "result"
+
+
+def test_a_photo_is_padded(folder: Path, model_with_segmenter: Any):
+    photo, out = folder / "in" / "a.png", folder / "out.png"
+    mask = folder / "mask.png"
+    assert ganpaint("edit", photo, "--add", "tree", "--mask", mask, "--fit", "pad", "-o", out).exit_code == 0
+    session = EditingSession(photo, model_with_segmenter, fit="pad", worker=Worker(start=False))
+    session.add("tree", read_mask(mask, session.size, "pad"))
+    session.adapt()
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(session.full))
+    told = ganpaint("edit", photo, "--add", "tree", "--mask", mask, "--fit", "stretch", "-o", out)
+    assert "stretch" in failed(told)[0]
 
 
 def test_without_blending_it_is_the_preview(folder: Path, model_with_segmenter: Any, mask: np.ndarray):
@@ -90,7 +105,7 @@ def test_without_blending_it_is_the_preview(folder: Path, model_with_segmenter: 
     ganpaint("edit", photo, "--remove", "dome", "--mask", folder / "mask.png", "--no-adapt", "-o", out)
     session = EditingSession(photo, model_with_segmenter, worker=Worker(start=False))
     session.remove("dome", mask)
-    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(session.preview))
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(session.full))
 
 
 def test_what_follows_an_edit_belongs_to_it(folder: Path, model_with_segmenter: Any):
@@ -115,7 +130,7 @@ def test_what_follows_an_edit_belongs_to_it(folder: Path, model_with_segmenter: 
     (picture,) = made["pictures"]
     assert [one["verb"] for one in picture["edits"]] == ["restyle", "add", "restyle", "remove"]
     assert picture["blend"]["after"] == 28.5
-    assert picture["scores"].keys() == {"decibel", "ssim", "perceptual", "in_domain"}
+    assert picture["scores"].keys() == {"decibel", "ssim", "perceptual", "in_domain", "distance"}
     assert picture["scores"]["decibel"] == pytest.approx(picture["reconstruction_decibel"], abs=1e-3)
     assert Path(picture["output"]).is_file()
 
@@ -205,7 +220,8 @@ def test_a_project_is_blended(folder: Path, model_with_segmenter: Any, mask: np.
         )
     )
     assert made["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
-    result = np.asarray(session.adapt())
+    session.adapt()
+    result = np.asarray(session.full)
     assert np.array_equal(np.asarray(Image.open(folder / "a.png")), result)
     # A project that is blended already is not blended again.
     adaptation.error = RuntimeError("not again")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,9 @@ import torch
 
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
 from ganpaint_widget.generators import zoo
+from ganpaint_widget.inversion import OUTSIDE, distance, in_domain
+from ganpaint_widget.opening import tensor_of
+from ganpaint_widget.pictures import read_square
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 
@@ -82,3 +86,26 @@ def test_every_scene_of_the_gallery_has_a_church(model: zoo.Model) -> None:
     wall = CLASSES.index("wall")
     assert all((Scene.sample(seed).label_map(32) == wall).any() for seed in seeds[:20])
     assert set(seeds) <= set(HELD_OUT)
+
+
+def test_only_what_is_foreign_to_the_demo_world_is_called_so(model: zoo.Model) -> None:
+    """Held-out scenes, none of the gallery, are at home; noise, foreign and turned pictures are not."""
+    size = model.generator.resolution
+    rows, columns = np.mgrid[0:size, 0:size]
+    squares = ((rows // (size // 8) + columns // (size // 8)) % 2 * 255).astype(np.uint8)
+    ramps = (np.stack([rows, columns, rows[::-1]], axis=2) * 255 // size).astype(np.uint8)
+    scenes = [Scene.sample(seed).render(size) for seed in HELD_OUT[-24:]]
+    for scene in scenes:
+        apart = distance(model, tensor_of(scene, "cpu"))
+        assert apart is not None and apart < OUTSIDE
+    foreign = {
+        "noise": np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8),
+        "white": np.full((size, size, 3), 255, np.uint8),
+        "squares": np.repeat(squares[..., None], 3, axis=2),
+        "ramps": ramps,
+        "screenshot": read_square(Path(__file__).parent.parent / "docs" / "images" / "paint.png", size),
+        "upside down": scenes[0][::-1].copy(),
+    }
+    for name, picture in foreign.items():
+        x = tensor_of(picture, "cpu")
+        assert distance(model, x) > OUTSIDE and in_domain(model, x) == 0, name

@@ -635,7 +635,7 @@ def test_the_next_scene_and_a_file_of_ones_own(alive: GANPaint) -> None:
 
     buffer = io.BytesIO()
     Image.new("RGB", (60, 40), (200, 10, 10)).save(buffer, "PNG")
-    opened = page.command("open", buffer.getvalue(), name="mine.png")
+    opened = page.command("open", buffer.getvalue(), name="mine.png", fit="crop")
     line.wait(lambda: line.of("accepted")[-1]["sequence"] == opened)
     assert alive._state["title"] == "mine.png" and tuple(image(alive._photo)[0, 0]) == (200, 10, 10)
     assert alive._state["notice"]["level"] == "warning"
@@ -646,7 +646,7 @@ def test_a_file_that_is_no_picture_changes_nothing(alive: GANPaint) -> None:
     page = Page(alive)
     page.hello()
     before = state_of(alive)
-    sequence = page.command("open", b"no picture at all", name="mine.png")
+    sequence = page.command("open", b"no picture at all", name="mine.png", fit="crop")
     line: Line = alive.comm
     line.wait(lambda: line.of("error"))
     assert line.of("error")[-1]["sequence"] == sequence and state_of(alive) == before
@@ -737,13 +737,13 @@ def test_a_project_goes_out_to_the_page_and_comes_back(alive: GANPaint) -> None:
     assert file["name"] == "scene 0.ganpaint"
     (before,) = alive.session.edits
     page.command("scene")
-    page.command("open", file["buffer"], name="SCENE.ganpaint")
+    page.command("open", file["buffer"], name="SCENE.ganpaint", fit="crop")
     line.wait(lambda: line.of("accepted")[-1]["sequence"] == page.sequence)
     assert alive.session.edits == (before,) and before.units == "low" and before.target == "mean"
     line.wait(lambda: [edit["units"] for edit in alive._state["edits"]] == ["low"])
 
     kept = alive.session.edits
-    page.command("open", file["buffer"][:-40], name="cut.ganpaint")
+    page.command("open", file["buffer"][:-40], name="cut.ganpaint", fit="crop")
     line.wait(lambda: line.of("error"))
     assert line.of("error")[-1]["sequence"] == page.sequence and alive.session.edits is kept
 

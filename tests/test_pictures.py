@@ -130,3 +130,27 @@ def test_only_what_is_wanted_is_pasted() -> None:
 def test_pasting_what_does_not_fit(result: Any, where: Any) -> None:
     with pytest.raises(GANPaintError):
         pictures.paste(Image.new("RGB", (8, 8)), result, where=where)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_masks_lie_as_the_photo_does(fit: Any) -> None:
+    painted = np.zeros((60, 90), np.uint8)
+    painted[20:40, 30:60] = 255
+    square = pictures.square_mask(painted, 30, fit)
+    rows, columns = np.nonzero(square > 127)
+    scale = 30 / (60 if fit == "crop" else 90)
+    assert abs(len(set(rows)) - 20 * scale) <= 1 and abs(len(set(columns)) - 30 * scale) <= 1
+    assert abs(rows.mean() - 14.5) <= 0.5 and abs(columns.mean() - 14.5) <= 0.5
+
+
+def test_an_original_keeps_the_file_that_it_came_as(tmp_path: Any) -> None:
+    file = stored(Image.fromarray(gradient(30, 20)), "JPEG")
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(file)
+    for source in (path, str(path), file, memoryview(file)):
+        assert pictures.read_original(source, "pad").encoded() == file
+    array = gradient(30, 20)
+    again = pictures.read(pictures.read_original(array).encoded())
+    assert np.array_equal(np.asarray(again), array)
+    with pytest.raises(GANPaintError, match="fitted"):
+        pictures.read_original(array, "stretch")

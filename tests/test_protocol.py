@@ -90,8 +90,8 @@ def test_good_messages_become_dataclasses() -> None:
     assert parse(command("retune", {"edit": "e1", "strength": 2}), []) == Command(
         PAGE, 7, "retune", {"edit": "e1", "strength": 2.0}
     )
-    assert parse(command("open", {"name": "church.jpg"}), [memoryview(b"abc")]) == Command(
-        PAGE, 7, "open", {"name": "church.jpg"}, b"abc"
+    assert parse(command("open", {"name": "church.jpg", "fit": "crop"}), [memoryview(b"abc")]) == Command(
+        PAGE, 7, "open", {"name": "church.jpg", "fit": "crop"}, b"abc"
     )
     assert parse(stroke(), [memoryview(b"\0\1\2\3\4\5")]) == Stroke(
         page=PAGE,
@@ -197,9 +197,9 @@ def test_a_missing_field_is_refused(missing: str) -> None:
         (command("toggle", {"edit": "e1", "enabled": 1}), []),
         (command("retune", {"strength": 1}), []),
         (command("close"), []),
-        (command("open", {"name": "church.jpg"}), []),
-        (command("open", {"name": "church.jpg"}), [b""]),
-        (command("open", {"name": ""}), [b"1"]),
+        (command("open", {"name": "church.jpg", "fit": "crop"}), []),
+        (command("open", {"name": "church.jpg", "fit": "crop"}), [b""]),
+        (command("open", {"name": "", "fit": "crop"}), [b"1"]),
         (command("__init__"), []),
     ],
 )
@@ -210,9 +210,9 @@ def test_wrong_buffers_and_arguments_are_refused(message: Any, buffers: Any) -> 
 
 def test_a_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "LARGEST_FILE", 4)
-    parse(command("open", {"name": "a.png"}), [bytes(4)])
+    parse(command("open", {"name": "a.png", "fit": "crop"}), [bytes(4)])
     with pytest.raises(ProtocolError, match="4 is the most"):
-        parse(command("open", {"name": "a.png"}), [bytes(5)])
+        parse(command("open", {"name": "a.png", "fit": "crop"}), [bytes(5)])
 
 
 def test_a_refusal_is_an_error_for_people() -> None:
@@ -256,7 +256,7 @@ near_misses = st.builds(
         [
             stroke(),
             command("retune", {"edit": "e1", "strength": 1}),
-            command("open", {"name": "a.png"}),
+            command("open", {"name": "a.png", "fit": "crop"}),
             {"type": "hello", "version": 1, "page": PAGE},
             {"type": "ack", "page": PAGE, "frame": 1},
         ]

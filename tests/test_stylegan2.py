@@ -10,6 +10,7 @@ from references import stylegan2 as reference
 
 from ganpaint_widget import inversion
 from ganpaint_widget.dissection import Dissection
+from ganpaint_widget.generators.staged import StagedGenerator
 from ganpaint_widget.generators.stylegan2 import StyleGAN2, config_of
 from ganpaint_widget.generators.zoo import Model
 from ganpaint_widget.session import EditingSession
@@ -169,3 +170,31 @@ def test_the_method_works_on_it(stylegan2: StyleGAN2, real_methods: None) -> Non
         x = stylegan2(stylegan2.sample_z(1, seed=9)).clamp(-1, 1)
     found = inversion.invert(Model("stylegan2", stylegan2), x, steps=5, starts=1)
     assert found.state.stage == layer and set(found.state.extra) >= {"w", "skip"}
+
+
+def test_inversion_searches_in_w_plus(
+    stylegan2: StyleGAN2, real_methods: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture whose layers have styles of their own is in no z; searching W+ comes nearer to it."""
+    z = stylegan2.sample_z(stylegan2.layers_of_w, seed=7)
+    styles = stylegan2.extended(z)
+    mixed = styles[range(stylegan2.layers_of_w), range(stylegan2.layers_of_w)][None]
+    with torch.no_grad():
+        x = stylegan2.picture(stylegan2.run(stylegan2.start_w(mixed)))
+        begun = stylegan2.start_extended(styles[:1])
+        assert torch.allclose(stylegan2(z[:1]), stylegan2.picture(stylegan2.run(begun)), atol=1e-4)
+    monkeypatch.setattr(inversion, "DRAWS", 8)
+    monkeypatch.setattr(inversion, "SEARCH_STEPS", 40)
+    model = Model("tiny", stylegan2)
+
+    def apart() -> float:
+        found = inversion.invert(model, x, steps=0, starts=2)
+        with torch.no_grad():
+            redrawn = stylegan2.picture(stylegan2.run(found.state))
+        return float((redrawn - x).abs().mean())
+
+    by_styles = apart()
+    monkeypatch.setattr(StyleGAN2, "extended", StagedGenerator.extended)
+    monkeypatch.setattr(StyleGAN2, "start_extended", StagedGenerator.start_extended)
+    by_z = apart()
+    assert by_styles < 0.5 * by_z, (by_styles, by_z)

@@ -194,6 +194,10 @@ def module_of(
             f"The weights in {path.name} do not fit the network that the file describes.",
             "Install the package again, or pass a file that was saved by this version.",
         ) from error
+    if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
+        raise GANPaintError(
+            f"The weights in {path.name} are not all finite.", "Get the file from its source again."
+        )
     return module.eval().requires_grad_(False)
 
 

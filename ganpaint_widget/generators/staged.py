@@ -102,6 +102,14 @@ class StagedGenerator(nn.Module, ABC):
     def picture(self, state: State) -> Tensor:
         """The picture of the last stage's state: B x 3 x R x R, nominally in [-1, 1], not clamped."""
 
+    def extended(self, z: Tensor) -> Tensor:
+        """Latents z in the space in which inversions search, B x ...: z itself, if there is no larger one."""
+        return z
+
+    def start_extended(self, latents: Tensor) -> State:
+        """:meth:`start` from a place in the space of :meth:`extended`."""
+        return self.start(latents)
+
     def run(
         self,
         state: State,

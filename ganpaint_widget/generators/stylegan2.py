@@ -258,10 +258,21 @@ class StyleGAN2(StagedGenerator):
         return w
 
     def start(self, z: Tensor) -> State:
+        return self.start_w(self._truncated(z))
+
+    def _truncated(self, z: Tensor) -> Tensor:
         w = self.mapped(z)
-        if self.truncation != 1:
-            w = self.latent_avg + self.truncation * (w - self.latent_avg)
-        return self.start_w(w)
+        return w if self.truncation == 1 else self.latent_avg + self.truncation * (w - self.latent_avg)
+
+    def extended(self, z: Tensor) -> Tensor:
+        """The styles of z as a place in W+, where each layer may have a style of its own.
+
+        After Abdal et al., "Image2StyleGAN" (ICCV 2019), who found photographs in W+ that are not in W.
+        """
+        return self._truncated(z)[:, None].repeat(1, self.layers_of_w, 1)
+
+    def start_extended(self, latents: Tensor) -> State:
+        return self.start_w(latents)
 
     def start_w(self, w: Tensor, noise: Mapping[str, Tensor] | None = None) -> State:
         """The state before the first stage, from styles instead of z.

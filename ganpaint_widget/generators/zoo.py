@@ -139,7 +139,7 @@ def read_generator(path: Path) -> StagedGenerator:
     try:
         state = progan.public_state_dict(tensors)
         config = progan.config_of(state)
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise GANPaintError(
             f"The tensors in {path.name} are no ProGAN's and no StyleGAN2's.",
             "Load the network yourself and wrap it as a StagedGenerator; docs/bring_a_gan.md shows how.",

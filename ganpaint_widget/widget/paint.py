@@ -527,7 +527,7 @@ class GANPaint(anywidget.AnyWidget):
         if name.lower().endswith(".ganpaint"):
             self._session.open_project(file)
         else:
-            self._session.open(file, title=name)
+            self._session.open(file, title=name, fit=command.arguments["fit"])
 
     def _set_faithful(self, command: Command) -> None:
         self._session.faithful = command.arguments["on"]

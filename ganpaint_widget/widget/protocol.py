@@ -273,7 +273,7 @@ COMMANDS: Mapping[str, Mapping[str, Rule]] = {
     "delete": {"edit": _EDIT},
     "move": {"edit": _EDIT, "index": _integer(0)},
     "scene": {},
-    "open": {"name": _FILE_NAME},
+    "open": {"name": _FILE_NAME, "fit": _choice("crop", "pad")},
     "blend": {},
     "faithful": {"on": _flag},
     "save": {"what": _choice("picture", "project"), "where": _choice("page", "kernel")},

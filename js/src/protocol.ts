@@ -11,6 +11,8 @@ export const STRENGTH_MAX = 4;
 export type Verb = "add" | "remove" | "restyle";
 export type Units = null | "low" | "medium" | "high";
 export type Target = "tuned" | "quantile" | "mean";
+/** Of a photo that is no square, its middle is edited, or all of it with mirrored edges around. */
+export type Fit = "crop" | "pad";
 export type PictureName = "photo" | "reconstruction" | "preview" | "result";
 /** x, y, width, height in picture pixels. */
 export type Rect = [number, number, number, number];
@@ -64,7 +66,7 @@ export interface CommandArguments {
   delete: { edit: string };
   move: { edit: string; index: number };
   scene: Record<string, never>;
-  open: { name: string };
+  open: { name: string; fit: Fit };
   blend: Record<string, never>;
   faithful: { on: boolean };
   save: { what: "picture" | "project"; where: "page" | "kernel" };
@@ -356,7 +358,7 @@ const commandFields: Record<CommandName, Record<string, Test>> = {
   delete: { edit: isEditId },
   move: { edit: isEditId, index: isCount },
   scene: {},
-  open: { name: isString },
+  open: { name: isString, fit: oneOf("crop", "pad") },
   blend: {},
   faithful: { on: isBoolean },
   save: { what: oneOf("picture", "project"), where: oneOf("page", "kernel") },

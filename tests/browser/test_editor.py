@@ -6,6 +6,7 @@ browser's own entrances.
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import threading
@@ -15,12 +16,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.timeout(300)
 
 CHECKOUT = Path(__file__).parent.parent.parent
+SHOTS = Path(__file__).parent / "shots"
 AXE = CHECKOUT / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -317,3 +321,49 @@ def test_it_is_accessible_and_fits(open_editor: Callable[..., Editor], theme: st
     for tool, key in {"brush": "B", "eraser": "E", "rectangle": "M", "lasso": "L", "segment": "S"}.items():
         title = editor.page.locator(f"[data-tool={tool}]").get_attribute("title") or ""
         assert f"({key})" in title, title
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_which_square_of_a_photo_is_asked(open_editor: Callable[..., Editor], theme: str) -> None:
+    editor = open_editor(f"?theme={theme}")
+    page = editor.page
+    page.evaluate(
+        """() => {
+            const command = ganpaint.command.bind(ganpaint);
+            window.commands = [];
+            ganpaint.command = (name, told, file) => {
+                window.commands.push([name, told.fit]);
+                return command(name, told, file);
+            };
+        }"""
+    )
+
+    def opened(width: int, height: int) -> None:
+        rows, columns = np.mgrid[0:height, 0:width]
+        picture = np.stack([columns * 255 // width, rows * 255 // height, rows * 0 + 90], axis=2)
+        file = io.BytesIO()
+        Image.fromarray(picture.astype(np.uint8)).save(file, "PNG")
+        photo = {"name": "photo.png", "mimeType": "image/png", "buffer": file.getvalue()}
+        page.locator("input[type=file][accept='image/*']").first.set_input_files(photo)
+
+    opened(90, 60)
+    dialog = page.locator("dialog")
+    dialog.wait_for()
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / f"fit-{theme}.png")
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("async () => (await axe.run('dialog')).violations.map(({ id }) => id)")
+    assert found == []
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    opened(60, 90)
+    dialog.wait_for()
+    page.keyboard.press("Tab")  # from Crop, which has the focus, to Pad
+    page.keyboard.press("Enter")
+    editor.wait("() => window.commands.length === 1")
+    opened(90, 60)
+    page.locator("[data-fit=crop]").click()
+    opened(64, 64)
+    editor.wait("() => window.commands.length === 3")
+    assert page.evaluate("window.commands") == [["open", "pad"], ["open", "crop"], ["open", "crop"]]
+    assert editor.complaints == []

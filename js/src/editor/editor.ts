@@ -6,6 +6,7 @@ import { createBar } from "./bar";
 import { createBlend } from "./blend";
 import { element, set } from "./dom";
 import { pictureIn, prepareFile, readMask } from "./files";
+import { askFit } from "./fit";
 import { clamp, largestBrush, stepBrush } from "./geometry";
 import { createHand } from "./hand";
 import { createHistory } from "./history";
@@ -174,12 +175,14 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       page.command("save", { what, where });
     },
     async open(file) {
+      const fit = await askFit(root, file);
+      if (!fit) return;
       page.speak({ level: "info", text: `Opening ${file.name}…` });
       try {
         const { name, bytes, scaled } = await prepareFile(file);
         if (scaled) page.speak({ level: "info", text: scaled });
         if (bytes.length === 0) throw new Error("empty");
-        page.command("open", { name }, bytes);
+        page.command("open", { name, fit }, bytes);
       } catch {
         const text = `${file.name} could not be read as a picture, or is too large to be sent.`;
         page.speak({ level: "error", text, mend: "Open a PNG or JPEG file, or open it in a cell." });
