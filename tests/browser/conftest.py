@@ -104,6 +104,7 @@ def running_lab(home: Path) -> Iterator[Lab]:
         "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": str(home / "ipython"),
         "GANPAINT_JOURNAL": str(home / "journal"),
+        "GANPAINT_CACHE": str(home / "cache"),
     }
     # Otherwise a new JupyterLab asks whether it may fetch news, in a box that lies on the page.
     settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
