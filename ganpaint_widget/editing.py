@@ -380,7 +380,7 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
     verb = checked_verb(edit.verb)
     units = checked_units(edit.units, channels)
     # A brush's edit: it says itself what its name stands for, so that it outlives the brush.
-    own = isinstance(units, tuple) and (verb == "remove" or (verb == "add" and edit.levels is not None))
+    own = isinstance(units, tuple) and (verb == "remove" or edit.levels is not None)
     if own and edit.concept not in known:
         checked_name(edit.concept)
     elif verb != "suppress" or edit.concept != "":

@@ -866,7 +866,7 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such concept.
         """
-        checked_concept(concept, self._concepts, self.generator_name)
+        checked_concept(concept, self.concepts, self.generator_name)
         count = checked_number(count, "number of samples", MAX_REFERENCES)
         seeds = list(range(count))
         if concept in self.classes:

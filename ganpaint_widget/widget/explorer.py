@@ -53,6 +53,9 @@ TILE, HEAD, GAP = 56, 20, 6
 
 CELL = (STRONGEST * TILE + 2 * GAP, TILE + HEAD + GAP)
 
+COMPANY = 6
+"""Of a unit: so many others that are active with it."""
+
 HEAT = 224
 """CSS pixels of the heatmap's side."""
 
@@ -147,6 +150,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._selection: list[int] = []
         self._label: str | None = None
         self._strips: dict[int, bytes] = {}
+        self._bar_rows: dict[str, HBox] = {}
         self._exploration = self._worker.call(Exploration, generator, layer)
         if paint is not None:
             if paint.session.model.generator is not self._exploration.model.generator:
@@ -279,6 +283,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
 
         self._bars = VBox(layout=Layout(width="236px"))
         self._bars.add_class("gpx-bars")
+        self._legend = HTML()
         self._baseline = Button(
             description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
         )
@@ -289,6 +294,9 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._rows = HTML()
         self._histogram = HTML()
         self._together = HBox(layout=Layout(flex_flow="row wrap"))
+        self._company = [Button(layout=Layout(width="56px")) for _ in range(COMPANY)]
+        for button in self._company:
+            self._on_click(button, functools.partial(self._company_clicked, button))
         unit = HBox(
             [
                 VBox([self._named, self._heat.canvas, _note("Active together with"),
@@ -455,7 +463,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._set(self._mode, value="as it is")
         self._set(self._curve_concept, options=concepts, value=concepts[0])
         self._curves.value = self._compared.value = self._pair_title.value = ""
-        self._suspects.children = ()
+        _replace(self._suspects, ())
         if found.layer in self._editors:
             self._attach(self._editors[found.layer])
         else:
@@ -693,23 +701,29 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         largest = max([1, *(max(row["units"], row.get("rotated", 0)) for row in rows)])
         shown = []
         for row in rows:
-            concept = row["concept"]
+            bar = self._bar(row["concept"])
+            _mark(bar.children[0], "gpx-current", row["concept"] == self._label)
+            bar.children[1].value = _tracks(row, largest)
+            shown.append(bar)
+        measured = found.baselines is not None
+        legend = "<div class='gpx-note'>■ units" + (
+            ", dark: better than position alone<br>□ axes rotated at random</div>" if measured else "</div>"
+        )
+        self._legend.value = legend
+        self._bars.children = (*shown, self._legend)
+        self._baseline.layout.display = "none" if measured else None
+
+    def _bar(self, concept: str) -> HBox:
+        """A concept's row, made once: widgets are never forgotten by the page."""
+        if concept not in self._bar_rows:
             button = Button(
                 description=concept,
                 tooltip=f"Show only units labelled {concept}; again: show all",
                 layout=Layout(width="80px", flex="none"),
             )
-            _mark(button, "gpx-current", concept == self._label)
             self._on_click(button, functools.partial(self._bar_clicked, concept))
-            shown.append(
-                HBox([button, HTML(_tracks(row, largest), layout=Layout(width="150px", margin="0"))])
-            )
-        measured = found.baselines is not None
-        legend = "<div class='gpx-note'>■ units" + (
-            ", dark: better than position alone<br>□ axes rotated at random</div>" if measured else "</div>"
-        )
-        self._bars.children = (*shown, HTML(legend))
-        self._baseline.layout.display = "none" if measured else None
+            self._bar_rows[concept] = HBox([button, HTML(layout=Layout(width="150px", margin="0"))])
+        return self._bar_rows[concept]
 
     def _bar_clicked(self, concept: str) -> None:
         self._label = None if self._label == concept else concept
@@ -730,16 +744,14 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._named.value = f"<div class='gpx-title'>Unit {unit} · {escape(told)}</div>"
         self._rows.value = _unit_table(found.unit_rows(unit), concept)
         self._histogram.value = found.histogram_figure(unit, concept).inline
-        others = []
-        for other, correlation in found.together(unit):
-            button = Button(
-                description=f"{other}", tooltip=f"correlation {correlation:.2f}", layout=Layout(width="56px")
-            )
-            self._on_click(button, functools.partial(self.show_unit, other))
-            others.append(button)
-        self._together.children = others
+        for button, (other, correlation) in zip(self._company, found.together(unit, COMPANY), strict=False):
+            button.description, button.tooltip = str(other), f"Unit {other}: correlation {correlation:.2f}"
+        self._together.children = self._company[: found.channels - 1]
         self._add.description = f"Add unit {unit}"
         self._ask_for_heat()
+
+    def _company_clicked(self, button: Button) -> None:
+        self.show_unit(int(button.description))
 
     def _ask_for_heat(self) -> None:
         # On the worker, where features are at hand, beside whatever long job runs there.
@@ -852,7 +864,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
             drop = Button(icon="trash", tooltip=f"Delete the brush {brush.name}", layout=Layout(width="34px"))
             self._on_click(drop, functools.partial(shelf.take, brush.name))
             shown += [choose, drop]
-        self._brushes.children = shown
+        _replace(self._brushes, shown)
 
     # --- causality, artifacts, comparison ---
 
@@ -878,7 +890,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
                 )
                 self._on_click(button, functools.partial(self._suspect_clicked, one.unit))
                 shown.append(button)
-            self._suspects.children = shown
+            _replace(self._suspects, shown)
             self._pair_title.value = (
                 "<div class='gpx-note'>Candidates, the likeliest first, for your eye to judge. Click one: "
                 "its strongest samples, and below them the same with the unit off.</div>"
@@ -920,6 +932,13 @@ def _corner(place: int) -> tuple[float, float]:
     """Where the samples of a page's unit begin, in CSS pixels."""
     row, column = divmod(place, COLUMNS)
     return column * CELL[0] + GAP, row * CELL[1] + HEAD
+
+
+def _replace(box: HBox, controls: Sequence[Button]) -> None:
+    """Other controls in a box; the old ones are gone for good."""
+    old, box.children = box.children, tuple(controls)
+    for control in old:
+        control.close()
 
 
 def _heading(text: str) -> HTML:

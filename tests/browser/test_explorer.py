@@ -132,7 +132,7 @@ def test_from_a_unit_to_a_brush_to_an_edit(open_notebook, lab, measured: Path) -
 
     # a brush of them, in a paint widget of its own
     page.locator("[data-ganpaint-root][data-ready]").nth(1).wait_for()
-    page.get_by_label("Brush").fill("three of dome")
+    page.get_by_role("textbox", name="Brush").fill("three of dome")
     page.get_by_role("button", name="Make brush").click()
     chips = page.locator('[data-concept="three of dome"]')
     expect(chips).to_have_count(2)
