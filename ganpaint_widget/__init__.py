@@ -17,11 +17,13 @@ from .errors import GANPaintError
 if TYPE_CHECKING:
     from .demo.scenes import Scene as Scene
     from .dissection import dissect as dissect
+    from .exploration import Exploration as Exploration
     from .generators.staged import StagedGenerator as StagedGenerator
     from .generators.staged import State as State
     from .generators.zoo import Model as Model
     from .generators.zoo import load_generator as load_generator
     from .session import EditingSession as EditingSession
+    from .widget.explorer import DissectionExplorer as DissectionExplorer
     from .widget.paint import GANPaint as GANPaint
 
 __version__ = "0.1.0"
@@ -35,10 +37,14 @@ _HOMES = {
     "load_generator": ".generators.zoo",
     "Scene": ".demo.scenes",
     "dissect": ".dissection",
+    "Exploration": ".exploration",
+    "DissectionExplorer": ".widget.explorer",
 }
 
 __all__ = [
+    "DissectionExplorer",
     "EditingSession",
+    "Exploration",
     "GANPaint",
     "GANPaintError",
     "Model",

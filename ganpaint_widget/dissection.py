@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .editing import DEFAULT_UNITS, Edit, apply
+from .editing import DEFAULT_UNITS, Edit, Levels, Mask, apply
 from .errors import GANPaintError
 from .generators.checkpoints import read_safetensors, write_safetensors
 from .generators.staged import StagedGenerator, State
@@ -81,6 +81,8 @@ class Dissection:
             place, and that cease to be it when it is removed; see :func:`causal_effect`.
         colors: concept to "#rrggbb".
         samples: how many generated pictures were measured.
+        threshold: K x C, the activation above which a pair's IoU counts a unit as on; ``None`` where that is
+            not known (published units, files of earlier versions).
     """
 
     layer: str
@@ -94,6 +96,7 @@ class Dissection:
     effect: Tensor
     colors: Mapping[str, str]
     samples: int
+    threshold: Tensor | None = None
 
     def index(self, concept: str) -> int:
         """The row of a concept; an unknown one raises and lists the known ones."""
@@ -120,6 +123,15 @@ class Dissection:
     def units(self, concept: str, count: int) -> Tensor:
         """The ``count`` best units of a concept, best IoU first (int64)."""
         return self.iou[self.index(concept)].argsort(descending=True)[:count]
+
+    def labels(self) -> list[str | None]:
+        """Each unit's concept: that of its best IoU among those for which it is interpretable, if any."""
+        known = (self.iou > MINIMUM_IOU) & (self.iqr > MINIMUM_IQR)
+        best = torch.where(known, self.iou, torch.full_like(self.iou, -1)).max(dim=0)
+        return [
+            self.concepts[row] if value >= 0 else None
+            for value, row in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
 
     def interpretable(self, concept: str) -> int:
         """How many units are interpretable for the concept."""
@@ -153,6 +165,8 @@ class Dissection:
     def save(self, path: Path) -> None:
         """Write as safetensors, with names and colours in the metadata."""
         tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
+        if self.threshold is not None:
+            tensors["threshold"] = self.threshold.contiguous()
         meta = {
             "layer": self.layer,
             "concepts": list(self.concepts),
@@ -170,7 +184,7 @@ class Dissection:
             concepts=tuple(config["concepts"]),
             colors=config["colors"],
             samples=config["samples"],
-            **{name: tensors[name].float() for name in TENSORS},
+            **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
         )
 
 
@@ -242,7 +256,7 @@ def dissect(
         for of_batch, cells in sums:  # each by itself, so that the order of additions is always the same
             present_sum += of_batch
             present_count += cells
-    iou, iqr = _best_threshold(counts.double())
+    iou, iqr, chosen = _best_threshold(counts.double())
     best = iou.argsort(dim=1, descending=True)[:, :DEFAULT_UNITS]
     weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(MEASURED), -1)
     present = (present_sum / present_count.clamp_min(1)).float()
@@ -259,6 +273,7 @@ def dissect(
         effect=torch.zeros(concepts, 2),
         colors=known,
         samples=samples,
+        threshold=thresholds.gather(1, chosen.T).T.contiguous(),
     )
 
 
@@ -394,8 +409,8 @@ def _tally(values: Tensor, chosen: Tensor, thresholds: Tensor, concepts: int) ->
     return torch.bincount(flat.flatten(), minlength=shape[0] * shape[1] * shape[2]).view(shape)
 
 
-def _best_threshold(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and IQR (K x C each) at each pair's best threshold, from counts C x K x (T + 1)."""
+def _best_threshold(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """IoU and IQR at each pair's best threshold, and which that is (K x C each), from C x K x (T + 1)."""
     # above[u, c, t]: places of concept c where unit u exceeds threshold t.
     above = counts.flip(2).cumsum(2).flip(2)[:, :, 1:]
     total = counts.sum() / counts.shape[0]
@@ -422,6 +437,7 @@ def _best_threshold(counts: Tensor) -> tuple[Tensor, Tensor]:
     return (
         iou.gather(2, best)[..., 0].T.float().contiguous(),
         iqr.gather(2, best)[..., 0].T.float().contiguous(),
+        best[..., 0].T.contiguous(),
     )
 
 
@@ -488,7 +504,7 @@ def position_baseline(
         places = _places(labels, pixels, seed, number)
         chosen = labels.flatten(1).gather(1, places).flatten()
         counts += _tally(frequency[:, places.flatten()].contiguous(), chosen, thresholds, concepts)
-    iou, iqr = _best_threshold(counts.double())
+    iou, iqr, _ = _best_threshold(counts.double())
     return PositionBaseline(tuple(segmenter.classes), iou.diagonal().clone(), iqr.diagonal().clone())
 
 
@@ -521,6 +537,7 @@ def artifact_candidates(
     top: int = 25,
     seed: int = 0,
     batch: int = 25,
+    ticket: Ticket | None = None,
 ) -> list[ArtifactCandidate]:
     """All units, those first that are the likeliest to cause artifacts: candidates for an eye to judge.
 
@@ -538,6 +555,7 @@ def artifact_candidates(
         top: how many of them count as a unit's strongest.
         seed: of the latents.
         batch: pictures at a time.
+        ticket: progress and cancel.
     """
     layer = layer or generator.edit_layer
     device = next(generator.parameters()).device
@@ -552,6 +570,8 @@ def artifact_candidates(
         state = generator.run(generator.start(z.to(device)), until=layer)
         strengths.append(state.features.float().amax(dim=(2, 3)).cpu())
         descriptions.append(described(generator.picture(generator.run(state))))
+        if ticket is not None:
+            ticket.checkpoint(batch * len(strengths) / samples)
     strength, description = torch.cat(strengths), torch.cat(descriptions)
     usual = description if real is None else torch.cat([described(part) for part in torch.split(real, batch)])
     # Each feature in units of its own spread, or the largest ones would decide alone.
@@ -782,6 +802,71 @@ def causal_effect(
     return trial.share("add", trial.patches, None), trial.share("remove", trial.objects, None)
 
 
+@torch.no_grad()
+def brush_effect(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    dissection: Dissection,
+    concept: str,
+    units: Sequence[int],
+    levels: Levels,
+    *,
+    samples: int = 40,
+    seed: int = 10_000,
+) -> tuple[float, float]:
+    """:func:`causal_effect` for a set of units of one's own, at levels of one's own (C; float32)."""
+    state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
+    chosen = tuple(units)
+    return trial.share("add", trial.patches, chosen, levels), trial.share("remove", trial.objects, chosen)
+
+
+@torch.no_grad()
+def unit_effects(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    layer: str,
+    levels: Tensor,
+    *,
+    samples: int = 8,
+    seed: int = 10_000,
+    ticket: Ticket | None = None,
+) -> Tensor:
+    """The average causal effect of every single unit on every class's area: K x C, as shares of the picture.
+
+    With one unit u set to its level at all places, and with it set to 0 at all places (GAN Dissection, ICLR
+    2019, section 3.2)::
+
+        ACE(u, c) = mean over pictures of area(c; u on) - area(c; u off)
+
+    Units work together, so that a single one often causes little; :func:`causal_curve` is about sets.
+
+    Args:
+        generator, segmenter: G, and what names its pixels.
+        layer: whose C units.
+        levels: C, the activations that mean "on": as published, each unit's 0.99 quantile.
+        samples: pictures; each is drawn 2 C times.
+        seed: of the pictures.
+        ticket: progress and cancel.
+    """
+    device = next(generator.parameters()).device
+    state = generator.run(generator.start(generator.sample_z(samples, seed).to(device)), until=layer)
+    classes = len(segmenter.classes)
+    effects = torch.zeros(classes, len(levels))
+    for unit, level in enumerate(levels.tolist()):
+        areas = []
+        for value in (level, 0.0):
+            features = state.features.clone()
+            features[:, unit] = value
+            picture = generator.picture(generator.run(state.replace(features)))
+            labels = segmenter.segment(picture.clamp(-1, 1)).flatten()
+            areas.append(torch.bincount(labels.cpu(), minlength=classes) / labels.numel())
+        effects[:, unit] = areas[0] - areas[1]
+        if ticket is not None:
+            ticket.checkpoint((unit + 1) / len(levels))
+    return effects
+
+
 @dataclass(frozen=True)
 class CausalCurve:
     """What the best 1, 2, ... units of a concept cause; all tuples are as long as ``units``.
@@ -809,17 +894,19 @@ def causal_curve(
     concept: str,
     *,
     units: Sequence[int] = range(1, 41),
+    ranking: Sequence[int] | None = None,
     samples: int = 50,
     state: State | None = None,
     seed: int = 10_000,
     ticket: Ticket | None = None,
 ) -> CausalCurve:
-    """Added and removed shares against the number of units, which act wholly and in the order of their IoU.
+    """Added and removed shares against the number of units, which act wholly, one after the other.
 
     All numbers of units are tried at the same places of the same pictures; see :func:`causal_effect`.
 
     Args:
         units: which numbers of units to try, each at most C.
+        ranking: the order in which units come in; by default that of their IoU.
         samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
         ticket: progress and cancel.
     """
@@ -829,7 +916,8 @@ def causal_curve(
     everywhere = {one: torch.ones_like(patch) for one, patch in trial.objects.items()}
     rows = []
     for done, count in enumerate(units, start=1):
-        chosen = tuple(dissection.units(concept, count).tolist())
+        order = dissection.units(concept, count).tolist() if ranking is None else ranking
+        chosen = tuple(order[:count])
         rows.append(
             (
                 trial.share("add", trial.patches, chosen),
@@ -882,17 +970,24 @@ class _Trial:
             if int(found[one].sum()) >= MINIMUM_AREA:
                 self.objects[one] = found[one]
 
-    def share(self, verb: str, masks: Mapping[int, Tensor], units: tuple[int, ...] | None) -> float:
+    def share(
+        self,
+        verb: str,
+        masks: Mapping[int, Tensor],
+        units: tuple[int, ...] | None,
+        levels: Levels | None = None,
+    ) -> float:
         """The mean share of what is looked at that has become the concept, or for removing ceased to be.
 
-        Looked at is the mask when adding, and where the concept was when removing.
+        Looked at is the mask when adding, and where the concept was when removing. ``levels`` are those of
+        the edit, where they are not the dissection's.
         """
         shares: list[float] = []
         for part in _parts(list(masks), self.BATCH):
             edited = [
                 apply(
                     self.state.one(one),
-                    [Edit("e", verb, self.concept, (masks[one] * 255).byte().cpu().numpy(), units=units)],
+                    [Edit("e", verb, self.concept, _painted(masks[one]), units=units, levels=levels)],
                     self.dissection,
                 ).features
                 for one in part
@@ -904,6 +999,12 @@ class _Trial:
                 inside = float(after[place].float().mean())
                 shares.append(inside if verb == "add" else 1 - inside)
         return sum(shares) / max(1, len(shares))
+
+
+def _painted(mask: Tensor) -> Mask:
+    """A mask of an edit from a boolean one."""
+    painted: Mask = (mask * 255).byte().cpu().numpy()
+    return painted
 
 
 def _parts(numbers: Sequence[int], length: int) -> list[list[int]]:

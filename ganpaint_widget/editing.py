@@ -90,7 +90,8 @@ class Edit:
         id: 1 to 32 characters of ``A-Z a-z 0-9 -``.
         verb: ``"add"``, ``"remove"``, ``"restyle"`` (draw the concept as a reference does) or
             ``"suppress"`` (switch units off whatever they draw, such as those that cause artifacts).
-        concept: a concept that the generator's dissection knows; empty for ``"suppress"``.
+        concept: a concept that the generator's dissection knows, or the name of a brush (then the edit has
+            units of its own, and levels if it adds); empty for ``"suppress"``.
         mask: uint8 R x R in picture pixels, 0 to 255, read-only.
         strength: s of the equation, 0 to 4. Without effect where p is 0 and when removing.
         enabled: an edit that is switched off stays in its place and does nothing.
@@ -98,8 +99,8 @@ class Edit:
             ``"low"``, ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or their numbers.
         target: one of ``TARGETS``, for an addition.
         variant: which of several plausible versions of an addition this is; 0 is the plain one.
-        levels: p of the equation where it does not come from the dissection alone, as for restyles and
-            variants: float32, one for each unit, read-only.
+        levels: p of the equation where it does not come from the dissection alone, as for restyles,
+            variants and brushes: float32, one for each unit, read-only.
         reference: where a restyle's ``levels`` come from.
     """
 
@@ -310,6 +311,13 @@ def checked_concept(concept: object, known: Sequence[str], generator: str) -> st
     return concept
 
 
+def checked_name(name: object) -> str:
+    """``name`` if a brush can be called so: 1 to 64 visible characters, else GANPaintError."""
+    if not (isinstance(name, str) and 0 < len(name.strip()) == len(name) <= 64 and name.isprintable()):
+        raise GANPaintError(f"{_shown(name)} cannot be the name of a brush.", "Use 1 to 64 characters.")
+    return name
+
+
 def checked_strength(strength: Any) -> float:
     """``strength`` as a float from 0 to 4, else GANPaintError."""
     try:
@@ -370,9 +378,13 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
     """
     checked_id(edit.id)
     verb = checked_verb(edit.verb)
-    if verb != "suppress" or edit.concept != "":
-        checked_concept(edit.concept, known, generator)
     units = checked_units(edit.units, channels)
+    # A brush's edit: it says itself what its name stands for, so that it outlives the brush.
+    own = isinstance(units, tuple) and (verb == "remove" or edit.levels is not None)
+    if own and edit.concept not in known:
+        checked_name(edit.concept)
+    elif verb != "suppress" or edit.concept != "":
+        checked_concept(edit.concept, known, generator)
     if verb == "suppress" and not isinstance(units, tuple):
         raise GANPaintError("It is not said which units are to be suppressed.", "Pass their numbers.")
     variant = checked_number(edit.variant, "variant", MAX_VARIANT)
@@ -391,7 +403,7 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
         edit.levels.shape == (channels,)
         and edit.levels.dtype == np.float32
         and np.isfinite(edit.levels).all()
-        and (verb == "restyle" or variant)
+        and (verb == "restyle" or variant or (verb == "add" and own))
     ):
         raise GANPaintError(
             "The edit's levels do not fit this generator.", "Make the edit anew with this generator."

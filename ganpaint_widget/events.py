@@ -23,6 +23,11 @@ class Opened:
     """Another picture was opened; all reads are about it now."""
 
 
+@dataclass(frozen=True)
+class PaletteChanged:
+    """There are other concepts to paint with: a brush was made or removed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Rendered:
     """A new G(z_e). ``array`` is uint8 R x R x 3, read-only."""
@@ -74,4 +79,4 @@ class Failed:
     mend: str
 
 
-Event = Changed | Opened | Rendered | Blended | Progress | Finished | Noticed | Failed
+Event = Changed | Opened | PaletteChanged | Rendered | Blended | Progress | Finished | Noticed | Failed

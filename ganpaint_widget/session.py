@@ -42,7 +42,7 @@ from PIL import Image
 
 import ganpaint_widget
 
-from . import blending, pictures, project
+from . import blending, brushes, pictures, project
 from . import journal as record
 from .blending import Blend as Blend
 from .blending import Faithful, pasted
@@ -71,6 +71,7 @@ from .events import Failed as Failed
 from .events import Finished as Finished
 from .events import Noticed as Noticed
 from .events import Opened as Opened
+from .events import PaletteChanged as PaletteChanged
 from .events import Progress as Progress
 from .events import Rendered as Rendered
 from .history import MAX_EDITS, Edits, History, with_edit
@@ -211,14 +212,17 @@ class EditingSession:
         self._model: Model = self._worker.call(load, generator)
         self._generator_name = str(generator) if isinstance(generator, (str, Path)) else None
         dissection = self._model.dissection
-        self._palette: tuple[Concept, ...] = ()
+        self._dissected: tuple[Concept, ...] = ()
+        self._channels = 0
+        self._shelf: brushes.Shelf | None = None
         if dissection is not None:
-            self._palette = tuple(
+            self._dissected = tuple(
                 Concept(name, dissection.colors[name], float(dissection.quality(name)))
                 for name in dissection.concepts
             )
-        self._concepts = tuple(concept.name for concept in self._palette)
-        self._channels = 0 if dissection is None else dissection.iou.shape[1]
+            self._channels = dissection.iou.shape[1]
+            self._shelf = brushes.shelf(self._model.generator, dissection.layer, self._channels)
+            self._shelf.watch(self._brushes_changed)
         self._faithful = False
         self._fitting: Faithful | None = None
         self._seen: dict[int, dict[str, float]] = {}
@@ -402,7 +406,7 @@ class EditingSession:
             GANPaintError: an argument is not as above, or the reference does not show the concept; nothing
                 has changed then.
         """
-        checked_concept(concept, self._concepts, self.generator_name)
+        checked_concept(concept, self.concepts, self.generator_name)
         referred = self._as_reference(reference, region)
         return self._put("restyle", concept, mask, strength, units=units, reference=referred)
 
@@ -422,7 +426,7 @@ class EditingSession:
     def _put(self, verb: str, concept: str, mask: object, strength: float, **details: Any) -> Edit:
         # Checked in the order of the arguments, so that the message is about the first that is wrong.
         if verb != "suppress":
-            checked_concept(concept, self._concepts, self.generator_name)
+            checked_concept(concept, self.concepts, self.generator_name)
         values = checked_mask(mask, self.size, self.size)
         edit_id = f"e-{uuid.uuid4().hex[:10]}"
         fresh = self._fresh(edit_id, verb, concept, strength, **details)
@@ -481,6 +485,9 @@ class EditingSession:
     def _fresh(self, edit_id: str, verb: str, concept: str, strength: float, **details: Any) -> Edit:
         """A new edit on which nothing has been painted yet, checked and with its levels."""
         blank = np.zeros((self.size, self.size), np.uint8)
+        brush = None if self._shelf is None else self._shelf.get(concept)
+        if brush is not None and details.get("units") is None:
+            details = {**details, "units": brush.units, "levels": brush.levels if verb == "add" else None}
         return self._with_levels(Edit(edit_id, verb, concept, blank, strength, **details))
 
     def retune(
@@ -570,7 +577,9 @@ class EditingSession:
         return replace(checked, levels=self._worker.ask(self._measure_levels, checked))
 
     def _checked(self, edit: Edit) -> Edit:
-        return checked_edit(edit, self._concepts, self.generator_name, self.size, self._channels)
+        # Brushes are none of these: their edits bring units and levels of their own.
+        known = tuple(concept.name for concept in self._dissected)
+        return checked_edit(edit, known, self.generator_name, self.size, self._channels)
 
     def _as_reference(self, reference: object, region: object) -> Reference:
         """What a user passes as a reference, read and brought to the generator's size."""
@@ -700,13 +709,14 @@ class EditingSession:
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """The names of what can be painted."""
-        return self._concepts
+        """The names of what can be painted: the dissection's, and the brushes made of its units."""
+        return tuple(concept.name for concept in self.palette)
 
     @property
     def palette(self) -> tuple[Concept, ...]:
         """The concepts with their colours, and how well the generator knows them."""
-        return self._palette
+        made = () if self._shelf is None else self._shelf.brushes
+        return (*self._dissected, *(Concept(brush.name, brush.color, brush.quality) for brush in made))
 
     @property
     def edits(self) -> Edits:
@@ -761,6 +771,11 @@ class EditingSession:
         """Page to its last message that is in the journal, from before a recovery, too."""
         with self._lock:
             return dict(self._history.heard)
+
+    @property
+    def model(self) -> Model:
+        """The generator with all that belongs to it; sessions share it."""
+        return self._model
 
     @property
     def generator_name(self) -> str:
@@ -827,6 +842,12 @@ class EditingSession:
         blend = self._blend
         return None if blend is None else _image(blend.array)
 
+    def features(self) -> npt.NDArray[np.float32]:
+        """The activations of the edit layer's units with all edits made so far: C x h x w."""
+        with self._lock:
+            opened, edits = self._opened, self._history.edits
+        return self._worker.call(lambda: _numbers(opened.fast.edited(edits).features)[0])
+
     def scores(self) -> Scores:
         """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
         generator's world at all. Computed when asked for, which takes a moment the first time."""
@@ -856,7 +877,7 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such concept.
         """
-        checked_concept(concept, self._concepts, self.generator_name)
+        checked_concept(concept, self.concepts, self.generator_name)
         count = checked_number(count, "number of samples", MAX_REFERENCES)
         seeds = list(range(count))
         if concept in self.classes:
@@ -1079,6 +1100,9 @@ class EditingSession:
                 )
 
     # --- telling, outside the lock ---
+
+    def _brushes_changed(self) -> None:
+        self._tell([PaletteChanged()])
 
     def _tell(self, events: list[Event]) -> None:
         """Call the observers; a change then asks for its preview, so that they know of it before that."""

@@ -163,9 +163,10 @@ def full_mask() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nobody's real journals are touched: where this test's are."""
+    """Nobody's real journals and brushes are touched: where this test's journals are."""
     root = tmp_path / "journals"
     monkeypatch.setenv("GANPAINT_JOURNAL", str(root))
+    monkeypatch.setenv("GANPAINT_CACHE", str(tmp_path / "cache"))
     return root
 
 

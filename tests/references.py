@@ -1,4 +1,5 @@
-"""The generators written out in float64, one picture and one formula after the other, from their state dicts.
+"""The generators written out in float64, one picture and one formula after the other, from their state dicts;
+and one whose units are known.
 
 Imported as ``references`` by tests; ``conftest.py`` makes it known.
 """
@@ -9,6 +10,7 @@ import math
 
 import torch
 
+from ganpaint_widget.generators.staged import StagedGenerator, State
 from ganpaint_widget.generators.stylegan2 import StyleGAN2
 
 Weights = dict[str, torch.Tensor]
@@ -119,3 +121,56 @@ def stylegan2(weights: Weights, z: torch.Tensor, blocks: int, psi: float = 1.0) 
             rgb = more + upfirdn(rgb, d[f"to_rgbs.{block}.upsample.kernel"], 2, 2, 1)
         pictures.append(rgb)
     return torch.stack(pictures)
+
+
+# --- a generator whose units are known ---
+
+
+class Boxes(StagedGenerator):
+    """Draws a bright box in a random quarter. Unit 0 says where, unit 1 where not, units 2 and 3 are noise,
+    unit 4 follows unit 0."""
+
+    stages = ("where", "draw")
+    latent_size = 8
+    resolution = 32
+    edit_layer = "where"
+    fine_layers = ("draw",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(()))
+
+    def start(self, z: torch.Tensor) -> State:
+        return State(z)
+
+    def stage(self, name: str, state: State) -> State:
+        if name == "draw":
+            return State(torch.nn.functional.interpolate(state.features[:, :1], scale_factor=4.0), name)
+        features = torch.zeros(len(state.features), 5, 8, 8)
+        for one, z in zip(features, state.features, strict=True):
+            one.copy_(torch.randn(5, 8, 8, generator=torch.Generator().manual_seed(int(z.abs().sum() * 1e4))))
+            one[:2] *= 0.1
+            quarter = int(z[:4].argmax())
+            top, left = 4 * (quarter // 2), 4 * (quarter % 2)
+            one[1] += 3
+            one[0, top : top + 4, left : left + 4] += 3
+            one[1, top : top + 4, left : left + 4] -= 3
+            one[4] = 0.5 * one[0] + 0.05 * one[4]
+        return State(features, name)
+
+    def picture(self, state: State) -> torch.Tensor:
+        return (self.gain * state.features[:, :1] / 3 * 2 - 1).expand(-1, 3, -1, -1)
+
+
+class Brightness(torch.nn.Module):
+    classes = ("ground", "box")
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        brightness = 5 * pictures.mean(dim=1)
+        return torch.stack([-brightness, brightness], dim=1)
+
+    def segment(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self(pictures).argmax(dim=1)
+
+    def features(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        return [pictures[:, :1]]

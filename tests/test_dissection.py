@@ -141,7 +141,8 @@ def test_tuning_follows_the_pictures_where_they_are_known(found: Dissection) -> 
 def test_the_best_threshold_is_the_most_informative() -> None:
     # One unit, two concepts: above its second threshold it is on exactly where the concept is.
     counts = torch.tensor([[[50.0, 40.0, 0.0, 0.0], [0.0, 0.0, 5.0, 5.0]]])
-    iou, iqr = _best_threshold(counts)
+    iou, iqr, best = _best_threshold(counts)
+    assert best[1, 0] == 1
     assert iou[1, 0] == pytest.approx(1)
     assert iqr[1, 0] == pytest.approx(1)
     assert iqr[0, 0] == 0  # it marks the other concept's absence

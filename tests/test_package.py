@@ -23,16 +23,16 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in 
 FLOORS: list[set[str]] = [
     {"cli"},
     {"widget"},
-    {"session"},
+    {"session", "exploration"},
     {"demo"},
     {"blending"},
     {"history", "opening"},
-    {"journal", "preview", "project"},
+    {"brushes", "journal", "preview", "project"},
     {"adaptation", "dissection", "inversion"},
     {"editing"},
     {"segmentation"},
     {"generators"},
-    {"jobs", "pictures", "measures", "events"},
+    {"charts", "jobs", "pictures", "measures", "events"},
     {"errors"},
 ]
 # generators/zoo.py is the catalogue: it hands out a model whole, so it knows the rooms that make one up.

@@ -156,6 +156,7 @@ def dissect_demo(
         weight=found.weight[kept],
         effect=effects[kept],
         colors={name: found.colors[name] for name in names},
+        threshold=None if found.threshold is None else found.threshold[kept],
     )
 
 

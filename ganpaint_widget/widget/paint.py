@@ -267,6 +267,18 @@ class GANPaint(anywidget.AnyWidget):
             painted = self._painted
         return next((edit for edit in edits if edit.id == painted), edits[-1] if edits else None)
 
+    @property
+    def shown(self) -> NDArray[np.uint8]:
+        """G(z_e) as it was rendered last, uint8 R x R x 3, read-only; waits for nothing."""
+        shown = self._shown
+        assert shown is not None
+        return shown.array
+
+    @property
+    def painting(self) -> bool:
+        """Whether somebody is in the middle of a stroke."""
+        return self._stroke_open()
+
     def snapshot(self) -> Image.Image:
         """The picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
 
@@ -667,6 +679,9 @@ class GANPaint(anywidget.AnyWidget):
     def _on_finished(self, event: events.Finished) -> None:
         self._rest()
 
+    def _on_palette_changed(self, event: events.PaletteChanged) -> None:
+        self._rest()
+
     def _on_noticed(self, event: events.Noticed) -> None:
         self._say(protocol.notice(event.level, event.text))
 
@@ -868,6 +883,7 @@ _ON_EVENT: Mapping[type, Callable[[GANPaint, Any], None]] = {
     events.Blended: GANPaint._on_blended,
     events.Progress: GANPaint._on_progress,
     events.Finished: GANPaint._on_finished,
+    events.PaletteChanged: GANPaint._on_palette_changed,
     events.Noticed: GANPaint._on_noticed,
     events.Failed: GANPaint._on_failed,
 }

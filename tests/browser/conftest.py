@@ -116,6 +116,7 @@ def running_lab(
         "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": str(home / "ipython"),
         "GANPAINT_JOURNAL": str(home / "journal"),
+        "GANPAINT_CACHE": str(home / "cache"),
     }
     for plugin, values in (QUIET | (chosen or {})).items():
         settings = home / "settings" / f"{plugin}.jupyterlab-settings"

@@ -1,0 +1,119 @@
+"""Drawing on ipycanvas without stepping into its traps.
+
+All canvases of a process share one manager, and a page handles its commands one after the other. So what goes
+wrong on one canvas can stop all of them:
+
+- ``hold_canvas`` has no ``finally``: after an exception inside it everything is held for ever. Here the
+  commands of a sketch are collected apart; one that raises has sent nothing.
+- The manager remembers which canvas it drew on last, and a page that was reloaded does not. Here every sketch
+  says first where it goes.
+- A command that the page cannot carry out (a picture that does not decode, a canvas that is gone) ends its
+  queue. Here only pictures that were just encoded are sent, and nothing to a canvas that is closed.
+- A canvas swallows wheel and touch, so that the notebook cannot be scrolled over it, and tells the kernel of
+  every move of the pointer. Here what is clicked lies above it: real buttons, which keys reach as well.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+import numpy as np
+from ipycanvas import Canvas
+from ipycanvas.canvas import COMMANDS
+from numpy.typing import NDArray
+from PIL import Image
+
+SHARPNESS = 2
+"""Canvas pixels for each CSS pixel: sharp on screens of twice the usual density."""
+
+_drawing = threading.RLock()
+
+Sketch = Callable[["Pad"], object]
+
+
+class Pad:
+    """A canvas of ``width`` x ``height`` CSS pixels that knows what is drawn on it.
+
+    What is drawn is kept as a function, a *sketch*, and drawn again for every page that opens. In a sketch
+    all measures are CSS pixels.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.canvas = Canvas(
+            width=width * SHARPNESS,
+            height=height * SHARPNESS,
+            layout=ipywidgets.Layout(
+                width=f"{width}px", height=f"{height}px", grid_area="1 / 1 / 2 / 2", flex="none"
+            ),
+        )
+        self.canvas.add_class("gpx-canvas")
+        self.canvas.on_client_ready(self._page_is_ready)
+        self.drawn = 0
+        self._sketch: Sketch | None = None
+        self._ready = False
+
+    def show(self, sketch: Sketch) -> None:
+        """Draw this from now on.
+
+        What the sketch raises comes through; the canvas then shows what it showed before.
+        """
+        if self._ready:
+            self._draw(sketch)
+        self._sketch = sketch
+
+    def picture(self, array: NDArray[np.uint8], x: float, y: float) -> None:
+        """Inside a sketch: a picture, uint8 H x W x 3, in canvas pixels, its corner at x, y."""
+        self.encoded(jpeg(array), x, y)
+
+    def encoded(self, file: bytes, x: float, y: float) -> None:
+        """Inside a sketch: the same, encoded by :func:`jpeg` already."""
+        place = [round(x * SHARPNESS), round(y * SHARPNESS)]
+        self.canvas._canvas_manager.send_draw_command(self.canvas, COMMANDS["putImageData"], place, [file])
+
+    def lines(self, segments: NDArray[np.float32], color: str, width: float) -> None:
+        """Inside a sketch: N segments, N x 2 x 2 of x and y."""
+        if len(segments):
+            self.canvas.stroke_style = color
+            self.canvas.line_width = width * SHARPNESS
+            self.canvas.line_cap = "round"
+            self.canvas.stroke_line_segments(np.ascontiguousarray(segments * SHARPNESS, np.float32))
+
+    def close(self) -> None:
+        """Draw no more."""
+        self._ready = False
+        self._sketch = None
+
+    def _page_is_ready(self) -> None:
+        self._ready = True
+        if self._sketch is not None:
+            self._draw(self._sketch)
+
+    def _draw(self, sketch: Sketch) -> None:
+        if self.canvas.comm is None:
+            return
+        manager: Any = self.canvas._canvas_manager
+        with _drawing:
+            names = ("_caching", "_commands_cache", "_buffers_cache", "_current_canvas")
+            before: dict[str, Any] = {name: getattr(manager, name) for name in names}
+            manager._caching, manager._current_canvas = True, None
+            manager._commands_cache, manager._buffers_cache = [], []
+            try:
+                self.canvas.clear()
+                sketch(self)
+                manager.flush()
+                before["_current_canvas"] = self.canvas
+                self.drawn += 1
+            finally:
+                for name, value in before.items():
+                    setattr(manager, name, value)
+
+
+def jpeg(array: NDArray[np.uint8]) -> bytes:
+    """uint8 H x W x 3 as a JPEG that shows no artifacts."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG", quality=92, subsampling=0)
+    return buffer.getvalue()

@@ -1,0 +1,410 @@
+"""The explorer without a page: what its controls do, and what it draws, in a process with no kernel."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import ipycanvas
+import ipywidgets
+import numpy as np
+import pytest
+from ipycanvas.canvas import COMMANDS
+from references import Boxes, Brightness
+
+from ganpaint_widget import DissectionExplorer, GANPaint
+from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.exploration import Exploration
+from ganpaint_widget.generators.zoo import Model
+from ganpaint_widget.session import EditingSession
+from ganpaint_widget.widget import explorer as module
+from ganpaint_widget.widget.pads import Pad
+
+
+@pytest.fixture
+def boxes() -> Model:
+    return Model("boxes", Boxes().eval(), segmenter=Brightness())
+
+
+@pytest.fixture
+def explorer(boxes: Model) -> Iterator[DissectionExplorer]:
+    Exploration(boxes).measure(samples=40)
+    explorer = DissectionExplorer(boxes)
+    yield explorer
+    explorer.close()
+
+
+def settle(explorer: DissectionExplorer) -> None:
+    """Until the worker has done what it was asked for."""
+    explorer._worker.call(lambda: None)
+    explorer._worker.call(lambda: None)
+
+
+def status(explorer: DissectionExplorer) -> str:
+    return str(explorer._status.value)
+
+
+def captions(explorer: DissectionExplorer) -> list[str]:
+    return [cell.description for cell in explorer._cells if cell.layout.visibility != "hidden"]
+
+
+class Wire:
+    """What the canvas manager would have sent to the page."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.messages: list[tuple[list[Any], list[bytes]]] = []
+        manager = ipycanvas.canvas._CANVAS_MANAGER
+        monkeypatch.setattr(manager, "send", self._send)
+
+    def _send(self, metadata: Any, buffers: list[Any]) -> None:
+        self.messages.append((json.loads(bytes(buffers[0])), [bytes(one) for one in buffers[1:]]))
+
+    def names(self, message: int = -1) -> list[str]:
+        commands = {number: name for name, number in COMMANDS.items()}
+        found = self.messages[message][0]
+        return [commands[command[0]] for command in (found if isinstance(found[0], list) else [found])]
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    return Wire(monkeypatch)
+
+
+def client_ready(canvas: ipycanvas.Canvas) -> None:
+    canvas._handle_frontend_event(canvas, {"event": "client_ready"}, [])
+
+
+# --- drawing ---
+
+
+def test_a_page_gets_the_picture_when_it_is_ready_and_again_after_a_reload(wire: Wire) -> None:
+    pad = Pad(40, 30)
+    wire.messages.clear()
+    pad.show(lambda pad: pad.picture(np.zeros((4, 4, 3), np.uint8), 1, 2))
+    assert wire.messages == []
+    client_ready(pad.canvas)
+    assert wire.names() == ["switchCanvas", "clear", "putImageData"]
+    (files,) = [buffers for _, buffers in wire.messages]
+    assert files[0][:3] == b"\xff\xd8\xff"
+    client_ready(pad.canvas)  # a page that has forgotten on which canvas it drew last
+    assert wire.names() == ["switchCanvas", "clear", "putImageData"] and len(wire.messages) == 2
+
+
+def test_an_exception_while_drawing_freezes_no_canvas(wire: Wire) -> None:
+    good, bad, others = Pad(40, 30), Pad(40, 30), ipycanvas.Canvas(width=9, height=9)
+    for pad in (good, bad):
+        client_ready(pad.canvas)
+
+    def broken(pad: Pad) -> None:
+        pad.lines(np.ones((1, 2, 2), np.float32), "red", 1)
+        raise RuntimeError("in the middle")
+
+    wire.messages.clear()
+    with pytest.raises(RuntimeError, match="in the middle"):
+        bad.show(broken)
+    assert wire.messages == []  # not half a picture
+    good.show(lambda pad: pad.lines(np.ones((1, 2, 2), np.float32), "red", 1))
+    assert wire.names()[-1] == "strokeLineSegments"
+    others.fill_rect(1, 2, 3, 4)  # somebody else's, who knows nothing of pads
+    assert [wire.names(-2), wire.names(-1)] == [["switchCanvas"], ["fillRect"]]
+    with ipycanvas.hold_canvas():
+        others.fill_rect(1, 2, 3, 4)
+        others.fill_rect(5, 6, 7, 8)
+        good.show(lambda pad: None)  # in the midst of somebody's held drawing
+    assert wire.names() == ["fillRect", "fillRect"] or wire.names()[-2:] == ["fillRect", "fillRect"]
+    assert wire.names(-2) == ["switchCanvas", "clear"]
+
+
+def test_nothing_is_sent_to_a_closed_canvas(wire: Wire) -> None:
+    pad = Pad(40, 30)
+    client_ready(pad.canvas)
+    pad.close()
+    pad.canvas.close()
+    wire.messages.clear()
+    pad.show(lambda pad: pad.picture(np.zeros((4, 4, 3), np.uint8), 0, 0))
+    assert wire.messages == []
+
+
+def test_an_explorer_that_fails_says_so_and_goes_on(
+    explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch, wire: Wire
+) -> None:
+    client_ready(explorer._atlas.canvas)
+    monkeypatch.setattr(explorer, "_strip", lambda unit: 1 / 0)
+    explorer._sort.value = "number"
+    assert "ZeroDivisionError" in status(explorer)
+    monkeypatch.undo()
+    drawn = explorer._atlas.drawn
+    explorer._sort.value = "quality"
+    assert captions(explorer)[0].startswith(("0", "4", "1"))
+    assert explorer._atlas.drawn == drawn + 1
+
+
+# --- the atlas and the bars ---
+
+
+def test_sorting_searching_and_looking(explorer: DissectionExplorer) -> None:
+    assert len(captions(explorer)) == 5
+    explorer._concept.value = "ground"
+    assert captions(explorer)[0].startswith("1 · ground · IoU 0.")
+    explorer._sort.value = "number"
+    assert [int(caption.split()[0]) for caption in captions(explorer)] == [0, 1, 2, 3, 4]
+    explorer._cells[3].click()
+    assert explorer.unit == 3 and "Unit 3" in explorer._named.value
+    assert "interpretable for no concept" in explorer._named.value
+    assert "gpx-current" in explorer._cells[3]._dom_classes
+    assert "gpx-current" not in explorer._cells[0]._dom_classes
+    assert explorer._histogram.value.startswith("<svg") and "ground" in explorer._rows.value
+    explorer._together.children[0].click()
+    assert explorer.unit != 3
+
+    explorer._search.value = "bo"
+    assert explorer._concept.value == "box" and len(explorer._bars.children) == 1 + 1
+    explorer._search.value = "tree"
+    assert "no concept like" in status(explorer) and "ground, box" in status(explorer)
+    explorer._search.value = ""
+    assert explorer._concept.value == module.ANY and len(explorer._bars.children) == 2 + 1
+
+
+def test_a_bar_filters(explorer: DissectionExplorer) -> None:
+    def bar(concept: str) -> ipywidgets.Button:
+        rows = explorer._bars.children[:-1]
+        return next(row.children[0] for row in rows if row.children[0].description == concept)
+
+    bar("ground").click()
+    assert [caption.split()[0] for caption in captions(explorer)] == ["1"]
+    assert "1 units labelled ground" in status(explorer)
+    bar("ground").click()
+    assert len(captions(explorer)) == 5
+
+
+def test_pages_are_turned(boxes: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 2)
+    Exploration(boxes).measure(samples=40)
+    explorer = DissectionExplorer(boxes)
+    explorer._sort.value = "number"
+    seen = [captions(explorer)]
+    assert explorer._back.disabled
+    while not explorer._next.disabled:
+        explorer._next.click()
+        seen.append(captions(explorer))
+    assert [int(one.split()[0]) for page in seen for one in page] == [0, 1, 2, 3, 4]
+    assert "5–5 of 5" in explorer._where.value
+    explorer.close()
+
+
+def test_sorting_by_effect_measures_it_first(explorer: DissectionExplorer) -> None:
+    explorer._concept.value = "box"
+    explorer._sort.value = "causal effect"
+    settle(explorer)
+    assert explorer.exploration.effects is not None
+    assert explorer._sort.value == "causal effect"
+    assert captions(explorer)[0].startswith("0 · box · effect 1.00")
+
+
+def test_the_baselines_come_on_request(explorer: DissectionExplorer) -> None:
+    assert explorer._baseline.layout.display is None and "rotated" not in explorer._bars.children[-1].value
+    explorer._baseline.click()
+    settle(explorer)
+    assert explorer._baseline.layout.display == "none" and "rotated" in explorer._bars.children[-1].value
+
+
+# --- where nothing is known yet ---
+
+
+def test_it_offers_to_measure_what_is_missing(boxes: Model) -> None:
+    explorer = DissectionExplorer(boxes)
+    assert explorer._known.layout.display == "none" and explorer._offer.layout.display is None
+    assert "has not been dissected yet" in status(explorer)
+    explorer._offer.click()
+    settle(explorer)
+    assert explorer._known.layout.display is None and explorer._offer.layout.display == "none"
+    assert explorer.unit is not None and explorer.paint.session.concepts == ("ground", "box")
+    explorer.close()
+
+
+def test_measuring_is_cancelled(boxes: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    explorer = DissectionExplorer(boxes)
+    inside, on = threading.Event(), threading.Event()
+
+    def slow(self: Exploration, *parts: str, ticket: Any) -> None:
+        inside.set()
+        assert on.wait(30)
+        ticket.checkpoint(0.5)
+
+    monkeypatch.setattr(Exploration, "measure", slow)
+    explorer._offer.click()
+    assert inside.wait(30) and explorer._job.layout.display is None
+    explorer._offer.click()
+    assert "already" in status(explorer)
+    explorer._cancel.click()
+    on.set()
+    settle(explorer)
+    assert "was cancelled" in status(explorer) and explorer._job.layout.display == "none"
+    assert explorer._offer.layout.display is None
+    explorer.close()
+
+
+def test_what_fails_in_a_job_is_said(boxes: Model) -> None:
+    explorer = DissectionExplorer(Model("boxes", boxes.generator))
+    explorer._offer.click()
+    settle(explorer)
+    assert "no segmenter" in status(explorer) and "gpx-wrong" in status(explorer)
+    explorer.close()
+
+
+def test_another_layer(explorer: DissectionExplorer) -> None:
+    first = explorer.paint
+    explorer._layer.value = "draw"
+    settle(explorer)
+    assert explorer.exploration.layer == "draw" and "not been dissected" in status(explorer)
+    explorer._offer.click()
+    settle(explorer)
+    assert captions(explorer)[0].startswith("0 · box") and explorer.paint is not first
+    explorer._layer.value = "where"
+    settle(explorer)
+    assert explorer.paint is first and len(captions(explorer)) == 5
+
+
+# --- switching units, and brushes ---
+
+
+def picture(explorer: DissectionExplorer) -> np.ndarray:
+    return np.asarray(explorer.paint.session.preview)
+
+
+def test_units_are_switched_in_the_editor(explorer: DissectionExplorer) -> None:
+    session = explorer.paint.session
+    before = picture(explorer)
+    explorer.show_unit(2)
+    explorer._mode.value = "off"
+    assert np.array_equal(picture(explorer), before)  # a unit that draws nothing
+    explorer.show_unit(0)  # what is switched follows
+    assert picture(explorer).max() < 80
+    (edit,) = session.edits
+    assert edit.units == (0,) and edit.verb == "remove" and edit.mask.all()
+
+    explorer._mode.value = "on"
+    assert picture(explorer).min() > 200
+    explorer._strength.value = 0.5
+    assert 100 < picture(explorer).mean() < 200
+    explorer._chosen.value = "1 2, 3"
+    assert session.edits[-1].units == (1, 2, 3) and explorer.selection == (1, 2, 3)
+    explorer._chosen.value = "a"
+    assert "no numbers" in status(explorer)
+    explorer._chosen.value = "77"
+    assert "no units of this layer" in status(explorer) and explorer.selection == (1, 2, 3)
+
+    explorer._reset.click()
+    assert not session.edits and np.array_equal(picture(explorer), before)
+    assert module.SELECTED not in session.concepts
+
+
+def test_a_region_is_painted_in_the_editor(explorer: DissectionExplorer) -> None:
+    session = explorer.paint.session
+    explorer.show_unit(0)
+    explorer._region.value = module.PAINTED
+    assert not session.edits  # nothing is switched yet
+    explorer._mode.value = "on"
+    assert module.SELECTED in session.concepts and "Paint the region" in explorer._hint.value
+    before = picture(explorer)
+    # what a stroke of the page does
+    (edit,) = session.edits
+    stroke = np.full((8, 8), 255, np.uint8)
+    session.paint(edit.id, (0, 0, 8, 8), stroke, verb="add", concept=module.SELECTED)
+    after = picture(explorer)
+    assert after[:8, :8].min() > 200 and np.array_equal(after[8:], before[8:])
+    explorer._mode.value = "off"  # in the same region
+    assert picture(explorer)[:8, :8].max() < 80
+    explorer._region.value = module.EVERYWHERE
+    assert picture(explorer).max() < 80
+
+
+def test_a_brush_of_several_units(explorer: DissectionExplorer) -> None:
+    other = GANPaint(session=EditingSession(generator=explorer.exploration.model))
+    explorer.show_unit(0)
+    explorer._add.click()
+    explorer.show_unit(4)
+    explorer._add.click()
+    assert explorer.selection == (0, 4)
+    explorer._brush_name.value = " my box "
+    explorer._brush.click()
+    settle(explorer)
+    assert "Scored as box" in status(explorer)
+    assert "my box" in [concept["name"] for concept in other._state["concepts"]]
+    choose, drop = explorer._brushes.children
+    explorer.select([])
+    choose.click()
+    assert explorer.selection == (0, 4)
+    drop.click()
+    assert explorer._brushes.children == () and "my box" not in other.session.concepts
+
+    explorer._brush_name.value = "box"
+    explorer._brush.click()
+    settle(explorer)
+    assert "There is a concept" in status(explorer)
+
+
+# --- more ---
+
+
+def test_curves_artifacts_and_comparison(explorer: DissectionExplorer, wire: Wire) -> None:
+    explorer._curve_concept.value = "box"
+    explorer._curve.click()
+    settle(explorer)
+    assert "Effect of the best units for “box”" in explorer._curves.value
+    explorer._find.click()
+    settle(explorer)
+    assert len(explorer._suspects.children) == 5
+    client_ready(explorer._pair.canvas)
+    explorer._suspects.children[0].click()
+    settle(explorer)
+    assert explorer._pair.drawn == 1
+    explorer._other.value = "draw"
+    explorer._compare_button.click()
+    settle(explorer)
+    assert "boxes draw" in explorer._compared.value and "ground" in explorer._compared.value
+    explorer._other_generator.value = "no such generator"
+    explorer._compare_button.click()
+    settle(explorer)
+    assert "There is no generator" in status(explorer)
+
+
+def test_the_heatmap_follows_the_picture(explorer: DissectionExplorer, wire: Wire) -> None:
+    client_ready(explorer._heat.canvas)
+    explorer.show_unit(0)
+    settle(explorer)
+    before = wire.messages[-1][1][0]
+    drawn = explorer._heat.drawn
+    explorer.paint.session.suppress([0])
+    settle(explorer)
+    settle(explorer)
+    assert explorer._heat.drawn > drawn and wire.messages[-1][1][0] != before
+
+
+def test_a_stored_notebook_shows_the_page(explorer: DissectionExplorer) -> None:
+    bundle = explorer._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data and data["image/png"]
+
+
+def test_arguments(boxes: Model) -> None:
+    with pytest.raises(GANPaintError, match="no argument 'photo'"):
+        DissectionExplorer(boxes, photo="x.png")
+    with pytest.raises(GANPaintError, match="layer9"):
+        DissectionExplorer(boxes, "layer9")
+    elsewhere = GANPaint(session=EditingSession(generator=Boxes().eval()))
+    with pytest.raises(GANPaintError, match="not the explorer's"):
+        DissectionExplorer(boxes, paint=elsewhere)
+    Exploration(boxes).measure(samples=40)
+    own = GANPaint(session=EditingSession(generator=Exploration(boxes).model))
+    assert DissectionExplorer(boxes, paint=own).paint is own
+
+
+def test_names_shadow_nothing(explorer: DissectionExplorer) -> None:
+    base = ipywidgets.VBox()
+    functions = {name for name, value in vars(DissectionExplorer).items() if callable(value)}
+    meant = {"__init__", "close", "_repr_mimebundle_"}
+    assert not (functions - meant) & set(dir(base))
+    assert not {name for name in vars(explorer) if name not in vars(base)} & set(dir(base))
