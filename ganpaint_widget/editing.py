@@ -203,10 +203,11 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
         if not edit.enabled:
             continue
         mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
+        height, width = features.shape[-2:]
         if edit.verb in ("add", "restyle"):
-            reach = (2 * F.adaptive_avg_pool2d(mask[None, None], features.shape[-2:])).clamp_max(1)
+            reach = (2 * F.adaptive_avg_pool2d(mask[None, None], (height, width))).clamp_max(1)
         else:
-            reach = F.adaptive_max_pool2d(mask[None, None], features.shape[-2:])
+            reach = F.adaptive_max_pool2d(mask[None, None], (height, width))
         if edit.units is None:
             weight = dissection.weights(edit.concept, edit.verb).to(features).view(1, -1, 1, 1)
         else:

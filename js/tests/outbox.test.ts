@@ -35,7 +35,7 @@ test("messages are counted from 1, and valid", () => {
   welcome(0);
   stroke(1);
   outbox.command("retune", { edit: "e1", strength: 2 });
-outbox.command("open", { name: "a.png", fit: "crop" }, new Uint8Array(3));
+  outbox.command("open", { name: "a.png", fit: "crop" }, new Uint8Array(3));
   outbox.drew(4);
   outbox.ack();
   outbox.cancel();
