@@ -73,7 +73,7 @@ def train_encoder(
         loss_drawn_z = (drawn_z - pictures).abs().mean()
         loss = 2 * loss_drawn + loss_drawn_z + loss_features + loss_z
         if batches is not None:
-            # On scenes the features must stay such as z could make: edits would meet another kind of features.
+            # On scenes the features must stay such as z could make, or edits would meet others.
             kind, there = from_z.features[own:].float(), guess[own:].float()
             loss = loss + 0.1 * (there - kind).square().mean() / kind.square().mean().detach()
         optimiser.zero_grad(set_to_none=True)
