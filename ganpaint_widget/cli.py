@@ -578,7 +578,7 @@ def fetch(
 
 # --- training ---
 
-train = typer.Typer(help="Train what ships with the package.", no_args_is_help=True)
+train = typer.Typer(help="Train an encoder, or what ships with the package.", no_args_is_help=True)
 app.add_typer(train, name="train")
 
 
@@ -600,3 +600,33 @@ def demo(
 
     train_demo(folder, weights, minutes=minutes)
     typer.echo(json.dumps({"weights": sorted(path.name for path in weights.iterdir())}))
+
+
+@train.command()
+def encoder(
+    generator: Annotated[str, typer.Option(help="A generator by its name or file.")],
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 2000,
+    batch: Annotated[int, typer.Option(help="Samples a step.", min=2)] = 16,
+) -> None:
+    """An encoder for any generator, from its own samples: photos open by it from then on.
+
+    It goes into the cache (GANPAINT_CACHE), under the hash of the generator's weights.
+    """
+    import torch
+
+    from .demo.train_encoder import train_encoder
+    from .generators.checkpoints import write_module
+    from .generators.zoo import encoder_file, load
+    from .measures import decibel
+
+    made_for = load(generator).generator
+    found = train_encoder(made_for, steps=steps, batch=batch)
+    with torch.no_grad():
+        pictures = made_for(made_for.sample_z(32, seed=1)).clamp(-1, 1)
+        z, features = found(pictures)
+        state = made_for.run(made_for.start(z), until=made_for.edit_layer).replace(features)
+        drawn = made_for.picture(made_for.run(state)).clamp(-1, 1)
+    path = encoder_file(made_for)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_module(path, "encoder", found, found.config)
+    typer.echo(json.dumps({"encoder": str(path), "decibel": round(decibel(drawn, pictures), 2)}))

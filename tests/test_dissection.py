@@ -216,6 +216,22 @@ def test_a_pool_of_processes_counts_the_same() -> None:
         assert same(dissect(generator, segmenter, executor=executor, **given), alone)
 
 
+@pytest.mark.slow
+def test_a_cluster_counts_the_same() -> None:
+    """By Dask's own executor, over the processes of a cluster on this machine."""
+    from distributed import Client, LocalCluster
+
+    torch.manual_seed(0)
+    generator = ProGAN(8, (8, 8, 8)).eval().requires_grad_(False)
+    segmenter = SceneSegmenter(("ground", "sky", "tree"), (4, 4, 4, 4)).eval().requires_grad_(False)
+    given = {"samples": 12, "batch": 3, "pixels": 64, "layer": "layer4"}
+    alone = dissect(generator, segmenter, **given)
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(processes=True, **settings) as cluster, Client(cluster) as client:
+        assert same(dissect(generator, segmenter, executor=client.get_executor(), **given), alone)
+        assert len(client.scheduler_info()["workers"]) == 2
+
+
 def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept of the pictures is bounded: the values that thresholds are taken from."""
     import ganpaint_widget.dissection as module

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
+from ganpaint_widget.cli import app
 from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
@@ -16,7 +18,10 @@ from ganpaint_widget.demo.train_encoder import train_encoder
 from ganpaint_widget.demo.train_generator import Painter, Players, Recipe, train
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.demo.train_units import UNITS, Painted, arrange_units, correlation, known
+from ganpaint_widget.generators import zoo
+from ganpaint_widget.generators.checkpoints import write_module
 from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.inversion import invert
 
 TINY = Recipe(
     latent_size=8,
@@ -136,6 +141,41 @@ def test_a_segmenter_learns(data: SceneData) -> None:
     before, _ = mean_iou(train_segmenter(segmenter, data, steps=1), data, 100)
     after, _ = mean_iou(train_segmenter(segmenter, data, steps=60), data, 100)
     assert after > before + 0.15
+
+
+def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANPAINT_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(3)
+    generator = ProGAN(8, (16, 16, 16, 8)).eval()
+    path = tmp_path / "mine.safetensors"
+    write_module(path, "generator", generator, generator.config)
+
+    def trained(steps: int) -> float:
+        options = [f"--generator={path}", f"--steps={steps}", "--batch=4"]
+        result = CliRunner().invoke(app, ["train", "encoder", *options])
+        assert result.exit_code == 0, result.output
+        told = json.loads(result.stdout.splitlines()[-1])
+        assert Path(told["encoder"]).is_relative_to(tmp_path / "cache")
+        return float(told["decibel"])
+
+    assert zoo.load(path).encoder is None
+    few = trained(2)
+    assert trained(40) > few + 1
+    model = zoo.load(path)
+    assert model.encoder is not None
+
+    # another generator's weights are another encoder's
+    assert zoo.load(ProGAN(8, (16, 16, 16, 8))).encoder is None
+
+    # and inversions begin from it
+    def search(*_: object) -> None:
+        raise AssertionError("There is an encoder.")
+
+    monkeypatch.setattr("ganpaint_widget.inversion._search", search)
+    x = model.generator(model.generator.sample_z(1, seed=77)).clamp(-1, 1).detach()
+    assert invert(model, x).scores.decibel > few
 
 
 def test_an_encoder_learns(data: SceneData) -> None:

@@ -1,4 +1,4 @@
-"""Training the demo world's encoder on the generator's own samples and on scenes."""
+"""Training an encoder on a generator's own samples, and the demo world's on scenes as well."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ from .encoder import Encoder
 log = logging.getLogger(__name__)
 
 
+def new_encoder(generator: StagedGenerator) -> Encoder:
+    """An encoder of a size that suits a generator, its weights random."""
+    shape = generator.shape(generator.edit_layer)
+    # From 128 px on, its first convolution sees blocks of pixels: 64 x 64 of them, or twice the layer's grid.
+    fold = max(1, generator.resolution // max(64, 2 * shape[-1]))
+    return Encoder(generator.resolution, generator.latent_size, shape, fold=fold)
+
+
 def train_encoder(
     generator: StagedGenerator,
-    data: SceneData,
+    data: SceneData | None = None,
     *,
     encoder: Encoder | None = None,
     steps: int = 400,
     batch: int = 24,
     seed: int = 0,
 ) -> Encoder:
-    """An encoder for a generator: half of each batch are its samples, half are scenes.
+    """An encoder for a generator, from its own samples; with ``data``, half of each batch are scenes.
 
     On samples, z and the edit layer's features are known: cosine distance of z, and mean squared error of the
     features relative to their own mean square (the losses of Bau et al. 2019, section 3.1, in one stage
-    instead of layer by layer). On both halves the generator must draw the picture again from the features,
+    instead of layer by layer). Of all pictures the generator must draw the picture again from the features,
     and from z alone: mean absolute error.
 
     Args:
@@ -40,21 +48,20 @@ def train_encoder(
     """
     torch.manual_seed(seed)
     channels_last(generator).requires_grad_(False).eval()
-    encoder = channels_last(
-        encoder or Encoder(generator.resolution, generator.latent_size, generator.shape(generator.edit_layer))
-    )
+    encoder = channels_last(encoder or new_encoder(generator))
+    own = batch if data is None else batch // 2
     encoder.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=steps)
-    batches = data.batches(batch - batch // 2, seed)
+    batches = None if data is None else data.batches(batch - own, seed)
     for step in range(steps):
-        z = torch.randn(batch // 2, generator.latent_size)
-        scenes, _ = next(batches)
+        z = torch.randn(own, generator.latent_size)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 state = generator.run(generator.start(z), until=generator.edit_layer)
                 samples = generator.picture(generator.run(state)).float().clamp(-1, 1)
-            pictures = torch.cat([samples, scenes]).contiguous(memory_format=torch.channels_last)
+            pictures = samples if batches is None else torch.cat([samples, next(batches)[0]])
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
             guess_z, guess = encoder(pictures)
             from_z = generator.run(generator.start(guess_z), until=generator.edit_layer)
             drawn = generator.picture(generator.run(from_z.replace(guess))).float()
@@ -64,10 +71,11 @@ def train_encoder(
         loss_z = 1 - F.cosine_similarity(guess_z[: len(z)].float(), z).mean()
         loss_drawn = (drawn - pictures).abs().mean()
         loss_drawn_z = (drawn_z - pictures).abs().mean()
-        # On scenes the features must stay such as z could make, or edits would meet features of another kind.
-        own = from_z.features[len(z) :].float()
-        loss_kind = (guess[len(z) :].float() - own).square().mean() / own.square().mean().detach()
-        loss = 2 * loss_drawn + loss_drawn_z + loss_features + loss_z + 0.1 * loss_kind
+        loss = 2 * loss_drawn + loss_drawn_z + loss_features + loss_z
+        if batches is not None:
+            # On scenes the features must stay such as z could make, or edits would meet others.
+            kind, there = from_z.features[own:].float(), guess[own:].float()
+            loss = loss + 0.1 * (there - kind).square().mean() / kind.square().mean().detach()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

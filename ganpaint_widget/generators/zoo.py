@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,8 +15,16 @@ from torch import Tensor, nn
 from ..errors import GANPaintError
 from . import progan, stylegan2
 from .catalogue import CATALOGUE, Entry
-from .checkpoints import checked_tensors, kind_of, module_of, read_module, read_plain, read_torch
-from .fetch import by_hand, cached
+from .checkpoints import (
+    checked_tensors,
+    fingerprint,
+    kind_of,
+    module_of,
+    read_module,
+    read_plain,
+    read_torch,
+)
+from .fetch import by_hand, cache_folder, cached
 from .progan import ProGAN
 from .staged import StagedGenerator
 from .stylegan2 import StyleGAN2
@@ -72,7 +80,7 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
             path of a file for :func:`read_generator`, a :class:`StagedGenerator`, or a :class:`Model`, which
-            is returned as it is.
+            is returned as it is. Others come with the encoder of :func:`encoder_file`, if it was trained.
 
     Raises:
         GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
@@ -80,19 +88,37 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     if isinstance(generator, Model):
         return generator
     if isinstance(generator, StagedGenerator):
-        return Model(type(generator).__name__, generator)
+        return _with_encoder(Model(type(generator).__name__, generator))
     if generator == "demo":
         return _demo()
     if isinstance(generator, str) and generator in CATALOGUE:
-        return _public(CATALOGUE[generator])
+        return _with_encoder(_public(CATALOGUE[generator]))
     path = Path(generator)
     if path.suffix in SUFFIXES and path.exists():
-        return Model(path.stem, read_generator(path))
+        return _with_encoder(Model(path.stem, read_generator(path)))
     raise GANPaintError(
         f"There is no generator {str(generator)!r}.",
         'Use "demo", a public model (`ganpaint fetch --list`), the path of a generator\'s file, or a '
         "StagedGenerator.",
     )
+
+
+def encoder_file(generator: StagedGenerator) -> Path:
+    """Where in the cache ``ganpaint train encoder`` puts the encoder for a generator's weights."""
+    return cache_folder() / "encoders" / f"{fingerprint(generator)}.safetensors"
+
+
+def _with_encoder(model: Model) -> Model:
+    """The model with the encoder of :func:`encoder_file`, if there is one."""
+    from ..demo.encoder import Encoder
+
+    if not (cache_folder() / "encoders").is_dir():  # a fingerprint takes a moment
+        return model
+    path = encoder_file(model.generator)
+    if not path.is_file():
+        return model
+    encoder = read_module(path, "encoder", Encoder)
+    return replace(model, encoder=encoder.to(next(model.generator.parameters()).device))
 
 
 def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:
