@@ -192,7 +192,7 @@ def test_spoiling_the_rest_of_the_picture_costs() -> None:
     concept, _ = questions.removal(lesson.scene)
     session.remove(concept, np.ones((session.size, session.size), bool))
     said = lesson.check("remove", session)
-    assert said.right is False and said.score == 0
+    assert said.right is False and said.score == 0, said
 
 
 def test_every_scene_of_the_course_has_something_to_remove() -> None:

@@ -718,24 +718,25 @@ def agree(task: Task, answer: Answer) -> Verdict:
 
 @_question(7)
 def remove(task: Task, answer: Answer) -> Verdict:
-    """A session in which the object is removed so that the picture comes nearer to the truth."""
+    """A session in which the object is removed, nearly as well as the plain removal does it."""
     concept, other = removal(task.scene)
     edits = edits_of(answer, model())
     if not edits:
         return Verdict(False, f'The session holds no edit yet: session.remove("{concept}", mask).')
-    _, truth, _ = _removed(task.scene)
-    changed = other.change_mask > 0
+    truth = other.scene.label_map(model().generator.resolution)
 
-    def distance(drawn: Tensor) -> float:
-        squared = (drawn - truth).square().mean(dim=1)[0].numpy()
-        # What is spoilt elsewhere counts as well, or painting everything would cost nothing.
-        spoilt = np.clip(squared - (picture(task.scene) - truth).square().mean(dim=1)[0].numpy(), 0, None)
-        return float(squared[changed].sum() + spoilt[~changed].sum())
+    def wrong(drawn: Tensor) -> int:
+        """Pixels that show something else than the truth, anywhere: what is spoilt counts as well."""
+        return int((labels(drawn) != truth).sum())
 
-    score = 1 - distance(picture(task.scene, edits)) / max(1e-9, distance(picture(task.scene)))
-    told = f"Your edit takes {score:.0%} of the distance between G(z) and the truth."
-    if score < 0.2:
-        hint = "Mask what belongs to the object and a little around it, and nothing else."
+    before = max(1, wrong(picture(task.scene)))
+    score = 1 - wrong(picture(task.scene, edits)) / before
+    plain = 1 - wrong(_removed(task.scene)[0]) / before
+    told = (
+        f"Your edit sets {score:.0%} of the wrong pixels right; with the object's own mask it is {plain:.0%}."
+    )
+    if score <= max(0.0, 0.75 * plain):
+        hint = "Mask what belongs to the object, and hardly anything else."
         return Verdict(False, f"{told} {hint}", max(0.0, score))
     return Verdict(True, told, score)
 
