@@ -130,21 +130,18 @@ def slips() -> list[tuple[int, str, Any, str]]:
         (2, "psnr", lambda right: right - 20 * np.log10(255), "peak"),
         (2, "psnr", lambda right: right * np.log(10), "base of 10"),
         (2, "gain", lambda right: -right, "gain"),
-        (2, "worst", lambda _: "Sky ", "mean"),
         (2, "worst", lambda _: "castle", "Choose one of"),
         (3, "interpretable", lambda right: right + 1, "from 0"),
-        (3, "interpretable", lambda right: right[:-1], "1 are missing"),
-        (3, "iou", lambda right: 2 * right / (1 + right), "Dice"),
+        (3, "interpretable", lambda right: [*right, 99_999], "1 of these do not belong"),
+        (3, "iou", lambda right: 2 * right / (1 + right), "That is"),
         (3, "position", lambda _: ["castle"], "castle"),
-        (4, "ablated", lambda right: 1 - right, "left"),
         (4, "enough", lambda _: 3, "curve's numbers"),
         (4, "harder", lambda _: "both", "insert, ablate"),
-        (5, "survival", lambda right: float(right) ** -1, "Upside|too"),
         (6, "shape", lambda right: (1, *right), "batch"),
         (6, "shape", lambda right: right[::-1], "channels first"),
         (6, "stage", lambda right: "block32" if right != "block32" else "head", "side of"),
         (6, "lost", lambda right: -right, "upright"),
-        (7, "agree", lambda right: 1 - right, "differ"),
+        (7, "remove", lambda _: 1.0, "session"),
     ]
 
 
@@ -152,7 +149,7 @@ def slips() -> list[tuple[int, str, Any, str]]:
 def test_a_usual_slip_gets_its_hint(number: int, name: str, wrong: Any, about: str) -> None:
     said = verdict(number, name, wrong(answer_to(number, name)))
     assert said.right is False
-    assert any(part in said.text for part in about.split("|")), said
+    assert about in said.text, said
 
 
 def test_the_hint_of_a_slip_does_not_swallow_right_answers() -> None:
@@ -176,7 +173,7 @@ def test_edits_are_judged_by_what_they_do(tmp_path: Path) -> None:
     sky[: session.size // 5, session.size // 3 : -session.size // 3] = True
     session.add("tree", sky, strength=0)
     said = lesson.check("tree", session)
-    assert said.right is False and said.score == 0 and "ground" in said.text
+    assert said.right is False and said.score < 1 / 3 and "ground" in said.text
 
 
 def test_a_session_on_another_picture_is_refused() -> None:
