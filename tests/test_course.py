@@ -88,7 +88,7 @@ def test_no_answer_is_none(number: int, name: str) -> None:
 def test_nonsense_is_wrong_and_gets_a_hint(number: int, name: str, wrong: object) -> None:
     said = questions.verdict(number, name, Task(course.seed_of(NAME)), wrong)
     assert said.right is False
-    assert len(said.text) > 20 and said.text[-1] in ".)", said.text
+    assert len(said.text) > 20 and said.text[-1] in ".?", said.text
 
 
 NUMBERS = [
@@ -123,7 +123,7 @@ def test_numbers_within_a_tolerance_are_right(number: int, name: str) -> None:
 def slips() -> list[tuple[int, str, Any, str]]:
     """Wrong answers as students give them, from the right one, and what the hint must be about."""
     return [
-        (1, "cell", lambda right: right**2, "area"),
+        (1, "cell", lambda right: 1 / right, "Upside down"),
         (1, "strengths", lambda right: [one / 255 for one in right], "scale"),
         (1, "strengths", lambda right: right[:2], "list of 4"),
         (2, "psnr", lambda right: -right, "Peak over error"),
@@ -251,7 +251,9 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [float("nan"), float("inf"), 10**400, object(), [[1]], {"a": 1}, "x" * 300]
+    "answer",
+    [float("nan"), float("inf"), 10**400, object(), [[1]], {"a": 1}, "x" * 300],
+    ids=["nan", "infinite", "huge", "object", "nested", "dict", "long"],
 )
 def test_what_cannot_be_an_answer(answer: object) -> None:
     said = course.Lesson(1, NAME).check("cell", answer)

@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import GANPaintError
 from . import questions
 from .handins import read, seed_of
 from .questions import QUESTIONS, Task, Verdict
+
+if TYPE_CHECKING:
+    from ..generators.staged import StagedGenerator
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +72,7 @@ def grade(path: Path, name: str | None = None) -> Graded:
     remarks = []
     if handed.seed != seed_of(handed.student):
         remarks.append("The seed is not that of this name; it was graded by the name's.")
-    if handed.weights != _weights():
+    if handed.weights != _fingerprint(questions.model().generator):
         remarks.append("It was made with other weights, whose numbers may differ.")
     task = Task(seed_of(handed.student))
     verdicts = {}
@@ -113,7 +117,8 @@ def grade_folder(folder: Path) -> Iterator[Graded]:
         yield found
 
 
-def _weights() -> str:
+@lru_cache(maxsize=1)
+def _fingerprint(generator: StagedGenerator) -> str:
     from ..generators.checkpoints import fingerprint
 
-    return fingerprint(questions.model().generator)
+    return fingerprint(generator)

@@ -108,8 +108,6 @@ def packed(answer: object) -> Answer:
         answer = sorted(answer)
     if isinstance(answer, (list, tuple)):
         answer = [packed(one) for one in answer]
-    elif isinstance(answer, int) and not isinstance(answer, bool):
-        answer = float(answer)
     return _checked_answer(answer)
 
 
