@@ -67,8 +67,8 @@ $(STAMPS)/packages: $(STAMPS)/venv pyproject.toml constraints.txt tools/install_
 	fi
 	@touch $(STAMPS)/installing
 	@$(BIN)/python tools/install_torch.py constraints.txt || { rm $(STAMPS)/installing; exit 1; }
-	@echo "==> JupyterLab, anywidget and the tools for building and testing (about a minute)"
-	@$(BIN)/python tools/requirements.py lab test bench docs dev > $(STAMPS)/requirements.txt
+	@echo "==> JupyterLab, anywidget, matplotlib and the tools for building and testing (about a minute)"
+	@$(BIN)/python tools/requirements.py lab course test bench docs dev > $(STAMPS)/requirements.txt
 	@$(PIP) --prefer-binary --constraint constraints.txt --requirement $(STAMPS)/requirements.txt \
 		|| { rm $(STAMPS)/installing; exit 1; }
 	@rm $(STAMPS)/installing

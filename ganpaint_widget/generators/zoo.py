@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..cpus import follow_quota
 from ..errors import GANPaintError
 from . import progan, stylegan2
 from .catalogue import CATALOGUE, Entry
@@ -85,6 +86,7 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     Raises:
         GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
     """
+    follow_quota()
     if isinstance(generator, Model):
         return generator
     if isinstance(generator, StagedGenerator):

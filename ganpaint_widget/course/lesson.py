@@ -1,0 +1,119 @@
+"""A lesson, as its notebook uses it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ..errors import GANPaintError
+from ..jobs import default_worker
+from . import questions
+from .handins import Answer, HandIn, checked_name, encode, file_name, packed, seed_of
+from .questions import QUESTIONS, Task, Verdict
+
+T = TypeVar("T")
+
+
+class Lesson:
+    """One student's lesson.
+
+    Args:
+        number: 1 to 7.
+        student: a name; capitals and spaces make no difference.
+
+    Raises:
+        GANPaintError: there is no such lesson, or that is no name.
+    """
+
+    def __init__(self, number: int, student: str) -> None:
+        if number not in QUESTIONS:
+            raise GANPaintError(f"There is no lesson {number!r}.", f"Lessons are 1 to {max(QUESTIONS)}.")
+        self.number = number
+        self.student = checked_name(student)
+        self.seed = seed_of(student)
+        self._task = Task(self.seed)
+        self._answers: dict[str, Answer] = {}
+        self._verdicts: dict[str, Verdict] = {}
+
+    @property
+    def scene(self) -> int:
+        """The number of the student's scene: ``EditingSession(scene=lesson.scene)``."""
+        return self._task.scene
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The names of the lesson's questions."""
+        return tuple(QUESTIONS[self.number])
+
+    def choose(self, options: Sequence[T]) -> T:
+        """One of several options: always the same for the same student."""
+        return self._task.choose(options)
+
+    def check(self, question: str, answer: object) -> Verdict:
+        """Whether an answer is right, or what to try; it is kept for :meth:`hand_in` either way.
+
+        Args:
+            question: one of ``questions``.
+            answer: a number, a word, a list or an array of either, or a session (or its widget) with the
+                edits. ``None`` stands for no answer yet.
+
+        Raises:
+            GANPaintError: the lesson has no such question.
+        """
+        if question not in self.questions:
+            raise GANPaintError(
+                f"Lesson {self.number} has no question {question!r}.",
+                f"Its questions: {', '.join(self.questions)}.",
+            )
+        try:
+            given = packed(answer)
+            session = getattr(answer, "session", answer)
+            if hasattr(session, "photo"):
+                photo = default_worker().call(questions.opened, self.scene).photo
+                if not np.array_equal(np.asarray(session.photo), photo):
+                    raise GANPaintError(
+                        "This session shows another picture than yours.",
+                        f"Begin with EditingSession(scene=lesson.scene), which is scene {self.scene}.",
+                    )
+        except GANPaintError as error:
+            found, given = Verdict(False, str(error)), None
+        else:
+            # On the thread that owns the model: a session may be drawing a preview.
+            found = default_worker().call(questions.verdict, self.number, question, self._task, given)
+        if found.right or not (question in self._verdicts and self._verdicts[question].right):
+            self._answers[question], self._verdicts[question] = given, found
+        return found
+
+    def hand_in(self, folder: str | Path = ".") -> Path:
+        """Write all answers into one file, to be sent to the teacher, and return its path.
+
+        Of several answers to a question the last one that was right counts, else the last one.
+
+        Raises:
+            GANPaintError: it cannot be written there.
+        """
+        from ..generators.checkpoints import fingerprint
+
+        weights = default_worker().call(fingerprint, questions.model().generator)
+        data = encode(HandIn(self.student, self.number, self.seed, weights, self._answers))
+        path = Path(folder) / file_name(self.number, self.student)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise GANPaintError(
+                f"The hand-in cannot be written to {str(path)!r}: {error}.", "Choose another folder."
+            ) from error
+        return path
+
+    def __repr__(self) -> str:
+        lines = [f"Lesson {self.number} of {self.student}: seed {self.seed}, scene {self.scene}"]
+        lines += [f"  {name}: {self._verdicts.get(name, Verdict(None, ''))}" for name in self.questions]
+        return "\n".join(lines)
