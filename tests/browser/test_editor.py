@@ -344,7 +344,9 @@ def test_which_square_of_a_photo_is_asked(open_editor: Callable[..., Editor], th
         file = io.BytesIO()
         Image.fromarray(picture.astype(np.uint8)).save(file, "PNG")
         photo = {"name": "photo.png", "mimeType": "image/png", "buffer": file.getvalue()}
-        page.locator("input[type=file][accept='image/*']").first.set_input_files(photo)
+        with page.expect_file_chooser() as chooser:
+            page.locator("[data-action=open]").click()
+        chooser.value.set_files(photo)
 
     opened(90, 60)
     dialog = page.locator("dialog")
