@@ -232,7 +232,7 @@ def test_variants_references_the_faithful_preview_and_a_project(editor, tmp_path
 
 
 def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
-    """It is cropped to a square, with a notice; a file that is no picture changes nothing."""
+    """It is cropped to a square on request, with a notice; a file that is no picture changes nothing."""
     y, x = np.mgrid[:80, :120]
     own = tmp_path / "own.png"
     Image.fromarray(np.stack([x * 2, y * 3, 0 * x + 40], -1).astype(np.uint8)).save(own)
@@ -244,6 +244,8 @@ def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
         with editor.page.expect_file_chooser() as chooser:
             editor.press('[data-action="open"]')
         chooser.value.set_files(path)
+        if path == own:
+            editor.page.locator("[data-fit=crop]").click()
         editor.wait_for_accepted(accepted)
 
     title = editor.root.get_attribute("data-title")
