@@ -27,6 +27,12 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
+def _draw(weight: Tensor) -> None:
+    """Initial weights. The meta device has none, and asking it for some takes a second of imports."""
+    if not weight.is_meta:
+        nn.init.normal_(weight)
+
+
 class _ScaledBias(nn.Module):
     """The equalised learning rate's run-time scale, and the bias that follows it."""
 
@@ -45,7 +51,7 @@ class _Layer(nn.Module):
         self.upsample = upsample
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=False)
         self.wscale = _ScaledBias(in_channels, out_channels, kernel, math.sqrt(2.0))
-        nn.init.normal_(self.conv.weight)
+        _draw(self.conv.weight)
         self._ready: tuple[object, Tensor] = (None, torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ class _Output(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.wscale = _ScaledBias(in_channels, out_channels, 1, 1.0)
-        nn.init.normal_(self.conv.weight)
+        _draw(self.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(pixel_norm(x), self.conv.weight * self.wscale.scale, self.wscale.b)
