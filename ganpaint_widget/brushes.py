@@ -79,9 +79,9 @@ class Shelf:
         """All of them, the oldest first."""
         return tuple(self._brushes.values())
 
-    def get(self, name: str) -> Brush | None:
-        """The brush of that name, if there is one."""
-        return self._brushes.get(name)
+    def get(self, name: object) -> Brush | None:
+        """The brush of that name, if there is one. What is no name is the name of none."""
+        return self._brushes.get(name) if isinstance(name, str) else None
 
     def put(self, brush: Brush) -> None:
         """Add a brush, or replace the one of its name, and tell all sessions.

@@ -107,7 +107,7 @@ def verdict(lesson: int, name: str, task: Task, answer: Answer) -> Verdict:
             f"Lesson {lesson} has no question {name!r}.",
             f"Its questions: {', '.join(questions)}." if questions else f"Lessons are 1 to {max(QUESTIONS)}.",
         )
-    if answer is None or answer == []:
+    if answer is None:
         return Verdict(None, "Replace the None above by your own answer, and run this cell again.")
     try:
         return questions[name](task, answer)

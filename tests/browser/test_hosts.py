@@ -41,7 +41,7 @@ def opened(lab: Lab, browser: Browser, name: str, *cells: str) -> Notebook:
 
 def strokes(notebook: Notebook) -> int:
     """How many strokes Python has: steps that can be undone."""
-    notebook.ask("open('steps.txt', 'w').write(str(len(paint.session._undo)))")
+    notebook.ask("open('steps.txt', 'w').write(str(len(paint.session._history._undo)))")
     return int((notebook.lab.folder / "steps.txt").read_text())
 
 
