@@ -120,6 +120,16 @@ def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = i
 
 # --- what is compared ---
 
+WAYS = {
+    "pyramid (ours)": Way(),
+    "pyramid, added": Way(combine="add"),
+    "pyramid, no regularisation": Way(regularisation=0),
+    "direct": Way("direct"),
+    "network (published)": Way("network", regularisation=0.1),
+    "weights": Way("weights"),
+}
+"""Ours first, and the others to compare with it."""
+
 
 def plain(model: Model, state: State) -> Tensor:
     """G."""

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.cases import cases
+from benchmarks.cases import WAYS, cases
 from benchmarks.figures import Figure, parser
 from benchmarks.figures import Report as Figures
 from ganpaint_widget import adaptation
@@ -200,17 +200,9 @@ def measure_demo(scenes: int, rate: float) -> dict[str, Any]:
         "seconds": statistics.mean(seconds for seconds, _ in inverted),
         "decibel": statistics.mean(decibel for _, decibel in inverted),
     }
-    ways = {
-        "pyramid (ours)": adaptation.Way(),
-        "pyramid, added": adaptation.Way(combine="add"),
-        "pyramid, no regularisation": adaptation.Way(regularisation=0),
-        "direct": adaptation.Way("direct"),
-        "network (published)": adaptation.Way("network", regularisation=0.1),
-        "weights": adaptation.Way("weights"),
-    }
     figures["adaptation"] = {
         name: [adapt(generator, c.original, c.edited, c.x, c.keep, rate, way=way) for c in chosen]
-        for name, way in ways.items()
+        for name, way in WAYS.items()
     }
     figures["adaptation"]["refit"] = []
     figures["faithful"] = []

@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.cases import CONCEPTS, Case, adapted, cases, drawn, inverted, plain
+from benchmarks.cases import CONCEPTS, WAYS, Case, adapted, cases, drawn, inverted, plain
 from benchmarks.figures import Figure, bootstrap
 from benchmarks.judge import Judge
-from ganpaint_widget.adaptation import Way
 from ganpaint_widget.demo.scenes import CLASSES, TUNING, Scene
 from ganpaint_widget.dissection import causal_curve
 from ganpaint_widget.editing import Edit, apply, mean_levels
@@ -22,15 +21,6 @@ from ganpaint_widget.generators.zoo import Model
 from ganpaint_widget.opening import array_of, tensor_of
 
 # --- ways to adapt ---
-
-WAYS = {
-    "pyramid (ours)": Way(),
-    "pyramid, added": Way(combine="add"),
-    "R, as published": Way("network", regularisation=0.1),
-    "direct delta": Way("direct"),
-    "weights": Way("weights"),
-    "no regularisation": Way(regularisation=0),
-}
 
 SHOWN = ("kept", "kept, worst decile", "gain over the preview", "survival", "ghost", "swap", "seam")
 
@@ -44,7 +34,7 @@ def ablation(
 ) -> dict[str, dict[str, float]]:
     """A row for each way to adapt: the adaptation's figures, and the median seconds of a fit."""
     table = {}
-    print(f"{'way to adapt':20}" + "".join(f"{name[:12]:>14}" for name in (*SHOWN, "seconds")))
+    print(f"{'way to adapt':28}" + "".join(f"{name[:12]:>14}" for name in (*SHOWN, "seconds")))
     for name, way in WAYS.items():
         measured, seconds = [], []
         for case in chosen:
@@ -54,7 +44,7 @@ def ablation(
             measured.append(measure(model, judge, case, render))
         row = {one.name: one.value for one in figures(chosen, measured) if one.name in SHOWN}
         table[name] = row | {"seconds": float(np.median(seconds))}
-        print(f"{name:20}" + "".join(f"{value:14.2f}" for value in table[name].values()), flush=True)
+        print(f"{name:28}" + "".join(f"{value:14.2f}" for value in table[name].values()), flush=True)
     return table
 
 

@@ -44,7 +44,7 @@ class Brush:
         units: their numbers.
         levels: float32 C, the activations that adding aims at; read at ``units`` only.
         concept: the concept by which it was scored; ``None`` if it was not.
-        added, removed: that score, 0 to 1: see ``dissection.brush_effect``.
+        added, removed: that score, 0 to 1: see ``dissection.causal_effect``.
         color: "#rrggbb".
         kept: whether it is written to the cache; one that is not is gone with the process.
     """

@@ -725,7 +725,7 @@ def _lesson(
     edited = [
         apply(
             examples.state.one(one),
-            [Edit("e", examples.verb, concept, (mask * 255).byte().cpu().numpy())],
+            [Edit("e", examples.verb, concept, _painted(mask))],
             candidate,
         ).features
         for one, mask in zip(drawn, masks, strict=True)
@@ -782,6 +782,8 @@ def causal_effect(
     dissection: Dissection,
     concept: str,
     *,
+    units: tuple[int, ...] | None = None,
+    levels: Levels | None = None,
     samples: int = 100,
     state: State | None = None,
     seed: int = 10_000,
@@ -792,6 +794,10 @@ def causal_effect(
     in proportion to how often the concept is found there (a *likely place*; the effect is read at that
     place, unlike in the public code), and the concept is removed under its own mask.
 
+    Args:
+        units, levels: of one's own (C values, float32), as a brush has them; by default the dissection's.
+        samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
+
     Returns:
         (added, removed): the mean share of the patch's pixels that became the concept, and the mean
         share of the concept's pixels that ceased to be it; each 0 where no sample offered a place.
@@ -799,26 +805,7 @@ def causal_effect(
     if state is None:
         state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
     trial = _Trial(generator, segmenter, dissection, concept, state, seed)
-    return trial.share("add", trial.patches, None), trial.share("remove", trial.objects, None)
-
-
-@torch.no_grad()
-def brush_effect(
-    generator: StagedGenerator,
-    segmenter: Segmenter,
-    dissection: Dissection,
-    concept: str,
-    units: Sequence[int],
-    levels: Levels,
-    *,
-    samples: int = 40,
-    seed: int = 10_000,
-) -> tuple[float, float]:
-    """:func:`causal_effect` for a set of units of one's own, at levels of one's own (C; float32)."""
-    state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
-    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
-    chosen = tuple(units)
-    return trial.share("add", trial.patches, chosen, levels), trial.share("remove", trial.objects, chosen)
+    return trial.share("add", trial.patches, units, levels), trial.share("remove", trial.objects, units)
 
 
 @torch.no_grad()

@@ -38,8 +38,8 @@ from .dissection import (
     CausalCurve,
     Dissection,
     artifact_candidates,
-    brush_effect,
     causal_curve,
+    causal_effect,
     dissect,
     position_baseline,
     random_rotation,
@@ -847,7 +847,7 @@ class Exploration:
 
         It is scored by the concept that it goes with, if there is a segmenter: how much of a patch at a
         likely place turns into the concept, and how much of the concept vanishes; see
-        ``dissection.brush_effect``. It is kept in the cache.
+        ``dissection.causal_effect``. It is kept in the cache.
 
         Args:
             name: 1 to 64 characters, no concept's.
@@ -870,8 +870,14 @@ class Exploration:
         levels = self.levels()
         added = removed = 0.0
         if self.model.segmenter is not None:
-            added, removed = brush_effect(
-                self.model.generator, self.model.segmenter, found, concept, numbers, levels, samples=samples
+            added, removed = causal_effect(
+                self.model.generator,
+                self.model.segmenter,
+                found,
+                concept,
+                units=numbers,
+                levels=levels,
+                samples=samples,
             )
         brush = Brush(name, numbers, levels, concept, added, removed, color or self.shelf.next_color())
         self.shelf.put(brush)

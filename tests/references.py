@@ -127,8 +127,9 @@ def stylegan2(weights: Weights, z: torch.Tensor, blocks: int, psi: float = 1.0) 
 
 
 class Boxes(StagedGenerator):
-    """Draws a bright box in a random quarter. Unit 0 says where, unit 1 where not, units 2 and 3 are noise,
-    unit 4 follows unit 0."""
+    """Draws a bright box in a random quarter. Unit 0 says where, unit 1 where not, the others are noise."""
+
+    units = 4
 
     stages = ("where", "draw")
     latent_size = 8
@@ -146,20 +147,32 @@ class Boxes(StagedGenerator):
     def stage(self, name: str, state: State) -> State:
         if name == "draw":
             return State(torch.nn.functional.interpolate(state.features[:, :1], scale_factor=4.0), name)
-        features = torch.zeros(len(state.features), 5, 8, 8)
+        features = torch.zeros(len(state.features), self.units, 8, 8)
         for one, z in zip(features, state.features, strict=True):
-            one.copy_(torch.randn(5, 8, 8, generator=torch.Generator().manual_seed(int(z.abs().sum() * 1e4))))
+            source = torch.Generator().manual_seed(int(z.abs().sum() * 1e4))
+            one.copy_(torch.randn(self.units, 8, 8, generator=source))
             one[:2] *= 0.1
             quarter = int(z[:4].argmax())
             top, left = 4 * (quarter // 2), 4 * (quarter % 2)
             one[1] += 3
             one[0, top : top + 4, left : left + 4] += 3
             one[1, top : top + 4, left : left + 4] -= 3
-            one[4] = 0.5 * one[0] + 0.05 * one[4]
         return State(features, name)
 
     def picture(self, state: State) -> torch.Tensor:
         return (self.gain * state.features[:, :1] / 3 * 2 - 1).expand(-1, 3, -1, -1)
+
+
+class FollowedBoxes(Boxes):
+    """The same with a fifth unit, which follows unit 0."""
+
+    units = 5
+
+    def stage(self, name: str, state: State) -> State:
+        after = super().stage(name, state)
+        if name == "where":
+            after.features[:, 4] = 0.5 * after.features[:, 0] + 0.05 * after.features[:, 4]
+        return after
 
 
 class Brightness(torch.nn.Module):

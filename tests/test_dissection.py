@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from references import Boxes, Brightness
 from torch import Tensor
 
 from ganpaint_widget.demo.segmenter import SceneSegmenter
@@ -27,56 +28,8 @@ from ganpaint_widget.dissection import (
 )
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.staged import StagedGenerator, State
+from ganpaint_widget.generators.staged import State
 from ganpaint_widget.jobs import Cancelled, Ticket
-
-
-class Boxes(StagedGenerator):
-    """Draws a bright box in a random quarter. Unit 0 says where, unit 1 where not, units 2 and 3 are
-    noise."""
-
-    stages = ("where", "draw")
-    latent_size = 8
-    resolution = 32
-    edit_layer = "where"
-    fine_layers = ("draw",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = torch.nn.Parameter(torch.ones(()))
-
-    def start(self, z: Tensor) -> State:
-        return State(z)
-
-    def stage(self, name: str, state: State) -> State:
-        if name == "draw":
-            grown = torch.nn.functional.interpolate(state.features[:, :1], scale_factor=4.0)
-            return State(grown, name)
-        z = state.features
-        features = torch.randn(
-            len(z), 4, 8, 8, generator=torch.Generator().manual_seed(int(z.sum() * 1000) % 97)
-        )
-        features[:, :2] *= 0.1
-        for one, quarter in zip(features, (z[:, :4].argmax(dim=1)).tolist(), strict=True):
-            top, left = 4 * (quarter // 2), 4 * (quarter % 2)
-            one[1] += 3
-            one[0, top : top + 4, left : left + 4] += 3
-            one[1, top : top + 4, left : left + 4] -= 3
-        return State(features, name)
-
-    def picture(self, state: State) -> Tensor:
-        return (self.gain * state.features / 3 * 2 - 1).expand(-1, 3, -1, -1)
-
-
-class Brightness:
-    classes = ("ground", "box")
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        brightness = 5 * pictures.mean(dim=1)
-        return torch.stack([-brightness, brightness], dim=1)
-
-    def segment(self, pictures: Tensor) -> Tensor:
-        return self(pictures).argmax(dim=1)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
-from references import Boxes, Brightness
+from references import Brightness, FollowedBoxes
 
 from ganpaint_widget import brushes, charts, exploration
 from ganpaint_widget.brushes import Brush, Shelf
@@ -28,7 +28,7 @@ from ganpaint_widget.session import EditingSession, PaletteChanged
 
 @pytest.fixture
 def boxes() -> Model:
-    return Model("boxes", Boxes().eval(), segmenter=Brightness())
+    return Model("boxes", FollowedBoxes().eval(), segmenter=Brightness())
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_is_missing_is_measured_once_and_kept(boxes: Model, monkeypatch: py
 
 
 def test_other_weights_know_nothing_of_it(boxes: Model, found: Exploration) -> None:
-    other = Boxes().eval()
+    other = FollowedBoxes().eval()
     with torch.no_grad():
         other.gain.mul_(1.5)
     assert Exploration(replace(boxes, generator=other)).missing[0] == "dissection"

@@ -12,7 +12,7 @@ import ipywidgets
 import numpy as np
 import pytest
 from ipycanvas.canvas import COMMANDS
-from references import Boxes, Brightness
+from references import Brightness, FollowedBoxes
 
 from ganpaint_widget import DissectionExplorer, GANPaint
 from ganpaint_widget.errors import GANPaintError
@@ -25,7 +25,7 @@ from ganpaint_widget.widget.pads import Pad
 
 @pytest.fixture
 def boxes() -> Model:
-    return Model("boxes", Boxes().eval(), segmenter=Brightness())
+    return Model("boxes", FollowedBoxes().eval(), segmenter=Brightness())
 
 
 @pytest.fixture
@@ -394,7 +394,7 @@ def test_arguments(boxes: Model) -> None:
         DissectionExplorer(boxes, photo="x.png")
     with pytest.raises(GANPaintError, match="layer9"):
         DissectionExplorer(boxes, "layer9")
-    elsewhere = GANPaint(session=EditingSession(generator=Boxes().eval()))
+    elsewhere = GANPaint(session=EditingSession(generator=FollowedBoxes().eval()))
     with pytest.raises(GANPaintError, match="not the explorer's"):
         DissectionExplorer(boxes, paint=elsewhere)
     Exploration(boxes).measure(samples=40)
