@@ -97,7 +97,7 @@ def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = i
         original = opened(model, x)
         edit = editing.Edit("e", verb, concept, other.object_mask, 1.0)
         with torch.no_grad():
-            edited = editing.apply(original, [edit], model.dissection)
+            edited = editing.apply(original, [edit], model.dissection, model.imagine)
             z = generator.sample_z(1, seed=index)
             another = generator.run(generator.start(z), until=generator.edit_layer)
         mask = torch.from_numpy((other.object_mask > 0).astype(np.float32))[None, None]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -43,6 +43,10 @@ TARGETS: Final = ("tuned", "quantile", "mean")
 HELD_DOWN: Final = 0.5
 """How far a removal holds the concept's units down in what it continues from the surroundings, which still
 show a trace of what is removed."""
+
+SIDEWAYS: Final = 3.0
+"""How much more a removal is like what lies beside it than like what lies above and below: ground, horizon
+and sky are layers."""
 
 MAX_VARIANT: Final = 9999
 MAX_SEED: Final = 2**31 - 1
@@ -173,7 +177,14 @@ class Knowledge(Protocol):
         """C: how far each unit takes part in an edit, 0 to 1."""
 
 
-def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
+Imagine = Callable[["State", str], "tuple[Tensor, Tensor]"]
+"""What the generator itself would draw in place of a state, see ``Model.imagine``: features of the state's
+shape, and B x 1 x H x W in [0, 1], how far they are free of a concept."""
+
+
+def apply(
+    state: State, edits: Iterable[Edit], dissection: Knowledge, imagine: Imagine | None = None
+) -> State:
     """z to z_e: the edits carried out on the features of the edit layer, in their order.
 
     For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
@@ -182,18 +193,21 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
 
     alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the
     edit's own units. What is taken away takes every cell along that the mask touches, as in GANPaint
-    (max-pooling), or remains of it would show; what is put there goes wholly into cells of which the mask
-    covers half, and less into others, or it would spill over by up to a cell. p is the unit's level for the
+    (max-pooling), or remains of it would show; what is put there goes into a cell by the share of it that
+    the mask covers, or it would spill over by up to a cell. p is the unit's level for the
     concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units of
     the edit's own, as published. Zero is not "nothing here", though: a removal that is left to the dissection
     acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the concept's
-    units held down. The next edit starts from what this one has left; edits that are switched off are
-    skipped.
+    units held down. That is smooth, and a horizon behind a tree is not. So where the generator can be asked
+    it draws the result anew, as ``imagine`` says, and p is what it drew there, matched to the surroundings,
+    as far as that is free of the concept. The next edit starts from what this one has left; edits that are
+    switched off are skipped.
 
     Args:
         state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
         edits: in the order of their strokes.
         dissection: says which units draw a concept, and at which level.
+        imagine: asks the generator, for removals; without it they go by the surroundings alone.
     """
     import torch
     from torch.nn import functional as F
@@ -205,7 +219,7 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
         mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
         height, width = features.shape[-2:]
         if edit.verb in ("add", "restyle"):
-            reach = (2 * F.adaptive_avg_pool2d(mask[None, None], (height, width))).clamp_max(1)
+            reach = F.adaptive_avg_pool2d(mask[None, None], (height, width))
         else:
             reach = F.adaptive_max_pool2d(mask[None, None], (height, width))
         if edit.units is None:
@@ -219,8 +233,13 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
             weight = features.new_zeros(1, features.shape[1], 1, 1)
             weight[:, numbers] = 1
         if edit.verb == "remove" and edit.units is None:
-            level = (1 - HELD_DOWN * weight) * continued(features, reach[0, 0] > 0)
+            hidden = reach[0, 0] > 0
+            level = (1 - HELD_DOWN * weight) * continued(features, hidden)
             alpha = reach
+            if imagine is not None and bool(hidden.any()):
+                emptied = state.replace((1 - alpha) * features + alpha * level)
+                imagined, free = imagine(emptied, edit.concept)
+                level = level + free * (imagined + continued(features - imagined, hidden) - level)
         else:
             level = torch.zeros_like(weight)
             if edit.levels is not None:
@@ -236,8 +255,9 @@ def apply(state: State, edits: Iterable[Edit], dissection: Knowledge) -> State:
 def continued(features: Tensor, hidden: Tensor) -> Tensor:
     """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbours.
 
-    That is Laplace's equation with the cells around as its boundary values, solved for all cells at once. At
-    the picture's border a cell has only the neighbours that there are.
+    Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
+    the neighbours that there are. This is Laplace's equation with the cells around as its boundary values,
+    solved for all cells at once.
 
     Args:
         features: B x C x H x W.
@@ -251,10 +271,9 @@ def continued(features: Tensor, hidden: Tensor) -> Tensor:
     if bool(hidden.all()):
         return torch.zeros_like(features)
     index = torch.arange(hidden.numel(), device=features.device).view(hidden.shape)
-    one = torch.cat([index[:, :-1].flatten(), index[:-1].flatten()])
-    other = torch.cat([index[:, 1:].flatten(), index[1:].flatten()])
     laplacian = features.new_zeros(hidden.numel(), hidden.numel())
-    laplacian[one, other] = laplacian[other, one] = -1
+    for weight, one, other in ((SIDEWAYS, index[:, :-1], index[:, 1:]), (1, index[:-1], index[1:])):
+        laplacian[one, other] = laplacian[other, one] = -weight
     laplacian.diagonal().copy_(-laplacian.sum(dim=1))
     inside = hidden.flatten().to(features.device)
     flat = features.flatten(2)

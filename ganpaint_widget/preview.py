@@ -6,6 +6,8 @@ picture and is computed once. A preview is then the edit equation and the layers
 Of those layers, too, a piece of a stroke changes little: a convolution looks no further than its
 ``reach``. So the features of the last preview are kept, and of each layer only the *window* is computed
 again that the changed cells can reach. The result is that of the whole layer, up to the rounding of sums.
+
+Only a removal asks for more while its mask changes: for what the generator itself would draw there.
 """
 
 from __future__ import annotations
@@ -47,12 +49,27 @@ class Preview:
         self._stages = generator.stages[generator.position(generator.edit_layer) + 1 :]
         # The features of the edit layer and of the stages after it, then the picture, as last rendered.
         self._grids: list[Tensor] = []
+        # What the generator imagined for the removals of the last preview: concept, features, answer.
+        self._imagined: list[tuple[str, Tensor, tuple[Tensor, Tensor]]] = []
 
     def edited(self, edits: Sequence[Edit]) -> State:
         """The state at the edit layer with the edits carried out."""
-        if self.model.dissection is None:
+        model = self.model
+        if model.dissection is None:
             return self.state
-        return apply(self.state, edits, self.model.dissection)
+        known, self._imagined = self._imagined, []
+
+        def imagine(state: State, concept: str) -> tuple[Tensor, Tensor]:
+            """Asked once, not at every piece of a later stroke."""
+            for entry in known:
+                if entry[0] == concept and torch.equal(entry[1], state.features):
+                    break
+            else:
+                entry = (concept, state.features, model.imagine(state, concept))
+            self._imagined.append(entry)
+            return entry[2]
+
+        return apply(self.state, edits, model.dissection, imagine if model.encoder is not None else None)
 
     def render(self, edits: Sequence[Edit], modify: Mapping[str, Modifier] | None = None) -> Tensor:
         """G(z_e): 1 x 3 x R x R, nominally in [-1, 1], not clamped. On the thread that owns the model.

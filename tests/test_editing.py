@@ -13,8 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ganpaint_widget.editing import HELD_DOWN, UNITS, Edit, Reference, apply, continued, mean_levels
+from ganpaint_widget.editing import (
+    HELD_DOWN,
+    SIDEWAYS,
+    UNITS,
+    Edit,
+    Reference,
+    apply,
+    continued,
+    mean_levels,
+)
 from ganpaint_widget.generators.staged import State
+from ganpaint_widget.generators.zoo import load
 from ganpaint_widget.preview import Preview
 
 CHANNELS, GRID, SIZE = 6, 4, 16
@@ -89,7 +99,7 @@ def by_hand(features: np.ndarray, edit: Edit) -> np.ndarray:
             for column in range(GRID):
                 cell = edit.mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
                 added = edit.verb in ("add", "restyle")
-                alpha = min(1, 2 * cell.mean() / 255) if added else cell.max() / 255
+                alpha = cell.mean() / 255 if added else cell.max() / 255
                 before = features[0, unit, row, column]
                 result[0, unit, row, column] = (1 - alpha) * before + alpha * edit.strength * level
     return result
@@ -134,7 +144,7 @@ def test_without_units_of_its_own_the_dissection_weighs_them(concept: str):
 
 
 def test_what_is_continued_is_as_smooth_as_it_can_be():
-    """A plane goes on as a plane; elsewhere each hidden cell is the mean of its neighbours."""
+    """A plane goes on as a plane; elsewhere each hidden cell is the weighted mean of its neighbours."""
     rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
     plane = (1 + 2 * rows - columns)[None, None]
     hidden = torch.zeros(6, 6, dtype=torch.bool)
@@ -146,9 +156,15 @@ def test_what_is_continued_is_as_smooth_as_it_can_be():
     after = continued(features, hidden)
     assert torch.equal(after[..., ~hidden], features[..., ~hidden])
     for row, column in hidden.nonzero().tolist():
-        around = [(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)]
-        beside = torch.stack([after[..., y, x] for y, x in around if 0 <= y < 6 and 0 <= x < 6])
-        torch.testing.assert_close(after[..., row, column], beside.mean(dim=0))
+        around = [
+            (row + 1, column, 1),
+            (row - 1, column, 1),
+            (row, column + 1, SIDEWAYS),
+            (row, column - 1, SIDEWAYS),
+        ]
+        inside = [(y, x, share) for y, x, share in around if 0 <= y < 6 and 0 <= x < 6]
+        total = sum(share * after[..., y, x] for y, x, share in inside)
+        torch.testing.assert_close(after[..., row, column], total / sum(share for _, _, share in inside))
     assert (continued(features, torch.ones(6, 6, dtype=torch.bool)) == 0).all()
     assert torch.equal(continued(features, torch.zeros(6, 6, dtype=torch.bool)), features)
 
@@ -166,6 +182,39 @@ def test_a_removal_left_to_the_dissection_lets_the_surroundings_in():
         assert torch.equal(after[..., ~hidden], state.features[..., ~hidden])
         torch.testing.assert_close(after[..., 1, 1], level[..., 1, 1])
         torch.testing.assert_close(after[..., 1, 2], 0.8 * state.features[..., 1, 2] + 0.2 * level[..., 1, 2])
+
+
+def test_a_removal_takes_what_the_generator_imagines_matched_to_its_surroundings():
+    state = features_of(3)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[CELL : 3 * CELL, CELL : 2 * CELL] = 255
+    hidden = torch.zeros(GRID, GRID, dtype=torch.bool)
+    hidden[1:3, 1] = True
+    edit = Edit("e", "remove", "tree", mask)
+    plain = apply(state, [edit], DISSECTION)
+    imagined = features_of(4).features
+    free = torch.zeros(1, 1, GRID, GRID)
+    free[..., 1, 1] = 1
+    asked: list[tuple[torch.Tensor, str]] = []
+
+    def imagine(emptied: State, concept: str) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append((emptied.features, concept))
+        return imagined, free
+
+    after = apply(state, [edit], DISSECTION, imagine).features
+    [(emptied, concept)] = asked
+    assert concept == "tree"
+    torch.testing.assert_close(emptied, plain.features)  # it is asked about what is left, not what was there
+    matched = imagined + continued(state.features - imagined, hidden)
+    torch.testing.assert_close(after[..., 1, 1], matched[..., 1, 1])
+    torch.testing.assert_close(after[..., 2, 1], plain.features[..., 2, 1])  # the concept is imagined there
+    assert torch.equal(after[..., ~hidden], state.features[..., ~hidden])
+    # Of a generator that imagines what is there already, only the removal is seen.
+    same = apply(state, [edit], DISSECTION, lambda emptied, _: (state.features, torch.ones(1, 1, GRID, GRID)))
+    torch.testing.assert_close(same.features, state.features)
+    for other in (replace(edit, verb="add"), replace(edit, units=(1,)), replace(edit, mask=0 * mask)):
+        apply(state, [other], DISSECTION, imagine)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
@@ -280,6 +329,7 @@ def test_a_preview_runs_only_what_follows_the_edit_layer(model: Any, full_mask: 
 
 @pytest.mark.parametrize("verb", ["add", "remove"])
 def test_a_preview_renews_only_what_can_change_and_that_rightly(model: Any, verb: str, monkeypatch):
+    model = replace(model, encoder=None)  # which removals ask
     generator = model.generator
     state = generator.run(generator.start(generator.sample_z(1, 0)), until=generator.edit_layer)
     size = generator.resolution
@@ -315,6 +365,59 @@ def test_a_preview_renews_only_what_can_change_and_that_rightly(model: Any, verb
     seen.clear()
     assert torch.equal(fast.render([]), fast.render([]))
     assert not seen
+
+
+def test_the_generator_is_asked_once_about_a_removal():
+    model = load("demo")
+    generator = model.generator
+    full_mask = np.full((generator.resolution,) * 2, 255, np.uint8)
+    state = generator.run(generator.start(generator.sample_z(1, 0)), until=generator.edit_layer)
+    looks: list[tuple[int, ...]] = []
+    encoder = model.encoder
+
+    class Counting(torch.nn.Module):
+        def forward(self, pictures: torch.Tensor) -> Any:
+            looks.append(tuple(pictures.shape))
+            return encoder(pictures)
+
+    fast = Preview(replace(model, encoder=Counting()), state)
+    half, corner = np.zeros_like(full_mask), np.zeros_like(full_mask)
+    half[:, : half.shape[1] // 2], corner[-9:, -9:] = 255, 255
+    removed, added = Edit("e", "remove", "tree", half), Edit("f", "add", "tree", corner)
+    fast.render([removed])
+    assert looks == [(1, 3, generator.resolution, generator.resolution)]
+    fast.render([removed, added])
+    both = fast.render([removed, replace(added, strength=0.5)])
+    assert len(looks) == 1
+    assert torch.allclose(
+        both, Preview(model, state).render([removed, replace(added, strength=0.5)]), atol=1e-4
+    )
+    fast.render([replace(removed, mask=corner)])
+    fast.render([])
+    fast.render([removed])
+    assert len(looks) == 3
+
+
+def test_what_is_imagined_is_free_of_a_concept_where_its_units_are_off():
+    model = load("demo")
+    generator, dissection = model.generator, model.dissection
+    state = generator.run(generator.start(generator.sample_z(4, 0)), until=generator.edit_layer)
+    imagined, free = model.imagine(state, "door")
+    with torch.no_grad():
+        z = model.encoder(generator.picture(generator.run(state)).clamp(-1, 1))[0]
+        torch.testing.assert_close(
+            imagined, generator.run(generator.start(z), until=generator.edit_layer).features
+        )
+    on = dissection.on("door", imagined, 8).float().mean(dim=1, keepdim=True)
+    assert free.shape == (4, 1, *imagined.shape[-2:])
+    assert (free[on == 0] == 1).all() and (free[on >= 0.5] == 0).all()
+    assert 0 < float((free == 0).float().mean()) < float((free == 1).float().mean())
+    unknown = replace(dissection, threshold=None).on("door", imagined, 8)
+    assert torch.equal(
+        unknown[:, 0],
+        imagined[:, dissection.units("door", 1)[0]]
+        > dissection.present[dissection.index("door"), dissection.units("door", 1)[0]],
+    )
 
 
 def test_a_preview_of_a_generator_that_may_look_anywhere_runs_whole_layers(

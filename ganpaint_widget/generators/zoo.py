@@ -27,7 +27,7 @@ from .checkpoints import (
 )
 from .fetch import by_hand, cache_folder, cached
 from .progan import ProGAN
-from .staged import StagedGenerator
+from .staged import StagedGenerator, State
 from .stylegan2 import StyleGAN2
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".pkl")
 """Of files that may hold a generator."""
+
+TELLING = 8
+"""How many of a concept's best units tell whether a picture shows it."""
 
 WEIGHTS = Path(__file__).parent.parent / "demo" / "weights"
 
@@ -73,6 +76,27 @@ class Model:
     dissection: Dissection | None = None
     gallery: Gallery | None = None
     segmenter: Segmenter | None = None
+
+    @torch.no_grad()
+    def imagine(self, state: State, concept: str) -> tuple[Tensor, Tensor]:
+        """What G draws from the latent of G's picture of a state, E(G(state)): the same scene, as G knows it.
+
+        Needs an encoder and a dissection.
+
+        Args:
+            state: at the edit layer.
+            concept: what should not be in it.
+
+        Returns:
+            Features of the edit layer, B x C x H x W; and how far each of their cells is free of the concept,
+            B x 1 x H x W: 1 where none of its best ``TELLING`` units is on, 0 where half of them are.
+        """
+        assert self.encoder is not None and self.dissection is not None
+        generator = self.generator
+        z = self.encoder(generator.picture(generator.run(state)).clamp(-1, 1))[0]
+        features = generator.run(generator.start(z), until=generator.edit_layer).features
+        on = self.dissection.on(concept, features, TELLING).float().mean(dim=1, keepdim=True)
+        return features, (1 - 2 * on).clamp_min(0)
 
 
 def load(generator: str | Path | StagedGenerator | Model) -> Model:
