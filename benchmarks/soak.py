@@ -3,8 +3,9 @@
     python -m benchmarks.soak [--strokes 10000] [--json FILE] [--check]
 
 A real JupyterLab, its kernel, a headless browser, the demo generator; stroke after stroke by pointer events
-that the page itself makes, each awaited until the kernel has accepted it, and every third one undone. The
-measures, from every fiftieth part of the way, without the first fifth:
+that the page itself makes, each awaited until the kernel has accepted it, and every third one undone. What
+150 strokes paint, the next 150 erase, so that each changes something. The measures, from every fiftieth part
+of the way, without the first fifth:
 
 * ``kernel``: slope of the kernel's resident memory, in kB a stroke; the bar is 1.
 * ``heap``: slope of the page's JavaScript heap, with garbage collected, in kB a stroke; the bar is 1.
@@ -38,15 +39,18 @@ PAINT = """async ([from, to]) => {
     const box = canvas.getBoundingClientRect();
     const point = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
         pointerId: 1, pointerType: "mouse", isPrimary: true, bubbles: true, cancelable: true,
-        button: type === "pointermove" ? -1 : 0, buttons: type === "pointerup" ? 0 : 1,
+        button: type === "pointermove" ? -1 : 0, buttons: type === "pointerup" ? 0 : 1, altKey: erasing,
         clientX: box.left + x * box.width, clientY: box.top + y * box.height,
     }));
     const accepted = async () => {
         do await new Promise(requestAnimationFrame);
         while (Number(root.dataset.accepted) < Number(root.dataset.sent));
     };
+    let erasing = false;
     for (let count = from; count < to; count++) {
-        const x = 0.5 + 0.4 * Math.sin(0.83 * count), y = 0.5 + 0.4 * Math.sin(0.617 * count + 1);
+        erasing = count % 300 >= 150;
+        const place = 150 * Math.floor(count / 300) + (count % 150);
+        const x = 0.5 + 0.4 * Math.sin(0.83 * place), y = 0.5 + 0.4 * Math.sin(0.617 * place + 1);
         point("pointerdown", x, y);
         for (const step of [0.03, 0.06]) {
             point("pointermove", x + step, y);
@@ -97,7 +101,10 @@ def measure(home: Path, strokes: int) -> dict[str, Any]:
         for before, count in itertools.pairwise(counts):
             page.evaluate(PAINT, [before, count])
             samples.append({"strokes": count, **memory(notebook, devtools)})
+            print(samples[-1], file=sys.stderr, flush=True)
         notebook.ask("assert paint.session.edits and paint.stats()['failures'] == 0")
+        sent = notebook.number("sent")
+        assert sent > strokes, f"only {sent} messages came of {strokes} strokes"
         seconds = time.monotonic() - began
     return {**slopes(samples), "seconds": seconds, "samples": samples}
 

@@ -11,7 +11,6 @@ if (theme) document.body.dataset.jpThemeLight = String(theme === "light");
 
 const kernel = new FakeKernel({
   delay: Number(wishes.get("delay") ?? 12),
-  blind: wishes.has("blind"),
   pause: Number(wishes.get("pause") ?? 120),
 });
 const page = new Page<ImageBitmap>(randomId(32), {

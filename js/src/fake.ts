@@ -32,7 +32,6 @@ const CONCEPTS: Concept[] = [
   { name: "cloud", color: "#b8c4d0", quality: 0.2 },
 ];
 
-const NO_PICTURES = { photo: null, reconstruction: null, preview: null, result: null };
 /** What the kernel says of an edit that nobody has tuned. */
 const PLAIN = { units: null, target: "tuned", variant: 0 } as const;
 const CLASSES = ["sky", "grass", "church", "roof", "window", "door"];
@@ -47,8 +46,6 @@ export interface FakeOptions {
   delay?: number;
   /** Milliseconds of quiet before the state at rest is written. */
   pause?: number;
-  /** Send no pictures: for tests that are about masks. */
-  blind?: boolean;
 }
 
 export class FakeKernel {
@@ -265,7 +262,6 @@ export class FakeKernel {
   }
 
   private async preview(): Promise<void> {
-    if (this.options.blind) return;
     this.wanted = this.inFlight >= 2;
     if (this.wanted) return;
     await this.frame("preview", this.render());
@@ -344,14 +340,12 @@ export class FakeKernel {
     void this.page?.restsAt({
       state,
       masks: grey,
-      pictures: this.options.blind
-        ? NO_PICTURES
-        : {
-            photo: await photoBytes(this.photo),
-            reconstruction: await softBytes(this.photo),
-            preview: await bytesOf(this.render()),
-            result: this.result && (await bytesOf(this.result)),
-          },
+      pictures: {
+        photo: await photoBytes(this.photo),
+        reconstruction: await softBytes(this.photo),
+        preview: await bytesOf(this.render()),
+        result: this.result && (await bytesOf(this.result)),
+      },
       labels: await labels(this.photo),
     });
   }

@@ -3,7 +3,7 @@ import { beforeEach, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import type { Kept } from "../src/editor/outbox";
 import { type HostKernel, moved, Page, paintedEdit, type Rest } from "../src/editor/page";
-import { type Edit, type PageMessage, pageProblem, type State } from "../src/protocol";
+import { type Edit, type PageMessage, pageProblem, type State, type StrokeMessage } from "../src/protocol";
 
 const ID = "page-0001";
 const SIZE = 16;
@@ -428,6 +428,75 @@ test("an edit is put at its new place at once, and the kernel is told", async ()
   assert.deepEqual(sent.at(-1)?.message.type, "command");
   assert.equal(ids(moved(page.edits, "c", 2)), "abc");
   assert.equal(ids(moved(page.edits, "gone", 1)), "cab");
+});
+
+/** What the page shows of its edits: their ids, strengths and sums of masks. */
+const shown = () =>
+  page.edits.map(({ id, strength }) => [
+    id,
+    strength,
+    page.masks.get(id)?.values.reduce((sum, value) => sum + value, 0),
+  ]);
+
+test("undo and redo show at once where they lead, and what is painted next goes on from there", async () => {
+  const first = page.begin(TREE, dab(3, 3), 1) as string;
+  page.paint(dab(5, 3), 2);
+  page.end(3);
+  const one = shown();
+  page.begin({ ...TREE, edit: first }, dab(10, 10), 4);
+  page.end(5);
+  const two = shown();
+  page.command("retune", { edit: first, strength: 2 });
+  page.command("retune", { edit: first, strength: 2 }); // changes nothing: no step
+  const three = shown();
+  page.command("delete", { edit: first });
+  for (const expected of [three, two, one, []]) {
+    page.command("undo", {});
+    assert.deepEqual(shown(), expected);
+  }
+  page.command("undo", {}); // beyond what is known
+  assert.deepEqual(shown(), []);
+  for (const expected of [one, two]) {
+    page.command("redo", {});
+    assert.deepEqual(shown(), expected);
+  }
+  page.command("undo", {});
+  sent = [];
+  page.begin({ ...TREE, edit: first }, dab(8, 8, 1), 6);
+  page.paint(dab(11, 11, 1), 7);
+  page.end(8);
+  // Nothing of the stroke at 10, 10 that was taken back, though this rectangle holds its place.
+  const { rect, sequence } = strokes()[0] as StrokeMessage;
+  const values = page.masks.get(first)?.values as Uint8Array;
+  assert.deepEqual(rect.slice(0, 2), [7, 7]);
+  assert.equal(values[12 * SIZE + 9], 0);
+  assert.ok(sent.every(({ buffer }) => buffer?.length));
+  page.command("redo", {}); // a new stroke has ended that way
+  assert.equal(page.masks.get(first)?.values, values);
+  assert.equal(page.outbox.sent, sequence + 1);
+});
+
+test("once somebody else has edited, undo waits for the kernel's state", async () => {
+  page.begin(TREE, dab(3, 3), 1);
+  page.end(2);
+  const own = shown();
+  const masks = { [page.edits[0]?.id as string]: flat(7), other: flat(9) };
+  await rest(state({ revision: 3, covers: { [ID]: 1 }, edits: [...page.edits, edit("other")] }), masks);
+  page.command("undo", {});
+  assert.equal(page.edits.length, 2);
+  assert.notDeepEqual(shown().slice(0, 1), own);
+});
+
+test("a state that is what the page has shows nothing anew, and leaves the way back", async () => {
+  await rest(state({ edits: [edit("a")] }), { a: flat(5) });
+  const mask = page.masks.get("a");
+  page.command("retune", { edit: "a", strength: 3 });
+  await rest(state({ revision: 2, covers: { [ID]: 1 }, edits: [edit("a", { strength: 3 })] }), {
+    a: flat(5),
+  });
+  assert.equal(page.masks.get("a"), mask);
+  page.command("undo", {});
+  assert.equal(page.edits[0]?.strength, 1);
 });
 
 test("a shape is one message: absolute values, last at once, as much as it changed", () => {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -283,6 +285,166 @@ def test_keys_of_the_notebook_are_left_alone(editor) -> None:
         "count => window.jupyterapp.shell.currentWidget.content.widgets.length === count", len(before) - 1
     )
     assert editor.cells() == before[:-1]
+
+
+# Does random things to the editor's controls, by `seed`, until so many have changed something; then takes all
+# back, and does all again. After each step it notes the revision and what the page shows: the rows with their
+# masks.
+WANDER = """async ([seed, steps]) => {
+    const root = document.querySelector("[data-ganpaint-root]");
+    const canvas = root.querySelector("[data-ganpaint-canvas]");
+    const random = most => {
+        seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+        return Math.floor((most * seed) / 2 ** 32);
+    };
+    const any = list => list[random(list.length)];
+    const frame = () => new Promise(requestAnimationFrame);
+    const find = selector => [...root.querySelectorAll(selector)];
+    const click = selector => root.querySelector(selector).click();
+
+    // The thumbnail has the mask's own size, and its values as opacity.
+    const sum = thumbnail => {
+        const { data } = thumbnail.getContext("2d").getImageData(0, 0, thumbnail.width, thumbnail.height);
+        let crc = -1;
+        for (let at = 3; at < data.length; at += 4) crc = (crc >>> 8) ^ table[(crc ^ data[at]) & 255];
+        return (crc ^ -1) >>> 0;
+    };
+    const table = Array.from({ length: 256 }, (_, value) => {
+        for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+        return value;
+    });
+    const text = (row, selector) => row.querySelector(selector).textContent;
+    // The oldest first, as Python has them.
+    const look = () => JSON.stringify(find("[data-edit]").reverse().map(row => [
+        row.dataset.edit, text(row, ".gp-name"), text(row, ".gp-detail"), sum(row.querySelector("canvas")),
+    ]));
+    const accepted = async () => {
+        while (Number(root.dataset.accepted) < Number(root.dataset.sent)) await frame();
+    };
+
+    const drag = async places => {
+        const box = canvas.getBoundingClientRect();
+        for (const [index, [x, y]] of places.entries()) {
+            const type = index === 0 ? "pointerdown" : "pointermove";
+            for (const each of index === places.length - 1 ? [type, "pointerup"] : [type]) {
+                canvas.dispatchEvent(new PointerEvent(each, {
+                    pointerId: 1, pointerType: "mouse", isPrimary: true, bubbles: true, cancelable: true,
+                    button: each === "pointermove" ? -1 : 0, buttons: each === "pointerup" ? 0 : 1,
+                    clientX: box.left + x * box.width, clientY: box.top + y * box.height,
+                }));
+            }
+            if (index % 2) await frame();  // a message a frame: a stroke takes several
+        }
+    };
+    const place = () => [0.05 + random(90) / 100, 0.05 + random(90) / 100];
+    const stroke = async tool => {
+        click(`[data-tool="${tool}"]`);
+        await drag(tool === "segment" ? [place(), place()] : [place(), place(), place(), place()]);
+    };
+    const slide = (name, value) => {
+        const slider = root.querySelector(`[data-slider="${name}"]`);
+        for (const part of [0.4, 0.7, 1]) {
+            slider.value = String(part * value);
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }
+        slider.dispatchEvent(new Event("change", { bubbles: true }));
+    };
+    const operate = async () => {
+        const rows = find("[data-edit]");
+        const row = rows.length ? any(rows) : null;
+        const kind = rows.length < 2 ? 0 : rows.length > 7 ? 19 : random(20);
+        if (kind < 7) {
+            click(`[data-verb="${any(["add", "remove"])}"]`);
+            any(find("[data-concept]")).click();
+            slide("size", 2 + random(14));
+            await stroke(any(["brush", "brush", "rectangle", "lasso", "segment"]));
+        } else if (kind < 10) {
+            row.querySelector(".gp-select").click();
+            await stroke("eraser");
+        } else if (kind < 14) {
+            row.querySelector(".gp-select").click();
+            await frame();
+            if (kind < 13) slide("strength", random(80) / 20);
+            else {
+                const units = root.querySelector('[data-select="units"]');
+                units.value = any(["", "low", "medium", "high"]);
+                units.dispatchEvent(new Event("change", { bubbles: true }));
+            }
+        } else if (kind < 16) row.querySelector('[data-action="toggle"]').click();
+        else if (kind < 19) {
+            const key = any(["ArrowUp", "ArrowDown"]);
+            row.querySelector('[data-action="move"]').dispatchEvent(
+                new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true })
+            );
+        } else row.querySelector('[data-action="delete"]').click();
+    };
+
+    const note = () => [Number(root.dataset.revision), look()];
+    const states = [note()];
+    while (states.length <= steps) {
+        const { sent, revision } = root.dataset;
+        await operate();
+        await frame();
+        await accepted();
+        await frame();
+        // What changes nothing, such as a stroke over what is painted already, is no step.
+        if (root.dataset.sent !== sent && root.dataset.revision !== revision) states.push(note());
+    }
+    const lead = async (action, expected) => {
+        const seen = [];
+        for (const state of expected) {
+            const button = root.querySelector(`[data-action="${action}"]`);
+            while (button.disabled) await frame();
+            button.click();
+            await accepted();
+            await frame();
+            // Until the page shows it; what it never shows is noted as it is.
+            for (let tries = 0; look() !== state && tries < 200; tries++) await frame();
+            seen.push(note());
+        }
+        return seen;
+    };
+    const looks = states.map(([, look]) => look);
+    const back = await lead("undo", looks.slice(0, -1).reverse());
+    return { states, back, again: await lead("redo", looks.slice(1)) };
+}"""
+
+# Python's own notes: by revision, what the page says of the edits, and all else that there is to them.
+NOTE = """
+import zlib
+notes = {}
+def described(edit):
+    verb = edit.verb.capitalize()
+    detail = f"\u00d7 {edit.strength:.2f}" + ("" if edit.enabled else " \u00b7 off")
+    return [edit.id, f"{verb} {edit.concept}", detail, zlib.crc32(edit.mask.tobytes())]
+def note(event=None):
+    edits = paint.session.edits
+    notes[paint.session.revision] = [[described(edit), [edit.strength, edit.units]] for edit in edits]
+note()
+stop_noting = paint.session.observe(note)
+"""
+
+
+def test_undo_and_redo_lead_back_through_200_states(editor) -> None:
+    """200 random steps by the page's controls, all taken back and done again: after each, page and kernel
+    have what they had, the masks to the pixel.
+    """
+    editor.ask(NOTE)
+    found = editor.page.evaluate(WANDER, [7, 200])
+    editor.ask("stop_noting()\nimport json\njson.dump(notes, open('notes.json', 'w'))")
+    notes = json.loads((editor.lab.folder / "notes.json").read_text())
+
+    def of_kernel(states: list[tuple[int, str]]) -> list[Any]:
+        return [notes[str(revision)] for revision, _ in states]
+
+    states, back, again = found["states"], found["back"], found["again"]
+    assert len(states) == 201 and states[0][1] == "[]"
+    assert len({look for _, look in states}) > 150
+    for way in (states, back, again):
+        for (_, look), edits in zip(way, of_kernel(way), strict=True):
+            assert json.loads(look) == [shown for shown, _ in edits]
+    assert of_kernel(back) == of_kernel(states)[-2::-1]
+    assert of_kernel(again) == of_kernel(states)[1:]
 
 
 def test_a_reload_keeps_what_was_painted(editor) -> None:

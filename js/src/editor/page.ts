@@ -106,10 +106,18 @@ export interface StrokeStart {
   reference?: Referring | null;
 }
 
+/** The edits and their masks as they were; nothing paints in these masks any more. */
+interface Step {
+  edits: Edit[];
+  masks: Map<string, Mask>;
+}
+
 interface Stroke {
   number: number;
   edit: Edit;
+  /** A copy of the edit's mask, which takes its place with the first change. */
   mask: Mask;
+  before: Step;
   erase: boolean;
   stamp: number;
   last: Dab | null;
@@ -120,6 +128,12 @@ interface Stroke {
 const ASK_AFTER = 2000;
 const ASK_AGAIN_AFTER = 5000;
 const SILENT_AFTER = 4000;
+
+/** The commands that make a step of undo, if they change anything. */
+const STEPPING: ReadonlySet<CommandName> = new Set(["retune", "toggle", "delete", "move"]);
+
+/** So many steps back and forth show at once; for those before, the page waits for the kernel's state. */
+const STEPS = 20;
 
 const NAMES: PictureName[] = ["photo", "reconstruction", "preview", "result"];
 
@@ -139,6 +153,14 @@ export function paintedEdit(
   const last = edits[edits.length - 1];
   return agrees(last) ? (last as Edit).id : null;
 }
+
+/** What tells the edits of two states apart, but for the masks. Not all has its value yet in an edit of this page's own. */
+const named = (edits: readonly Edit[]): string =>
+  JSON.stringify(
+    edits.map(({ id, verb, concept, strength, enabled }) => [id, verb, concept, strength, enabled]),
+  );
+
+const equal = (a: Uint8Array, b: Uint8Array): boolean => a.every((value, at) => value === b[at]);
 
 /** The edits with one of them at another place. */
 export function moved(edits: readonly Edit[], id: string, index: number): Edit[] {
@@ -183,6 +205,9 @@ export class Page<Image = unknown> {
   private stroke: Stroke | null = null;
   /** Was the last thing the user did an undo or a redo? */
   private undone = false;
+  /** Where undo and redo will lead, as far as this page knows, the nearest last. */
+  private past: Step[] = [];
+  private future: Step[] = [];
   private ticking = false;
   private rest: Rest | null = null;
   /** Counts the attempts to take a state over: decoding takes time, and only the newest attempt may end. */
@@ -288,9 +313,10 @@ export class Page<Image = unknown> {
       // Short, and long enough that two pages painting at once do not meet.
       edit = { id: randomId(12), verb, concept, strength, enabled: true, reference };
     }
-    const mask = this.masks.get(edit.id) ?? new Mask(this.width, this.height);
+    const mask = new Mask(this.width, this.height, this.masks.get(edit.id)?.values.slice());
     const number = this.outbox.nextStroke();
-    this.stroke = { number, edit, mask, erase: start.erase, stamp, last: null, said: false };
+    const before = this.present;
+    this.stroke = { number, edit, mask, before, erase: start.erase, stamp, last: null, said: false };
     return edit.id;
   }
 
@@ -299,9 +325,9 @@ export class Page<Image = unknown> {
     if (!this.edits.includes(stroke.edit)) {
       // A new edit appears with its first painted pixel: a click beside the picture makes none.
       this.edits = [...this.edits, stroke.edit];
-      this.masks.set(stroke.edit.id, stroke.mask);
       this.tell("document");
     }
+    this.masks.set(stroke.edit.id, stroke.mask);
     this.tell("mask");
     this.schedule();
   }
@@ -345,6 +371,7 @@ export class Page<Image = unknown> {
     if (!stroke) return;
     const patch = stroke.mask.take();
     if (!patch && !(last && stroke.said)) return;
+    if (!stroke.said) this.stepFrom(stroke.before);
     stroke.said = true;
     this.undone = false;
     const { id, concept, strength, reference } = stroke.edit;
@@ -374,21 +401,56 @@ export class Page<Image = unknown> {
     // In the order in which the user did them: what is painted comes first.
     this.end(0);
     const sequence = this.outbox.command(name, values, buffer);
-    if (name === "scene" || name === "open") this.opened = { sequence, fraction: 0 };
+    if (name === "scene" || name === "open") {
+      this.opened = { sequence, fraction: 0 };
+      this.past = this.future = [];
+    }
     this.store();
     this.undone = name === "undo" || name === "redo";
+    if (name === "undo") this.travel(this.past, this.future);
+    if (name === "redo") this.travel(this.future, this.past);
+    const before = this.present;
     const { edit: id, ...changed } = values as Partial<Edit> & { edit?: string };
     if (name === "delete") this.edits = this.edits.filter((edit) => edit.id !== id);
     if (name === "retune" || name === "toggle") {
       this.edits = this.edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
     }
     if (name === "move") this.edits = moved(this.edits, id as string, (values as { index: number }).index);
+    if (STEPPING.has(name) && JSON.stringify(before.edits) !== JSON.stringify(this.edits))
+      this.stepFrom(before);
     if (name === "faithful" && this.state) {
       this.state = { ...this.state, faithful: { ready: false, ...(values as { on: boolean }) } };
     }
     if (name === "blend") this.job = { fraction: 0, secondsLeft: null, decibel: null };
     this.tell("document");
     this.tell("mask");
+  }
+
+  // ---------------------------------------------------------------------------------------------- undo and redo
+  // The kernel keeps the history and has the last word. But who undoes and paints on at once must not paint into what
+  // the kernel has taken back already, so the page shows what it knows of the way.
+
+  private get present(): Step {
+    return { edits: this.edits, masks: new Map(this.masks) };
+  }
+
+  private stepFrom(before: Step): void {
+    this.past.push(before);
+    if (this.past.length > STEPS) this.past.shift();
+    this.future = [];
+  }
+
+  private travel(from: Step[], to: Step[]): void {
+    const step = from.pop();
+    if (!step) return;
+    to.push(this.present);
+    this.show(step);
+  }
+
+  private show({ edits, masks }: Step): void {
+    this.edits = edits;
+    this.masks.clear();
+    for (const [id, mask] of masks) this.masks.set(id, mask);
   }
 
   // ------------------------------------------------------------------------------------- what the kernel says
@@ -627,10 +689,9 @@ export class Page<Image = unknown> {
     const current = (): boolean => attempt === this.attempt;
 
     if (this.mayTakeOver(state, rest)) {
-      const masks = new Map<string, Mask>();
+      const masks = new Map<string, Uint8Array>();
       for (const { id } of state.edits) {
-        const values = await this.decodeMask(rest.masks[id] as Uint8Array, state);
-        masks.set(id, new Mask(state.width, state.height, values.slice()));
+        masks.set(id, await this.decodeMask(rest.masks[id] as Uint8Array, state));
       }
       if (!current()) return;
       // Decoding took time, in which a stroke may have begun.
@@ -659,12 +720,20 @@ export class Page<Image = unknown> {
     return values;
   }
 
-  private adopt(state: State, masks: Map<string, Mask>): void {
+  private adopt(state: State, masks: Map<string, Uint8Array>): void {
     const noticed = this.state?.notice?.text;
+    let expected = named(state.edits) === named(this.edits);
+    const adopted: Step = { edits: state.edits, masks: new Map() };
+    for (const [id, values] of masks) {
+      const own = this.masks.get(id);
+      const same = own?.width === state.width && own.height === state.height && equal(own.values, values);
+      adopted.masks.set(id, same ? own : new Mask(state.width, state.height, values.slice()));
+      expected &&= same;
+    }
+    // Somebody else has edited: what this page knows of the way back is not the whole of it.
+    if (!expected) this.past = this.future = [];
     this.state = state;
-    this.edits = state.edits;
-    this.masks.clear();
-    for (const [id, mask] of masks) this.masks.set(id, mask);
+    this.show(adopted);
     this.revision = Math.max(this.revision, state.revision);
     if (!state.job) this.job = null;
     else this.job = { secondsLeft: null, decibel: null, ...this.job, fraction: state.job.fraction };
