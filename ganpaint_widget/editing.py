@@ -193,9 +193,9 @@ def apply(
 
     alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the
     edit's own units. What is taken away takes every cell along that the mask touches, as in GANPaint
-    (max-pooling), or remains of it would show; what is put there goes into a cell by the share of it that
-    the mask covers, or it would spill over by up to a cell. p is the unit's level for the
-    concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units of
+    (max-pooling), or remains of it would show; what is put there goes wholly into cells of which the mask
+    covers two thirds, and less into others, or it would spill over by up to a cell. p is the unit's level for
+    the concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units of
     the edit's own, as published. Zero is not "nothing here", though: a removal that is left to the dissection
     acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the concept's
     units held down. That is smooth, and a horizon behind a tree is not. So where the generator can be asked
@@ -219,7 +219,7 @@ def apply(
         mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
         height, width = features.shape[-2:]
         if edit.verb in ("add", "restyle"):
-            reach = F.adaptive_avg_pool2d(mask[None, None], (height, width))
+            reach = (1.5 * F.adaptive_avg_pool2d(mask[None, None], (height, width))).clamp_max(1)
         else:
             reach = F.adaptive_max_pool2d(mask[None, None], (height, width))
         if edit.units is None:
