@@ -195,13 +195,13 @@ def apply(
     edit's own units. What is taken away takes every cell along that the mask touches, as in GANPaint
     (max-pooling), or remains of it would show; what is put there goes wholly into cells of which the mask
     covers two thirds, and less into others, or it would spill over by up to a cell. p is the unit's level for
-    the concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units of
-    the edit's own, as published. Zero is not "nothing here", though: a removal that is left to the dissection
-    acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the concept's
-    units held down. That is smooth, and a horizon behind a tree is not. So where the generator can be asked
-    it draws the result anew, as ``imagine`` says, and p is what it drew there, matched to the surroundings,
-    as far as that is free of the concept. The next edit starts from what this one has left; edits that are
-    switched off are skipped.
+    the concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units
+    of the edit's own, as published. Zero is not "nothing here", though: a removal that is left to the
+    dissection acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the
+    concept's units held down. That is smooth, and a horizon behind a tree is not. So where the generator can
+    be asked it draws the result anew, as ``imagine`` says, and p is what it drew there, matched to the
+    surroundings, as far as that is free of the concept. The next edit starts from what this one has left;
+    edits that are switched off are skipped.
 
     Args:
         state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
