@@ -126,7 +126,7 @@ class Preview:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A window is little work, a mask less: threads would wait for each other, on cores that the browser needs, too."""
+    """A window or a mask is little work: threads would wait for each other, on the browser's cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
