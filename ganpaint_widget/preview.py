@@ -80,7 +80,8 @@ class Preview:
         """
         generator = self.model.generator
         with torch.inference_mode():
-            edited = self.edited(edits)
+            with _one_thread():
+                edited = self.edited(edits)
             if generator.reach is None or modify:
                 return generator.picture(generator.run(edited, modify=modify))
             # Not there while they are worked on: who is interrupted leaves none that are half renewed.
@@ -88,13 +89,15 @@ class Preview:
             if grids:
                 with _one_thread():
                     self._renew(grids, edited.features, generator.reach)
+                    picture = grids[-1].clone()
             else:
                 states = [edited]
                 for name in self._stages:
                     states.append(generator.run(states[-1], until=name))
                 grids = [*(state.features for state in states), generator.picture(states[-1])]
+                picture = grids[-1].clone()
             self._grids = grids
-            return grids[-1].clone()
+            return picture
 
     def _renew(self, grids: list[Tensor], edited: Tensor, reach: int) -> None:
         """Bring the grids, from the edit layer's to the picture, to what follows from ``edited``."""
@@ -123,7 +126,7 @@ class Preview:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A window is little work: threads would wait for each other, on cores that the browser needs, too."""
+    """A window or a mask is little work: threads would wait for each other, on the browser's cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

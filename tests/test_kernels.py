@@ -108,6 +108,7 @@ class Page:
         self.messages: list[dict[str, Any]] = []
         self.state: dict[str, Any] = {}
         self.running: set[str] = set()
+        self.statuses: list[tuple[str, str]] = []  # the state, and the type of the message that it is about
         self.output = ""
 
     # --- cells ---
@@ -146,8 +147,10 @@ class Page:
             self.output += content["text"]
         elif kind == "error":
             pytest.fail("\n".join(content["traceback"]))
-        elif kind == "status" and content["execution_state"] == "idle":
-            self.running.discard(message["parent_header"].get("msg_id"))
+        elif kind == "status":
+            self.statuses.append((content["execution_state"], message["parent_header"].get("msg_type", "")))
+            if content["execution_state"] == "idle":
+                self.running.discard(message["parent_header"].get("msg_id"))
         elif kind == "comm_open" and "_esm" in content["data"]["state"]:
             self.comm = content["comm_id"]
             self.state = dict(content["data"]["state"])
@@ -294,6 +297,19 @@ def test_painting_while_idle(painting: Page) -> None:
     page.wait(lambda: page.state["_state"]["covers"].get(PAGE) == 3)
     assert [edit["id"] for edit in page.state["_state"]["edits"]] == ["e1", "e2", "e3"]
     assert page.run("print(len(paint.session.edits), paint.mask.any())") == "3 True"
+
+
+def test_painting_never_looks_busy(painting: Page) -> None:
+    page = painting
+    page.statuses.clear()
+    sequence = page.stroke()
+    page.wait(lambda: page.shown(sequence) and ("idle", "comm_msg") in page.statuses)
+    assert ("busy", "comm_msg") not in page.statuses
+    # Other comms' messages and cells are announced as ever.
+    page.run("pass")
+    page.client.shell_channel.send(page.client.session.msg("comm_msg", {"comm_id": "another", "data": {}}))
+    page.wait(lambda: ("busy", "comm_msg") in page.statuses)
+    assert ("busy", "execute_request") in page.statuses
 
 
 def test_painting_while_a_cell_runs(painting: Page, cell: Any) -> None:

@@ -33,6 +33,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -216,6 +217,7 @@ class GANPaint(anywidget.AnyWidget):
             self._leave()
             raise
         self._forget_route()
+        hush(self.comm)
         self.on_msg(self._receive)
 
     @classmethod
@@ -887,6 +889,34 @@ _ON_EVENT: Mapping[type, Callable[[GANPaint, Any], None]] = {
     events.Noticed: GANPaint._on_noticed,
     events.Failed: GANPaint._on_failed,
 }
+
+
+_hushed: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[str, Any]] = weakref.WeakKeyDictionary()
+"""Kernel to the comms for whose messages it does not say "busy", by their ids."""
+
+
+def hush(comm: Any) -> None:
+    """Have ipykernel not say "busy" for each message of this comm; its "idle" ends the message as before.
+
+    JupyterLab answers every change from idle to busy and back with another icon of the page, which the
+    browser loads, and with a new layout of its toolbars. At thirty messages a second that costs the page
+    more than the pictures do. Where the kernel is another than ipykernel, all stays as it is.
+    """
+    kernel: Any = getattr(comm, "kernel", None)
+    announce: Any = getattr(kernel, "_publish_status", None)
+    if announce is None:
+        return
+    if kernel not in _hushed:
+        quiet = _hushed[kernel] = weakref.WeakValueDictionary()
+
+        def publish(status: str, channel: str, parent: Any = None) -> None:
+            message = parent or kernel.get_parent(channel) or {}
+            if status == "busy" and message.get("content", {}).get("comm_id") in quiet:
+                return
+            announce(status, channel, parent)
+
+        kernel._publish_status = publish
+    _hushed[kernel][comm.comm_id] = comm
 
 
 def static_file(name: str) -> Path:

@@ -38,6 +38,11 @@ export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** Changes a control's value only if it differs: the browser takes each time for a change, and looks at the whole form. */
+export function setValue(target: HTMLInputElement | HTMLSelectElement, value: string): void {
+  if (target.value !== value) target.value = value;
+}
+
 export function press(target: Element, pressed: boolean): void {
   set(target, { "aria-pressed": String(pressed) });
 }

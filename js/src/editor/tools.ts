@@ -2,7 +2,7 @@
 
 import type { Concept, Verb } from "../protocol";
 import { STRENGTH_MAX } from "../protocol";
-import { element, type IconName, icon, press, setText } from "./dom";
+import { element, type IconName, icon, press, setText, setValue } from "./dom";
 import { largestBrush } from "./geometry";
 import type { Actions, Panel, Settings, Tool } from "./settings";
 
@@ -27,7 +27,7 @@ function slider(label: string, attributes: Record<string, string | number>): Sli
 /** The filled part of a slider's track is drawn by the stylesheet. */
 function setSlider({ input, value }: Slider, number: number, text: string): void {
   const [least, most] = [Number(input.min), Number(input.max)];
-  input.value = String(number);
+  setValue(input, String(number));
   input.style.setProperty("--gp-part", `${(100 * (number - least)) / Math.max(most - least, 1e-6)}%`);
   setText(value, text);
 }

@@ -1,7 +1,7 @@
 /** What else can be said of the selected edit: on which units it acts, what it aims at, and its other versions. */
 
 import type { Retuned, Target, Units } from "../protocol";
-import { element, setText } from "./dom";
+import { element, setText, setValue } from "./dom";
 import type { Actions, Panel } from "./settings";
 import { createChoices } from "./tiles";
 
@@ -53,9 +53,9 @@ export function createTuning(actions: Actions): Panel {
       root.hidden = !edit || edit.verb === "suppress" || !page.state;
       if (!edit || !page.state || root.hidden) return;
       setText(summary, `Fine-tune “${edit.verb} ${edit.concept}”`);
-      units.input.value = edit.units ?? "";
+      setValue(units.input, edit.units ?? "");
       (units.input.lastElementChild as HTMLElement).hidden = edit.units !== "own";
-      target.input.value = edit.target ?? "tuned";
+      setValue(target.input, edit.target ?? "tuned");
       variants.hidden = target.root.hidden = edit.verb !== "add";
       if (variants.hidden) return;
 

@@ -57,8 +57,10 @@ export class View {
   /** What the canvas was drawn from. */
   private shown: unknown[] = [];
   private readonly outlines = new WeakMap<Mask, { version: number; path: Path2D; at: number }>();
-  /** What the outlines were drawn from. */
+  /** What the tint, the outlines and the marks were drawn from. */
+  private tinted: unknown[] = [];
   private outlined: unknown[] = [];
+  private marked = "";
   /** Is somebody painting? Then speed counts more than the last touch. */
   private moving = false;
   private width = 64;
@@ -209,22 +211,27 @@ export class View {
     this.segments.hidden = labels === null;
     if (!labels) return;
     const context = this.fit(this.segments);
-    const rgb = colors.map((color) => Number.parseInt(color.slice(1), 16));
-    this.drawScratch(context, labels.width, labels.height, (at) => {
-      const color = rgb[labels.values[at] as number];
-      return color === undefined ? 0 : (255 << 24) | color;
-    });
+    const palette = new Uint32Array(256);
+    for (const [label, color] of colors.entries()) palette[label] = rgba(color, 255);
+    this.drawScratch(context, labels.width, labels.height, labels.values, palette);
   }
 
   drawMasks(shown: ShownMask[]): void {
     const fitting = shown.filter(({ mask }) => mask.width === this.width && mask.height === this.height);
-    const tint = this.fit(this.tint);
-    for (const { mask, color, current } of fitting) {
-      if (!current) continue;
-      const rgb = Number.parseInt(color.slice(1), 16);
-      this.drawScratch(tint, mask.width, mask.height, (at) => ((mask.values[at] as number) << 24) | rgb);
-    }
+    this.drawTint(fitting.filter(({ current }) => current));
     this.drawOutlines(fitting);
+  }
+
+  private drawTint(shown: ShownMask[]): void {
+    const { zoom, x, y } = this.port;
+    const parts = shown.flatMap(({ mask, color }) => [mask, mask.version, color]);
+    const wanted = [...parts, zoom, x, y, ...this.sizeOnScreen()];
+    if (!differ(wanted, this.tinted)) return;
+    this.tinted = wanted;
+    const tint = this.fit(this.tint);
+    for (const { mask, color } of shown) {
+      this.drawScratch(tint, mask.width, mask.height, mask.values, tints(color));
+    }
   }
 
   private drawOutlines(shown: ShownMask[]): void {
@@ -253,7 +260,13 @@ export class View {
     }
   }
 
-  drawMarks({ ring, cross, cells, grid, shape, segment }: Marks): void {
+  drawMarks(marks: Marks): void {
+    const { ring, cross, cells, grid, shape, segment } = marks;
+    const erasing = this.root.closest("[data-erasing]") !== null;
+    const { zoom, x, y } = this.port;
+    const wanted = JSON.stringify([marks, erasing, zoom, x, y, this.width, this.height, this.sizeOnScreen()]);
+    if (wanted === this.marked) return;
+    this.marked = wanted;
     const context = this.fit(this.marks);
     const pixel = this.marks.width / Math.max(1, this.stage.width);
     const transform = this.transform(this.marks);
@@ -319,7 +332,7 @@ export class View {
       const [x, y] = place(ring.x, ring.y);
       const path = new Path2D();
       path.arc(x, y, Math.max(2 * pixel, (ring.diameter / 2) * transform.a), 0, 2 * Math.PI);
-      context.setLineDash(this.root.closest("[data-erasing]") ? [4 * pixel, 3 * pixel] : []);
+      context.setLineDash(erasing ? [4 * pixel, 3 * pixel] : []);
       stroke(path, 1.5);
       context.setLineDash([]);
     }
@@ -365,16 +378,17 @@ export class View {
     context.drawImage(image, ...source, 0, 0, width, height);
   }
 
-  /** Draws pixels given as 0xAARRGGBB. */
+  /** Draws pixels given as indices into a palette. */
   private drawScratch(
     context: CanvasRenderingContext2D,
     width: number,
     height: number,
-    argb: (at: number) => number,
+    values: Uint8Array,
+    palette: Uint32Array,
   ): void {
     if (this.scratch.width !== width) this.scratch.width = width;
     if (this.scratch.height !== height) this.scratch.height = height;
-    paintPixels(this.scratch, argb);
+    paintPixels(this.scratch, values, palette);
     this.drawImage(context, this.scratch);
   }
 
@@ -429,21 +443,29 @@ function pathOf(segments: readonly number[]): Path2D {
   return path;
 }
 
-function paintPixels(canvas: HTMLCanvasElement, argb: (at: number) => number): void {
+/** A colour "#rrggbb" as one pixel's four bytes, in the order in which a canvas has them: red first. */
+function rgba(color: string, alpha: number): number {
+  const rgb = Number.parseInt(color.slice(1), 16);
+  const word = new DataView(new ArrayBuffer(4));
+  word.setUint32(0, ((rgb << 8) | alpha) >>> 0);
+  return new Uint32Array(word.buffer)[0] as number;
+}
+
+/** A colour in every opacity from 0 to 255. */
+function tints(color: string): Uint32Array {
+  return Uint32Array.from({ length: 256 }, (_, alpha) => rgba(color, alpha));
+}
+
+/** Gives each pixel the palette's colour for its value: whole pixels at once, this is done for every piece of a stroke. */
+function paintPixels(canvas: HTMLCanvasElement, values: Uint8Array, palette: Uint32Array): void {
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;
   const image = context.createImageData(canvas.width, canvas.height);
-  for (let at = 0; at < canvas.width * canvas.height; at++) {
-    const color = argb(at);
-    image.data[4 * at] = (color >> 16) & 255;
-    image.data[4 * at + 1] = (color >> 8) & 255;
-    image.data[4 * at + 2] = color & 255;
-    image.data[4 * at + 3] = color >>> 24;
-  }
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let at = 0; at < pixels.length; at++) pixels[at] = palette[values[at] as number] as number;
   context.putImageData(image, 0, 0);
 }
 
 /** Fills a canvas of the mask's size with the colour, the mask's values as opacity. */
 export function paintMask(canvas: HTMLCanvasElement, mask: Mask, color: string): void {
-  const rgb = Number.parseInt(color.slice(1), 16);
-  paintPixels(canvas, (at) => ((mask.values[at] as number) << 24) | rgb);
+  paintPixels(canvas, mask.values, tints(color));
 }

@@ -1,7 +1,7 @@
 /** The bar below the picture: how it is looked at. */
 
 import { action } from "./bar";
-import { element, press, set, setText } from "./dom";
+import { element, press, set, setText, setValue } from "./dom";
 import type { Actions, Panel } from "./settings";
 
 export function createViewBar(
@@ -78,7 +78,7 @@ export function createViewBar(
       press(grid, settings.grid);
       press(segments, settings.segments);
       press(divider, settings.split !== null);
-      opacity.value = String(settings.opacity);
+      setValue(opacity, String(settings.opacity));
       opacity.style.setProperty("--gp-part", `${100 * settings.opacity}%`);
       segments.disabled = page.labels === null;
       full.hidden = !document.fullscreenEnabled;
