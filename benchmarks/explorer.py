@@ -4,8 +4,8 @@
 
 A real JupyterLab, its kernel and a headless browser, all on this machine. The generator is a 256 px ProGAN of
 the public checkpoints' sizes with random weights: 512 units at its edit layer, with 4 samples each, dissected
-beforehand with few samples. Few samples would be shown again and again, so each unit is given four others of 400
-pictures. The measures, in seconds:
+beforehand with few samples. Few samples would be shown again and again, so each unit is given four others of
+400 pictures. The measures, in seconds:
 
 * ``first page``: from the start of the cell that makes the explorer to the animation frame in which its
   canvas shows the first page, the dissection and atlas being read from the cache.
@@ -53,7 +53,8 @@ atlas = found.atlas
 pictures = [np.roll(atlas.sample(n % len(atlas.files)), 8 * n, axis=1) for n in range(400)]
 files = tuple(exploration._jpeg(picture, 128) for picture in pictures)
 several = np.random.default_rng(0).permuted(np.tile(np.arange(400), (512, 1)), axis=1)[:, :4]
-replace(atlas, files=files, numbers=tuple(range(400)), strongest=several).save(found.folder / "atlas.safetensors")
+several = replace(atlas, files=files, numbers=tuple(range(400)), strongest=several)
+several.save(found.folder / "atlas.safetensors")
 gp.DissectionExplorer  # imported
 """
 

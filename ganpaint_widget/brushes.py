@@ -209,7 +209,7 @@ def folder(generator: StagedGenerator, layer: str) -> Path:
 
 
 def shelf(place: Path, channels: int) -> Shelf:
-    """The shelf of a layer with C channels, the same one for everybody in this process; see :func:`folder`."""
+    """The shelf of a layer (see :func:`folder`) with C channels, the same for everybody in this process."""
     with _lock:
         if place not in _shelves:
             _shelves[place] = Shelf(channels, place / "brushes.json")

@@ -1028,7 +1028,7 @@ def _at(model: Model, layer: str) -> Model:
 
 
 def contours(maps: Floats, level: float) -> list[npt.NDArray[np.float32]]:
-    """Where maps (S x h x w) cross a level, of each: segments N x 2 x 2 of x and y in 0 to 1 (marching squares).
+    """Where each map (S x h x w) crosses a level: segments N x 2 x 2, x and y in 0 to 1 (marching squares).
 
     The values are those of the cells' middles; outside they are below the level, so that regions at the
     border are closed.
@@ -1049,7 +1049,7 @@ def contours(maps: Floats, level: float) -> list[npt.NDArray[np.float32]]:
         one, two = corners[first, which, y, x], corners[second, which, y, x]
         span = np.where(np.abs(two - one) < 1e-9, 1, two - one)
         part = np.clip((level - one) / span, 0, 1)[:, None]
-        return (1 - part) * _CORNERS[first] + part * _CORNERS[second]
+        return np.asarray((1 - part) * _CORNERS[first] + part * _CORNERS[second], np.float32)
 
     sides = _SQUARES[case[which, y, x], line]
     ends = np.stack([on(sides[:, 0]), on(sides[:, 1])], axis=1) + np.stack([x, y], axis=1)[:, None]
@@ -1090,7 +1090,7 @@ def _squares() -> npt.NDArray[np.int64]:
 
 
 _SQUARES: Final = _squares()
-"""16 x 2 x 2: up to two lines, each from a side to a side, by the corners that lie above the level; else -1."""
+"""16 x 2 x 2: by the corners that lie above the level up to two lines, from side to side; -1 is none."""
 
 
 def _resized(maps: Floats, size: int) -> Floats:

@@ -174,7 +174,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
 
     @property
     def paint(self) -> GANPaint:
-        """The editor in which units are tried out. It is opened when a page shows the atlas; this waits for it.
+        """The editor in which units are tried out. It opens when a page shows the atlas; this waits for it.
 
         Raises:
             GANPaintError: it could not be opened, or the layer has not been dissected yet.
