@@ -208,9 +208,8 @@ def folder(generator: StagedGenerator, layer: str) -> Path:
     return cache_folder() / "dissections" / f"{fingerprint(generator)[:16]}-{named}"
 
 
-def shelf(generator: StagedGenerator, layer: str, channels: int) -> Shelf:
-    """The shelf of a layer with C channels, the same one for everybody in this process."""
-    place = folder(generator, layer)
+def shelf(place: Path, channels: int) -> Shelf:
+    """The shelf of a layer (see :func:`folder`) with C channels, the same for everybody in this process."""
     with _lock:
         if place not in _shelves:
             _shelves[place] = Shelf(channels, place / "brushes.json")

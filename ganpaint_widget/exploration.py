@@ -114,6 +114,10 @@ class Atlas:
         """One of the files, decoded: uint8 T x T x 3."""
         return _decoded(self.files[file])
 
+    def tile(self, file: int, size: int) -> Array:
+        """The same, scaled: uint8 size x size x 3."""
+        return _decoded(self.files[file], size)
+
     def save(self, path: Path) -> None:
         """Write as safetensors."""
         arrays = {name: getattr(self, name) for name in _ATLAS}
@@ -141,10 +145,13 @@ class Atlas:
 _ATLAS = ("strongest", "peaks", "maps", "counts", "edges", "correlation")
 
 
-@lru_cache(maxsize=512)
-def _decoded(file: bytes) -> Array:
+@lru_cache(maxsize=1024)
+def _decoded(file: bytes, size: int | None = None) -> Array:
     with Image.open(io.BytesIO(file)) as image:
-        array = np.asarray(image.convert("RGB"))
+        picture = image.convert("RGB")
+    if size is not None and picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    array = np.asarray(picture)
     array.setflags(write=False)
     return array
 
@@ -443,6 +450,8 @@ class Exploration:
     @cached_property
     def channels(self) -> int:
         """C: how many units the layer has."""
+        if self.dissection is not None:  # the generator need not run then
+            return int(self.dissection.iou.shape[1])
         return self.model.generator.shape(self.layer)[0]
 
     @property
@@ -458,7 +467,7 @@ class Exploration:
     @cached_property
     def shelf(self) -> brushes.Shelf:
         """The layer's brushes, shared with all sessions that edit there."""
-        return brushes.shelf(self.model.generator, self.layer, self.channels)
+        return brushes.shelf(self.folder, self.channels)
 
     # --- measuring ---
 
@@ -747,16 +756,14 @@ class Exploration:
 
     def outlines(self, unit: int) -> list[npt.NDArray[np.float32]]:
         """Of each strongest sample the active region's border: segments N x 2 x 2 (x, y in 0 to 1)."""
-        level = self.active_level(unit)
-        return [contour(one.astype(np.float32), level) for one in self._surveyed.maps[self._checked(unit)]]
+        maps = self._surveyed.maps[self._checked(unit)].astype(np.float32)
+        return contours(maps, self.active_level(unit))
 
     def strip(self, unit: int, tile: int) -> Array:
         """A unit's strongest samples side by side: uint8 tile x (S tile) x 3."""
         atlas = self._surveyed
-        shown = [Image.fromarray(atlas.sample(int(file))) for file in atlas.strongest[self._checked(unit)]]
-        return np.concatenate(
-            [np.asarray(one.resize((tile, tile), Image.Resampling.LANCZOS)) for one in shown], axis=1
-        )
+        files = atlas.strongest[self._checked(unit)]
+        return np.concatenate([atlas.tile(int(file), tile) for file in files], axis=1)
 
     def picture(self, units: Sequence[int], columns: int = 3, tile: int = 64) -> Image.Image:
         """The atlas as one picture: each unit's strongest samples in a row, the active region outlined.
@@ -1020,58 +1027,70 @@ def _at(model: Model, layer: str) -> Model:
     return replace(model, generator=generator, encoder=None, gallery=None, dissection=None)
 
 
-def contour(values: Floats, level: float) -> npt.NDArray[np.float32]:
-    """Where a map crosses a level: segments N x 2 x 2 of x and y in 0 to 1 (marching squares).
+def contours(maps: Floats, level: float) -> list[npt.NDArray[np.float32]]:
+    """Where each map (S x h x w) crosses a level: segments N x 2 x 2, x and y in 0 to 1 (marching squares).
 
-    ``values`` (h x w) are those of the cells' middles; outside it is below the level, so that regions at the
+    The values are those of the cells' middles; outside they are below the level, so that regions at the
     border are closed.
     """
-    height, width = values.shape
-    low = min(float(values.min()), level) - 1e-3 * (1 + abs(level))
-    padded = np.full((height + 2, width + 2), low, np.float32)
-    padded[1:-1, 1:-1] = values
-    a, b = padded[:-1, :-1], padded[:-1, 1:]  # corners of each square: a b above, d c below
-    d, c = padded[1:, :-1], padded[1:, 1:]
-    y, x = np.mgrid[: height + 1, : width + 1].astype(np.float32)
-
-    def between(one: Floats, two: Floats) -> Floats:
-        span = np.where(np.abs(two - one) < 1e-9, 1, two - one)
-        return np.clip((level - one) / span, 0, 1)
-
-    points = {
-        "top": np.stack([x + between(a, b), y], -1),
-        "right": np.stack([x + 1, y + between(b, c)], -1),
-        "bottom": np.stack([x + between(d, c), y + 1], -1),
-        "left": np.stack([x, y + between(a, d)], -1),
-    }
+    count, height, width = maps.shape
+    low = min(float(maps.min()), level) - 1e-3 * (1 + abs(level))
+    padded = np.full((count, height + 2, width + 2), low, np.float32)
+    padded[:, 1:-1, 1:-1] = maps
+    a, b = padded[:, :-1, :-1], padded[:, :-1, 1:]  # corners of each square: a b above, d c below
+    d, c = padded[:, 1:, :-1], padded[:, 1:, 1:]
     case = (a > level) * 1 + (b > level) * 2 + (c > level) * 4 + (d > level) * 8
-    segments = [
-        np.stack([points[one][case == number], points[two][case == number]], axis=1)
-        for number, pairs in _SQUARES.items()
-        for one, two in pairs
-    ]
+    which, y, x, line = np.nonzero(_SQUARES[case][..., 0] >= 0)
+
+    def on(side: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Where the level is crossed on a side: between its two corners."""
+        corners = np.stack([a, b, c, d])
+        first, second = _SIDES[side].T
+        one, two = corners[first, which, y, x], corners[second, which, y, x]
+        span = np.where(np.abs(two - one) < 1e-9, 1, two - one)
+        part = np.clip((level - one) / span, 0, 1)[:, None]
+        return np.asarray((1 - part) * _CORNERS[first] + part * _CORNERS[second], np.float32)
+
+    sides = _SQUARES[case[which, y, x], line]
+    ends = np.stack([on(sides[:, 0]), on(sides[:, 1])], axis=1) + np.stack([x, y], axis=1)[:, None]
     # Squares lie between the middles of cells, the first one half a cell outside.
-    joined = (np.concatenate(segments) - 0.5) / (width, height)
-    return np.clip(joined, 0, 1).astype(np.float32)
+    segments = np.clip((ends - 0.5) / (width, height), 0, 1).astype(np.float32)
+    return np.split(segments, np.searchsorted(which, np.arange(1, count)))
 
 
-_SQUARES: Final = {
-    1: [("left", "top")],
-    2: [("top", "right")],
-    3: [("left", "right")],
-    4: [("right", "bottom")],
-    5: [("left", "top"), ("right", "bottom")],
-    6: [("top", "bottom")],
-    7: [("left", "bottom")],
-    8: [("bottom", "left")],
-    9: [("bottom", "top")],
-    10: [("top", "right"), ("bottom", "left")],
-    11: [("bottom", "right")],
-    12: [("right", "left")],
-    13: [("right", "top")],
-    14: [("top", "left")],
-}
-"""Which sides of a square the contour joins, by the corners that lie above the level."""
+_CORNERS: Final = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
+"""x and y of a square's corners a, b, c, d."""
+
+_SIDES: Final = np.array([(0, 1), (1, 2), (3, 2), (0, 3)])
+"""The corners at the ends of its sides: top, right, bottom, left."""
+
+
+def _squares() -> npt.NDArray[np.int64]:
+    top, right, bottom, left = range(4)
+    joined = {
+        1: [(left, top)],
+        2: [(top, right)],
+        3: [(left, right)],
+        4: [(right, bottom)],
+        5: [(left, top), (right, bottom)],
+        6: [(top, bottom)],
+        7: [(left, bottom)],
+        8: [(bottom, left)],
+        9: [(bottom, top)],
+        10: [(top, right), (bottom, left)],
+        11: [(bottom, right)],
+        12: [(right, left)],
+        13: [(right, top)],
+        14: [(top, left)],
+    }
+    table = np.full((16, 2, 2), -1)
+    for case, lines in joined.items():
+        table[case, : len(lines)] = lines
+    return table
+
+
+_SQUARES: Final = _squares()
+"""16 x 2 x 2: by the corners that lie above the level up to two lines, from side to side; -1 is none."""
 
 
 def _resized(maps: Floats, size: int) -> Floats:

@@ -221,7 +221,8 @@ class EditingSession:
                 for name in dissection.concepts
             )
             self._channels = dissection.iou.shape[1]
-            self._shelf = brushes.shelf(self._model.generator, dissection.layer, self._channels)
+            place = brushes.folder(self._model.generator, dissection.layer)
+            self._shelf = brushes.shelf(place, self._channels)
             self._shelf.watch(self._brushes_changed)
         self._faithful = False
         self._fitting: Faithful | None = None

@@ -19,7 +19,7 @@ from ganpaint_widget import brushes, charts, exploration
 from ganpaint_widget.brushes import Brush, Shelf
 from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.exploration import Atlas, Exploration, compare, contour, published_removal
+from ganpaint_widget.exploration import Atlas, Exploration, compare, contours, published_removal
 from ganpaint_widget.generators.catalogue import CATALOGUE
 from ganpaint_widget.generators.zoo import Model, published
 from ganpaint_widget.jobs import Cancelled, Ticket
@@ -141,7 +141,7 @@ def test_histograms_and_company(found: Exploration) -> None:
 
 @given(arrays(np.float32, (6, 6), elements=st.floats(-2, 2, width=32)), st.floats(-1.5, 1.5))
 def test_contours_separate_high_from_low(values: np.ndarray, level: float) -> None:
-    segments = contour(values, level)
+    (segments,) = contours(values[None], level)
     assert segments.min(initial=0) >= 0 and segments.max(initial=1) <= 1
     assert (len(segments) > 0) == bool((values > level).any())
 
@@ -149,7 +149,8 @@ def test_contours_separate_high_from_low(values: np.ndarray, level: float) -> No
 def test_a_contour_runs_around_its_region() -> None:
     values = np.zeros((8, 8), np.float32)
     values[2:6, 3:7] = 1
-    segments = contour(values, 0.5)
+    none, segments = contours(np.stack([0 * values, values]), 0.5)
+    assert none.shape == (0, 2, 2)
     assert segments[..., 0].min() == pytest.approx(3 / 8, abs=0.07)
     assert segments[..., 0].max() == pytest.approx(7 / 8, abs=0.07)
     assert segments[..., 1].min() == pytest.approx(2 / 8, abs=0.07)

@@ -32,6 +32,8 @@ def boxes() -> Model:
 def explorer(boxes: Model) -> Iterator[DissectionExplorer]:
     Exploration(boxes).measure(samples=40)
     explorer = DissectionExplorer(boxes)
+    client_ready(explorer._atlas.canvas)  # a page shows it, and the editor is opened
+    assert explorer.paint.session.size == boxes.generator.resolution
     yield explorer
     explorer.close()
 
@@ -47,7 +49,7 @@ def status(explorer: DissectionExplorer) -> str:
 
 
 def captions(explorer: DissectionExplorer) -> list[str]:
-    return [cell.description for cell in explorer._cells if cell.layout.visibility != "hidden"]
+    return [cell.description for cell in explorer._cells if "gpx-none" not in cell._dom_classes]
 
 
 class Wire:
@@ -131,7 +133,7 @@ def test_an_explorer_that_fails_says_so_and_goes_on(
     explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch, wire: Wire
 ) -> None:
     client_ready(explorer._atlas.canvas)
-    monkeypatch.setattr(explorer, "_strip", lambda unit: 1 / 0)
+    monkeypatch.setattr(explorer, "_sheet", lambda units: 1 / 0)
     explorer._sort.value = "number"
     assert "ZeroDivisionError" in status(explorer)
     monkeypatch.undo()
@@ -386,7 +388,7 @@ def test_the_heatmap_follows_the_picture(explorer: DissectionExplorer, wire: Wir
 def test_a_stored_notebook_shows_the_page(explorer: DissectionExplorer) -> None:
     bundle = explorer._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert "application/vnd.jupyter.widget-view+json" in data and data["image/png"]
+    assert "application/vnd.jupyter.widget-view+json" in data and data["image/jpeg"]
 
 
 def test_arguments(boxes: Model) -> None:
@@ -405,6 +407,6 @@ def test_arguments(boxes: Model) -> None:
 def test_names_shadow_nothing(explorer: DissectionExplorer) -> None:
     base = ipywidgets.VBox()
     functions = {name for name, value in vars(DissectionExplorer).items() if callable(value)}
-    meant = {"__init__", "close", "_repr_mimebundle_"}
+    meant = {"__init__", "__repr__", "close", "_repr_mimebundle_"}
     assert not (functions - meant) & set(dir(base))
     assert not {name for name in vars(explorer) if name not in vars(base)} & set(dir(base))

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import base64
 import contextvars
-import functools
-import io
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import lru_cache, partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +36,8 @@ from .pads import SHARPNESS, Pad, jpeg
 from .paint import GANPaint
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..generators.staged import StagedGenerator
     from ..generators.zoo import Model
 
@@ -85,6 +86,7 @@ STYLE = """<style>
   line-height: 18px;
   text-align: left; display: block; align-self: stretch; overflow: hidden; box-shadow: none; }
 .gpx .gpx-cells > button { padding-bottom: 57px; }
+.gpx .gpx-cells > button.gpx-none { visibility: hidden; }
 .gpx .gpx-cells > button:hover { box-shadow: inset 0 0 0 1px var(--jp-border-color1, #999); }
 .gpx button.gpx-current { box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1976d2) !important; }
 .gpx button.gpx-chosen { font-weight: 700; }
@@ -149,7 +151,6 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._unit: int | None = None
         self._selection: list[int] = []
         self._label: str | None = None
-        self._strips: dict[int, bytes] = {}
         self._bar_rows: dict[str, HBox] = {}
         self._exploration = self._worker.call(Exploration, generator, layer)
         if paint is not None:
@@ -173,13 +174,14 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
 
     @property
     def paint(self) -> GANPaint:
-        """The editor in which units are tried out. It is opened behind the atlas; this waits for it.
+        """The editor in which units are tried out. It opens when a page shows the atlas; this waits for it.
 
         Raises:
             GANPaintError: it could not be opened, or the layer has not been dissected yet.
         """
         layer = self._exploration.layer
-        if layer not in self._editors and layer in self._opening:
+        if self._exploration.dissection is not None and layer not in self._editors:
+            self._open_editor()
             self._worker.wait(self._opening[layer])
         return self._opened()
 
@@ -225,15 +227,17 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live explorer, and the page of the atlas as a PNG for places without one."""
+        """The live explorer, and the page of the atlas as a picture for places without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None or self._exploration.dissection is None or self._exploration.atlas is None:
             return bundle
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        buffer = io.BytesIO()
-        self._exploration.picture(self._shown(), COLUMNS).save(buffer, "PNG")
-        data["image/png"] = base64.b64encode(buffer.getvalue()).decode("ascii")
+        picture = jpeg(np.asarray(self._exploration.picture(self._shown(), COLUMNS)))
+        data["image/jpeg"] = base64.b64encode(picture).decode("ascii")
         return bundle
+
+    def __repr__(self) -> str:
+        return f"<DissectionExplorer of {self._exploration.model.name!r}, {self._exploration.layer}>"
 
     # --- the controls ---
 
@@ -267,9 +271,11 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._offer = Button(button_style="primary", layout=Layout(width="auto", display="none"))
 
         self._atlas = Pad(COLUMNS * CELL[0], ROWS * CELL[1])
-        self._cells = [Button() for _ in range(PAGE)]
+        # With a layout and a style in common: each of its own would be one more model to send and to build.
+        plain: dict[str, Any] = {"layout": Layout(), "style": ipywidgets.ButtonStyle()}
+        self._cells = [Button(tooltip="Look at this unit", **plain) for _ in range(PAGE)]
         for place, cell in enumerate(self._cells):
-            self._on_click(cell, functools.partial(self._cell_clicked, place))
+            self._on_click(cell, partial(self._cell_clicked, place))
         cells = GridBox(
             self._cells,
             layout=Layout(
@@ -296,7 +302,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._together = HBox(layout=Layout(flex_flow="row wrap"))
         self._company = [Button(layout=Layout(width="56px")) for _ in range(COMPANY)]
         for button in self._company:
-            self._on_click(button, functools.partial(self._company_clicked, button))
+            self._on_click(button, partial(self._company_clicked, button))
         unit = HBox(
             [
                 VBox([self._named, self._heat.canvas, _note("Active together with"),
@@ -365,6 +371,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         )
 
         self._pads = (self._atlas, self._heat, self._pair)
+        self._atlas.canvas.on_client_ready(self._page_is_ready)
         self._editor = VBox()
         self._known = VBox(
             [HBox([stage, bars], layout=Layout(flex_flow="row wrap")), unit, act, self._editor, self._more]
@@ -390,13 +397,13 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
             (self._region, self._switched),
             (self._strength, self._switched),
         ):
-            control.observe(functools.partial(self._on_change, changed), "value")
+            control.observe(partial(self._on_change, changed), "value")
         for button, clicked in (
-            (self._back, functools.partial(self._turn, -1)),
-            (self._next, functools.partial(self._turn, 1)),
+            (self._back, partial(self._turn, -1)),
+            (self._next, partial(self._turn, 1)),
             (self._cancel, self._cancel_job),
             (self._offer, self._measure),
-            (self._baseline, functools.partial(self._measure_part, "baselines")),
+            (self._baseline, partial(self._measure_part, "baselines")),
             (self._add, self._add_clicked),
             (self._reset, self._reset_clicked),
             (self._brush, self._make_brush),
@@ -443,7 +450,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         """Show the layer of ``_exploration``: what is known of it, or the offer to measure it."""
         found = self._exploration
         self._page, self._unit, self._selection, self._label = 0, None, [], None
-        self._strips.clear()
+        self._sheet = lru_cache(maxsize=64)(partial(_sheet, found))
         whole = not (found.dissection is None or found.atlas is None)
         self._known.layout.display = None if whole else "none"
         missing = [part for part in ("dissection", "atlas") if part in found.missing]
@@ -468,16 +475,28 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
             self._attach(self._editors[found.layer])
         else:
             self._editor.children = (_note("Opening the editor …"),)
-            context = contextvars.copy_context()
-            self._opening[found.layer] = self._worker.submit(context.run, self._open_editor, found)
         self._show_order()
         self._show_bars()
         self._show_selection()
         self._show_brushes()
         self.show_unit(self._units[0])
+        if self._atlas.ready:
+            self._open_editor()
 
-    def _open_editor(self, found: Exploration) -> None:
+    def _page_is_ready(self) -> None:
+        """A page shows the atlas by now, which would have had to share the processor with the editor."""
+        if self._exploration.dissection is not None:
+            self._open_editor()
+
+    def _open_editor(self) -> None:
         """On the worker: a session for the layer takes a moment, and the atlas need not wait for it."""
+        found = self._exploration
+        with self._lock:
+            if found.layer not in self._editors and found.layer not in self._opening:
+                context = contextvars.copy_context()
+                self._opening[found.layer] = self._worker.submit(context.run, self._make_editor, found)
+
+    def _make_editor(self, found: Exploration) -> None:
         # By its name where that is all there is to know, so that the journal can tell whose session it was.
         named = found.own and isinstance(self._generator, str)
         try:
@@ -646,28 +665,25 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._back.disabled = self._page == 0
         self._next.disabled = first + PAGE >= len(self._units)
         self._show_cells()
-        strips = [self._strip(unit) for unit in units]
-        lines = [self._exploration.outlines(unit) for unit in units]
+        picture, borders = self._sheet(tuple(units))
 
         def sketch(pad: Pad) -> None:
-            for place, file in enumerate(strips):
-                pad.encoded(file, *_corner(place))
-            borders = [
-                border * TILE + np.add(_corner(place), (index * TILE, 0)).astype(np.float32)
-                for place, of_unit in enumerate(lines)
-                for index, border in enumerate(of_unit)
-            ]
-            if borders:
-                joined = np.concatenate(borders)
-                pad.lines(joined, "rgba(0, 0, 0, 0.65)", 3)
-                pad.lines(joined, OUTLINE, 1.5)
+            pad.encoded(picture, 0, 0)
+            for gap in _gaps(len(units)):
+                pad.wipe(*gap)
+            pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
+            pad.lines(borders, OUTLINE, 1.5)
 
         self._atlas.show(sketch)
+        ahead = tuple(self._units[first + PAGE : first + 2 * PAGE])
+        if ahead:
+            self._worker.idle((id(self), "ahead"), partial(self._prepare, self._sheet, ahead))
 
-    def _strip(self, unit: int) -> bytes:
-        if unit not in self._strips:
-            self._strips[unit] = jpeg(self._exploration.strip(unit, TILE * SHARPNESS))
-        return self._strips[unit]
+    @staticmethod
+    def _prepare(sheet: Callable[[tuple[int, ...]], object], units: tuple[int, ...], _: Ticket) -> bool:
+        """The next page, before anybody asks for it."""
+        sheet(units)
+        return True
 
     def _show_cells(self) -> None:
         """The captions of the page, and which unit is looked at."""
@@ -678,12 +694,11 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         name = {"iou": "IoU", "number": "IoU", "effect": "effect", "quality": "IQR"}[by]
         for place, cell in enumerate(self._cells):
             unit = units[place] if place < len(units) else None
-            cell.layout.visibility = "hidden" if unit is None else None
+            _mark(cell, "gpx-none", unit is None)
             if unit is None:
                 continue
             label = found.label(unit)
             cell.description = f"{unit} · {label or 'no label'} · {name} {values[unit]:.2f}"
-            cell.tooltip = f"Unit {unit}: look at it"
             _mark(cell, "gpx-current", unit == self._unit)
             _mark(cell, "gpx-chosen", unit in self._selection)
 
@@ -721,7 +736,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
                 tooltip=f"Show only units labelled {concept}; again: show all",
                 layout=Layout(width="80px", flex="none"),
             )
-            self._on_click(button, functools.partial(self._bar_clicked, concept))
+            self._on_click(button, partial(self._bar_clicked, concept))
             self._bar_rows[concept] = HBox([button, HTML(layout=Layout(width="150px", margin="0"))])
         return self._bar_rows[concept]
 
@@ -860,9 +875,9 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
                 continue
             text = f"{brush.name} ({len(brush.units)})"
             choose = Button(description=text, tooltip="Choose its units", layout=Layout(width="auto"))
-            self._on_click(choose, functools.partial(self.select, brush.units))
+            self._on_click(choose, partial(self.select, brush.units))
             drop = Button(icon="trash", tooltip=f"Delete the brush {brush.name}", layout=Layout(width="34px"))
-            self._on_click(drop, functools.partial(shelf.take, brush.name))
+            self._on_click(drop, partial(shelf.take, brush.name))
             shown += [choose, drop]
         _replace(self._brushes, shown)
 
@@ -888,7 +903,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
                     tooltip=f"{one.excess:.1f} standard deviations further from the usual than chance",
                     layout=Layout(width="auto"),
                 )
-                self._on_click(button, functools.partial(self._suspect_clicked, one.unit))
+                self._on_click(button, partial(self._suspect_clicked, one.unit))
                 shown.append(button)
             _replace(self._suspects, shown)
             self._pair_title.value = (
@@ -928,7 +943,34 @@ _NAME = "explorer"
 """The id of the edit by which the explorer switches units."""
 
 
-def _corner(place: int) -> tuple[float, float]:
+def _sheet(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[np.float32]]:
+    """A page of the atlas: one JPEG of all samples, since each picture costs the page a round of its own, and
+    the active regions' borders, N x 2 x 2 in CSS pixels. What lies between the units is to be wiped.
+    """
+    picture = np.full((ROWS * CELL[1] * SHARPNESS, COLUMNS * CELL[0] * SHARPNESS, 3), 128, np.uint8)
+    borders = [np.empty((0, 2, 2), np.float32)]
+    for place, unit in enumerate(units):
+        x, y = _corner(place)
+        strip = found.strip(unit, TILE * SHARPNESS)
+        left, top = x * SHARPNESS, y * SHARPNESS
+        picture[top : top + strip.shape[0], left : left + strip.shape[1]] = strip
+        borders += [
+            border * TILE + np.array((x + index * TILE, y), np.float32)
+            for index, border in enumerate(found.outlines(unit))
+        ]
+    return jpeg(picture), np.concatenate(borders)
+
+
+def _gaps(units: int) -> list[tuple[int, int, int, int]]:
+    """Where a page of so many units shows nothing: x, y, width, height in CSS pixels."""
+    wide, high = COLUMNS * CELL[0], ROWS * CELL[1]
+    gaps = [(0, row * CELL[1] - GAP, wide, HEAD + GAP) for row in range(ROWS + 1)]
+    gaps += [(column * CELL[0] - GAP, 0, 2 * GAP, high) for column in range(COLUMNS + 1)]
+    gaps += [(*_corner(place), STRONGEST * TILE, TILE) for place in range(units, PAGE)]
+    return gaps
+
+
+def _corner(place: int) -> tuple[int, int]:
     """Where the samples of a page's unit begin, in CSS pixels."""
     row, column = divmod(place, COLUMNS)
     return column * CELL[0] + GAP, row * CELL[1] + HEAD

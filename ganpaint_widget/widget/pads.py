@@ -54,14 +54,14 @@ class Pad:
         self.canvas.on_client_ready(self._page_is_ready)
         self.drawn = 0
         self._sketch: Sketch | None = None
-        self._ready = False
+        self.ready = False
 
     def show(self, sketch: Sketch) -> None:
         """Draw this from now on.
 
         What the sketch raises comes through; the canvas then shows what it showed before.
         """
-        if self._ready:
+        if self.ready:
             self._draw(sketch)
         self._sketch = sketch
 
@@ -74,6 +74,10 @@ class Pad:
         place = [round(x * SHARPNESS), round(y * SHARPNESS)]
         self.canvas._canvas_manager.send_draw_command(self.canvas, COMMANDS["putImageData"], place, [file])
 
+    def wipe(self, x: float, y: float, width: float, height: float) -> None:
+        """Inside a sketch: nothing there, so that what lies behind the canvas is seen."""
+        self.canvas.clear_rect(*(SHARPNESS * value for value in (x, y, width, height)))
+
     def lines(self, segments: NDArray[np.float32], color: str, width: float) -> None:
         """Inside a sketch: N segments, N x 2 x 2 of x and y."""
         if len(segments):
@@ -84,11 +88,11 @@ class Pad:
 
     def close(self) -> None:
         """Draw no more."""
-        self._ready = False
+        self.ready = False
         self._sketch = None
 
     def _page_is_ready(self) -> None:
-        self._ready = True
+        self.ready = True
         if self._sketch is not None:
             self._draw(self._sketch)
 
