@@ -68,7 +68,7 @@ $(STAMPS)/packages: $(STAMPS)/venv pyproject.toml constraints.txt tools/install_
 	@touch $(STAMPS)/installing
 	@$(BIN)/python tools/install_torch.py constraints.txt || { rm $(STAMPS)/installing; exit 1; }
 	@echo "==> JupyterLab, anywidget, matplotlib and the tools for building and testing (about a minute)"
-	@$(BIN)/python tools/requirements.py lab course test bench docs dev > $(STAMPS)/requirements.txt
+	@$(BIN)/python tools/requirements.py lab course segmenter test bench docs dev > $(STAMPS)/requirements.txt
 	@$(PIP) --prefer-binary --constraint constraints.txt --requirement $(STAMPS)/requirements.txt \
 		|| { rm $(STAMPS)/installing; exit 1; }
 	@rm $(STAMPS)/installing

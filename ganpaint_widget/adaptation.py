@@ -52,6 +52,10 @@ FEATHER = 4 / 256
 """The keep-mask's margin around the strokes and its Gaussian blur, as shares of the picture's side
 (published: 16 px and sigma 4 px at 256 px)."""
 
+HISTORY, HISTORY_BYTES = 12, 512 * 2**20
+"""L-BFGS remembers this many of its steps, and their gradients' changes, as far as they fit into this memory:
+the deltas of a large StyleGAN2 have twenty million numbers."""
+
 TAU = 0.02
 """How far an edit must move a layer's features, in mean squares of that layer, to leave 1/e of delta."""
 
@@ -516,11 +520,12 @@ class _WeightFit:
 
 def _lbfgs(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps: int) -> None:
     """L-BFGS with a line search by the strong Wolfe conditions (Nocedal & Wright, chapters 3 and 7)."""
+    size = sum(one.numel() * one.element_size() for one in parameters)
     optimiser = torch.optim.LBFGS(
         parameters,
         max_iter=steps,
         max_eval=steps + 1,
-        history_size=12,
+        history_size=max(2, min(HISTORY, HISTORY_BYTES // (2 * size))),
         tolerance_grad=0,
         tolerance_change=0,
         line_search_fn="strong_wolfe",

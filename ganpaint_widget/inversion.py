@@ -124,8 +124,10 @@ def invert(
     generator = model.generator
     metric = perceptual if perceptual is not None else segmenter_features(model)
     loss = _Loss(x, metric if weight else None, weight)
+    work = _Work(ticket, 3 * steps)
     if model.encoder is None:
-        found = [_search(generator, loss.of(one), starts, end, ticket) for one in range(len(x))]
+        work.total += len(x) * (DRAWS + 3 * min(starts, DRAWS) * SEARCH_STEPS)
+        found = [_search(generator, loss.of(one), starts, end, work) for one in range(len(x))]
         z = torch.cat([near for near, _ in found])
         with torch.no_grad():
             begin = generator.start_extended(torch.cat([latents for _, latents in found]))
@@ -134,7 +136,7 @@ def invert(
         with torch.no_grad():
             z, features = model.encoder(x)
             state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
-    state = _refine(generator, state, loss, steps, end, ticket)
+    state = _refine(generator, state, loss, steps, end, work)
     with torch.no_grad():
         picture = generator.picture(generator.run(state))
     scores = score(model, picture, x, perceptual=metric, domain=domain)
@@ -188,20 +190,41 @@ def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     return torch.stack(parts).sum(dim=0)
 
 
+class _Work:
+    """How much of an inversion is done, for its ticket: counted in passes through the generator, three for
+    one with its gradient, so that the time that is left can be told from the time that is used."""
+
+    def __init__(self, ticket: Ticket | None, total: int) -> None:
+        self.ticket, self.total, self.done = ticket, total, 0
+
+    def passed(self, passes: int) -> None:
+        """Some more are done. Raises Cancelled as :meth:`Ticket.checkpoint` does."""
+        self.done += passes
+        if self.ticket is not None:
+            self.ticket.checkpoint(self.done / self.total)
+
+
 def _search(
-    generator: StagedGenerator, loss: _Loss, starts: int, end: float | None, ticket: Ticket | None
+    generator: StagedGenerator, loss: _Loss, starts: int, end: float | None, work: _Work
 ) -> tuple[Tensor, Tensor]:
     """The best of several random latents, each improved by Adam in the generator's extended space.
 
-    They are improved together, as a batch: what one of them has found says nothing to the others.
+    All take a step, then all the next, one picture at a time: a gradient of large ones takes a gigabyte.
 
     Returns:
         The z from which the best began, 1 x latent_size, and where it has come to.
     """
     draws = generator.sample_z(DRAWS, seed=0).to(loss.x)
+    drawn = []
+    try:
+        with torch.no_grad():
+            for one in draws:
+                drawn.append(loss(generator(one[None])))
+                work.passed(1)
+    except Cancelled:
+        pass  # what was drawn so far is looked at once
     with torch.no_grad():
-        errors = torch.cat([loss(generator(one[None])) for one in draws])
-        begins = draws[errors.argsort()[:starts]]
+        begins = draws[torch.cat(drawn).argsort()[:starts]]
         guess, scale = generator.extended(begins), generator.extended(draws).std()
     best_offset = torch.zeros_like(guess)
     best = torch.full((len(guess),), torch.inf, device=loss.x.device)
@@ -211,18 +234,20 @@ def _search(
     half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
     try:
         for step in range(SEARCH_STEPS + 1):
-            state = generator.run(generator.start_extended(guess + scale * offset))
-            errors = loss(generator.picture(state))
-            better = errors.detach() < best
-            best = torch.where(better, errors.detach(), best)
-            best_offset[better] = offset.detach()[better]
-            if step == SEARCH_STEPS or (half is not None and time.monotonic() >= half):
-                break
+            last = step == SEARCH_STEPS or (half is not None and time.monotonic() >= half)
             optimiser.zero_grad(set_to_none=True)
-            errors.sum().backward()  # type: ignore[no-untyped-call]
+            for place in range(len(guess)):
+                only = slice(place, place + 1)
+                state = generator.run(generator.start_extended(guess[only] + scale * offset[only]))
+                error = loss(generator.picture(state))
+                if float(error.detach()) < best[place]:
+                    best[place], best_offset[place] = error.detach()[0], offset.detach()[place]
+                if not last:
+                    error.sum().backward()  # type: ignore[no-untyped-call]
+                    work.passed(3)
+            if last:
+                break
             optimiser.step()
-            if ticket is not None:
-                ticket.checkpoint(0.6 * (step + 1) / SEARCH_STEPS)
     except Cancelled:
         pass  # the best so far is returned
     chosen = best.argmin()
@@ -235,7 +260,7 @@ def _refine(
     loss: _Loss,
     steps: int,
     end: float | None,
-    ticket: Ticket | None,
+    work: _Work,
 ) -> State:
     """Adam on the features: the loss, plus the distance from where they began. Returns the best met."""
     guess = state.features.detach()
@@ -256,8 +281,7 @@ def _refine(
             optimiser.zero_grad(set_to_none=True)
             errors.mean().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            if ticket is not None:
-                ticket.checkpoint((step + 1) / steps)
+            work.passed(3)
     except Cancelled:
         pass  # the best so far is returned
     return state.replace((guess + scale * best_offset).detach())

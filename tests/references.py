@@ -1,5 +1,5 @@
-"""The generators written out in float64, one picture and one formula after the other, from their state dicts;
-and one whose units are known.
+"""The generators and an encoder written out in float64, one formula after the other, from their state dicts;
+and a generator whose units are known.
 
 Imported as ``references`` by tests; ``conftest.py`` makes it known.
 """
@@ -58,9 +58,7 @@ def upfirdn(x: torch.Tensor, kernel: torch.Tensor, up: int, before: int, after: 
     """Zeros between the pixels, zeros around them, and a true convolution, by loops over the kernel."""
     channels, height, width = x.shape
     big = torch.zeros(channels, height * up + before + after, width * up + before + after, dtype=x.dtype)
-    for i in range(height):
-        for j in range(width):
-            big[:, before + i * up, before + j * up] = x[:, i, j]
+    big[:, before : before + height * up : up, before : before + width * up : up] = x
     rows, columns = kernel.shape
     out = torch.zeros(channels, big.shape[1] - rows + 1, big.shape[2] - columns + 1, dtype=x.dtype)
     for a in range(rows):
@@ -81,11 +79,12 @@ def modulated(d: Weights, at: str, x: torch.Tensor, w: torch.Tensor, demodulate:
     if f"{at}.blur.kernel" not in d:
         return torch.conv2d(x[None], kernel, padding=kernel.shape[-1] // 2)[0]
     _, height, width = x.shape
+    # Each pixel leaves a stamp of 3 x 3, and the next one's begins two further on.
     spread = torch.zeros(len(kernel), 2 * height + 1, 2 * width + 1, dtype=x.dtype)
-    for i in range(height):
-        for j in range(width):
-            stamp = torch.einsum("oiab,i->oab", kernel, x[:, i, j])
-            spread[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += stamp
+    for a in range(3):
+        for b in range(3):
+            stamps = torch.einsum("oi,ihw->ohw", kernel[:, :, a, b], x)
+            spread[:, a : a + 2 * height : 2, b : b + 2 * width : 2] += stamps
     return upfirdn(spread, d[f"{at}.blur.kernel"], 1, 1, 1)
 
 
@@ -121,6 +120,49 @@ def stylegan2(weights: Weights, z: torch.Tensor, blocks: int, psi: float = 1.0) 
             rgb = more + upfirdn(rgb, d[f"to_rgbs.{block}.upsample.kernel"], 2, 2, 1)
         pictures.append(rgb)
     return torch.stack(pictures)
+
+
+# --- the encoder of the public ProGANs ---
+
+
+def hybrid_encoder(weights: Weights, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """z and layer 4's features of pictures: a ResNet-18 without its head, and each layer's inverse."""
+    d = {name: tensor.double() for name, tensor in weights.items()}
+
+    def conv(at: str, x: torch.Tensor, stride: int = 1, padding: int | None = None) -> torch.Tensor:
+        weight = d[f"{at}.weight"]
+        found = torch.conv2d(x, weight, None, stride, weight.shape[-1] // 2 if padding is None else padding)
+        return found + d[f"{at}.bias"][:, None, None] if f"{at}.bias" in d else found
+
+    def norm(at: str, x: torch.Tensor) -> torch.Tensor:
+        scale = d[f"{at}.weight"] / (d[f"{at}.running_var"] + 1e-5).sqrt()
+        shift = d[f"{at}.bias"] - d[f"{at}.running_mean"] * scale
+        return x * scale[:, None, None] + shift[:, None, None]
+
+    def pixel_norm(x: torch.Tensor) -> torch.Tensor:
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+    def leaky(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x > 0, x, 0.2 * x)
+
+    x = norm("resnet.bn1", conv("resnet.conv1", x.double(), 2)).relu()
+    x = torch.nn.functional.max_pool2d(x, 3, 2, 1)
+    for layer in range(1, 5):
+        for block in range(2):
+            at, stride = f"resnet.layer{layer}.{block}", 2 if layer > 1 and block == 0 else 1
+            way = norm(f"{at}.bn1", conv(f"{at}.conv1", x, stride)).relu()
+            way = norm(f"{at}.bn2", conv(f"{at}.conv2", way))
+            if stride == 2:
+                x = norm(f"{at}.downsample.1", conv(f"{at}.downsample.0", x, 2))
+            x = (x + way).relu()
+    features = x = leaky(conv("resnet.layer5.conv5", x))
+    for at, stride in (("inv4", 1), ("inv3", 2), ("inv2", 1)):
+        x = leaky(norm(f"{at}.bn1", conv(f"{at}.conv1", pixel_norm(x))))
+        x = leaky(norm(f"{at}.bn2", conv(f"{at}.conv2", x)))
+        if f"{at}.conv3.weight" in d:
+            x = conv(f"{at}.conv3", x, stride)
+    x = leaky(norm("inv1.bn1", conv("inv1.conv1", pixel_norm(x), padding=0)))
+    return pixel_norm(conv("inv1.conv2", x)).flatten(1), features
 
 
 # --- a generator whose units are known ---

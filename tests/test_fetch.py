@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import requests
 import torch
+from references import hybrid_encoder
 from typer.testing import CliRunner
 
 from ganpaint_widget.cli import app
@@ -23,6 +24,7 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.generators import fetch as fetching
 from ganpaint_widget.generators import zoo
 from ganpaint_widget.generators.catalogue import CATALOGUE, Entry
+from ganpaint_widget.generators.hybrid_encoder import HybridEncoder
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.jobs import Worker
 from ganpaint_widget.session import EditingSession
@@ -233,6 +235,49 @@ def test_painting_with_published_units(entry: Entry, server: Server, cache: Path
     assert np.abs(np.asarray(session.preview).astype(int) - before).max() > 10
     session.undo()
     assert np.array_equal(np.asarray(session.preview), before)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
+def test_the_published_encoder_is_used_where_it_is(entry: Entry, cache: Path, wrapped: bool) -> None:
+    """Under the real key names, a thin ResNet."""
+    fetching.fetch("church", progress=False)
+    assert entry.encoder is not None and zoo.load("church").encoder is None
+    made = HybridEncoder(width=4, features=512, latent_size=8)
+    source = torch.Generator().manual_seed(0)
+    weights = {}
+    for name, tensor in made.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            noise = torch.randn(tensor.shape, generator=source)
+            positive = name.endswith(("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight"))
+            weights[name] = 1 + 0.1 * noise.abs() if positive else 0.05 * noise
+    expected = {
+        "resnet.conv1.weight", "resnet.bn1.running_mean", "resnet.layer1.1.conv2.weight",
+        "resnet.layer4.0.downsample.0.weight", "resnet.layer4.0.downsample.1.running_var",
+        "resnet.layer5.conv5.bias", "inv4.conv1.weight", "inv4.bn1.weight", "inv3.conv3.bias",
+        "inv2.conv2.weight", "inv1.conv1.weight", "inv1.bn1.bias", "inv1.conv2.weight",
+    }  # fmt: skip
+    assert weights.keys() >= expected and "inv2.conv3.weight" not in weights
+    stored = {f"model.{name}": one for name, one in weights.items()}
+    torch.save({"epoch": 1000, "state_dict": stored} if wrapped else weights, cache / entry.encoder)
+    model = zoo.load("church")
+    assert isinstance(model.encoder, HybridEncoder) and not model.encoder.training
+    x = torch.rand(2, 3, 256, 256, generator=source) * 2 - 1
+    with torch.no_grad():
+        found = model.encoder(x)
+    for one, wanted in zip(found, hybrid_encoder(weights, x), strict=True):
+        assert (one - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    assert found[0].shape == (2, 8) and found[1].shape == (2, 512, 8, 8)
+
+    (cache / entry.encoder).write_bytes((cache / entry.encoder).read_bytes()[:1000])
+    with pytest.raises(GANPaintError, match="refused"):
+        zoo.load("church")
+    torch.save({"layer1.conv.weight": torch.zeros(1)}, cache / entry.encoder)
+    with pytest.raises(GANPaintError, match="holds no encoder"):
+        zoo.load("church")
+    other = HybridEncoder(width=4, features=8, latent_size=8)
+    torch.save(other.state_dict(), cache / entry.encoder)
+    with pytest.raises(GANPaintError, match="does not fit"):
+        zoo.load("church")
 
 
 def test_published_units_are_the_figures() -> None:

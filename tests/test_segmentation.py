@@ -1,4 +1,4 @@
-"""The adapter to scene-parsing models: with a small SegFormer where transformers is there, and without."""
+"""The adapter to scene-parsing models: with a small SegFormer, and without transformers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from ganpaint_widget.dissection import dissect
@@ -83,7 +84,6 @@ def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_small_segformer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    transformers = pytest.importorskip("transformers")
     monkeypatch.setenv("GANPAINT_OFFLINE", "1")
     torch.manual_seed(0)
     config = transformers.SegformerConfig(

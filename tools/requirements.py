@@ -2,7 +2,7 @@
 
 make installs these before it builds anything, so that a change of the sources rebuilds the wheel and no more.
 
-    python tools/requirements.py lab course test bench docs dev > requirements.txt
+    python tools/requirements.py lab course segmenter test bench docs dev > requirements.txt
 """
 
 from __future__ import annotations

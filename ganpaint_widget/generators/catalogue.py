@@ -55,6 +55,7 @@ class Entry:
         artifact_units: units that draw visible artifacts and take no part in edits.
         brushes: the published units by concept.
         units_source: where those come from.
+        encoder: the file of a published encoder; it is used where a user has put it into the cache.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Entry:
     artifact_units: tuple[int, ...] = ()
     brushes: Mapping[str, Brush] = field(default_factory=dict)
     units_source: str = ""
+    encoder: str | None = None
 
 
 # --- the units of the church model's layer4 ---
@@ -209,6 +211,10 @@ _PROGAN_MIRRORS: Final = (
     "https://dissect.csail.mit.edu/models/",
     "http://gandissect.csail.mit.edu/models/",
 )
+_ENCODERS: Final = {
+    "church": "church_invert_hybrid_cse-43e52428.pth",
+    "bedroom": "bedroom_invert_hybrid_cse-b943528e.pth",
+}
 _STYLEGAN2_MIRRORS: Final = (
     "https://rewriting.csail.mit.edu/data/models/",
     "http://rewriting.csail.mit.edu/data/models/",
@@ -233,6 +239,7 @@ def _progan(name: str, stem: str, sha256: str, domain: str) -> Entry:
         artifact_units=(418,) if church else (),
         brushes=CHURCH_BRUSHES if church else {},
         units_source="GAN Dissection, the rankings of the GANPaint demonstration" if church else "",
+        encoder=_ENCODERS.get(name),
     )
 
 

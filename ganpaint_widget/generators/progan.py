@@ -65,12 +65,13 @@ class _Layer(nn.Module):
     def _weights(self) -> Tensor:
         """What the convolution multiplies with; where nobody learns it is made once."""
         weight = self.conv.weight
-        if torch.is_grad_enabled() or weight.is_inference():
+        if weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
             return self._scaled()
         # The version grows with everything that is written into the weights.
         made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
         if self._ready[0] != made_of:
-            self._ready = made_of, self._scaled()
+            with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
+                self._ready = made_of, self._scaled()
         return self._ready[1]
 
     def _scaled(self) -> Tensor:

@@ -35,12 +35,12 @@ def _binomial() -> Tensor:
     return 4 * row[:, None] * row / row.sum() ** 2
 
 
-def _blur(x: Tensor, kernel: Tensor, before: int, after: int) -> Tensor:
+def _blur(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
     """Every channel of B x C x H x W convolved with a 4 x 4 kernel, zeros around."""
     channels = x.shape[1]
     each = kernel.flip(0, 1).expand(channels, 1, -1, -1)
     # As one group a channel: several times quicker on CPUs than channels as a batch.
-    return F.conv2d(F.pad(x, (before, after, before, after)), each, groups=channels)
+    return F.conv2d(x, each, padding=padding, groups=channels)
 
 
 class _Linear(nn.Module):
@@ -85,7 +85,8 @@ class _ModulatedConv(nn.Module):
     """A convolution whose input channels are scaled by a style.
 
     Scaling the features before and after it gives the same as scaling the weights for each picture of the
-    batch, and then one convolution does for all of them.
+    batch, and then one convolution does for all of them, with the weights as they are. What it returns is
+    nobody else's, so that whoever called may change it in place.
     """
 
     def __init__(
@@ -98,20 +99,33 @@ class _ModulatedConv(nn.Module):
         self.upsample = upsample
         if upsample:
             self.blur = _Kernel()
+        self._ready: tuple[object, Tensor] = (None, torch.empty(0))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        weight = self.weight[0] / math.sqrt(self.weight[0, 0].numel())
-        style = self.modulation(w)
+    def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
+        weight = self.weight[0]
+        style = self.modulation(w) / math.sqrt(weight[0].numel())
         x = x * style[:, :, None, None]
         if self.upsample:
-            x = _blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), self.blur.kernel, 1, 1)
+            x = _blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), self.blur.kernel, 1)
         else:
             x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
         if self.demodulate:
             # The squared norm of an output's weights, each scaled by its input's style (section 2.2).
-            norms = style.square() @ weight.square().sum(dim=(2, 3)).T
-            x = x * torch.rsqrt(norms + 1e-8)[:, :, None, None]
+            norms = style.square() @ self._squares().T
+            x.mul_(gain * torch.rsqrt(norms + 1e-8)[:, :, None, None])
         return x
+
+    def _squares(self) -> Tensor:
+        """Outputs x inputs: the sums of the weights' squares; where nobody learns them made once."""
+        weight = self.weight
+        if weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
+            return weight[0].square().sum(dim=(2, 3))
+        # The version grows with everything that is written into the weights.
+        made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
+        if self._ready[0] != made_of:
+            with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
+                self._ready = made_of, weight[0].square().sum(dim=(2, 3))
+        return self._ready[1]
 
 
 class _Noise(nn.Module):
@@ -136,8 +150,12 @@ class _Layer(nn.Module):
         self.activate = _Bias(outputs)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
-        x = self.conv(x, w) + self.noise.weight * noise + self.activate.bias[:, None, None]
-        return F.leaky_relu(x, 0.2) * math.sqrt(2)
+        # sqrt(2) goes into what is small: LeakyReLU does not mind whether it comes before or after. And
+        # nothing is copied that need not be: at 256 px a copy is 32 MiB, kept for the gradient.
+        gain = math.sqrt(2)
+        x = self.conv(x, w, gain)
+        x.add_(gain * self.noise.weight * noise).add_(gain * self.activate.bias[:, None, None])
+        return F.leaky_relu_(x, 0.2)
 
 
 class _ToRGB(nn.Module):
@@ -154,9 +172,10 @@ class _ToRGB(nn.Module):
         rgb: Tensor = self.conv(x, w) + self.bias
         if skip is None:
             return rgb
+        # Zeros between the pixels, two around: of the blurred rows and columns the last is one too many.
         spread = rgb.new_zeros(rgb.shape)
         spread[:, :, ::2, ::2] = skip
-        return rgb + _blur(spread, self.upsample.kernel, 2, 1)
+        return rgb + _blur(spread, self.upsample.kernel, 2)[:, :, :-1, :-1]
 
 
 class _Constant(nn.Module):

@@ -105,7 +105,8 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
             path of a file for :func:`read_generator`, a :class:`StagedGenerator`, or a :class:`Model`, which
-            is returned as it is. Others come with the encoder of :func:`encoder_file`, if it was trained.
+            is returned as it is. Others come with the encoder of :func:`encoder_file`, if it was trained; the
+            church and bedroom ProGANs otherwise with the published one, if its file is in the cache.
 
     Raises:
         GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
@@ -118,7 +119,10 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
     if generator == "demo":
         return _demo()
     if isinstance(generator, str) and generator in CATALOGUE:
-        return _with_encoder(_public(CATALOGUE[generator]))
+        model = _with_encoder(_public(CATALOGUE[generator]))
+        if model.encoder is None:
+            model = replace(model, encoder=_published_encoder(CATALOGUE[generator], model.generator))
+        return model
     path = Path(generator)
     if path.suffix in SUFFIXES and path.exists():
         return _with_encoder(Model(path.stem, read_generator(path)))
@@ -244,6 +248,22 @@ def _read_public(name: str, path: Path, _changed: int) -> Model:
     else:
         dissection = published(entry) if entry.brushes else None
     return Model(name, generator, dissection=dissection)
+
+
+def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | None:
+    """The encoder that was published for a model, if a user has put its file into the cache."""
+    path = cache_folder() / entry.encoder if entry.encoder else None
+    if path is None or not path.is_file():
+        return None
+    from .hybrid_encoder import read_hybrid_encoder
+
+    encoder = read_hybrid_encoder(path)
+    if encoder.shape != (generator.shape(generator.edit_layer)[0], generator.latent_size):
+        raise GANPaintError(
+            f"The encoder {path.name} does not fit the generator {entry.name!r}.",
+            f"Get it from its source again, or take it away from {path.parent}.",
+        )
+    return encoder
 
 
 def published(entry: Entry) -> Dissection:
