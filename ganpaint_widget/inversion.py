@@ -243,7 +243,7 @@ def _search(
                 if float(error.detach()) < best[place]:
                     best[place], best_offset[place] = error.detach()[0], offset.detach()[place]
                 if not last:
-                    error.sum().backward()  # type: ignore[no-untyped-call]
+                    error.sum().backward(inputs=[offset])  # type: ignore[no-untyped-call]
                     work.passed(3)
             if last:
                 break
@@ -279,7 +279,7 @@ def _refine(
             if step == steps or (end is not None and time.monotonic() >= end):
                 break
             optimiser.zero_grad(set_to_none=True)
-            errors.mean().backward()  # type: ignore[no-untyped-call]
+            errors.mean().backward(inputs=[offset])  # type: ignore[no-untyped-call]
             optimiser.step()
             work.passed(3)
     except Cancelled:
