@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .staged import StagedGenerator, State
+from .staged import Once, StagedGenerator, State
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -52,29 +52,19 @@ class _Layer(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=False)
         self.wscale = _ScaledBias(in_channels, out_channels, kernel, math.sqrt(2.0))
         _draw(self.conv.weight)
-        self._ready: tuple[object, Tensor] = (None, torch.empty(0))
+        self._once = Once()
 
     def forward(self, x: Tensor) -> Tensor:
         x = pixel_norm(x)
+        weight = self._once(self.conv.weight, self._scaled)
         if self.upsample:
-            x = F.conv_transpose2d(x, self._weights(), self.wscale.b, stride=2, padding=1)
+            x = F.conv_transpose2d(x, weight, self.wscale.b, stride=2, padding=1)
         else:
-            x = F.conv2d(x, self._weights(), self.wscale.b, padding=self.conv.padding)
+            x = F.conv2d(x, weight, self.wscale.b, padding=self.conv.padding)
         return F.leaky_relu(x, 0.2)
 
-    def _weights(self) -> Tensor:
-        """What the convolution multiplies with; where nobody learns it is made once."""
-        weight = self.conv.weight
-        if weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
-            return self._scaled()
-        # The version grows with everything that is written into the weights.
-        made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
-        if self._ready[0] != made_of:
-            with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
-                self._ready = made_of, self._scaled()
-        return self._ready[1]
-
     def _scaled(self) -> Tensor:
+        """What the convolution multiplies with."""
         # The scale goes into the weights, which are far fewer than the features.
         weight = self.conv.weight * self.wscale.scale
         if not self.upsample:

@@ -58,6 +58,24 @@ class State:
         return self.pick([index])
 
 
+class Once:
+    """What follows from one of a module's weights, computed once: until somebody learns or writes it."""
+
+    def __init__(self) -> None:
+        self._made: tuple[object, Tensor] = (None, torch.empty(0))
+
+    def __call__(self, weight: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+        """``compute()``, or what it returned for the weight as it is."""
+        if weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
+            return compute()
+        # The version grows with everything that is written into the weight.
+        made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
+        if self._made[0] != made_of:
+            with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
+                self._made = made_of, compute()
+        return self._made[1]
+
+
 class StagedGenerator(nn.Module, ABC):
     """A generator as a sequence of named stages; subclass it to bring a GAN of your own.
 

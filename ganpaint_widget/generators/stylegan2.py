@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .staged import StagedGenerator, State
+from .staged import Once, StagedGenerator, State
 
 MEAN_SAMPLES = 4096
 """Latents whose mean w stands for ``latent_avg`` in files that carry none."""
@@ -99,7 +99,7 @@ class _ModulatedConv(nn.Module):
         self.upsample = upsample
         if upsample:
             self.blur = _Kernel()
-        self._ready: tuple[object, Tensor] = (None, torch.empty(0))
+        self._once = Once()
 
     def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
         weight = self.weight[0]
@@ -111,21 +111,13 @@ class _ModulatedConv(nn.Module):
             x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
         if self.demodulate:
             # The squared norm of an output's weights, each scaled by its input's style (section 2.2).
-            norms = style.square() @ self._squares().T
+            norms = style.square() @ self._once(self.weight, self._squares).T
             x.mul_(gain * torch.rsqrt(norms + 1e-8)[:, :, None, None])
         return x
 
     def _squares(self) -> Tensor:
-        """Outputs x inputs: the sums of the weights' squares; where nobody learns them made once."""
-        weight = self.weight
-        if weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
-            return weight[0].square().sum(dim=(2, 3))
-        # The version grows with everything that is written into the weights.
-        made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
-        if self._ready[0] != made_of:
-            with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
-                self._ready = made_of, weight[0].square().sum(dim=(2, 3))
-        return self._ready[1]
+        """Outputs x inputs: the sums of the weights' squares."""
+        return self.weight[0].square().sum(dim=(2, 3))
 
 
 class _Noise(nn.Module):

@@ -180,8 +180,8 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
             GANPaintError: it could not be opened, or the layer has not been dissected yet.
         """
         layer = self._exploration.layer
-        if self._exploration.dissection is not None and layer not in self._editors:
-            self._open_editor()
+        self._open_editor()
+        if layer not in self._editors and layer in self._opening:
             self._worker.wait(self._opening[layer])
         return self._opened()
 
@@ -371,7 +371,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         )
 
         self._pads = (self._atlas, self._heat, self._pair)
-        self._atlas.canvas.on_client_ready(self._page_is_ready)
+        self._atlas.canvas.on_client_ready(self._open_editor)
         self._editor = VBox()
         self._known = VBox(
             [HBox([stage, bars], layout=Layout(flex_flow="row wrap")), unit, act, self._editor, self._more]
@@ -483,18 +483,17 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         if self._atlas.ready:
             self._open_editor()
 
-    def _page_is_ready(self) -> None:
-        """A page shows the atlas by now, which would have had to share the processor with the editor."""
-        if self._exploration.dissection is not None:
-            self._open_editor()
-
     def _open_editor(self) -> None:
-        """On the worker: a session for the layer takes a moment, and the atlas need not wait for it."""
+        """Have the worker make a session for the layer, if that is dissected: it takes a moment.
+
+        Not before a page shows the atlas, which would have to share the processor with it.
+        """
         found = self._exploration
         with self._lock:
-            if found.layer not in self._editors and found.layer not in self._opening:
-                context = contextvars.copy_context()
-                self._opening[found.layer] = self._worker.submit(context.run, self._make_editor, found)
+            if found.dissection is None or found.layer in self._editors or found.layer in self._opening:
+                return
+            context = contextvars.copy_context()
+            self._opening[found.layer] = self._worker.submit(context.run, self._make_editor, found)
 
     def _make_editor(self, found: Exploration) -> None:
         # By its name where that is all there is to know, so that the journal can tell whose session it was.
