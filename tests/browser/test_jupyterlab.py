@@ -409,18 +409,22 @@ WANDER = """async ([seed, steps]) => {
     return { states, back, again: await lead("redo", looks.slice(1)) };
 }"""
 
-# Python's own notes: by revision, what the page says of the edits, and all else that there is to them.
+# Python's own notes: by revision, what the page says of the edits, and all else that there is to them. Taken
+# when they change, by the thread that changes them: the worker, which tells of pictures, may find them half
+# changed.
 NOTE = """
 import zlib
+from ganpaint_widget.session import Changed
 notes = {}
 def described(edit):
     verb = edit.verb.capitalize()
     detail = f"\u00d7 {edit.strength:.2f}" + ("" if edit.enabled else " \u00b7 off")
     return [edit.id, f"{verb} {edit.concept}", detail, zlib.crc32(edit.mask.tobytes())]
-def note(event=None):
-    edits = paint.session.edits
-    notes[paint.session.revision] = [[described(edit), [edit.strength, edit.units]] for edit in edits]
-note()
+def note(event):
+    if isinstance(event, Changed):
+        edits = paint.session.edits
+        notes[event.revision] = [[described(edit), [edit.strength, edit.units]] for edit in edits]
+note(Changed(paint.session.revision))
 stop_noting = paint.session.observe(note)
 """
 
