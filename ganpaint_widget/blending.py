@@ -2,7 +2,8 @@
 
 :func:`blend` fits G' to the photo around the edits, on demand. :class:`Faithful` fits it once to the photo as
 it is, when nothing else is to be done; from then on each preview can be faithful to the photo as well, and a
-blend begins from there. Everything here runs on the worker's thread (see ``jobs.py``).
+blend begins from there. Where the model has an initialiser both begin with what that says in one pass: the
+first picture is faithful at once. Everything here runs on the worker's thread (see ``jobs.py``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .generators.staged import Modifier, StagedGenerator, State
+    from .generators.zoo import Model
     from .project import StoredBlend
 
 
@@ -54,28 +56,45 @@ class Faithful:
 
     Attributes:
         opened: the picture.
-        modify: draws G'(z_e), see :func:`.adaptation.gates`; ``None`` until it is fitted.
+        modify: draws G'(z_e), see :func:`.adaptation.gates`; ``None`` until there is a first delta.
+        fitted: whether it is as good as it gets.
     """
 
-    def __init__(self, generator: StagedGenerator, opened: OpenedPicture) -> None:
+    def __init__(self, model: Model, opened: OpenedPicture) -> None:
         self.opened = opened
         self.modify: Mapping[str, Modifier] | None = None
-        self._generator = generator
+        self.fitted = False
+        self._model = model
         self._delta: Mapping[str, Tensor] = {}
         self._taken = 0
 
-    def fit(self, ticket: Ticket) -> bool:
-        """Go on until the ticket is cancelled, or it is done, which is returned."""
+    def fit(self, ticket: Ticket, on_modify: Callable[[], None]) -> bool:
+        """Go on until the ticket is cancelled, or it is done, which is returned.
+
+        Args:
+            on_modify: called whenever there is a new :attr:`modify`.
+        """
         import torch
 
         from . import adaptation
 
         state, x = self.opened.fast.state, self.opened.x
+        everything = torch.ones_like(x[:, :1])
+
+        def found(delta: Mapping[str, Tensor]) -> None:
+            self._delta = delta
+            self.modify = adaptation.gates(self._model.generator, delta, state)
+            on_modify()
+
+        if not self._delta:
+            first = self._model.first_delta(state, x, everything)
+            if first is not None:
+                found(first)
         adapted = adaptation.adapt(
-            self._generator,
+            self._model.generator,
             state,
             x,
-            torch.ones_like(x[:, :1]),
+            everything,
             original=state,
             steps=adaptation.Way().steps - self._taken,
             start=self._delta,
@@ -84,14 +103,15 @@ class Faithful:
         self._delta, self._taken = adapted.delta, self._taken + adapted.steps
         if ticket.cancelled and self._taken < adaptation.Way().steps:
             return False
-        self.modify = adaptation.gates(self._generator, self._delta, state)
+        self.fitted = True
+        found(adapted.delta)
         return True
 
     def start(self, edited: State) -> Mapping[str, Tensor]:
         """Where a blend of edits may begin."""
         from . import adaptation
 
-        return adaptation.gated(self._generator, self._delta, self.opened.fast.state, edited)
+        return adaptation.gated(self._model.generator, self._delta, self.opened.fast.state, edited)
 
 
 WARM_STEPS: Final = 12
@@ -100,7 +120,7 @@ More would bring back more of the photo's own pixels, also where the edit is."""
 
 
 def blend(
-    generator: StagedGenerator,
+    model: Model,
     opened: OpenedPicture,
     edits: Edits,
     revision: int,
@@ -112,7 +132,7 @@ def blend(
 
     Args:
         on_picture: receives better and better ones on the way.
-        faithful: of this picture, fitted, to begin from.
+        faithful: of this picture, fitted, to begin from; otherwise the model's initialiser says where.
 
     Raises:
         Cancelled: before there was anything to keep.
@@ -123,10 +143,12 @@ def blend(
 
     if ticket.cancelled:
         raise Cancelled
+    generator = model.generator
     keep = kept(generator, opened, edits)
     with torch.no_grad():
         original = opened.fast.state
         edited = opened.fast.edited(edits)
+    start = model.first_delta(edited, opened.x, keep) if faithful is None else faithful.start(edited)
     adapted = adaptation.adapt(
         generator,
         edited,
@@ -134,7 +156,7 @@ def blend(
         keep,
         original=original,
         steps=None if faithful is None else WARM_STEPS,
-        start=None if faithful is None else faithful.start(edited),
+        start=start,
         ticket=ticket,
         on_picture=lambda picture, decibel: on_picture(array_of(picture)),
     )

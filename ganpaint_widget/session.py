@@ -27,7 +27,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -93,7 +93,7 @@ from .opening import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .generators.staged import StagedGenerator
+    from .generators.staged import Modifier, StagedGenerator
     from .generators.zoo import Model
     from .inversion import Scores
 
@@ -156,12 +156,12 @@ class Referred:
 
 @dataclass(frozen=True, eq=False)
 class _Rendering:
-    """The newest G(z_e), or G'(z_e) where ``faithful`` is what drew it, or how it failed."""
+    """The newest G(z_e), or G'(z_e) where ``modify`` is what drew it, or how it failed."""
 
     array: Array
     edits: Edits
     revision: int
-    faithful: Faithful | None = None
+    modify: Mapping[str, Modifier] | None = None
     error: BaseException | None = None
 
 
@@ -673,8 +673,9 @@ class EditingSession:
     def faithful(self) -> bool:
         """Whether the preview is G'(z_e), with a G' that was fitted to the photo as it is, instead of G(z_e).
 
-        After it is switched on, the fit takes a few seconds in which nothing else is to be done; ``preview``
-        is G(z_e) until then. :meth:`adapt` begins from that fit and takes half as long.
+        With an initialiser (see :class:`.zoo.Model`) it is one from the next preview on. The fit takes a few
+        seconds in which nothing else is to be done; without an initialiser ``preview`` is G(z_e) until then.
+        :meth:`adapt` begins from that fit.
         """
         return self._faithful
 
@@ -688,9 +689,9 @@ class EditingSession:
 
     @property
     def is_faithful(self) -> bool:
-        """Whether the fit for :attr:`faithful` is there, and the preview shows it."""
+        """Whether :attr:`faithful` is on, and the preview shows it."""
         with self._lock:
-            return self._drawn_by() is not None
+            return self._modify() is not None
 
     def start_adapt(self) -> Future[Blend]:
         """Start blending in the background; observers hear of it, and editing may go on.
@@ -1261,23 +1262,23 @@ class EditingSession:
         with self._lock:
             opened, history = self._opened, self._history
             edits, revision, touched = history.edits, history.revision, history.touched
-            faithful, newest = self._drawn_by(), self._newest
-            if newest.revision == revision and newest.faithful is faithful and newest.error is None:
+            modify, newest = self._modify(), self._newest
+            if newest.revision == revision and newest.modify is modify and newest.error is None:
                 return
             stroke_began_with = None if touched is None else history.before
             base = self._base
-        if stroke_began_with is not None and not _shows(base, stroke_began_with, faithful):
+        if stroke_began_with is not None and not _shows(base, stroke_began_with, modify):
             # The last preview will usually be the one; a fast hand may have left it unrendered.
             base = newest
-            if not _shows(base, stroke_began_with, faithful):
-                before = _draw(opened, stroke_began_with, faithful)
-                base = _Rendering(before, stroke_began_with, revision, faithful)
-        array = _draw(opened, edits, faithful)
+            if not _shows(base, stroke_began_with, modify):
+                before = _draw(opened, stroke_began_with, modify)
+                base = _Rendering(before, stroke_began_with, revision, modify)
+        array = _draw(opened, edits, modify)
         events: list[Event] = [Rendered("preview", array, revision)]
         with self._lock:
             if self._opened is not opened:
                 return
-            self._newest = _Rendering(array, edits, revision, faithful)
+            self._newest = _Rendering(array, edits, revision, modify)
             self._base = base
             told, self._passing_notice = self._passing_notice, None
             if stroke_began_with is not None and base is not None:
@@ -1296,25 +1297,21 @@ class EditingSession:
         told = _error("The preview could not be computed", error)
         self._tell([Failed(told.what, told.mend)])
 
-    def _drawn_by(self) -> Faithful | None:
-        """What draws faithful previews, if they are wanted and it has been fitted; under the lock."""
-        fitted = self._fitting is not None and self._fitting.modify is not None
-        return self._fitting if self._faithful and fitted else None
+    def _modify(self) -> Mapping[str, Modifier] | None:
+        """What draws faithful previews, if they are wanted and there is a first fit; under the lock."""
+        return self._fitting.modify if self._faithful and self._fitting is not None else None
 
     def _fit_when_idle(self) -> None:
         """Under the lock: begin to fit G' to the photo, if that is wanted and not done."""
         opened = self._opened
         if not self._faithful or (self._fitting is not None and self._fitting.opened is opened):
             return
-        fitting = self._fitting = Faithful(self._model.generator, opened)
+        fitting = self._fitting = Faithful(self._model, opened)
 
         def fit(ticket: Ticket) -> bool:
             if self._fitting is not fitting or not self._faithful:
                 return True
-            done = fitting.fit(ticket)
-            if done:
-                self._render()
-            return done
+            return fitting.fit(ticket, self._render)
 
         self._worker.idle((id(self), "fit"), fit, self._fit_failed)
 
@@ -1383,11 +1380,10 @@ class EditingSession:
             # Told here and not where the job was queued, so that it cannot come after the job's end.
             self._tell([Progress("blend", 0.0, None, None)])
             with self._lock:
-                faithful = self._drawn_by()
-            if faithful is not None and faithful.opened is not opened:
+                faithful = self._fitting if self._faithful else None
+            if faithful is not None and not (faithful.fitted and faithful.opened is opened):
                 faithful = None
-            generator = self._model.generator
-            blend = blending.blend(generator, opened, edits, revision, ticket, on_picture, faithful)
+            blend = blending.blend(self._model, opened, edits, revision, ticket, on_picture, faithful)
             with self._lock:
                 ours = self._opened is opened
                 if ours:
@@ -1435,13 +1431,15 @@ def _score(model: Model, opened: OpenedPicture) -> Scores:
     return score(model, opened.fast.render(()).clone(), opened.x)
 
 
-def _draw(opened: OpenedPicture, edits: Sequence[Edit], faithful: Faithful | None = None) -> Array:
+def _draw(
+    opened: OpenedPicture, edits: Sequence[Edit], modify: Mapping[str, Modifier] | None = None
+) -> Array:
     """G(z_e), or G'(z_e): uint8 R x R x 3, read-only."""
-    return array_of(opened.fast.render(edits, None if faithful is None else faithful.modify))
+    return array_of(opened.fast.render(edits, modify))
 
 
-def _shows(rendering: _Rendering | None, edits: Edits, faithful: Faithful | None) -> bool:
-    return rendering is not None and rendering.edits is edits and rendering.faithful is faithful
+def _shows(rendering: _Rendering | None, edits: Edits, modify: Mapping[str, Modifier] | None) -> bool:
+    return rendering is not None and rendering.edits is edits and rendering.modify is modify
 
 
 def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed | None:

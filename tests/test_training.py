@@ -164,7 +164,7 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
     few = trained(2)
     assert trained(40) > few + 1
     model = zoo.load(path)
-    assert model.encoder is not None
+    assert model.encoder is not None and model.initialiser is not None
 
     # another generator's weights are another encoder's
     assert zoo.load(ProGAN(8, (16, 16, 16, 8))).encoder is None

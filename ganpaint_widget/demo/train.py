@@ -1,7 +1,7 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
-The generator takes hours and is resumable; the segmenter, the encoder and the dissection take minutes
-each and are made anew from the generator as it stands.
+The generator takes hours and is resumable; the segmenter, the encoder, the initialiser and the dissection
+take minutes each and are made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .scenes import CONCEPTS, HELD_OUT, TRAINING, TUNING, Scene
 from .segmenter import SceneSegmenter
 from .train_encoder import train_encoder
 from .train_generator import Painter, Recipe, train
+from .train_initialiser import train_initialiser
 from .train_segmenter import cached_segmenter, mean_iou
 from .train_units import arrange_units
 
@@ -57,7 +58,7 @@ def train_demo(folder: Path, weights: Path, *, minutes: float) -> None:
 
 
 def make_companions(folder: Path, weights: Path) -> None:
-    """The averaged generator in half precision, its segmenter, encoder and dissection, and their measures."""
+    """The averaged generator in half precision, what belongs to it (see ``zoo.Model``), and its measures."""
     weights.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     stored = torch.load(folder / "generator" / "checkpoint.pt", weights_only=True)
@@ -82,6 +83,9 @@ def make_companions(folder: Path, weights: Path) -> None:
     encoder = train_encoder(generator, data, encoder=painter.encoder)
     write_module(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
 
+    initialiser = train_initialiser(generator, encoder, data)
+    write_module(weights / "initialiser.safetensors", "initialiser", initialiser, initialiser.config)
+
     found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:240].copy()))
     found.save(weights / "dissection.safetensors")
 
@@ -91,6 +95,7 @@ def make_companions(folder: Path, weights: Path) -> None:
         state = generator.run(generator.start(z), until=generator.edit_layer)
         by_z = generator.picture(generator.run(state))
         by_features = generator.picture(generator.run(state.replace(features)))
+        _, adapted = initialiser(generator, state.replace(features), x, torch.ones_like(x[:, :1]))
     measures = {
         "generator": {
             "pictures_shown": stored["shown"],
@@ -102,6 +107,7 @@ def make_companions(folder: Path, weights: Path) -> None:
             "decibel_by_z": round(_mean_decibel(by_z, x), 2),
             "decibel_by_features": round(_mean_decibel(by_features, x), 2),
         },
+        "initialiser": {"decibel": round(_mean_decibel(adapted, x), 2)},
         "dissection": dissection_measures(found),
         "seconds_for_companions": round(time.monotonic() - began),
     }

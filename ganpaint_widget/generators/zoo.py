@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..cpus import follow_quota
 from ..errors import GANPaintError
+from ..initialiser import Initialiser
 from . import progan, stylegan2
 from .catalogue import CATALOGUE, Entry
 from .checkpoints import (
@@ -65,6 +66,7 @@ class Model:
         name: how users call it.
         generator: G.
         encoder: photo to latent and features (see ``inversion.py``); without one inversion searches.
+        initialiser: a first delta for the adaptation; without one that begins with none.
         dissection: which units draw which concept; without one nothing can be painted.
         gallery: pictures of its world, if there are any.
         segmenter: names the pixels of its pictures; without one, a restyle needs the region of its reference.
@@ -76,6 +78,19 @@ class Model:
     dissection: Dissection | None = None
     gallery: Gallery | None = None
     segmenter: Segmenter | None = None
+    initialiser: Initialiser | None = None
+
+    @torch.no_grad()
+    def first_delta(self, edited: State, x: Tensor, keep: Tensor) -> dict[str, Tensor] | None:
+        """Where :func:`.adaptation.adapt` may ``start``, in one pass; ``None`` without an initialiser.
+
+        Args:
+            edited, x, keep: as there.
+        """
+        if self.initialiser is None:
+            return None
+        deltas, _ = self.initialiser(self.generator, edited, x, keep)
+        return dict(deltas)
 
     @torch.no_grad()
     def imagine(self, state: State, concept: str) -> tuple[Tensor, Tensor]:
@@ -138,8 +153,13 @@ def encoder_file(generator: StagedGenerator) -> Path:
     return cache_folder() / "encoders" / f"{fingerprint(generator)}.safetensors"
 
 
+def initialiser_file(generator: StagedGenerator) -> Path:
+    """Where it puts the initialiser that it trains for the same encoder."""
+    return encoder_file(generator).with_suffix(".initialiser.safetensors")
+
+
 def _with_encoder(model: Model) -> Model:
-    """The model with the encoder of :func:`encoder_file`, if there is one."""
+    """The model with what ``ganpaint train encoder`` has made for it, if it has."""
     from ..demo.encoder import Encoder
 
     if not (cache_folder() / "encoders").is_dir():  # a fingerprint takes a moment
@@ -147,8 +167,11 @@ def _with_encoder(model: Model) -> Model:
     path = encoder_file(model.generator)
     if not path.is_file():
         return model
-    encoder = read_module(path, "encoder", Encoder)
-    return replace(model, encoder=encoder.to(next(model.generator.parameters()).device))
+    device = next(model.generator.parameters()).device
+    encoder = read_module(path, "encoder", Encoder).to(device)
+    own = initialiser_file(model.generator)
+    initialiser = read_module(own, "initialiser", Initialiser).to(device) if own.is_file() else None
+    return replace(model, encoder=encoder, initialiser=initialiser)
 
 
 def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:
@@ -326,4 +349,5 @@ def _demo() -> Model:
         Dissection.load(WEIGHTS / "dissection.safetensors"),
         SceneGallery(generator.resolution),
         segmenter,
+        read_module(WEIGHTS / "initialiser.safetensors", "initialiser", Initialiser),
     )
