@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -79,6 +80,20 @@ class Model:
     gallery: Gallery | None = None
     segmenter: Segmenter | None = None
     initialiser: Initialiser | None = None
+
+    def to(self, device: str | torch.device) -> Model:
+        """The same model on a device; its networks are copied, unless they are there already.
+
+        Latents are drawn on the CPU (:meth:`.StagedGenerator.sample_z`), and so are the same on every device.
+        """
+        if next(self.generator.parameters()).device == torch.device(device):
+            return self
+        networks = {
+            name: deepcopy(network).to(device)
+            for name, network in vars(self).items()
+            if isinstance(network, nn.Module)
+        }
+        return replace(self, **networks)
 
     @torch.no_grad()
     def first_delta(self, edited: State, x: Tensor, keep: Tensor) -> dict[str, Tensor] | None:
