@@ -88,7 +88,7 @@ class Model:
         """
         if next(self.generator.parameters()).device == torch.device(device):
             return self
-        networks = {
+        networks: dict[str, Any] = {
             name: deepcopy(network).to(device)
             for name, network in vars(self).items()
             if isinstance(network, nn.Module)
