@@ -8,7 +8,8 @@ region that the generator knows. The loss is the paper's::
     L_r = mean |x - G(z)|  +  lambda * sum_i mean |F_i(x) - F_i(G(z))|
 
 F_i are the feature maps of a *perceptual metric*. The paper takes VGG16; any callable from pictures to a list
-of feature maps will do, and by default it is the model's segmenter, which knows what matters in its world.
+of feature maps will do. By default it is the model's segmenter, which knows what matters in its world;
+without one it is VGG16, if its weights are at hand (``vgg.py``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch import Tensor
 from .generators.staged import StagedGenerator, State
 from .jobs import Cancelled, Ticket
 from .measures import decibel, ssim
+from .vgg import VGG16, cached_vgg16
 
 if TYPE_CHECKING:
     from .generators.zoo import Model
@@ -87,10 +89,13 @@ class Inversion:
     seconds: float
 
 
-def segmenter_features(model: Model) -> Features | None:
-    """The default perceptual metric: the activations of the model's segmenter, if it has some to show."""
+def default_metric(model: Model) -> Features | None:
+    """The activations of the model's segmenter, or VGG16's if that is in the cache."""
     features: Features | None = getattr(model.segmenter, "features", None)
-    return features
+    if features is not None:
+        return features
+    vgg = cached_vgg16()
+    return None if vgg is None else vgg.to(next(model.generator.parameters()).device)
 
 
 def invert(
@@ -101,7 +106,7 @@ def invert(
     seconds: float | None = None,
     starts: int = STARTS,
     perceptual: Features | None = None,
-    weight: float = LAMBDA_PERCEPTUAL,
+    weight: float | None = None,
     domain: bool = False,
     ticket: Ticket | None = None,
 ) -> Inversion:
@@ -114,15 +119,18 @@ def invert(
         steps: optimiser steps on the features.
         seconds: a budget; when it is used up, the best so far is returned, at least the first guess.
         starts: how many latents are improved at once where there is no encoder; the best is taken.
-        perceptual: the metric F, by default :func:`segmenter_features`.
-        weight: lambda, of the metric in the loss; 0 goes by pixels alone.
+        perceptual: the metric F, by default :func:`default_metric`.
+        weight: lambda, of the metric in the loss; 0 goes by pixels alone. By default the paper's for VGG16,
+            and ``LAMBDA_PERCEPTUAL`` for others.
         domain: also score whether the photos are of the generator's world; takes a moment the first time.
         ticket: progress and cancel; a cancelled inversion returns the best so far.
     """
     began = time.monotonic()
     end = None if seconds is None else began + seconds
     generator = model.generator
-    metric = perceptual if perceptual is not None else segmenter_features(model)
+    metric = perceptual if perceptual is not None else default_metric(model)
+    if weight is None:
+        weight = VGG16.LAMBDA if isinstance(metric, VGG16) else LAMBDA_PERCEPTUAL
     loss = _Loss(x, metric if weight else None, weight)
     work = _Work(ticket, 3 * steps)
     if model.encoder is None:
@@ -150,10 +158,10 @@ def score(
     """How good pictures G(z) are as reconstructions of photos x, both B x 3 x R x R.
 
     Args:
-        perceptual: the metric, by default :func:`segmenter_features`.
+        perceptual: the metric, by default :func:`default_metric`.
         domain: also :func:`in_domain` and :func:`distance`, which take a moment the first time.
     """
-    metric = perceptual if perceptual is not None else segmenter_features(model)
+    metric = perceptual if perceptual is not None else default_metric(model)
     picture = picture.clamp(-1, 1)
     return Scores(
         decibel(picture, x),
