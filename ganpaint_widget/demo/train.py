@@ -34,8 +34,8 @@ from .train_units import arrange_units
 
 log = logging.getLogger(__name__)
 
-TUNED = ("tree", "dome", "door", "window", "cloud", "path", "roof", "mountain")
-"""The classes that people paint and remove as objects."""
+TUNED = ("tree", "dome", "door", "window", "cloud", "path", "roof", "mountain", "sky", "grass", "wall")
+"""The classes that people paint: at first those that are objects, then those that are grounds."""
 
 MINIMUM_SHARE = 0.002
 """Smaller objects (33 of 128 x 128 pixels) are mostly hidden: nothing to learn from."""

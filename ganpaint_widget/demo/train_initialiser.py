@@ -21,7 +21,7 @@ def train_initialiser(
     encoder: nn.Module,
     data: SceneData | None = None,
     *,
-    steps: int = 500,
+    steps: int = 350,
     batch: int = 12,
     seed: int = 0,
 ) -> Initialiser:
