@@ -51,7 +51,7 @@ found = gp.Exploration(model).measure(samples=24)
 assert found.channels == 512
 atlas = found.atlas
 pictures = [np.roll(atlas.sample(n % len(atlas.files)), 8 * n, axis=1) for n in range(400)]
-files = tuple(exploration._jpeg(picture, 128) for picture in pictures)
+files = tuple(exploration.thumbnail(picture) for picture in pictures)
 several = np.random.default_rng(0).permuted(np.tile(np.arange(400), (512, 1)), axis=1)[:, :4]
 several = replace(atlas, files=files, numbers=tuple(range(400)), strongest=several)
 several.save(found.folder / "atlas.safetensors")

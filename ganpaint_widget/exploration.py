@@ -147,11 +147,13 @@ _ATLAS = ("strongest", "peaks", "maps", "counts", "edges", "correlation")
 
 @lru_cache(maxsize=1024)
 def _decoded(file: bytes, size: int | None = None) -> Array:
-    with Image.open(io.BytesIO(file)) as image:
-        picture = image.convert("RGB")
-    if size is not None and picture.size != (size, size):
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    array = np.asarray(picture)
+    if size is None:
+        with Image.open(io.BytesIO(file)) as image:
+            array = np.asarray(image.convert("RGB"))
+    else:
+        array = _decoded(file)
+        if array.shape[:2] != (size, size):
+            array = np.asarray(Image.fromarray(array).resize((size, size), Image.Resampling.LANCZOS))
     array.setflags(write=False)
     return array
 
@@ -263,7 +265,7 @@ def make_atlas(
         shown = set(numbers.flatten().tolist())
         kept = {number: file for number, file in kept.items() if number in shown}
         for number in shown - kept.keys():
-            kept[number] = _jpeg(array_of(pictures[number - first : number - first + 1]), THUMBNAIL)
+            kept[number] = thumbnail(array_of(pictures[number - first : number - first + 1]))
         first += len(z)
         if ticket is not None:
             ticket.checkpoint(first / samples)
@@ -1100,10 +1102,11 @@ def _resized(maps: Floats, size: int) -> Floats:
     return np.asarray(grown[:, 0].numpy(), np.float32)
 
 
-def _jpeg(array: Array, largest: int) -> bytes:
+def thumbnail(array: Array) -> bytes:
+    """uint8 H x W x 3 as one of an :class:`Atlas`'s files."""
     image = Image.fromarray(array)
-    if max(image.size) > largest:
-        image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+    if max(image.size) > THUMBNAIL:
+        image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=92, subsampling=0)
     return buffer.getvalue()

@@ -133,7 +133,7 @@ def test_an_explorer_that_fails_says_so_and_goes_on(
     explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch, wire: Wire
 ) -> None:
     client_ready(explorer._atlas.canvas)
-    monkeypatch.setattr(explorer, "_sheet", lambda units: 1 / 0)
+    monkeypatch.setattr(explorer._sheets, "drawn", lambda units: 1 / 0)
     explorer._sort.value = "number"
     assert "ZeroDivisionError" in status(explorer)
     monkeypatch.undo()

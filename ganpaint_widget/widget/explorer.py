@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextvars
+import io
 import logging
 import threading
 import time
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import ipywidgets
 import numpy as np
 from ipywidgets import HTML, Button, Dropdown, FloatSlider, GridBox, HBox, Layout, Text, VBox
+from ipywidgets.widgets.widget_description import DescriptionStyle
+from ipywidgets.widgets.widget_string import HTMLStyle, TextStyle
 
 from .. import session as events
 from ..brushes import Brush
@@ -152,15 +155,24 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._selection: list[int] = []
         self._label: str | None = None
         self._bar_rows: dict[str, HBox] = {}
-        self._exploration = self._worker.call(Exploration, generator, layer)
-        if paint is not None:
-            if paint.session.model.generator is not self._exploration.model.generator:
-                raise GANPaintError(
-                    "The editor's generator or layer is not the explorer's.",
-                    "Pass an editor of the same generator, or none.",
-                )
-            self._editors[self._exploration.layer] = paint
+        # The page loads the controls' code while the layer is read.
+        reading = self._worker.submit(_read, generator, layer)
         self._build()
+        try:
+            self._exploration, self._sheets = self._worker.wait(reading)
+            if paint is not None:
+                if paint.session.model.generator is not self._exploration.model.generator:
+                    raise GANPaintError(
+                        "The editor's generator or layer is not the explorer's.",
+                        "Pass an editor of the same generator, or none.",
+                    )
+                self._editors[self._exploration.layer] = paint
+        except GANPaintError:
+            _close(self._rooms)
+            raise
+        stages = self._exploration.model.generator.stages
+        self._set(self._layer, options=stages, value=self._exploration.layer)
+        self._other.options = stages
         super().__init__(children=self._rooms)
         self.add_class("gpx")
         self._enter()
@@ -232,8 +244,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         if bundle is None or self._exploration.dissection is None or self._exploration.atlas is None:
             return bundle
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        picture = jpeg(np.asarray(self._exploration.picture(self._shown(), COLUMNS)))
-        data["image/jpeg"] = base64.b64encode(picture).decode("ascii")
+        data["image/jpeg"] = self._sheets.stored(tuple(self._shown()))
         return bundle
 
     def __repr__(self) -> str:
@@ -243,37 +254,36 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
 
     def _build(self) -> None:
         """All controls, once; what they say comes with :meth:`_enter`."""
-        stages = self._exploration.model.generator.stages
-        narrow = {"description_width": "initial"}
-
-        self._layer = Dropdown(
-            options=stages, value=self._exploration.layer, description="Layer", style=narrow
+        # Layouts and styles in common: each of its own would be one more model for the page to build.
+        plain, wrap = Layout(), Layout(flex_flow="row wrap")
+        html = partial(HTML, layout=plain, style=HTMLStyle())
+        button = partial(Button, layout=plain, style=ipywidgets.ButtonStyle())
+        row, column = partial(HBox, layout=wrap), partial(VBox, layout=plain)
+        narrow = DescriptionStyle(description_width="initial")
+        dropdown = partial(Dropdown, style=narrow)
+        text = partial(Text, style=TextStyle(description_width="initial"))
+        switch = partial(
+            ipywidgets.ToggleButtons, style=ipywidgets.ToggleButtonsStyle(button_width="auto"), layout=plain
         )
-        self._sort = Dropdown(options=list(SORTS), description="Sort by", style=narrow)
-        self._concept = Dropdown(options=[ANY], description="for", style=narrow)
-        self._search = Text(placeholder="Search concepts", continuous_update=True)
-        self._back = Button(icon="chevron-left", tooltip="Previous page", layout=Layout(width="36px"))
-        self._next = Button(icon="chevron-right", tooltip="Next page", layout=Layout(width="36px"))
-        self._where = HTML()
-        for control, width in (
-            (self._layer, 160),
-            (self._sort, 190),
-            (self._concept, 160),
-            (self._search, 150),
-        ):
-            control.layout.width = f"{width}px"
 
-        self._status = HTML()
+        self._layer = dropdown(description="Layer", layout=Layout(width="160px"))
+        self._sort = dropdown(options=list(SORTS), description="Sort by", layout=Layout(width="190px"))
+        self._concept = dropdown(options=[ANY], description="for", layout=Layout(width="160px"))
+        self._search = text(placeholder="Search concepts", layout=Layout(width="150px"))
+        self._back = button(icon="chevron-left", tooltip="Previous page", layout=Layout(width="36px"))
+        self._next = button(icon="chevron-right", tooltip="Next page", layout=Layout(width="36px"))
+        self._where = html()
+
+        self._status = html()
         self._status.add_class("gpx-status")
         self._progress = ipywidgets.FloatProgress(min=0, max=1, layout=Layout(width="220px"))
-        self._cancel = Button(description="Cancel", icon="stop", layout=Layout(width="100px"))
+        self._cancel = button(description="Cancel", icon="stop", layout=Layout(width="100px"))
         self._job = HBox([self._progress, self._cancel], layout=Layout(display="none"))
-        self._offer = Button(button_style="primary", layout=Layout(width="auto", display="none"))
+        self._offer = button(layout=Layout(width="auto", display="none"))
+        self._offer.button_style = "primary"
 
         self._atlas = Pad(COLUMNS * CELL[0], ROWS * CELL[1])
-        # With a layout and a style in common: each of its own would be one more model to send and to build.
-        plain: dict[str, Any] = {"layout": Layout(), "style": ipywidgets.ButtonStyle()}
-        self._cells = [Button(tooltip="Look at this unit", **plain) for _ in range(PAGE)]
+        self._cells = [button(tooltip="Look at this unit") for _ in range(PAGE)]
         for place, cell in enumerate(self._cells):
             self._on_click(cell, partial(self._cell_clicked, place))
         cells = GridBox(
@@ -289,103 +299,87 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
 
         self._bars = VBox(layout=Layout(width="236px"))
         self._bars.add_class("gpx-bars")
-        self._legend = HTML()
-        self._baseline = Button(
+        self._bar_button = partial(button, layout=Layout(width="80px", flex="none"))
+        self._bars_row = plain
+        self._bar_track = partial(html, layout=Layout(width="150px", margin="0"))
+        self._legend = html()
+        fitting = Layout(width="auto", align_self="flex-start")
+        self._baseline = button(
             description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
         )
-        bars = VBox([_heading("Units per concept"), self._bars, self._baseline])
+        bars = column([html(_heading("Units per concept")), self._bars, self._baseline])
 
         self._heat = Pad(HEAT, HEAT)
-        self._named = HTML()
-        self._rows = HTML()
-        self._histogram = HTML()
-        self._together = HBox(layout=Layout(flex_flow="row wrap"))
-        self._company = [Button(layout=Layout(width="56px")) for _ in range(COMPANY)]
-        for button in self._company:
-            self._on_click(button, partial(self._company_clicked, button))
-        unit = HBox(
+        self._named = html()
+        self._rows = html()
+        self._histogram = html()
+        self._together = row()
+        self._company = [button(layout=Layout(width="auto")) for _ in range(COMPANY)]
+        for other in self._company:
+            self._on_click(other, partial(self._company_clicked, other))
+        unit = row(
             [
-                VBox([self._named, self._heat.canvas, _note("Active together with"),
-                      self._together], layout=Layout(width="240px", flex="none")),
-                VBox([self._rows]),
-                VBox([self._histogram]),
-            ],
-            layout=Layout(flex_flow="row wrap"),
-        )  # fmt: skip
-
-        self._add = Button(icon="plus", layout=Layout(width="auto"))
-        self._chosen = Text(description="Units", placeholder="numbers", continuous_update=False, style=narrow)
-        self._mode = ipywidgets.ToggleButtons(
-            options=list(MODES), description="Switch", style={**narrow, "button_width": "70px"}
-        )
-        self._region = ipywidgets.ToggleButtons(
-            options=[EVERYWHERE, PAINTED], description="in the", style={**narrow, "button_width": "125px"}
-        )
-        self._strength = FloatSlider(
-            value=1, min=0, max=4, step=0.1, description="Strength", continuous_update=False, style=narrow
-        )
-        self._reset = Button(description="Reset", icon="undo", layout=Layout(width="90px"))
-        self._brush_name = Text(
-            description="Brush", placeholder="name", style=narrow, layout=Layout(width="190px")
-        )
-        self._brush = Button(description="Make brush", icon="paint-brush", layout=Layout(width="130px"))
-        self._brushes = HBox(layout=Layout(flex_flow="row wrap"))
-        self._hint = HTML()
-        wrap = Layout(flex_flow="row wrap")
-        act = VBox(
-            [
-                HBox(
-                    [self._add, self._chosen, self._mode, self._region, self._strength, self._reset],
-                    layout=wrap,
-                ),
-                HBox([self._brush_name, self._brush, self._brushes], layout=wrap),
-                self._hint,
+                VBox([self._named, self._heat.canvas], layout=Layout(width="240px", flex="none")),
+                column([self._rows, html(_note("Active together with")), self._together]),
+                column([self._histogram]),
             ]
         )
 
-        self._curve_concept = Dropdown(description="Concept", style=narrow, layout=Layout(width="200px"))
-        self._curve = Button(description="Measure curves", layout=Layout(width="auto"))
-        self._curves = HTML()
-        self._find = Button(
-            description="Rank all units", layout=Layout(width="auto", align_self="flex-start")
+        self._add = button(icon="plus", layout=Layout(width="auto"))
+        self._chosen = text(
+            description="Units", placeholder="numbers", continuous_update=False, layout=Layout(width="300px")
         )
-        self._suspects = HBox(layout=Layout(flex_flow="row wrap"))
-        self._pair_title = HTML()
+        self._mode = switch(options=list(MODES), description="Switch")
+        self._region = switch(options=[EVERYWHERE, PAINTED], description="in the")
+        self._strength = FloatSlider(
+            value=1, min=0, max=4, step=0.1, description="Strength", continuous_update=False,
+            style=ipywidgets.SliderStyle(description_width="initial"), layout=Layout(width="240px"),
+        )  # fmt: skip
+        self._reset = button(description="Reset", icon="undo", layout=Layout(width="90px"))
+        self._brush_name = text(description="Brush", placeholder="name", layout=Layout(width="190px"))
+        self._brush = button(description="Make brush", icon="paint-brush", layout=Layout(width="130px"))
+        self._brushes = row()
+        self._hint = html()
+        act = column(
+            [
+                row([self._add, self._chosen, self._brush_name, self._brush, self._brushes]),
+                row([self._mode, self._region, self._strength, self._reset]),
+                self._hint,
+            ]
+        )
+        act.add_class("gpx-act")
+
+        self._curve_concept = dropdown(description="Concept", layout=Layout(width="200px"))
+        self._curve = button(description="Measure curves", layout=fitting)
+        self._curves = html()
+        self._find = button(description="Rank all units", layout=fitting)
+        self._suspects = row()
+        self._pair_title = html()
         self._pair = Pad(4 * 120, 2 * 120)
-        self._other = Dropdown(
-            options=stages, description="Layer", style=narrow, layout=Layout(width="160px")
+        self._other = dropdown(description="Layer", layout=Layout(width="160px"))
+        self._other_generator = text(
+            description="of", placeholder="this generator", layout=Layout(width="260px")
         )
-        self._other_generator = Text(
-            description="of", placeholder="this generator", style=narrow, layout=Layout(width="260px")
-        )
-        self._compare_button = Button(description="Compare", layout=Layout(width="110px"))
-        self._compared = HTML()
-        other = [self._other, self._other_generator, self._compare_button]
+        self._compare_button = button(description="Compare", layout=fitting)
+        self._compared = html()
         self._more = ipywidgets.Tab(
             [
-                VBox([HBox([self._curve_concept, self._curve], layout=wrap), self._curves]),
-                VBox([self._find, self._suspects, self._pair_title, self._pair.canvas]),
-                VBox([HBox(other, layout=wrap), self._compared]),
+                column([row([self._curve_concept, self._curve]), self._curves]),
+                column([self._find, self._suspects, self._pair_title, self._pair.canvas]),
+                column([row([self._other, self._other_generator, self._compare_button]), self._compared]),
             ],
             titles=("Causality", "Artifact units", "Compare"),
+            layout=plain,
         )
 
         self._pads = (self._atlas, self._heat, self._pair)
-        self._atlas.canvas.on_client_ready(self._open_editor)
-        self._editor = VBox()
-        self._known = VBox(
-            [HBox([stage, bars], layout=Layout(flex_flow="row wrap")), unit, act, self._editor, self._more]
-        )
-        head = HBox(
-            [self._layer, self._sort, self._concept, self._search, self._back, self._where, self._next],
-            layout=wrap,
-        )
-        self._rooms = [
-            HTML(STYLE),
-            head,
-            HBox([self._status, self._job, self._offer], layout=wrap),
-            self._known,
-        ]
+        self._atlas.canvas.on_client_ready(self._go_on_soon)
+        self._editor = column()
+        self._known = VBox([row([stage, bars])])
+        self._below = (unit, act, self._editor, self._more)
+        turn = [self._back, self._where, self._next]
+        head = row([self._layer, self._sort, self._concept, self._search, *turn])
+        self._rooms = [html(STYLE), head, row([self._status, self._job, self._offer]), self._known]
 
         for control, changed in (
             (self._layer, self._layer_changed),
@@ -450,7 +444,6 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         """Show the layer of ``_exploration``: what is known of it, or the offer to measure it."""
         found = self._exploration
         self._page, self._unit, self._selection, self._label = 0, None, [], None
-        self._sheet = lru_cache(maxsize=64)(partial(_sheet, found))
         whole = not (found.dissection is None or found.atlas is None)
         self._known.layout.display = None if whole else "none"
         missing = [part for part in ("dissection", "atlas") if part in found.missing]
@@ -474,20 +467,26 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         if found.layer in self._editors:
             self._attach(self._editors[found.layer])
         else:
-            self._editor.children = (_note("Opening the editor …"),)
+            self._editor.children = (HTML(_note("Opening the editor …")),)
         self._show_order()
         self._show_bars()
         self._show_selection()
         self._show_brushes()
         self.show_unit(self._units[0])
         if self._atlas.ready:
-            self._open_editor()
+            self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        """What is below the atlas, once a page has had the processor for itself to show that."""
+        self._worker.idle((id(self), "below"), self._go_on)
+
+    def _go_on(self, _: Ticket) -> bool:
+        self._known.children = (self._known.children[0], *self._below)
+        self._open_editor()
+        return True
 
     def _open_editor(self) -> None:
-        """Have the worker make a session for the layer, if that is dissected: it takes a moment.
-
-        Not before a page shows the atlas, which would have to share the processor with it.
-        """
+        """Have the worker make a session for the layer, if that is dissected: it takes a moment."""
         found = self._exploration
         with self._lock:
             if found.dissection is None or found.layer in self._editors or found.layer in self._opening:
@@ -526,12 +525,12 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         layer = self._layer.value
         self._run(
             f"Opening {layer}",
-            lambda ticket: Exploration(self._generator, layer),
+            lambda ticket: _read(self._generator, layer),
             self._entered,
         )
 
-    def _entered(self, found: Exploration) -> None:
-        self._exploration = found
+    def _entered(self, found: tuple[Exploration, _Sheets]) -> None:
+        self._exploration, self._sheets = found
         self._enter()
 
     def _measure(self) -> None:
@@ -664,7 +663,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._back.disabled = self._page == 0
         self._next.disabled = first + PAGE >= len(self._units)
         self._show_cells()
-        picture, borders = self._sheet(tuple(units))
+        picture, borders = self._sheets.drawn(tuple(units))
 
         def sketch(pad: Pad) -> None:
             pad.encoded(picture, 0, 0)
@@ -676,13 +675,8 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._atlas.show(sketch)
         ahead = tuple(self._units[first + PAGE : first + 2 * PAGE])
         if ahead:
-            self._worker.idle((id(self), "ahead"), partial(self._prepare, self._sheet, ahead))
-
-    @staticmethod
-    def _prepare(sheet: Callable[[tuple[int, ...]], object], units: tuple[int, ...], _: Ticket) -> bool:
-        """The next page, before anybody asks for it."""
-        sheet(units)
-        return True
+            sheets = self._sheets  # the next page, before anybody asks for it
+            self._worker.idle((id(self), "ahead"), lambda _: sheets.drawn(ahead) is not None)
 
     def _show_cells(self) -> None:
         """The captions of the page, and which unit is looked at."""
@@ -697,9 +691,10 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
             if unit is None:
                 continue
             label = found.label(unit)
-            cell.description = f"{unit} · {label or 'no label'} · {name} {values[unit]:.2f}"
-            _mark(cell, "gpx-current", unit == self._unit)
-            _mark(cell, "gpx-chosen", unit in self._selection)
+            with cell.hold_sync():
+                cell.description = f"{unit} · {label or 'no label'} · {name} {values[unit]:.2f}"
+                _mark(cell, "gpx-current", unit == self._unit)
+                _mark(cell, "gpx-chosen", unit in self._selection)
 
     def _cell_clicked(self, place: int) -> None:
         units = self._shown()
@@ -730,13 +725,10 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
     def _bar(self, concept: str) -> HBox:
         """A concept's row, made once: widgets are never forgotten by the page."""
         if concept not in self._bar_rows:
-            button = Button(
-                description=concept,
-                tooltip=f"Show only units labelled {concept}; again: show all",
-                layout=Layout(width="80px", flex="none"),
-            )
+            tooltip = f"Show only units labelled {concept}; again: show all"
+            button = self._bar_button(description=concept, tooltip=tooltip)
             self._on_click(button, partial(self._bar_clicked, concept))
-            self._bar_rows[concept] = HBox([button, HTML(layout=Layout(width="150px", margin="0"))])
+            self._bar_rows[concept] = HBox([button, self._bar_track()], layout=self._bars_row)
         return self._bar_rows[concept]
 
     def _bar_clicked(self, concept: str) -> None:
@@ -942,9 +934,28 @@ _NAME = "explorer"
 """The id of the edit by which the explorer switches units."""
 
 
-def _sheet(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[np.float32]]:
-    """A page of the atlas: one JPEG of all samples, since each picture costs the page a round of its own, and
-    the active regions' borders, N x 2 x 2 in CSS pixels. What lies between the units is to be wiped.
+class _Sheets:
+    """Pages of an atlas as pictures. Those that were asked for lately are kept."""
+
+    def __init__(self, found: Exploration) -> None:
+        self.drawn = lru_cache(maxsize=64)(partial(_drawn, found))
+        self.stored = lru_cache(maxsize=1)(partial(_stored, found))
+
+
+def _read(generator: Any, layer: str | None) -> tuple[Exploration, _Sheets]:
+    """A layer, and the first page of its atlas, which will be asked for at once."""
+    found = Exploration(generator, layer)
+    sheets = _Sheets(found)
+    if found.dissection is not None and found.atlas is not None:
+        first = tuple(found.order()[:PAGE])
+        sheets.drawn(first)
+        sheets.stored(first)
+    return found, sheets
+
+
+def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[np.float32]]:
+    """A page for the canvas: one JPEG of all samples, since each picture costs a round of its own, and the
+    active regions' borders, N x 2 x 2 in CSS pixels. What lies between the units is to be wiped.
     """
     picture = np.full((ROWS * CELL[1] * SHARPNESS, COLUMNS * CELL[0] * SHARPNESS, 3), 128, np.uint8)
     borders = [np.empty((0, 2, 2), np.float32)]
@@ -958,6 +969,13 @@ def _sheet(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[n
             for index, border in enumerate(found.outlines(unit))
         ]
     return jpeg(picture), np.concatenate(borders)
+
+
+def _stored(found: Exploration, units: tuple[int, ...]) -> str:
+    """A page for where there is no kernel: a JPEG in base64, small enough to stay in a notebook."""
+    buffer = io.BytesIO()
+    found.picture(units, COLUMNS, TILE).save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _gaps(units: int) -> list[tuple[int, int, int, int]]:
@@ -975,6 +993,13 @@ def _corner(place: int) -> tuple[int, int]:
     return column * CELL[0] + GAP, row * CELL[1] + HEAD
 
 
+def _close(controls: Sequence[Any]) -> None:
+    """Controls that no page will see, and all that is in them."""
+    for control in controls:
+        _close(getattr(control, "children", ()))
+        control.close()
+
+
 def _replace(box: HBox, controls: Sequence[Button]) -> None:
     """Other controls in a box; the old ones are gone for good."""
     old, box.children = box.children, tuple(controls)
@@ -982,12 +1007,12 @@ def _replace(box: HBox, controls: Sequence[Button]) -> None:
         control.close()
 
 
-def _heading(text: str) -> HTML:
-    return HTML(f"<div class='gpx-title'>{escape(text)}</div>")
+def _heading(text: str) -> str:
+    return f"<div class='gpx-title'>{escape(text)}</div>"
 
 
-def _note(text: str) -> HTML:
-    return HTML(f"<div class='gpx-note'>{escape(text)}</div>")
+def _note(text: str) -> str:
+    return f"<div class='gpx-note'>{escape(text)}</div>"
 
 
 def _mark(control: Any, name: str, on: bool) -> None:

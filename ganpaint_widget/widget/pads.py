@@ -119,5 +119,5 @@ class Pad:
 def jpeg(array: NDArray[np.uint8]) -> bytes:
     """uint8 H x W x 3 as a JPEG that shows no artifacts."""
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "JPEG", quality=92, subsampling=0)
+    Image.fromarray(array).save(buffer, "JPEG", quality=85, subsampling=0)
     return buffer.getvalue()
