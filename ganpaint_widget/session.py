@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from tqdm import tqdm
 
 import ganpaint_widget
 
@@ -1145,7 +1146,21 @@ class EditingSession:
                 "Open it with the generator that it was painted with.",
             )
         self.cancel()  # what is being blended is about to be gone, and the worker is needed
-        ticket = self._worker.ticket(self._report_opening)
+        # Without an encoder it takes minutes, which is said here where no editor is there to show it.
+        bar = tqdm(
+            total=1.0,
+            desc="No encoder: searching from several places",
+            bar_format="{desc}: {percentage:.0f} %, {remaining} left",
+            delay=3,
+            leave=False,
+            disable=self._model.encoder is not None,
+        )
+
+        def tell(report: Report) -> None:
+            bar.update(report.fraction - bar.n)
+            self._report_opening(report)
+
+        ticket = self._worker.ticket(tell)
         try:
             self._worker.call(self._open_now, source, ticket)
         except Cancelled:
@@ -1157,6 +1172,8 @@ class EditingSession:
             raise
         except Exception as error:
             raise _error("The picture could not be opened", error) from error
+        finally:
+            bar.close()
 
     def _open_now(self, source: Source | None, ticket: Ticket) -> None:
         if source is None:  # only here is it certain which scene was the last

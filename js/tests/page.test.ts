@@ -385,6 +385,16 @@ test("a picture at rest comes back after frames, though it is the one that was t
   assert.equal(page.pictures.get("preview")?.image, "resting");
 });
 
+test("a frame does not take the place of the same preview at rest, which has no losses", async () => {
+  await rest(state({ revision: 1 }), {}, { preview: new TextEncoder().encode("resting") });
+  frame(1, 1, 0, "moving");
+  await settled();
+  assert.equal(page.pictures.get("preview")?.image, "resting");
+  frame(2, 2, 0, "next");
+  await settled();
+  assert.equal(page.pictures.get("preview")?.image, "next");
+});
+
 test("a message that is not of the protocol changes nothing", async () => {
   const warn = console.warn;
   console.warn = () => {};
@@ -623,14 +633,15 @@ test("what an earlier page could not deliver is said again in its name, by its n
 });
 
 test("a picture that is being opened has a progress until its command is accepted or refused", () => {
-  const progress = { type: "progress", job: "open", seconds_left: null, decibel: null };
+  const progress = { type: "progress", job: "open", seconds_left: 40, decibel: null };
+  const opening = () => page.opening;
   page.receive({ ...progress, fraction: 0.3 }, null);
-  assert.equal(page.opening, null);
+  assert.equal(opening(), null);
   page.command("scene", {});
-  assert.equal(page.opening, 0);
+  assert.deepEqual(opening(), { sequence: 1, fraction: 0, secondsLeft: null });
   page.receive({ ...progress, fraction: 0.6 }, null);
-  assert.equal(page.opening, 0.6);
+  assert.deepEqual(opening(), { sequence: 1, fraction: 0.6, secondsLeft: 40 });
   assert.equal(page.job, null);
   page.receive({ type: "error", page: ID, sequence: 1, what: "No.", mend: "Try again." }, null);
-  assert.equal(page.opening, null);
+  assert.equal(opening(), null);
 });

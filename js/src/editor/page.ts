@@ -218,7 +218,7 @@ export class Page<Image = unknown> {
   private readonly arrived = new Map<PictureName, { message: Frame; bytes: Uint8Array }>();
   private newest = 0;
   /** The command that opens another picture, until it is done, and how far that is. */
-  private opened: { sequence: number; fraction: number } | null = null;
+  private opened: { sequence: number; fraction: number; secondsLeft: number | null } | null = null;
   /** When the kernel was last heard, and since when it owes an answer. */
   private now = 0;
   private heard = 0;
@@ -402,7 +402,7 @@ export class Page<Image = unknown> {
     this.end(0);
     const sequence = this.outbox.command(name, values, buffer);
     if (name === "scene" || name === "open") {
-      this.opened = { sequence, fraction: 0 };
+      this.opened = { sequence, fraction: 0, secondsLeft: null };
       this.past = this.future = [];
     }
     this.store();
@@ -497,7 +497,7 @@ export class Page<Image = unknown> {
       case "progress": {
         const { fraction, seconds_left: secondsLeft, decibel } = message;
         if (message.job === "open") {
-          if (this.opened) this.opened.fraction = fraction;
+          if (this.opened) Object.assign(this.opened, { fraction, secondsLeft });
         } else this.job = { fraction, secondsLeft, decibel };
         this.tell("document");
         return;
@@ -537,9 +537,9 @@ export class Page<Image = unknown> {
     this.tell("document");
   }
 
-  /** How far a picture is that is being opened, 0 to 1; null if none is. */
-  get opening(): number | null {
-    return this.opened && this.outbox.accepted < this.opened.sequence ? this.opened.fraction : null;
+  /** How far a picture is that is being opened, 0 to 1, and how long it will still take; null if none is. */
+  get opening(): { fraction: number; secondsLeft: number | null } | null {
+    return this.opened && this.outbox.accepted < this.opened.sequence ? this.opened : null;
   }
 
   speak(word: Word | null): void {
@@ -562,14 +562,20 @@ export class Page<Image = unknown> {
           const sequence = Math.min(message.covers[this.id] ?? 0, this.outbox.sent);
           this.newest = Math.max(this.newest, message.frame);
           this.revision = Math.max(this.revision, message.revision);
+          // At rest it is the same preview without the losses of a JPEG. Where a frame of the same revision shows
+          // something else (the preview has become faithful), that comes at rest as well.
+          const atRest =
+            message.picture === "preview" &&
+            this.taken.has("preview") &&
+            shown?.revision === message.revision;
           this.pictures.set(message.picture, {
-            image,
+            image: atRest ? shown.image : image,
             revision: message.revision,
             sequence,
             covered: this.outbox.stampAt(sequence),
             frame: message.frame,
           });
-          this.taken.delete(message.picture); // what is at rest is not what is shown any more
+          if (!atRest) this.taken.delete(message.picture); // what is at rest is not what is shown any more
           this.tell("picture");
         }
       } catch (reason) {

@@ -5,6 +5,7 @@
  */
 
 import type { PictureName, Rect } from "../protocol";
+import { timeLeft } from "./blend";
 import { contour } from "./contour";
 import { element, icon, set, setText } from "./dom";
 import type { Point } from "./geometry";
@@ -109,6 +110,7 @@ export class View {
       "div",
       { class: "gp-opening", hidden: true },
       element("div", { class: "gp-opening-track" }, element("div", { class: "gp-bar-fill" })),
+      element("div", { class: "gp-opening-left" }),
     );
     const drop = element("div", { class: "gp-drop", "aria-hidden": "true" }, "Drop a picture to open it");
     this.root = element(
@@ -348,11 +350,14 @@ export class View {
     }
   }
 
-  /** A picture is being opened: how far that is, or null. */
-  showOpening(fraction: number | null): void {
-    this.opening.hidden = fraction === null;
+  /** A picture is being opened: how far that is, or null. How long it will take is said if that is long. */
+  showOpening(opening: { fraction: number; secondsLeft: number | null } | null): void {
+    this.opening.hidden = opening === null;
     const fill = this.opening.querySelector<HTMLElement>(".gp-bar-fill") as HTMLElement;
-    fill.style.transform = `scaleX(${fraction ?? 0})`;
+    fill.style.transform = `scaleX(${opening?.fraction ?? 0})`;
+    const left = opening?.secondsLeft ?? 0;
+    const words = left > 3 ? `Finding the photo: ${timeLeft(left)} left` : "";
+    setText(this.opening.lastElementChild as Element, words);
   }
 
   // ------------------------------------------------------------------------------------------ through the viewport
