@@ -41,13 +41,15 @@ CHANNELS, LATENT, STYLE = (6, 5, 4), 5, 7
 class Persistent:
     """A module as NVIDIA's decorator pickles it: the source of its class, and its state."""
 
-    def __init__(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    def __init__(self, name: str, tensors: dict[str, torch.Tensor], clamp: Any = None) -> None:
         here = {n: t for n, t in tensors.items() if "." not in n}
         parts = OrderedDict.fromkeys(n.split(".", 1)[0] for n in tensors if "." in n)
         buffers = ("w_avg", "noise_const", "resample_filter")
         modules = {
             part: Persistent(
-                part, {n.split(".", 1)[1]: t for n, t in tensors.items() if n.startswith(f"{part}.")}
+                part,
+                {n.split(".", 1)[1]: t for n, t in tensors.items() if n.startswith(f"{part}.")},
+                clamp,
             )
             for part in parts
         }
@@ -65,6 +67,7 @@ class Persistent:
                 "_init_args": (),
                 "_init_kwargs": sys.modules["dnnlib.util"].EasyDict(z_dim=LATENT, c_dim=np.int64(0), lr=0.5),
                 "img_resolution": np.float32(16),
+                **({"conv_clamp": clamp} if name.startswith(("conv", "torgb")) else {}),
             },
         )
 
@@ -126,7 +129,7 @@ def tensors() -> dict[str, torch.Tensor]:
     return found
 
 
-def reference(theirs: dict[str, torch.Tensor], z: torch.Tensor) -> torch.Tensor:
+def reference(theirs: dict[str, torch.Tensor], z: torch.Tensor, clamp: float = math.inf) -> torch.Tensor:
     """StyleGAN2 by NVIDIA's own conventions: no scale on demodulated weights, blurs with a gain of four."""
     d = {name: tensor.double() for name, tensor in theirs.items()}
 
@@ -144,7 +147,8 @@ def reference(theirs: dict[str, torch.Tensor], z: torch.Tensor) -> torch.Tensor:
             x = upfirdn(spread, 4 * d[f"{at}.resample_filter"], 1, 1, 1)
         else:
             x = torch.conv2d(x[None], kernel, padding=1)[0]
-        return lrelu(x + d[f"{at}.noise_const"] * d[f"{at}.noise_strength"] + d[f"{at}.bias"][:, None, None])
+        x = x + d[f"{at}.noise_const"] * d[f"{at}.noise_strength"] + d[f"{at}.bias"][:, None, None]
+        return lrelu(x).clamp(-clamp, clamp)
 
     pictures = []
     for w in z.double():
@@ -159,7 +163,7 @@ def reference(theirs: dict[str, torch.Tensor], z: torch.Tensor) -> torch.Tensor:
                 x = layer(f"{at}.conv{half}", x, w)
             style = affine(f"{at}.torgb", w) / math.sqrt(len(x))
             rgb = torch.einsum("oi,ihw->ohw", d[f"{at}.torgb.weight"][:, :, 0, 0] * style, x)
-            rgb = rgb + d[f"{at}.torgb.bias"][:, None, None]
+            rgb = (rgb + d[f"{at}.torgb.bias"][:, None, None]).clamp(-clamp, clamp)
             if picture is not None:
                 rgb = rgb + upfirdn(picture, 4 * d[f"{at}.resample_filter"], 2, 2, 1)
             picture = rgb
@@ -167,8 +171,8 @@ def reference(theirs: dict[str, torch.Tensor], z: torch.Tensor) -> torch.Tensor:
     return torch.stack(pictures)
 
 
-def snapshot(path: Path, theirs: dict[str, torch.Tensor], protocol: int = 4) -> Path:
-    network = Persistent("Generator", theirs)
+def snapshot(path: Path, theirs: dict[str, torch.Tensor], protocol: int = 4, clamp: Any = None) -> Path:
+    network = Persistent("Generator", theirs, clamp)
     content = {
         "G": None,
         "D": Persistent("Discriminator", {"b4.out.weight": torch.zeros(1)}),
@@ -191,6 +195,30 @@ def test_a_converted_network_draws_the_same(tmp_path: Path, nvidia: None, protoc
         found = generator(z).double()
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
     assert torch.equal(generator.latent_avg, theirs["mapping.w_avg"])
+
+
+def test_the_bound_of_what_layers_draw_is_kept(tmp_path: Path, nvidia: None) -> None:
+    theirs = tensors()
+    source, target = snapshot(tmp_path / "net.pkl", theirs, clamp=1.5), tmp_path / "net.safetensors"
+    convert(source, target)
+    generator = zoo.load_generator(target)
+    z = generator.sample_z(2, seed=3)
+    expected = reference(theirs, z, clamp=1.5)
+    assert (expected - reference(theirs, z)).abs().max() > 0.1
+    with torch.no_grad():
+        found = generator(z).double()
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    state = generator.start(z)
+    state.extra["w"].requires_grad_()
+    generator.picture(generator.run(state)).sum().backward()
+    assert state.extra["w"].grad.isfinite().all()
+
+
+@pytest.mark.parametrize("clamp", ["256", -1, 0, float("nan"), np.float32(256)])
+def test_a_bound_that_is_none(tmp_path: Path, nvidia: None, clamp: Any) -> None:
+    source = snapshot(tmp_path / "net.pkl", tensors(), clamp=clamp)
+    with pytest.raises(GANPaintError, match="conv_clamp"):
+        convert(source, tmp_path / "net.safetensors")
 
 
 def test_the_command(tmp_path: Path, nvidia: None) -> None:

@@ -15,7 +15,7 @@ import io
 import json
 import math
 import pickletools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,12 +71,13 @@ def convert(source: Path, target: Path) -> StyleGAN2:
             f"The file {source.name} cannot be read: {error.strerror}.", "Check the path and its permissions."
         ) from error
     try:
-        tensors = _named_tensors(read_pickle(data))
+        modules = list(_modules(_network(read_pickle(data)), "", [MAX_MODULES]))
+        tensors, clamp = dict(_named_tensors(modules)), _clamp(modules)
     except _Refused as refused:
         raise GANPaintError(f"The file {source.name} was not converted: {refused}.", refused.mend) from None
     # Once more at the end: what was finite may no longer be after scaling.
     tensors = checked_tensors(_renamed(checked_tensors(tensors, source), source), source)
-    generator = module_of(source, StyleGAN2, config_of(tensors), tensors)
+    generator = module_of(source, StyleGAN2, {**config_of(tensors), "clamp": clamp}, tensors)
     metadata = {"kind": "stylegan2", "config": json.dumps(generator.config)}
     try:
         write_safetensors(target, {n: t.contiguous() for n, t in generator.state_dict().items()}, metadata)
@@ -248,16 +249,18 @@ def _refused_name(name: str) -> _Refused:
 # --- the records as tensors ---
 
 
-def _named_tensors(root: Any) -> dict[str, Tensor]:
-    """The tensors of ``G_ema`` by their names in NVIDIA's code."""
+def _network(root: Any) -> Made:
+    """``G_ema``."""
     network = root.get("G_ema") if isinstance(root, dict) else root
     if not (isinstance(network, Made) and network.name == PERSISTENT):
         raise _Refused("it holds no generator called G_ema", "Pass a network's snapshot, *.pkl.")
-    return dict(_walk(network, "", [MAX_MODULES]))
+    return network
 
 
-def _walk(module: Made, prefix: str, left: list[int], depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """The parameters and buffers of a pickled module and of the modules in it, with their full names."""
+def _modules(
+    module: Made, prefix: str, left: list[int], depth: int = 0
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A pickled module's attributes, and those of the modules in it, each with what its names begin with."""
     left[0] -= 1
     if depth > MAX_DEPTH or left[0] < 0:
         raise _Refused("its modules are nested deeper than a network's")
@@ -265,15 +268,42 @@ def _walk(module: Made, prefix: str, left: list[int], depth: int = 0) -> Iterato
     state = meta.get("state") if isinstance(meta, dict) else None
     if not isinstance(state, dict):
         raise _Refused("it is no pickle, or damaged")
-    for kind in ("_parameters", "_buffers", "_modules"):
-        members = state.get(kind, {})
-        if not isinstance(members, dict):
-            raise _Refused("it is no pickle, or damaged")
-        for name, member in members.items():
-            if kind == "_modules" and isinstance(member, Made) and member.name == PERSISTENT:
-                yield from _walk(member, f"{prefix}{name}.", left, depth + 1)
-            elif kind != "_modules" and member is not None:
-                yield f"{prefix}{name}", _tensor(member)
+    yield prefix, state
+    for name, member in _members(state, "_modules"):
+        if isinstance(member, Made) and member.name == PERSISTENT:
+            yield from _modules(member, f"{prefix}{name}.", left, depth + 1)
+
+
+def _members(state: dict[str, Any], kind: str) -> Iterable[tuple[str, Any]]:
+    members = state.get(kind, {})
+    if not isinstance(members, dict):
+        raise _Refused("it is no pickle, or damaged")
+    return members.items()
+
+
+def _named_tensors(modules: list[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, by their names in NVIDIA's code."""
+    for prefix, state in modules:
+        for kind in ("_parameters", "_buffers"):
+            for name, member in _members(state, kind):
+                if member is not None:
+                    yield f"{prefix}{name}", _tensor(member)
+
+
+def _clamp(modules: list[tuple[str, dict[str, Any]]]) -> float | None:
+    """The bound of what each layer draws, ``conv_clamp``."""
+    found = {state["conv_clamp"] for _, state in modules if _is_number(state.get("conv_clamp", ""))}
+    unknown = [s for _, s in modules if "conv_clamp" in s and not _is_number(s["conv_clamp"])]
+    if unknown or len(found) > 1:
+        raise _Refused(
+            "its layers bound what they draw (conv_clamp) in different or unknown ways",
+            "Only networks with one bound for all layers, or none, can be converted.",
+        )
+    return next(iter(found), None)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 < value < math.inf)
 
 
 def _tensor(made: Any) -> Tensor:

@@ -141,13 +141,17 @@ class _Layer(nn.Module):
         self.noise = _Noise()
         self.activate = _Bias(outputs)
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor, clamp: float | None = None) -> Tensor:
         # sqrt(2) goes into what is small: LeakyReLU does not mind whether it comes before or after. And
         # nothing is copied that need not be: at 256 px a copy is 32 MiB, kept for the gradient.
         gain = math.sqrt(2)
         x = self.conv(x, w, gain)
         x.add_(gain * self.noise.weight * noise).add_(gain * self.activate.bias[:, None, None])
-        return F.leaky_relu_(x, 0.2)
+        return _clamped(F.leaky_relu_(x, 0.2), clamp)
+
+
+def _clamped(x: Tensor, clamp: float | None) -> Tensor:
+    return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 class _ToRGB(nn.Module):
@@ -160,8 +164,8 @@ class _ToRGB(nn.Module):
         if upsample:
             self.upsample = _Kernel()
 
-    def forward(self, x: Tensor, w: Tensor, skip: Tensor | None) -> Tensor:
-        rgb: Tensor = self.conv(x, w) + self.bias
+    def forward(self, x: Tensor, w: Tensor, skip: Tensor | None, clamp: float | None = None) -> Tensor:
+        rgb = _clamped(self.conv(x, w) + self.bias, clamp)
         if skip is None:
             return rgb
         # Zeros between the pixels, two around: of the blurred rows and columns the last is one too many.
@@ -200,9 +204,11 @@ class StyleGAN2(StagedGenerator):
             values trade variety for quality (section "truncation trick" of StyleGAN, CVPR 2019).
         edit_layer: where edits are made; by default the second layer at 16 x 16 for pictures up to 128 px,
             above at R / 32: cells of 32 px, as published for 256 px pictures of ProGAN.
+        clamp: the largest value, without its sign, of what a layer or an RGB output draws, for networks that
+            were trained with such a bound (NVIDIA's ``conv_clamp``: 256 in StyleGAN2-ADA's half precision).
 
     Raises:
-        ValueError: fewer than three resolutions or more than nine (1024 px).
+        ValueError: fewer than three resolutions or more than nine (1024 px), or a bound that is not positive.
 
     The fine layers are chosen as in :class:`~.progan.ProGAN`.
     """
@@ -217,8 +223,11 @@ class StyleGAN2(StagedGenerator):
         mapping_layers: int = 8,
         truncation: float = 1.0,
         edit_layer: str | None = None,
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
+        if clamp is not None and not clamp > 0:
+            raise ValueError(f"A bound of {clamp} was asked for. Pass a positive number, or none.")
         if not 3 <= len(channels) <= 9:
             raise ValueError(
                 f"A StyleGAN2 of {len(channels)} resolutions was asked for. Pass 3 to 9 channels."
@@ -230,6 +239,7 @@ class StyleGAN2(StagedGenerator):
         self.channels = tuple(channels)
         self.mapping_layers = mapping_layers
         self.truncation = float(truncation)
+        self.clamp = None if clamp is None else float(clamp)
         self.resolution = 4 * 2 ** (len(channels) - 1)
         self.layers_of_w = 2 * len(channels)
 
@@ -326,7 +336,7 @@ class StyleGAN2(StagedGenerator):
         noise = state.extra.get(f"noise_{name}")
         if noise is None:
             noise = self.noises.get_buffer(f"noise_{index}")
-        return State(layer(state.features, w[:, index], noise), name, state.extra)
+        return State(layer(state.features, w[:, index], noise, self.clamp), name, state.extra)
 
     def picture(self, state: State) -> Tensor:
         return self._drawn(state, len(self.stages) - 1)
@@ -334,7 +344,8 @@ class StyleGAN2(StagedGenerator):
     def _drawn(self, state: State, index: int) -> Tensor:
         """The RGB of all resolutions up to that whose second layer is stage ``index``."""
         layer = self.to_rgb1 if index == 0 else self.to_rgbs[index // 2 - 1]
-        rgb: Tensor = layer(state.features, state.extra["w"][:, index + 1], state.extra.get("skip"))
+        w = state.extra["w"][:, index + 1]
+        rgb: Tensor = layer(state.features, w, state.extra.get("skip"), self.clamp)
         return rgb
 
     @property
@@ -347,6 +358,7 @@ class StyleGAN2(StagedGenerator):
             "mapping_layers": self.mapping_layers,
             "truncation": self.truncation,
             "edit_layer": self.edit_layer,
+            **({} if self.clamp is None else {"clamp": self.clamp}),
         }
 
 
