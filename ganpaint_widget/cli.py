@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -246,6 +246,13 @@ def dissect(
     samples: Annotated[int, typer.Option(min=1, help="Generated pictures to measure.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the pictures.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Over how many processes to spread the work.")] = 1,
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            help="What names the pixels: ade20k, or the folder or name of another model of transformers that "
+            "knows ADE20K's classes (needs ganpaint_widget[segmenter]). By default the generator's own."
+        ),
+    ] = None,
     baselines: Annotated[
         bool, typer.Option(help="Measure also a detector that knows the position only, and rotated axes.")
     ] = False,
@@ -261,10 +268,14 @@ def dissect(
 
         began = time.monotonic()
         model = zoo.load(generator)
+        if segmenter is not None:
+            from .segmentation import ade20k
+
+            model = replace(model, segmenter=ade20k() if segmenter == "ade20k" else ade20k(segmenter))
         if model.segmenter is None:
             raise GANPaintError(
                 f"The generator {model.name!r} comes with no segmenter, which has to name what it draws.",
-                "Call ganpaint_widget.dissection.dissect with a segmenter of your own.",
+                "Say --segmenter ade20k, or call ganpaint_widget.dissection.dissect with one of your own.",
             )
         if not output.parent.is_dir():
             raise GANPaintError(f"There is no folder {str(output.parent)!r}.", "Make it, or choose another.")

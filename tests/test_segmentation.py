@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from typer.testing import CliRunner
 
-from ganpaint_widget.dissection import dissect
+from ganpaint_widget.cli import app
+from ganpaint_widget.dissection import Dissection, dissect
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.segmentation import ADE20K_CONCEPTS, OTHER, ADE20KSegmenter, ade20k
@@ -83,20 +86,39 @@ def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
         ade20k()
 
 
-def test_a_small_segformer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def segformer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a small SegFormer with random weights."""
     monkeypatch.setenv("GANPAINT_OFFLINE", "1")
     torch.manual_seed(0)
     config = transformers.SegformerConfig(
         depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], decoder_hidden_size=16, num_labels=len(LABELS)
     )
     config.id2label = LABELS
-    transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
-    segmenter = ade20k(tmp_path, size=64)
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path / "segformer")
+    return tmp_path / "segformer"
+
+
+def test_a_small_segformer(segformer: Path) -> None:
+    segmenter = ade20k(segformer, size=64)
     assert segmenter.classes == ("tree", "grass", "sky", "building", "wall", OTHER)
     labels = segmenter.segment(torch.rand(2, 3, 48, 48) * 2 - 1)
     assert labels.shape == (2, 48, 48) and int(labels.max()) < len(segmenter.classes)
     with pytest.raises(GANPaintError, match="cannot be had"):
-        ade20k(tmp_path / "nowhere")
+        ade20k(segformer.parent / "nowhere")
+
+
+def test_the_command_line_names_a_segmenter(generator: ProGAN, segformer: Path, tmp_path: Path) -> None:
+    torch.save(generator.state_dict(), tmp_path / "mine.pth")
+    given = ["dissect", "--generator", str(tmp_path / "mine.pth"), "-o", str(tmp_path / "units.safetensors")]
+    given += ["--samples", "6", "--segmenter"]
+    done = CliRunner().invoke(app, [*given, str(segformer), "--json"])
+    assert done.exit_code == 0, done.output
+    assert [row["concept"] for row in json.loads(done.stdout)["concepts"]] == list(ade20k(segformer).classes)
+    found = Dissection.load(tmp_path / "units.safetensors")
+    assert found.layer == generator.edit_layer and found.concepts == ade20k(segformer).classes
+    refused = CliRunner().invoke(app, [*given, str(tmp_path / "nowhere")])
+    assert refused.exit_code == 1 and "cannot be had" in refused.output
 
 
 def test_every_class_belongs_to_one_brush() -> None:
