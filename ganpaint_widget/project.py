@@ -30,6 +30,7 @@ import io
 import json
 import os
 import re
+import stat
 import struct
 import sys
 import uuid
@@ -275,6 +276,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
         name = entry.filename
         known = name in (_MANIFEST, _PHOTO, _ORIGINAL, _RESULT, _TENSORS) or _NUMBERED.fullmatch(name)
         plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
+        plain = plain and not stat.S_ISLNK(entry.external_attr >> 16)
         if not known or name in files or not plain:
             raise _refusal(named, "holds something that is no part of a project")
         limit = min(left, _LIMITS.get(name, MAX_PNG_BYTES))

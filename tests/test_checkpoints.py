@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import stat
 import zipfile
 from pathlib import Path
 
@@ -256,6 +257,28 @@ def test_a_zip_bomb(tmp_path: Path) -> None:
         bomb.writestr("archive/data/999", bytes(64 * 2**20))
     path.write_bytes(packed.getvalue())
     assert "unpacks to far more" in refusal(path).what
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+@pytest.mark.parametrize(
+    "name", ["../canary", "archive/../../canary", "/canary", "..\\canary", "C:\\canary", "link"]
+)
+def test_archives_that_lead_out(tmp_path: Path, name: str, suffix: str) -> None:
+    """Links and paths to elsewhere, beside weights that are as they should be and a pickle that runs code."""
+    folder, canary = tmp_path / "deep" / "folder", Canary(tmp_path / "sung")
+    folder.mkdir(parents=True)
+    path = folder / f"network{suffix}"
+    torch.save(progan_weights((6, 5, 4, 4)), path)
+    entry = zipfile.ZipInfo(f"{tmp_path}{name}" if name.startswith("/") else name)
+    content = pickle.dumps(canary)
+    if name == "link":
+        entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        content = str(tmp_path / "canary").encode()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(entry, content)
+    before = sorted(tmp_path.rglob("*"))
+    assert "leads out" in refusal(path).what
+    assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked, and the canary has not sung
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import stat
 import struct
 import zipfile
 from collections.abc import Callable
@@ -376,6 +377,17 @@ def test_a_table_of_contents_of_any_length_is_not_read(model: Any, tmp_path: Pat
     path = packed({f"masks/{'0' * 200}{number}.png": b"" for number in range(6000)}, tmp_path / "many")
     monkeypatch.setattr(zipfile, "ZipFile", None)
     assert "too many" in refused(path, model, tmp_path).what
+
+
+def test_a_link_is_refused_and_not_followed(saved: Path, model_with_segmenter: Any, tmp_path: Path):
+    files = contents(saved)
+    (tmp_path / "secret.png").write_bytes(files.pop("photo.png"))
+    packed(files, saved)
+    with zipfile.ZipFile(saved, "a") as archive:
+        link = zipfile.ZipInfo("photo.png")
+        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, str(tmp_path / "secret.png"))
+    assert "no part of a project" in refused(saved, model_with_segmenter, tmp_path).what
 
 
 def test_a_name_that_comes_twice_is_refused(saved: Path, model: Any, tmp_path: Path):

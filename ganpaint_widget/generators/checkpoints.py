@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Final, TypeVar
 
 import torch
@@ -103,7 +104,13 @@ def read_torch(path: Path) -> dict[str, Any]:
             )
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
+                entries = archive.infolist()
+            if any(map(_leads_out, entries)):
+                raise GANPaintError(
+                    f"{refused}: it holds a link, or a path that leads out of it.",
+                    "Do not open this file with anything else either, unless you trust its source.",
+                )
+            unpacked = sum(entry.file_size for entry in entries)
             # torch.save stores without compression; a bomb would not.
             if unpacked > 2 * path.stat().st_size + 2**20:
                 raise GANPaintError(
@@ -128,6 +135,12 @@ def read_torch(path: Path) -> dict[str, Any]:
             "Save the generator's state_dict() instead.",
         )
     return content
+
+
+def _leads_out(entry: zipfile.ZipInfo) -> bool:
+    """Whether an archive was made to write elsewhere. Nothing is unpacked here, but no network needs this."""
+    path = PureWindowsPath(entry.filename)  # it knows both kinds of slashes
+    return bool(path.anchor) or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16)
 
 
 def checked_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
