@@ -30,7 +30,7 @@ def shown(blocks: list[str]) -> dict[str, Any]:
     torch.manual_seed(0)
     names: dict[str, Any] = {"__name__": "bring_a_gan"}
     before = "dcgan = DCGAN()\nsegmenter = Brightness()"
-    for block in (theirs, segmenter, before, wrapped, painted.replace("samples=1000", "samples=16")):
+    for block in (theirs, segmenter, before, wrapped, painted):
         exec(compile(block, "docs/bring_a_gan.md", "exec"), names)
     return names
 
