@@ -23,14 +23,16 @@ import math
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
+import websocket
 
 from benchmarks.figures import parser
-from tests.browser.conftest import Notebook, code_notebook, running_browser, running_lab
+from tests.browser.conftest import Notebook, code_notebook, free_port, running_browser, running_lab
 
 BARS = {"p95": 100.0, "fps": 25.0, "lost": 0}
 BRUSH = 2  # px: so thin that a lost piece leaves a gap
@@ -114,7 +116,8 @@ def passes(found: dict[str, Any]) -> bool:
 def measure(home: Path, seconds: float, plant: str) -> dict[str, Any]:
     """One run in a JupyterLab of its own, with `plant` carried out in the kernel before."""
     home.mkdir()
-    with running_lab(home) as lab, running_browser() as chromium:
+    port = free_port()
+    with running_lab(home) as lab, running_browser(f"--remote-debugging-port={port}") as chromium:
         name = "stream.ipynb"
         cells = "import ganpaint_widget as gp", "paint = gp.GANPaint()\npaint"
         nbformat.write(code_notebook(*cells), lab.folder / name)
@@ -125,13 +128,14 @@ def measure(home: Path, seconds: float, plant: str) -> dict[str, Any]:
         notebook.wait_for_editor()
         notebook.choose("tree")
         notebook.root.locator('[data-slider="size"]').fill(str(BRUSH))
-        draw(notebook, 1.0)  # a first stroke warms up what is made once
+        debugger = debugger_of(port, page.url)
+        draw(notebook, debugger, 1.0)  # a first stroke warms up what is made once
         notebook.wait_for_picture()
         if plant:
             notebook.ask(plant)
         page.evaluate(PROBE)
         began = time.monotonic()
-        draw(notebook, seconds)
+        draw(notebook, debugger, seconds)
         painted = time.monotonic() - began
         probe: Any = finish(notebook)
         notebook.ask(
@@ -144,27 +148,49 @@ def measure(home: Path, seconds: float, plant: str) -> dict[str, Any]:
     return evaluate(probe["events"], probe["samples"], mask, painted) | {"stats": stats}
 
 
-def draw(notebook: Notebook, seconds: float) -> None:
-    """Strokes along a curve that never closes, as evenly as the machine can."""
+def debugger_of(port: int, address: str) -> str:
+    """The address at which the browser's debugger speaks of a page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
+        targets = json.loads(answer.read())
+    return str(next(one["webSocketDebuggerUrl"] for one in targets if one["url"] == address))
+
+
+def draw(notebook: Notebook, debugger: str, seconds: float) -> None:
+    """Strokes along a curve that never closes, at a steady pace.
+
+    Playwright's own mouse waits until the page has answered each event, and would follow a slow page's pace; a
+    hand does not. So the events go into the browser's debugger, and nobody waits for what it answers.
+    """
     notebook.canvas.scroll_into_view_if_needed()
     box = notebook.canvas.bounding_box()
     assert box is not None
-    end = time.monotonic() + seconds
-    step, down = 0, False
-    while time.monotonic() < end:
-        due = time.monotonic() + 1 / EVENTS_A_SECOND
+    hand = websocket.create_connection(debugger, suppress_origin=True, timeout=60)
+    sent = 0
+
+    def send(kind: str, x: float, y: float, buttons: int) -> None:
+        nonlocal sent
+        sent += 1
+        place = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}
+        press = {} if kind == "mouseMoved" else {"clickCount": 1}
+        event = {"type": kind, **place, **press, "button": "left", "buttons": buttons}
+        hand.send(json.dumps({"id": sent, "method": "Input.dispatchMouseEvent", "params": event}))
+
+    began = time.monotonic()
+    for step in range(int(seconds * EVENTS_A_SECOND)):
         x = 0.5 + 0.42 * math.sin(0.083 * step)
         y = 0.55 + 0.36 * math.sin(0.0617 * step + 1)
-        notebook.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-        if not down:
-            notebook.page.mouse.down()
-            down = True
-        step += 1
-        if step % STROKE == 0:
-            notebook.page.mouse.up()
-            down = False
-        time.sleep(max(0.0, due - time.monotonic()))
-    notebook.page.mouse.up()
+        first, last = step % STROKE == 0, step % STROKE == STROKE - 1
+        send("mouseMoved", x, y, 0 if first else 1)
+        if first:
+            send("mousePressed", x, y, 1)
+        if last:
+            send("mouseReleased", x, y, 0)
+        time.sleep(max(0.0, began + (step + 1) / EVENTS_A_SECOND - time.monotonic()))
+    if not last:
+        send("mouseReleased", x, y, 0)
+    while json.loads(hand.recv())["id"] != sent:
+        pass
+    hand.close()
 
 
 def finish(notebook: Notebook) -> Any:

@@ -174,7 +174,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def running_browser() -> Iterator[Browser]:
+def running_browser(*arguments: str) -> Iterator[Browser]:
     """Debian's Chromium where there is one, otherwise the one that `playwright install chromium` brings."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, (shutil.which(name) for name in names)), None)
@@ -186,7 +186,7 @@ def running_browser() -> Iterator[Browser]:
     ]
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=executable, args=["--no-sandbox", "--disable-gpu", *quiet]
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu", *quiet, *arguments]
         )
         yield chromium
         chromium.close()

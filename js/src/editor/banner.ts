@@ -1,6 +1,6 @@
 /** Below the bar, as long as it is true: that the kernel does not answer, or that the photo is outside its world. */
 
-import { element, icon, set, setText } from "./dom";
+import { element, hide, icon, set, setText } from "./dom";
 import type { Health } from "./page";
 import type { Panel } from "./settings";
 
@@ -22,7 +22,7 @@ export function createBanner(): Panel {
       const notice = page.state?.notice;
       const warning = notice?.level === "warning" ? notice.text : "";
       const silence = page.health === "answers" ? "" : SILENCE[page.health];
-      root.hidden = !(silence || warning);
+      hide(root, !(silence || warning));
       set(root, { "data-kernel": page.health });
       setText(text, silence || warning);
     },

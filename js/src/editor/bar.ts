@@ -1,6 +1,6 @@
 /** The bar above the picture: what is edited, undo and redo, scenes and files. */
 
-import { element, type IconName, icon, setText } from "./dom";
+import { element, hide, type IconName, icon, setText } from "./dom";
 import type { Actions, Panel } from "./settings";
 
 export function action(
@@ -110,9 +110,9 @@ export function createBar(actions: Actions): Panel {
       );
       undo.disabled = !page.canUndo;
       redo.disabled = !page.canRedo;
-      scene.hidden = state !== null && !state.has_gallery;
+      hide(scene, state !== null && !state.has_gallery);
       scene.disabled = open.disabled = save.disabled = state === null;
-      menu.hidden = state === null;
+      hide(menu, state === null);
     },
   };
 }

@@ -1,7 +1,7 @@
 /** "Blend into photo": the button, its progress, and what came of it in numbers. */
 
 import { action } from "./bar";
-import { element, icon, set, setText } from "./dom";
+import { element, hide, icon, set, setText } from "./dom";
 import type { Actions, Panel } from "./settings";
 
 export function createBlend(actions: Actions): Panel {
@@ -54,12 +54,12 @@ export function createBlend(actions: Actions): Panel {
     update(page) {
       const { job, state } = page;
       const { on, ready } = state?.faithful ?? { on: false, ready: false };
-      faithful.hidden = !state?.faithful;
+      hide(faithful, !state?.faithful);
       box.checked = on;
       setText(stage, !on ? "" : ready ? "keeps to the photo" : "fitting…");
-      start.hidden = job !== null;
+      hide(start, job !== null);
       start.disabled = state === null;
-      running.hidden = job === null;
+      hide(running, job === null);
       if (job) {
         const percent = Math.round(100 * job.fraction);
         set(progress, { "aria-valuenow": percent });

@@ -38,6 +38,16 @@ export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** Hides or shows only if that differs: the browser takes each time for a change, and looks at styles and layout anew. */
+export function hide(target: HTMLElement, hidden: boolean): void {
+  if (target.hidden !== hidden) target.hidden = hidden;
+}
+
+/** Changes a custom property only if it differs, for the same reason. */
+export function setStyle(target: HTMLElement, name: string, value: string): void {
+  if (target.style.getPropertyValue(name) !== value) target.style.setProperty(name, value);
+}
+
 /** Changes a control's value only if it differs: the browser takes each time for a change, and looks at the whole form. */
 export function setValue(target: HTMLInputElement | HTMLSelectElement, value: string): void {
   if (target.value !== value) target.value = value;

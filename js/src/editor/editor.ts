@@ -4,7 +4,7 @@ import type { PictureName } from "../protocol";
 import { createBanner } from "./banner";
 import { createBar } from "./bar";
 import { createBlend } from "./blend";
-import { element, set } from "./dom";
+import { element, set, setStyle } from "./dom";
 import { pictureIn, prepareFile, readMask } from "./files";
 import { askFit } from "./fit";
 import { clamp, largestBrush, stepBrush } from "./geometry";
@@ -293,10 +293,12 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   let scheduled = 0;
   let masksToo = true;
+  let panelsToo = true;
 
   /** Draws before the next animation frame, however often it is asked to. */
-  function refresh(masks: boolean): void {
+  function refresh(masks: boolean, panels = true): void {
     masksToo ||= masks;
+    panelsToo ||= panels;
     if (scheduled === 0) scheduled = requestAnimationFrame(draw);
   }
 
@@ -315,12 +317,10 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   function draw(): void {
     scheduled = 0;
-    settle();
-    const focused = focus();
-    for (const panel of panels) panel.update(page, settings);
-    // A button that goes away or is disabled under the focus must not take the keys with it.
-    if (focused && (!focused.isConnected || focused.matches(":disabled, [hidden], [hidden] *"))) {
-      view.canvas.focus({ preventScroll: true });
+    if (panelsToo) {
+      panelsToo = false;
+      settle();
+      drawPanels();
     }
     view.resize(page.width, page.height, pointers.port, page.painting);
     drawPicture();
@@ -342,6 +342,15 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     drawMarks();
     mark();
     page.drawn();
+  }
+
+  function drawPanels(): void {
+    const focused = focus();
+    for (const panel of panels) panel.update(page, settings);
+    // A button that goes away or is disabled under the focus must not take the keys with it.
+    if (focused && (!focused.isConnected || focused.matches(":disabled, [hidden], [hidden] *"))) {
+      view.canvas.focus({ preventScroll: true });
+    }
   }
 
   function drawPicture(): void {
@@ -366,7 +375,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   /** Says on the root where things stand, for the stylesheet and for tests from outside. */
   function mark(): void {
-    root.style.setProperty("--gp-opacity", String(settings.opacity));
+    setStyle(root, "--gp-opacity", String(settings.opacity));
     set(root, {
       "data-painting": page.painting,
       "data-overlay": settings.overlay ? (settings.pointed ? "pointed" : "on") : "off",
@@ -431,7 +440,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       drawPicture();
       page.drawn();
     }
-    refresh(topic !== "picture" && topic !== "word");
+    // Under a moving hand, panels have nothing to say of each picture and each piece of the stroke.
+    const passing = page.painting && (topic === "picture" || topic === "mask");
+    refresh(topic !== "picture" && topic !== "word", !passing);
   });
 
   // ------------------------------------------------------------------------------------------------------ keys

@@ -2,7 +2,7 @@
 
 import type { Edit } from "../protocol";
 import { action } from "./bar";
-import { element, icon, press, set, setIcon, setText } from "./dom";
+import { element, hide, icon, press, set, setIcon, setText } from "./dom";
 import type { Mask } from "./mask";
 import type { Actions, EditorPage, Panel } from "./settings";
 import { paintMask } from "./view";
@@ -60,7 +60,7 @@ export function createHistory(actions: Actions): Panel {
       exporting.disabled = settings.selected === null;
       importing.disabled = page.state === null;
       setText(count, page.edits.length ? String(page.edits.length) : "");
-      none.hidden = page.edits.length > 0;
+      hide(none, page.edits.length > 0);
       const ids = page.edits.map(({ id }) => id);
       for (const [id, row] of rows) {
         if (ids.includes(id)) continue;

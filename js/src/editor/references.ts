@@ -1,7 +1,7 @@
 /** What a restyle takes over: a strip of the generator's samples and of one's own pictures, and the chosen one in full. */
 
 import type { Rect } from "../protocol";
-import { element, set, setText } from "./dom";
+import { element, hide, set, setText } from "./dom";
 import { clamp } from "./geometry";
 import type { Reference } from "./page";
 import type { Actions, Panel } from "./settings";
@@ -70,7 +70,7 @@ export function createReferences(actions: Actions): Panel {
   let asked = "";
 
   const show = (): void => {
-    box.hidden = region === null;
+    hide(box, region === null);
     const [x, y, width, height] = region ?? [0, 0, 0, 0];
     const [across, down] = size;
     Object.assign(box.style, {
@@ -135,7 +135,7 @@ export function createReferences(actions: Actions): Panel {
   return {
     root,
     update(page, settings) {
-      root.hidden = settings.verb !== "restyle";
+      hide(root, settings.verb !== "restyle");
       if (root.hidden || !page.state) return;
       if (asked !== settings.concept) {
         asked = settings.concept;
@@ -156,9 +156,9 @@ export function createReferences(actions: Actions): Panel {
         })),
         reference?.key ?? null,
       );
-      looking.hidden = page.sampled === concept;
+      hide(looking, page.sampled === concept);
       const current = reference ? (page.references.get(reference.key) ?? null) : null;
-      chosen.hidden = current === null;
+      hide(chosen, current === null);
       if (!reference || !current) return;
       key = reference.key;
       size = [page.width, page.height];
@@ -176,7 +176,7 @@ export function createReferences(actions: Actions): Panel {
           ? "The look of what is in the box."
           : `The look of each ${concept} in it. Drag a box to say what counts.`,
       );
-      whole.hidden = region === null;
+      hide(whole, region === null);
     },
   };
 }

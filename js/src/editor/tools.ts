@@ -2,7 +2,7 @@
 
 import type { Concept, Verb } from "../protocol";
 import { STRENGTH_MAX } from "../protocol";
-import { element, type IconName, icon, press, setText, setValue } from "./dom";
+import { element, hide, type IconName, icon, press, set, setStyle, setText, setValue } from "./dom";
 import { largestBrush } from "./geometry";
 import type { Actions, Panel, Settings, Tool } from "./settings";
 
@@ -28,7 +28,7 @@ function slider(label: string, attributes: Record<string, string | number>): Sli
 function setSlider({ input, value }: Slider, number: number, text: string): void {
   const [least, most] = [Number(input.min), Number(input.max)];
   setValue(input, String(number));
-  input.style.setProperty("--gp-part", `${(100 * (number - least)) / Math.max(most - least, 1e-6)}%`);
+  setStyle(input, "--gp-part", `${(100 * (number - least)) / Math.max(most - least, 1e-6)}%`);
   setText(value, text);
 }
 
@@ -128,8 +128,8 @@ export function createTools(actions: Actions): Panel {
       press(add, settings.verb === "add");
       press(remove, settings.verb === "remove");
       press(restyle, settings.verb === "restyle");
-      restyle.hidden = page.state !== null && !page.state.verbs.includes("restyle");
-      size.input.max = String(largestBrush(page.width, page.height));
+      hide(restyle, page.state !== null && !page.state.verbs.includes("restyle"));
+      set(size.input, { max: largestBrush(page.width, page.height) });
       setSlider(size, settings.size, `${settings.size} px`);
 
       const edit = page.edits.find(({ id }) => id === settings.selected);

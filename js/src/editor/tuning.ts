@@ -1,7 +1,7 @@
 /** What else can be said of the selected edit: on which units it acts, what it aims at, and its other versions. */
 
 import type { Retuned, Target, Units } from "../protocol";
-import { element, setText, setValue } from "./dom";
+import { element, hide, setText, setValue } from "./dom";
 import type { Actions, Panel } from "./settings";
 import { createChoices } from "./tiles";
 
@@ -50,13 +50,14 @@ export function createTuning(actions: Actions): Panel {
     root,
     update(page, settings) {
       const edit = page.edits.find(({ id }) => id === settings.selected);
-      root.hidden = !edit || edit.verb === "suppress" || !page.state;
+      hide(root, !edit || edit.verb === "suppress" || !page.state);
       if (!edit || !page.state || root.hidden) return;
       setText(summary, `Fine-tune “${edit.verb} ${edit.concept}”`);
       setValue(units.input, edit.units ?? "");
-      (units.input.lastElementChild as HTMLElement).hidden = edit.units !== "own";
+      hide(units.input.lastElementChild as HTMLElement, edit.units !== "own");
       setValue(target.input, edit.target ?? "tuned");
-      variants.hidden = target.root.hidden = edit.verb !== "add";
+      hide(variants, edit.verb !== "add");
+      hide(target.root, edit.verb !== "add");
       if (variants.hidden) return;
 
       // They show this edit among the others as they are: asked for again when anything has changed and come to rest.

@@ -7,7 +7,7 @@
 import type { PictureName, Rect } from "../protocol";
 import { timeLeft } from "./blend";
 import { contour } from "./contour";
-import { element, icon, set, setText } from "./dom";
+import { element, hide, icon, set, setStyle, setText } from "./dom";
 import type { Point } from "./geometry";
 import type { Mask } from "./mask";
 import type { Picture } from "./page";
@@ -37,9 +37,6 @@ export interface Marks {
   segment: number[];
 }
 
-/** Milliseconds between two tracings of the outline of a mask that is being painted. */
-const OUTLINE_PAUSE = 120;
-
 export class View {
   readonly root: HTMLElement;
   readonly canvas: HTMLCanvasElement;
@@ -57,7 +54,7 @@ export class View {
   private readonly scratch = document.createElement("canvas");
   /** What the canvas was drawn from. */
   private shown: unknown[] = [];
-  private readonly outlines = new WeakMap<Mask, { version: number; path: Path2D; at: number }>();
+  private readonly outlines = new WeakMap<Mask, { version: number; path: Path2D }>();
   /** What the tint, the outlines and the marks were drawn from. */
   private tinted: unknown[] = [];
   private outlined: unknown[] = [];
@@ -144,8 +141,9 @@ export class View {
     this.height = height;
     this.port = port;
     this.moving = moving;
-    this.root.style.setProperty("--gp-aspect", `${width} / ${height}`);
-    this.root.closest<HTMLElement>(".ganpaint")?.style.setProperty("--gp-ratio", String(width / height));
+    setStyle(this.root, "--gp-aspect", `${width} / ${height}`);
+    const editor = this.root.closest<HTMLElement>(".ganpaint");
+    if (editor) setStyle(editor, "--gp-ratio", String(width / height));
   }
 
   // -------------------------------------------------------------------------------------------------- drawing
@@ -164,7 +162,8 @@ export class View {
     const divided = split !== null && photo !== undefined && name !== "photo";
     setText(this.badge, divided ? "Photo" : label);
     setText(this.after, divided ? label : "");
-    this.after.hidden = this.divider.hidden = !divided;
+    hide(this.after, !divided);
+    hide(this.divider, !divided);
     if (!picture) {
       this.fit(this.canvas);
       this.shown = [];
@@ -210,7 +209,7 @@ export class View {
   }
 
   drawSegments(labels: Labels | null, colors: readonly string[]): void {
-    this.segments.hidden = labels === null;
+    hide(this.segments, labels === null);
     if (!labels) return;
     const context = this.fit(this.segments);
     const palette = new Uint32Array(256);
@@ -238,8 +237,12 @@ export class View {
 
   private drawOutlines(shown: ShownMask[]): void {
     const { zoom, x, y } = this.port;
+    const place = [zoom, x, y, ...this.sizeOnScreen()];
+    // Under a moving brush the tint tells where it has been, and the outline follows when the hand rests: to trace
+    // and draw it takes as long as several pictures.
+    if (this.moving && !differ(place, this.outlined.slice(0, place.length))) return;
     const parts = shown.flatMap(({ mask, color, current }) => [this.outlineOf(mask), color, current]);
-    const wanted = [...parts, zoom, x, y, ...this.sizeOnScreen()];
+    const wanted = [...place, ...parts];
     if (!differ(wanted, this.outlined)) return;
     this.outlined = wanted;
     const outline = this.fit(this.outline);
@@ -352,7 +355,7 @@ export class View {
 
   /** A picture is being opened: how far that is, or null. How long it will take is said if that is long. */
   showOpening(opening: { fraction: number; secondsLeft: number | null } | null): void {
-    this.opening.hidden = opening === null;
+    hide(this.opening, opening === null);
     const fill = this.opening.querySelector<HTMLElement>(".gp-bar-fill") as HTMLElement;
     fill.style.transform = `scaleX(${opening?.fraction ?? 0})`;
     const left = opening?.secondsLeft ?? 0;
@@ -399,13 +402,9 @@ export class View {
 
   private outlineOf(mask: Mask): Path2D {
     const known = this.outlines.get(mask);
-    const now = performance.now();
-    // Under a moving brush the tint tells where it has been, at once; the outline follows.
-    if (known && (known.version === mask.version || (this.moving && now - known.at < OUTLINE_PAUSE))) {
-      return known.path;
-    }
+    if (known?.version === mask.version) return known.path;
     const path = pathOf(contour(mask.values, mask.width, mask.height));
-    this.outlines.set(mask, { version: mask.version, path, at: now });
+    this.outlines.set(mask, { version: mask.version, path });
     return path;
   }
 

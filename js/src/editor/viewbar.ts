@@ -1,7 +1,7 @@
 /** The bar below the picture: how it is looked at. */
 
 import { action } from "./bar";
-import { element, press, set, setText, setValue } from "./dom";
+import { element, hide, press, set, setText, setValue } from "./dom";
 import type { Actions, Panel } from "./settings";
 
 export function createViewBar(
@@ -81,7 +81,7 @@ export function createViewBar(
       setValue(opacity, String(settings.opacity));
       opacity.style.setProperty("--gp-part", `${100 * settings.opacity}%`);
       segments.disabled = page.labels === null;
-      full.hidden = !document.fullscreenEnabled;
+      hide(full, !document.fullscreenEnabled);
     },
   };
 }
