@@ -125,6 +125,7 @@ class Page:
 @pytest.fixture(autouse=True)
 def lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comm.create_comm", Line)
+    monkeypatch.setattr("ganpaint_widget.widget.paint.REST_PAUSE", 0.0)
 
 
 @pytest.fixture

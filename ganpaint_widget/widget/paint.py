@@ -10,7 +10,7 @@ and this is how a stroke walks through it::
     _on_changed     within that: which revision the message has made
     _on_event       on the worker's thread, a moment later: the session has rendered
     FrameStream     the newest picture, when the pages are ready for it
-    _rest           when the stroke is over: pictures and edits at rest, as widget state
+    _rest           when nobody has painted for a moment: pictures and edits at rest, as widget state
 
 Threads. Messages come on one or several threads of the kernel, pictures and progress on the session's
 worker, Python's own verbs on whatever thread calls them. Each lock has one purpose, and they are taken in
@@ -31,6 +31,7 @@ import hashlib
 import io
 import logging
 import math
+import sys
 import threading
 import time
 import weakref
@@ -80,6 +81,10 @@ STATIC = Path(__file__).parent.parent / "static"
 
 STROKE_PATIENCE = 5.0
 """Seconds after its last message that a stroke counts as open: a page may vanish in the middle of one."""
+
+REST_PAUSE = 0.3
+"""Seconds after a stroke until its state at rest is written: the next one may begin at once, and the pictures
+of a stroke come before the PNG files of the last."""
 
 READ_PATIENCE = 2.0
 """Most seconds that a read from Python waits for an open stroke or a picture that is being opened."""
@@ -192,6 +197,8 @@ class GANPaint(anywidget.AnyWidget):
         self._pages = {name: _Page(count, count, count) for name, count in self._session.heard.items()}
         self._backlog: deque[Turn] = deque()
         self._painted: str | None = None
+        self._painted_at = -math.inf
+        self._later: threading.Timer | None = None
         self._progressed = -math.inf
         self._mask_files: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
         self._questions: dict[tuple[str, type], Question] = {}
@@ -218,6 +225,7 @@ class GANPaint(anywidget.AnyWidget):
             raise
         self._forget_route()
         hush(self.comm)
+        keep_awake(self.comm)
         self.on_msg(self._receive)
 
     @classmethod
@@ -309,6 +317,9 @@ class GANPaint(anywidget.AnyWidget):
         if self._leave is not None:
             self._leave()
             self._leave = None
+            with self._books:
+                if self._later is not None:
+                    self._later.cancel()
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -317,6 +328,8 @@ class GANPaint(anywidget.AnyWidget):
         if bundle is None:
             return None
         data, metadata = bundle
+        if self._later is not None:
+            self._rest()
         blend = self._session.blend
         blended = blend is not None and blend.revision == self._session.revision and self._result
         data["image/png"] = base64.b64encode(self._result if blended else self._preview).decode("ascii")
@@ -504,8 +517,7 @@ class GANPaint(anywidget.AnyWidget):
             # The worker was faster than this, or nothing had to be rendered.
             if not booked:
                 self._offer_again()
-            if not self._stroke_open():
-                self._rest()
+            self._rest_soon()
 
     def _book(self, page: _Page, sequence: int, revision: int) -> None:
         if page.applied and page.applied[-1][1] == revision:
@@ -515,7 +527,7 @@ class GANPaint(anywidget.AnyWidget):
     def _paint(self, stroke: Stroke) -> None:
         with self._books:
             self._page(stroke.page).stroke_since = None if stroke.last else time.monotonic()
-            self._painted = stroke.edit
+            self._painted, self._painted_at = stroke.edit, time.monotonic()
         _, _, width, height = stroke.rect
         reference = None if stroke.reference is None else self._referred(stroke.reference)
         self._session.paint(
@@ -664,8 +676,8 @@ class GANPaint(anywidget.AnyWidget):
         self._offer("preview", event.array, event.revision)
         # Not for every picture of a stroke: at rest is what a reload, a second view or a saved notebook
         # shows.
-        if event.revision == self._session.revision and not self._stroke_open():
-            self._rest()
+        if event.revision == self._session.revision:
+            self._rest_soon()
 
     def _on_blended(self, event: events.Blended) -> None:
         self._offer("result", event.array, event.revision)
@@ -729,6 +741,25 @@ class GANPaint(anywidget.AnyWidget):
             )
 
     # --- at rest ----------------------------------------------------------------------------------
+
+    def _rest_soon(self) -> None:
+        """At rest as soon as nobody paints, and nobody has for a moment."""
+        with self._books:
+            if self._stroke_open():
+                return
+            left = self._painted_at + REST_PAUSE - time.monotonic()
+            if left > 0:
+                if self._later is None and self._leave is not None:
+                    self._later = threading.Timer(left, self._rest_later)
+                    self._later.daemon = True
+                    self._later.start()
+                return
+        self._rest()
+
+    def _rest_later(self) -> None:
+        with self._books:
+            self._later = None
+        self._rest_soon()
 
     def _rest(self) -> None:
         """Write the state at rest. What has not changed is neither encoded nor sent."""
@@ -894,6 +925,10 @@ _ON_EVENT: Mapping[type, Callable[[GANPaint, Any], None]] = {
 _hushed: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[str, Any]] = weakref.WeakKeyDictionary()
 """Kernel to the comms for whose messages it does not say "busy", by their ids."""
 
+LATE = 1.0
+"""Seconds that the handling of a message may take before the kernel says "busy" for it after all: what hangs
+would otherwise look idle, and this editor's kernel gone."""
+
 
 def hush(comm: Any) -> None:
     """Have ipykernel not say "busy" for each message of this comm; its "idle" ends the message as before.
@@ -908,15 +943,47 @@ def hush(comm: Any) -> None:
         return
     if kernel not in _hushed:
         quiet = _hushed[kernel] = weakref.WeakValueDictionary()
+        held_back: dict[str, threading.Timer] = {}
 
         def publish(status: str, channel: str, parent: Any = None) -> None:
             message = parent or kernel.get_parent(channel) or {}
-            if status == "busy" and message.get("content", {}).get("comm_id") in quiet:
-                return
+            if message.get("content", {}).get("comm_id") in quiet:
+                name = message["header"]["msg_id"]
+                if status == "busy":
+                    held_back[name] = timer = threading.Timer(LATE, announce, (status, channel, message))
+                    timer.daemon = True
+                    timer.start()
+                    return
+                if name in held_back:
+                    held_back.pop(name).cancel()
             announce(status, channel, parent)
 
         kernel._publish_status = publish
     _hushed[kernel][comm.comm_id] = comm
+
+
+_kept_awake: weakref.WeakSet[Any] = weakref.WeakSet()
+
+LOOK_AGAIN = 100
+"""Milliseconds between two looks at whether a message was overlooked."""
+
+
+def keep_awake(comm: Any) -> None:
+    """Have ipykernel 7.0 to 7.3 notice all of the page's messages.
+
+    It sends replies past the stream that reads requests: a message that comes just then is not noticed, nor
+    are those after it (mended in 7.4 by ipython/ipykernel#1529). So the stream is told to look again, on the
+    thread that reads it.
+    """
+    kernel: Any = getattr(comm, "kernel", None)
+    loop = getattr(getattr(kernel, "shell_channel_thread", None), "io_loop", None)
+    version = getattr(sys.modules.get("ipykernel"), "version_info", ())
+    if loop is None or kernel in _kept_awake or tuple(version[:2]) >= (7, 4):
+        return
+    from tornado.ioloop import PeriodicCallback
+
+    _kept_awake.add(kernel)
+    loop.add_callback(lambda: PeriodicCallback(kernel.shell_stream.flush, LOOK_AGAIN).start())
 
 
 def static_file(name: str) -> Path:

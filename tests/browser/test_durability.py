@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
+
+from .conftest import PATIENCE, Lab, Notebook
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -102,6 +108,99 @@ def test_a_second_page_sees_the_strokes_and_a_killed_kernel_loses_none(
     left, right, top = coverage(notebook)
     assert left > 0.3 and right > 0.3 and top > 0.3
     notebook.shot("recovered")
+
+
+class Wire:
+    """A way to a server that can be cut: what is under way is lost, and nobody gets through till it is mended."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._whole = True
+        self._ends: set[socket.socket] = set()
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._door.getsockname()[1]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._door.accept()
+                if not self._whole:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._ends |= {near, far}
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        self._whole = False
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._ends.clear()
+
+    def mend(self) -> None:
+        self._whole = True
+
+    def close(self) -> None:
+        self.cut()
+        self._door.close()
+
+
+def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
+    lab: Lab, browser: Browser, open_notebook: Callable[..., Notebook]
+) -> None:
+    wire = Wire(int(lab.url.rpartition(":")[2]))
+    try:
+        notebook = open_notebook(IMPORT, SHOW)
+        notebook.run(0)
+        notebook.run(1)
+        notebook.wait_for_editor()
+        notebook.save()
+        # the same notebook by a wire
+        context = browser.new_context(viewport={"width": 1400, "height": 1000})
+        context.set_default_timeout(PATIENCE)
+        remote = Notebook(Lab(lab.folder, lab.settings, wire.url), context.new_page(), notebook.name)
+        remote.open()
+        remote.wait_for_editor()
+        remote.choose("tree")
+        remote.stroke(LEFT)
+        remote.canvas.scroll_into_view_if_needed()
+        wire.cut()
+        draw(remote, RIGHT)
+        remote.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'unreachable'")
+        remote.shot("unreachable")
+        left, right, top = coverage(notebook)
+        assert left > 0.3 and right == top == 0
+        wire.mend()
+        remote.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'answers'")
+        remote.wait_for_accepted(0)
+        left, right, top = coverage(notebook)
+        assert left > 0.3 and right > 0.3 and top == 0
+
+        # The server's loss may have left a box on the page: the button is pressed beneath it.
+        remote.root.locator('[data-action="blend"]').evaluate("button => button.click()")
+        remote.wait("() => document.querySelector('[data-ganpaint-root]').dataset.job")
+        context.close()
+        notebook.wait(
+            """() => {
+                const root = document.querySelector("[data-ganpaint-root]");
+                return root.querySelector('[data-picture="result"]:enabled') && !root.dataset.job;
+            }"""
+        )
+        notebook.ask("assert paint.session.blend.revision == paint.session.revision")
+        assert min(coverage(notebook)[:2]) > 0.3
+    finally:
+        wire.close()
 
 
 def test_a_busy_kernel_is_shown_as_such_and_gets_everything_afterwards(

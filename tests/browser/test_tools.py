@@ -118,8 +118,9 @@ def component(labels: Mask, x: int, y: int) -> npt.NDArray[np.bool_]:
         found = grown
 
 
-def test_each_tool_draws_exact_masks_zoomed_and_not(open_notebook) -> None:
-    notebook = open_notebook("import ganpaint_widget as gp", "paint = gp.GANPaint()\npaint", scale=2)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_each_tool_draws_exact_masks_zoomed_and_not(open_notebook, scale: int) -> None:
+    notebook = open_notebook("import ganpaint_widget as gp", "paint = gp.GANPaint()\npaint", scale=scale)
     notebook.run_all()
     notebook.wait_for_editor()
     assert notebook.errors() == []

@@ -27,6 +27,9 @@ import { WHOLE } from "./viewport";
 const BLENDING = "Blending the edit into the photo…";
 const STOPPING = "Stopping; the best so far is kept.";
 
+/** Milliseconds after a stroke in which the next one may begin: what takes long waits until they have passed. */
+const PAUSE = 200;
+
 /** These go on while their key is held down. */
 const REPEATING = new Set<KeyAction>(["smaller", "larger", "undo", "redo", "closer", "farther"]);
 
@@ -302,6 +305,22 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (scheduled === 0) scheduled = requestAnimationFrame(draw);
   }
 
+  let painted = false;
+  let pausing: ReturnType<typeof setTimeout> | undefined;
+
+  /** Is somebody painting, or has only just lifted the hand? Draws once more when that is over. */
+  function moving(): boolean {
+    if (painted && !page.painting) {
+      clearTimeout(pausing);
+      pausing = setTimeout(() => {
+        pausing = undefined;
+        refresh(true);
+      }, PAUSE);
+    }
+    painted = page.painting;
+    return painted || pausing !== undefined;
+  }
+
   let marking = 0;
 
   /** The marks alone: they follow the hand, and nothing else has to. */
@@ -322,7 +341,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       settle();
       drawPanels();
     }
-    view.resize(page.width, page.height, pointers.port, page.painting);
+    view.resize(page.width, page.height, pointers.port, moving());
     drawPicture();
     if (masksToo) {
       masksToo = false;
@@ -441,7 +460,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       page.drawn();
     }
     // Under a moving hand, panels have nothing to say of each picture and each piece of the stroke.
-    const passing = page.painting && (topic === "picture" || topic === "mask");
+    const passing = moving() && (topic === "picture" || topic === "mask");
     refresh(topic !== "picture" && topic !== "word", !passing);
   });
 
@@ -593,6 +612,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       silence();
       cancelAnimationFrame(scheduled);
       cancelAnimationFrame(marking);
+      clearTimeout(pausing);
       document.removeEventListener("fullscreenchange", fullScreenChanged);
       view.destroy();
       root.remove();
