@@ -158,8 +158,8 @@ def debugger_of(port: int, address: str) -> str:
 def draw(notebook: Notebook, debugger: str, seconds: float) -> None:
     """Strokes along a curve that never closes, at a steady pace.
 
-    Playwright's own mouse waits until the page has answered each event, and would follow a slow page's pace; a
-    hand does not. So the events go into the browser's debugger, and nobody waits for what it answers.
+    Playwright's own mouse waits until the page has answered each event, and would follow a slow page's pace;
+    a hand does not. So the events go into the browser's debugger, and nobody waits for what it answers.
     """
     notebook.canvas.scroll_into_view_if_needed()
     box = notebook.canvas.bounding_box()

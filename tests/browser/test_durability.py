@@ -111,7 +111,7 @@ def test_a_second_page_sees_the_strokes_and_a_killed_kernel_loses_none(
 
 
 class Wire:
-    """A way to a server that can be cut: what is under way is lost, and nobody gets through till it is mended."""
+    """A way to a server that can be cut: what is under way is lost, and nobody gets through until mended."""
 
     def __init__(self, port: int) -> None:
         self._port = port
