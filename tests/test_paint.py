@@ -342,6 +342,35 @@ def test_nothing_is_written_at_rest_while_a_stroke_is_open(
     assert line.of("frame")[-1]["covers"] == {A: 11}
 
 
+def test_the_state_at_rest_waits_for_a_hand_that_paints_on(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganpaint_widget.widget.paint.REST_PAUSE", 0.05)
+    line: Line = widget.comm
+    states = len(line.states)
+    for _ in range(3):
+        page.stroke()
+        worker_by_hand.run_pending()
+    page.stroke(last=False)
+    widget._rest_later()  # whenever its time comes: somebody is painting
+    assert len(line.states) == states
+    page.stroke(new=False, rect=[0, 0, 0, 0])
+    worker_by_hand.run_pending()
+    line.wait(lambda: widget._state["covers"] == {A: page.sequence})
+    assert [edit["id"] for edit in widget._state["edits"]] == ["e1"] and "e1" in widget._masks
+
+
+def test_what_is_printed_of_it_is_not_older_than_the_stroke(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganpaint_widget.widget.paint.REST_PAUSE", 60.0)
+    page.stroke()
+    worker_by_hand.run_pending()
+    assert not widget._masks
+    widget._repr_mimebundle_()
+    assert "e1" in widget._masks
+
+
 def test_every_message_is_covered_by_some_frame(
     widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

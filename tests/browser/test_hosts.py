@@ -137,7 +137,7 @@ def test_a_notebook_that_was_saved_with_its_widget_grows_little(other_lab: Lab, 
     for points in (LINE, OTHER):
         notebook.stroke(points)
     notebook.wait_for_picture()
-    notebook.wait("() => !document.querySelector('[data-ganpaint-root] [data-action=undo]').disabled")
+    notebook.page.locator("[data-ganpaint-root]:not([data-ahead])").wait_for()
     notebook.save()
     saved = nbformat.read(other_lab.folder / "saved.ipynb", as_version=4)
     widgets = saved.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()

@@ -403,6 +403,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       "data-accepted": page.outbox.accepted,
       "data-sent": page.outbox.sent,
       "data-revision": page.revision,
+      "data-ahead": page.ahead,
       "data-job": page.job ? "blend" : "",
       "data-title": page.state?.title ?? "",
       "data-ready": page.outbox.welcomed,

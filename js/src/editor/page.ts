@@ -262,7 +262,8 @@ export class Page<Image = unknown> {
     return this.state !== null && (this.ahead ? this.undone : this.state.can_redo);
   }
 
-  private get ahead(): boolean {
+  /** Has this page sent what is not in the kernel's state at rest yet? */
+  get ahead(): boolean {
     return this.state !== null && !this.outbox.coveredBy(this.state.covers);
   }
 
