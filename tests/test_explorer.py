@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,6 +142,19 @@ def test_an_explorer_that_fails_says_so_and_goes_on(
     explorer._sort.value = "quality"
     assert captions(explorer)[0].startswith(("0", "4", "1"))
     assert explorer._atlas.drawn == drawn + 1
+
+
+def test_what_is_below_the_atlas_follows_when_a_page_shows_that(boxes: Model) -> None:
+    Exploration(boxes).measure(samples=40)
+    explorer = DissectionExplorer(boxes)
+    assert len(explorer._known.children) == 1 and not explorer._editors
+    client_ready(explorer._atlas.canvas)
+    deadline = time.monotonic() + 60
+    while not explorer._editors:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(explorer._known.children) == 5 and isinstance(explorer._editor.children[0], GANPaint)
+    explorer.close()
 
 
 # --- the atlas and the bars ---
