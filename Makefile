@@ -124,25 +124,13 @@ $(STAMPS)/chromium: $(STAMPS)/packages tools/system.sh
 	@VENV=$(VENV) tools/system.sh chromium
 	@touch $@
 
-# What an exported notebook loads from the network to show its widgets: the tests have it at hand. Packed, not installed:
-# each is one file that needs no other.
-$(STAMPS)/embedding: $(STAMPS)/venv
-	@tools/system.sh node
-	@mkdir -p $(VENV)/embedding
-	@for package in @jupyter-widgets/html-manager@1.0.15 requirejs@2.3.8; do \
-		tar -xzf "$$(npm pack --silent --pack-destination $(STAMPS) $$package | sed 's|^|$(STAMPS)/|')" \
-			-C $(VENV)/embedding || exit 1; \
-	done
-	@rm $(STAMPS)/*.tgz
-	@touch $@
-
 $(STAMPS)/kernels: $(STAMPS)/packages tools/kernel_overlays.py
 	@$(BIN)/python tools/kernel_overlays.py $(KERNELS) constraints.txt $(KERNEL_VERSIONS)
 	@touch $@
 
 # pytest runs inside tests/, where there is no source folder that a subprocess could import in the wheel's stead.
 # It comes last, so that its summary is the last line.
-test: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding check docs
+test: setup $(STAMPS)/chromium $(STAMPS)/kernels check docs
 	@echo "==> the front end's tests (seconds)"
 	@npm run --silent test
 	@echo "==> pytest on the installed wheel, JupyterLab in a browser included (minutes)"

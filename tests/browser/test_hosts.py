@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 import signal
 import subprocess
@@ -16,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import numpy as np
 import pytest
-from nbconvert import HTMLExporter
-from PIL import Image
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
-from .conftest import PATIENCE, SHOTS, Lab, Notebook, code_notebook, free_port, running_lab
+from .conftest import PATIENCE, Lab, Notebook, code_notebook, free_port, running_lab
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -149,45 +144,6 @@ def test_a_notebook_that_was_saved_with_its_widget_grows_little(other_lab: Lab, 
     (output,) = saved.cells[1].outputs
     assert "image/png" in output.data
     notebook.close()
-
-    # Exported, it shows its pictures without a kernel.
-    page = browser.new_page(viewport={"width": 1400, "height": 1100})
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.route("https://**", at_hand)
-    exported = other_lab.folder / "saved.html"
-    exported.write_text(HTMLExporter().from_notebook_node(saved)[0])
-    page.goto(exported.as_uri())
-    root = page.locator("[data-ganpaint-root]")
-    root.locator("[data-edit]").wait_for(timeout=PATIENCE)
-    root.get_by_text("as it was saved").wait_for()
-    shown = Notebook(other_lab, page, "saved.html")
-    for buffer in paint["buffers"]:
-        if buffer["path"] in (["_photo"], ["_reconstruction"], ["_preview"]):
-            canvas = shown.picture(buffer["path"][0][1:])
-            with Image.open(io.BytesIO(base64.b64decode(buffer["data"]))) as kept:
-                expected = np.asarray(kept.convert("RGB").resize(canvas.shape[1::-1])).astype(np.int16)
-            assert np.abs(canvas - expected).mean() < 4
-    SHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SHOTS / "exported.png")
-    assert complaints == []
-    page.context.close()
-
-
-def at_hand(route: Route) -> None:
-    """Answers for the network: what an exported page fetches from there to show widgets."""
-    embedding = Path(sys.prefix) / "embedding" / "package"
-    files = {
-        "require.min.js": embedding / "require.js",
-        "embed-amd.js": embedding / "dist" / "embed-amd.js",
-        "index.js": Path(sys.prefix) / "share" / "jupyter" / "nbextensions" / "anywidget" / "index.js",
-    }
-    file = files.get(route.request.url.rpartition("/")[2])
-    if file is None:
-        route.abort()  # such as MathJax
-    else:
-        assert file.is_file(), f"{file} is missing: `make test` fetches it"
-        route.fulfill(path=file, content_type="text/javascript")
 
 
 # --- marimo ---

@@ -13,9 +13,6 @@ const SILENCE: Record<Exclude<Health, "answers">, string> = {
   gone: "This editor's kernel is gone, but nothing painted is lost: run GANPaint.recover() in a cell.",
 };
 
-/** A notebook that was exported with its widgets has no kernel, and no host that says so. */
-const SAVED = "No kernel answers: this is the editor as it was saved. Run the notebook to go on painting.";
-
 export function createBanner(): Panel {
   const text = element("p", {});
   const root = element("div", { class: "gp-banner", role: "status", hidden: true }, icon("warning"), text);
@@ -24,8 +21,7 @@ export function createBanner(): Panel {
     update(page) {
       const notice = page.state?.notice;
       const warning = notice?.level === "warning" ? notice.text : "";
-      const saved = page.health === "silent" && !page.outbox.welcomed;
-      const silence = saved ? SAVED : page.health === "answers" ? "" : SILENCE[page.health];
+      const silence = page.health === "answers" ? "" : SILENCE[page.health];
       hide(root, !(silence || warning));
       set(root, { "data-kernel": page.health });
       setText(text, silence || warning);
