@@ -30,7 +30,7 @@ FLOORS: list[set[str]] = [
     {"brushes", "journal", "preview", "project"},
     {"adaptation", "dissection", "inversion"},
     {"editing"},
-    {"segmentation"},
+    {"segmentation", "initialiser", "vgg"},
     {"generators"},
     {"charts", "cpus", "jobs", "pictures", "measures", "events"},
     {"errors"},

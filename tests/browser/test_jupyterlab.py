@@ -203,15 +203,14 @@ def test_variants_references_the_faithful_preview_and_a_project(editor, tmp_path
     editor.wait_for_accepted(before)
     editor.ask("assert paint.session.edits[-1].reference.region.any()")
 
-    # once fitted, the preview is nearer to the photo where nothing was edited
+    # the faithful preview is nearer to the photo
     editor.wait_for_picture()
     plain = difference(editor.picture("preview"), editor.picture("photo"))
     page.locator('[data-action="faithful"]').check()
     page.get_by_text("keeps to the photo", exact=True).wait_for()
     editor.wait_for_picture()
-    corner = (slice(0, plain.shape[0] // 6), slice(-plain.shape[1] // 6, None))
     faithful = difference(editor.picture("preview"), editor.picture("photo"))
-    assert faithful[corner].mean() < plain[corner].mean()
+    assert faithful.mean() < plain.mean()
     page.locator('[data-action="faithful"]').uncheck()
 
     # a project, out and in again; and beside the kernel
