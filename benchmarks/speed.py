@@ -1,11 +1,12 @@
 """How fast is it? From a stroke to its preview, from a photo to its inversion, from an edit to its blend.
 
-    python -m benchmarks.speed [--scenes 3] [--json FILE] [--check] [--only demo]
+    python -m benchmarks.speed [--scenes 3] [--json FILE] [--check] [--only demo progan-256 stylegan2-256]
 
-For the demo generator on held-out scenes, and for a 256 px ProGAN of the public checkpoints' sizes with
-random weights, whose pictures mean nothing but whose operations are the same:
+For the demo generator on held-out scenes, and for a 256 px ProGAN and StyleGAN2 of the public checkpoints'
+sizes with random weights, whose pictures mean nothing but whose operations are the same:
 
-* ``preview``: seconds from edited features to the picture, and which stages ran for it.
+* ``preview``: seconds from edited features to the picture: the median along a stroke that changes one cell
+  of the edit layer after the other, and a whole picture; and which stages ran for it.
 * ``inversion``: seconds and PSNR in dB. The random generator has no encoder; there it is given the features
   with noise on them.
 * ``adaptation``: seconds a step, seconds to the first picture that the user sees and to 30 dB, and the curve
@@ -49,6 +50,7 @@ from ganpaint_widget.blending import WARM_STEPS
 from ganpaint_widget.dissection import dissect
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.generators.staged import StagedGenerator, State
+from ganpaint_widget.generators.stylegan2 import StyleGAN2
 from ganpaint_widget.generators.zoo import Model, load
 from ganpaint_widget.inversion import invert
 from ganpaint_widget.jobs import Report, Ticket
@@ -56,6 +58,10 @@ from ganpaint_widget.measures import decibel as kept_decibel
 from ganpaint_widget.preview import Preview
 
 PUBLIC_CHANNELS = (512, 512, 512, 256, 128, 64, 32)
+STYLEGAN2_CHANNELS = (512, 512, 512, 512, 512, 256, 128)
+"""Of the public 256 px models, ProGAN and StyleGAN2."""
+
+MODELS = ("demo", "progan-256", "stylegan2-256")
 
 FIRST_PICTURE, GOOD_PICTURE, GOOD = 0.5, 5.0, 30.0
 """The bars, on two cores and on the demo: seconds to the first faithful picture, seconds to ``GOOD`` dB."""
@@ -73,6 +79,13 @@ def timed(work: Callable[[], object], repeats: int = 5) -> float:
         work()
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
+
+
+def once(work: Callable[[], object]) -> float:
+    """The seconds that it takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 @torch.no_grad()
@@ -116,14 +129,33 @@ def peak_mebibytes() -> float:
 
 
 def preview(model: Model, state: State, rate: float) -> dict[str, Any]:
-    fast, generator = Preview(model, state), model.generator
+    generator = model.generator
+    grid = state.features.shape[-1]
+    painted = [state]
+    for place in range(grid):  # a stroke from corner to corner
+        features = painted[-1].features.clone()
+        features[:, :16, place, place] = 3 * float(state.features.std())
+        painted.append(state.replace(features))
+
+    def stroke(each: Callable[[Callable[[], object]], float]) -> float:
+        """The median over the previews along the stroke, after a whole picture."""
+        fast = Preview(model, state)
+        found = []
+        for one in painted:
+            fast.edited = lambda _, one=one: one  # type: ignore[method-assign, misc]
+            found.append(each(lambda: fast.render([])))
+        return statistics.median(found[1:])
+
+    stroke(once)
     with watched(generator) as ran:
-        fast.render([])
+        seconds = stroke(once)
     before = generator.stages[: generator.position(generator.edit_layer) + 1]
     return {
-        "seconds": timed(lambda: fast.render([])),
-        "roofline": multiplications(lambda: fast.render([])) / rate,
-        "stages": ran,
+        "seconds": seconds,
+        "roofline": stroke(multiplications) / rate,
+        "whole": timed(lambda: Preview(model, state).render([])),
+        "whole_roofline": multiplications(lambda: Preview(model, state).render([])) / rate,
+        "stages": sorted(set(ran), key=generator.position),
         "reran_before_the_edit": [name for name in ran if name in before],
     }
 
@@ -252,15 +284,18 @@ class ByBrightness:
         return (pictures.mean(dim=1) > 0).long()
 
 
-def measure_public(rate: float) -> dict[str, Any]:
-    torch.manual_seed(0)
-    generator = ProGAN(512, PUBLIC_CHANNELS).eval().requires_grad_(False)
+def measure_random(generator: StagedGenerator, outputs: str, rate: float) -> dict[str, Any]:
+    """A generator with random weights; ``outputs`` begins the names of what draws its RGB."""
+    generator.eval().requires_grad_(False)
     with torch.no_grad():
         z = generator.sample_z(1, seed=0)
         state = generator.run(generator.start(z), until=generator.edit_layer)
-        # What a random generator draws has no bounds; its output layer is scaled so that it has a photo's.
+        # What a random generator draws has no bounds; its outputs are scaled so that it has a photo's.
         drawn = generator.picture(generator.run(state))
-        generator.get_parameter(f"{generator.output_name}.conv.weight").mul_(0.4 / drawn.std())
+        for name, weight in generator.named_parameters():
+            if name.startswith(outputs) and name.endswith(".conv.weight"):
+                weight.mul_(0.4 / drawn.std())
+        state = generator.run(generator.start(z), until=generator.edit_layer)
         x = generator.picture(generator.run(state)).clamp(-1, 1)
     model = replace(Model("public sizes", generator), encoder=Noisy(z, state.features))
     figures: dict[str, Any] = {"resolution": generator.resolution}
@@ -305,7 +340,10 @@ def mean(values: list[Any]) -> float:
 def tell(name: str, figures: dict[str, Any]) -> None:
     print(f"\n{name}, {figures['resolution']} px")
     one = figures["preview"]
-    print(f"  preview     {one['seconds'] * 1e3:8.1f} ms   roofline {one['roofline'] * 1e3:.1f} ms")
+    print(
+        f"  preview p50 {one['seconds'] * 1e3:8.1f} ms   roofline {one['roofline'] * 1e3:.1f} ms;"
+        f" a whole picture {one['whole'] * 1e3:.1f} ms, roofline {one['whole_roofline'] * 1e3:.1f} ms"
+    )
     one = figures["inversion"]
     print(f"  inversion   {one['seconds']:8.2f} s    {one['decibel']:.1f} dB")
     for way, runs in figures["adaptation"].items():
@@ -353,21 +391,23 @@ def bars(figures: dict[str, Any]) -> Iterator[Figure]:
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--scenes", type=int, default=3)
-    arguments.add_argument("--only", choices=("demo", "public"))
+    arguments.add_argument("--only", choices=MODELS, nargs="+", default=MODELS)
     options = arguments.parse_args()
-    print(f"about {1 + 0.7 * options.scenes:.0f} minutes on two idle cores", flush=True)
+    print(f"about {3 + 0.7 * options.scenes:.0f} minutes on two idle cores", flush=True)
     rate = convolution_rate()
     threads = torch.get_num_threads()
     print(f"{threads} threads, {rate / 1e9:.1f} GMAC/s in a large convolution", flush=True)
     figures: dict[str, Any] = {}
-    if options.only != "public":
-        figures["demo"] = measure_demo(options.scenes, rate)
-        figures["demo"]["peak"] = peak_mebibytes()
-        tell("demo", figures["demo"])
-    if options.only != "demo":
-        figures["public"] = measure_public(rate)
-        figures["public"]["peak"] = peak_mebibytes()
-        tell("public sizes, random weights", figures["public"])
+    for name in options.only:
+        torch.manual_seed(0)
+        if name == "demo":
+            figures[name] = measure_demo(options.scenes, rate)
+        elif name == "progan-256":
+            figures[name] = measure_random(ProGAN(512, PUBLIC_CHANNELS), "output_", rate)
+        else:
+            figures[name] = measure_random(StyleGAN2(STYLEGAN2_CHANNELS), "to_rgb", rate)
+        figures[name]["peak"] = peak_mebibytes()
+        tell(name if name == "demo" else f"{name}, random weights", figures[name])
     report = Figures()
     for figure in bars(figures):
         report.add(figure)
