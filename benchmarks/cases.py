@@ -140,9 +140,8 @@ def adapted(model: Model, case: Case, way: Way | None = None) -> Render:
     """G' by this package, as a blend makes it; from nothing in a ``way`` that is compared with others."""
     start = model.first_delta(case.edited, case.x, case.keep) if way is None else None
     found = adaptation.adapt(
-        model.generator, case.edited, case.x, case.keep, original=case.original, way=way,
-        start=start,
-    )  # fmt: skip
+        model.generator, case.edited, case.x, case.keep, original=case.original, way=way, start=start
+    )
     return lambda state: adaptation.render(model.generator, state, found.delta)
 
 

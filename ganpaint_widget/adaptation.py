@@ -17,7 +17,8 @@ while fitting, so that gradients reach dark and bright pixels as well. ``python 
 the ways.
 
 Two ways to a picture without fitting for each edit: a delta is fitted once to the photo as it is, and is then
-shown with any edit as far as :func:`gated` lets it through; and :func:`adapt` may ``start`` from that.
+shown with any edit as far as :func:`gated` lets it through; or ``initialiser.py`` says one in a single pass.
+:func:`adapt` may ``start`` from either.
 """
 
 from __future__ import annotations

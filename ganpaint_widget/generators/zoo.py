@@ -104,8 +104,8 @@ class Model:
         """
         if self.initialiser is None:
             return None
-        deltas, _ = self.initialiser(self.generator, edited, x, keep)
-        return dict(deltas)
+        deltas: dict[str, Tensor] = self.initialiser(self.generator, edited, x, keep)[0]
+        return deltas
 
     @torch.no_grad()
     def imagine(self, state: State, concept: str) -> tuple[Tensor, Tensor]:
