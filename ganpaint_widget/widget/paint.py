@@ -943,21 +943,37 @@ def hush(comm: Any) -> None:
         return
     if kernel not in _hushed:
         quiet = _hushed[kernel] = weakref.WeakValueDictionary()
-        held_back: dict[str, threading.Timer] = {}
+        held_back: dict[str, tuple[float, Callable[[], None]]] = {}
+        lock, begun = threading.Lock(), threading.Event()
 
         def publish(status: str, channel: str, parent: Any = None) -> None:
             message = parent or kernel.get_parent(channel) or {}
-            if message.get("content", {}).get("comm_id") in quiet:
-                name = message["header"]["msg_id"]
+            if message.get("content", {}).get("comm_id") not in quiet:
+                announce(status, channel, parent)
+                return
+            name = message["header"]["msg_id"]
+            with lock:
                 if status == "busy":
-                    held_back[name] = timer = threading.Timer(LATE, announce, (status, channel, message))
-                    timer.daemon = True
-                    timer.start()
-                    return
-                if name in held_back:
-                    held_back.pop(name).cancel()
-            announce(status, channel, parent)
+                    held_back[name] = time.monotonic(), lambda: announce(status, channel, message)
+                    begun.set()
+                else:
+                    held_back.pop(name, None)
+                    announce(status, channel, parent)
 
+        def watch() -> None:
+            # A thread that sleeps costs a message nothing; a timer for each would.
+            while begun.wait():
+                begun.clear()
+                time.sleep(LATE)
+                with lock:
+                    for name, (since, say) in list(held_back.items()):
+                        if time.monotonic() - since >= LATE:
+                            del held_back[name]
+                            say()
+                    if held_back:
+                        begun.set()
+
+        threading.Thread(target=watch, name="ganpaint-hush", daemon=True).start()
         kernel._publish_status = publish
     _hushed[kernel][comm.comm_id] = comm
 

@@ -165,6 +165,7 @@ test("while somebody paints, a frame accepts what it covers, and the next messag
   assert.equal(page.outbox.waiting, 0);
   await settled();
   page.drawn();
+  tick();
   assert.deepEqual(
     strokes().map(({ sequence, drawn }) => [sequence, drawn]),
     [
@@ -173,10 +174,11 @@ test("while somebody paints, a frame accepts what it covers, and the next messag
     ],
   );
   assert.ok(!sent.some(({ message }) => message.type === "ack"));
-  // With nothing painted since, it is said at once.
+  // With nothing painted since, it is said by itself.
   frame(2, 2, 2, "picture");
   await settled();
   page.drawn();
+  tick();
   assert.deepEqual(sent.at(-1)?.message, { type: "ack", page: ID, frame: 2 });
 });
 
@@ -295,7 +297,8 @@ test("frames say what they cover, and only the drawn one is acknowledged", async
   frame(2, 2, 2, "two");
   await settled();
   const picture = page.pictures.get("preview");
-  assert.deepEqual([picture?.image, picture?.sequence, picture?.covered], ["two", 2, 1010]);
+  assert.deepEqual([picture?.image, picture?.sequence], ["two", 2]);
+  assert.equal(page.outbox.stampAt(2), 1010);
   assert.equal(sent.filter(({ message }) => message.type === "ack").length, 0);
   page.drawn();
   page.drawn();
@@ -344,6 +347,25 @@ test("a picture at rest replaces a frame only if it is not older", async () => {
   assert.equal(page.pictures.get("preview")?.image, "resting");
   await rest(state({ revision: 8 }), {}, { preview: new Uint8Array(0) });
   assert.equal(page.pictures.has("preview"), false);
+});
+
+test("what changes no pixel is covered at once, and not sent", () => {
+  page.begin(TREE, dab(8, 8), 1000);
+  tick();
+  let told = 0;
+  const silence = page.listen((topic) => {
+    told += topic === "picture" ? 1 : 0;
+  });
+  page.paint(dab(8, 8), 1010);
+  tick();
+  page.paint(dab(8, 8), 1020);
+  tick();
+  silence();
+  assert.equal(strokes().length, 1);
+  assert.deepEqual([page.outbox.stampAt(1), told], [1020, 2]);
+  page.paint(dab(9, 8), 1030);
+  tick();
+  assert.deepEqual([page.outbox.stampAt(1), page.outbox.stampAt(2)], [1020, 1030]);
 });
 
 test("a picture at rest covers what a frame of its revision covered, however late it is decoded", async () => {

@@ -374,8 +374,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   function drawPicture(): void {
     const shown: PictureName = settings.comparing ? "photo" : settings.shown;
-    const { pictures } = page;
-    view.draw(shown, pictures.get(shown), PICTURES[shown].label, pictures.get("photo"), settings.split);
+    const picture = page.pictures.get(shown);
+    const covered = page.outbox.stampAt(picture?.sequence ?? 0);
+    view.draw(shown, picture, covered, PICTURES[shown].label, page.pictures.get("photo"), settings.split);
   }
 
   /** The concepts' own colours; the other classes take theirs from round the circle of hues. */

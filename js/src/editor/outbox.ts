@@ -87,6 +87,13 @@ export class Outbox {
     return sequence;
   }
 
+  /** A pointer event has changed nothing, so that a picture which covers all that was sent covers it, too. */
+  unchanged(stamp: number): void {
+    const last = this.stamps.at(-1);
+    if (last?.sequence === this.sent) last.stamp = stamp;
+    else this.stamps.push({ sequence: this.sent, stamp });
+  }
+
   command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): number {
     return this.keep(
       { type: "command", page: this.page, sequence: this.sent + 1, name, arguments: values },
@@ -159,7 +166,7 @@ export class Outbox {
     return covered >= this.sent;
   }
 
-  /** The time of the newest pointer event that is part of a picture which covers `sequence`; 0 if unknown. */
+  /** The time of the newest pointer event that a picture shows which covers `sequence`; 0 if unknown. */
   stampAt(sequence: number): number {
     for (let index = this.stamps.length - 1; index >= 0; index--) {
       const sent = this.stamps[index] as { sequence: number; stamp: number };

@@ -59,9 +59,8 @@ export interface Rest {
 export interface Picture<Image> {
   image: Image;
   revision: number;
-  /** The newest own sequence that the picture covers, and the time of the newest pointer event in it. */
+  /** The newest own sequence that the picture covers. */
   sequence: number;
-  covered: number;
   /** The number of the newest frame of this picture that has come, 0 for none. */
   frame: number;
 }
@@ -322,7 +321,11 @@ export class Page<Image = unknown> {
   }
 
   private painted(stroke: Stroke): void {
-    if (!stroke.mask.changed) return;
+    if (!stroke.mask.changed) {
+      this.outbox.unchanged(stroke.stamp);
+      this.tell("picture");
+      return;
+    }
     if (!this.edits.includes(stroke.edit)) {
       // A new edit appears with its first painted pixel: a click beside the picture makes none.
       this.edits = [...this.edits, stroke.edit];
@@ -573,7 +576,6 @@ export class Page<Image = unknown> {
             image: atRest ? shown.image : image,
             revision: message.revision,
             sequence,
-            covered: this.outbox.stampAt(sequence),
             frame: message.frame,
           });
           if (!atRest) this.taken.delete(message.picture); // what is at rest is not what is shown any more
@@ -596,7 +598,9 @@ export class Page<Image = unknown> {
   /** A view has drawn the pictures as they are now. */
   drawn(): void {
     this.outbox.drew(this.newest);
-    this.flush();
+    // In the middle of a stroke its next piece says so as well, and there is one every tick.
+    if (this.painting) this.schedule();
+    else this.flush();
     // The kernel counts what earlier pages owe, too, once it has heard of them again.
     for (const outbox of this.earlier.values()) {
       outbox.drew(this.newest);
@@ -784,10 +788,9 @@ export class Page<Image = unknown> {
     const { revision } = state;
     const same = overtaken?.image === image && overtaken.sequence === sequence;
     if (same && overtaken.revision === revision) return;
-    const covered = this.outbox.stampAt(sequence);
     // With the number of the frame that it replaces: an even older one may still come.
     const frame = overtaken?.frame ?? 0;
-    this.pictures.set(name, { image, revision, sequence, covered, frame });
+    this.pictures.set(name, { image, revision, sequence, frame });
     this.tell("picture");
   }
 

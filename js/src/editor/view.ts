@@ -149,12 +149,13 @@ export class View {
   // -------------------------------------------------------------------------------------------------- drawing
 
   /**
-   * Draws the picture and says what it covers, for tests and benchmarks outside. Left of `split`, a fraction of the
-   * stage's width, the photo is drawn instead.
+   * Draws the picture and says what it covers, for tests and benchmarks outside: `covered` is the time of the newest
+   * pointer event in it. Left of `split`, a fraction of the stage's width, the photo is drawn instead.
    */
   draw(
     name: PictureName,
     picture: Picture<ImageBitmap> | undefined,
+    covered: number,
     label: string,
     photo: Picture<ImageBitmap> | undefined,
     split: number | null,
@@ -181,7 +182,7 @@ export class View {
       "data-shown": name,
       "data-revision": picture.revision,
       "data-sequence": picture.sequence,
-      "data-covered": picture.covered,
+      "data-covered": covered,
       "data-frame": picture.frame,
       "data-viewport": `${zoom} ${x} ${y}`,
       "aria-label": `Picture: ${label}`,
