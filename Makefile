@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 KERNELS := .kernels
 KERNEL_VERSIONS := 6.31.0 7.3.0 7.4.0
+EMBEDDING := @jupyter-widgets/html-manager@1.0.15 requirejs@2.3.8
 # Not compiled: Python does that with what is imported, which is a small part of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
@@ -124,13 +125,23 @@ $(STAMPS)/chromium: $(STAMPS)/packages tools/system.sh
 	@VENV=$(VENV) tools/system.sh chromium
 	@touch $@
 
+# What an exported notebook loads from the network to show its widgets: the tests have it at hand. Packed, not installed:
+# of each, one file is needed, and none of the 130 packages that it was built from.
+$(STAMPS)/embedding: | $(STAMPS)/node
+	@mkdir -p $(VENV)/embedding
+	@for package in $(EMBEDDING); do \
+		file=$$(npm pack --silent --pack-destination $(STAMPS) $$package) && \
+		tar -xzf $(STAMPS)/$$file -C $(VENV)/embedding --strip-components=1 && rm $(STAMPS)/$$file || exit 1; \
+	done
+	@touch $@
+
 $(STAMPS)/kernels: $(STAMPS)/packages tools/kernel_overlays.py
 	@$(BIN)/python tools/kernel_overlays.py $(KERNELS) constraints.txt $(KERNEL_VERSIONS)
 	@touch $@
 
 # pytest runs inside tests/, where there is no source folder that a subprocess could import in the wheel's stead.
 # It comes last, so that its summary is the last line.
-test: setup $(STAMPS)/chromium $(STAMPS)/kernels check docs
+test: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding check docs
 	@echo "==> the front end's tests (seconds)"
 	@npm run --silent test
 	@echo "==> pytest on the installed wheel, JupyterLab in a browser included (minutes)"

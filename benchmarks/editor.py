@@ -21,10 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from benchmarks.figures import Figure, Report, parser
-from tests.browser.conftest import Notebook, code_notebook, running_browser, running_lab
+from tests.browser.conftest import Notebook, opened, running_browser, running_lab
 
 FIRST_PICTURE = 3.0  # s
 ACKNOWLEDGED = 200.0  # ms
@@ -90,13 +88,10 @@ def main() -> int:
 def measure(home: Path, repeats: int) -> dict[str, Any]:
     with running_lab(home) as lab, running_browser() as chromium:
         cells = "import torch, ganpaint_widget as gp", "paint = gp.GANPaint()\npaint"
-        nbformat.write(code_notebook(*cells), lab.folder / "editor.ipynb")
-        page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        notebook = Notebook(lab, page, "editor.ipynb")
-        notebook.open()
+        notebook = opened(lab, chromium, "editor.ipynb", *cells)
         notebook.run(0)
         notebook.activate(1)
-        first_picture = page.evaluate(RUN) / 1000
+        first_picture = notebook.page.evaluate(RUN) / 1000
         notebook.wait_for_editor()
         notebook.choose("tree")
         notebook.stroke([(0.2, 0.6), (0.3, 0.65)])

@@ -20,10 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import nbformat
-
 from benchmarks.figures import Figure, Report, parser
-from tests.browser.conftest import Notebook, code_notebook, running_browser, running_lab
+from tests.browser.conftest import opened, running_browser, running_lab
 
 FIRST, PAGING = 1.0, 0.2
 
@@ -85,11 +83,7 @@ def main() -> int:
     options = arguments.parse_args()
     report = Report()
     with tempfile.TemporaryDirectory() as home, running_lab(Path(home)) as lab, running_browser() as browser:
-        nbformat.write(code_notebook(MODEL, SHOW), lab.folder / "explorer.ipynb")
-        context = browser.new_context(viewport={"width": 1400, "height": 1000}, device_scale_factor=2)
-        context.set_default_timeout(600_000)
-        notebook = Notebook(lab, context.new_page(), "explorer.ipynb")
-        notebook.open()
+        notebook = opened(lab, browser, "explorer.ipynb", MODEL, SHOW, scale=2, patience=600_000)
         notebook.run(0)
         assert notebook.errors() == [], notebook.errors()
         notebook.page.evaluate(WATCH)
@@ -116,7 +110,6 @@ def main() -> int:
             turned.append(seconds)
         report.add(Figure("paging, median", statistics.median(turned), high=PAGING, note="s"))
         report.add(Figure("paging, slowest", max(turned), note="s"))
-        context.close()
     return report.finish(options)
 
 

@@ -119,18 +119,12 @@ TELL = "Path('peak.json').write_text(json.dumps(memory.peak_mebibytes()))"
 
 def walk_in_a_browser(name: str, whole: bool, shots: Path | None) -> Iterator[tuple[str, float, float]]:
     """The same steps by mouse, each until the page shows what came of it."""
-    import nbformat
-
-    from tests.browser.conftest import Notebook, code_notebook, running_browser, running_lab
+    from tests.browser.conftest import opened, running_browser, running_lab
 
     checkout = str(Path(__file__).parent.parent)
     with tempfile.TemporaryDirectory() as home, running_lab(Path(home)) as lab, running_browser() as browser:
         load_it = LOAD.format(checkout=checkout, name=name, whole=whole)
-        nbformat.write(code_notebook(load_it, OPEN), lab.folder / "memory.ipynb")
-        context = browser.new_context(viewport={"width": 1400, "height": 1000})
-        context.set_default_timeout(600_000)
-        notebook = Notebook(lab, context.new_page(), "memory.ipynb")
-        notebook.open()
+        notebook = opened(lab, browser, "memory.ipynb", load_it, OPEN, patience=600_000)
         began = time.perf_counter()
 
         def step(what: str) -> tuple[str, float, float]:
@@ -162,7 +156,6 @@ def walk_in_a_browser(name: str, whole: bool, shots: Path | None) -> Iterator[tu
             }"""
         )
         yield step("adapt")
-        context.close()
 
 
 def figures(chosen: argparse.Namespace) -> Iterator[Figure]:

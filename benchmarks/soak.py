@@ -20,17 +20,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 from playwright.sync_api import CDPSession
 
 from benchmarks.figures import Figure, Report, parser
-from tests.browser.conftest import Notebook, code_notebook, running_browser, running_lab
+from tests.browser.conftest import Notebook, opened, running_browser, running_lab
 
 MEASURES = "kernel", "heap"
 BAR = 1.0  # kB a stroke
 SAMPLES = 50
 WARM_UP = 0.2
+PATIENCE = 3_600_000  # ms; a machine may be busy with other things all day as well
 
 # Paints strokes from number `from` up to `to`; the mouse's pointer is number 1.
 PAINT = """async ([from, to]) => {
@@ -85,28 +85,32 @@ def main() -> int:
 def measure(home: Path, strokes: int) -> dict[str, Any]:
     with running_lab(home) as lab, running_browser() as chromium:
         cells = "import ganpaint_widget as gp, gc, psutil", "paint = gp.GANPaint()\npaint"
-        nbformat.write(code_notebook(*cells), lab.folder / "soak.ipynb")
-        page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        notebook = Notebook(lab, page, "soak.ipynb")
-        notebook.open()
+        notebook = opened(lab, chromium, "soak.ipynb", *cells, patience=PATIENCE)
+        tell("JupyterLab shows the notebook")
         notebook.run_all()
         notebook.wait_for_editor()
         notebook.choose("tree")
         notebook.root.locator('[data-slider="size"]').fill("2")
         notebook.canvas.scroll_into_view_if_needed()
-        devtools = page.context.new_cdp_session(page)
+        tell("the editor is ready")
+        devtools = notebook.page.context.new_cdp_session(notebook.page)
         samples = []
         began = time.monotonic()
         counts = [round(strokes * part / SAMPLES) for part in range(SAMPLES + 1)]
         for before, count in itertools.pairwise(counts):
-            page.evaluate(PAINT, [before, count])
+            notebook.page.evaluate(PAINT, [before, count])
             samples.append({"strokes": count, **memory(notebook, devtools)})
-            print(samples[-1], file=sys.stderr, flush=True)
+            tell(f"{time.monotonic() - began:.0f} s: {samples[-1]}")
         notebook.ask("assert paint.session.edits and paint.stats()['failures'] == 0")
         sent = notebook.number("sent")
         assert sent > strokes, f"only {sent} messages came of {strokes} strokes"
         seconds = time.monotonic() - began
     return {**slopes(samples), "seconds": seconds, "samples": samples}
+
+
+def tell(what: str) -> None:
+    """Progress, beside what is measured."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def memory(notebook: Notebook, devtools: CDPSession) -> dict[str, int]:

@@ -23,7 +23,11 @@ const BEAT = 1000;
 
 function hostKernel(model: Model): HostKernel | null {
   const kernel = model.widget_manager?.kernel;
-  if (!kernel?.status) return null;
+  if (!kernel?.status) {
+    // In an exported notebook the models have no comms. The widget's own is not seen here, but its layout's is.
+    const layout = model.get("layout") as { comm_live?: boolean } | null | undefined;
+    return layout?.comm_live === false ? "none" : null;
+  }
   if (/dead|terminating|restarting/.test(kernel.status)) return "dead";
   if (kernel.connectionStatus !== undefined && kernel.connectionStatus !== "connected") return "unreachable";
   return kernel.status === "busy" ? "busy" : "idle";
@@ -102,6 +106,7 @@ export default () => {
       for (const trait of TRAITS) model.on(`change:${trait}`, changed);
       changed();
       made.outbox.hello();
+      made.beat(performance.now());
       const beating = setInterval(() => made.beat(performance.now()), BEAT);
 
       return () => {

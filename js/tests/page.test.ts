@@ -584,6 +584,20 @@ test("a quiet kernel is asked, its silence is told with what the host knows, and
   assert.equal(page.health, "gone");
 });
 
+test("what was saved can be looked at where no kernel will ever answer, and nobody is asked", async () => {
+  host = "none";
+  sent = [];
+  page.beat(1000);
+  await rest(state({ edits: [edit("a")], job: { name: "blend", fraction: 0.5 } }), { a: flat(0) });
+  page.beat(20_000);
+  assert.equal(page.health, "saved");
+  assert.deepEqual([page.edits.length, page.job, page.word], [1, null, null]);
+  assert.equal(page.begin(TREE, dab(3, 3), 1), null);
+  page.command("delete", { edit: "a" });
+  assert.equal(page.edits.length, 1);
+  assert.deepEqual(types(), []);
+});
+
 test("a kernel that has not got what was sent is told again, and one that has is left alone", () => {
   page.begin(TREE, dab(3, 3), 1);
   page.end(2);

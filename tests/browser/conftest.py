@@ -196,12 +196,14 @@ def running_browser(*arguments: str) -> Iterator[Browser]:
 
 
 class Notebook:
-    """One notebook, open in JupyterLab in one page."""
+    """One notebook, open in JupyterLab in one page. patience: ms for anything that it waits for."""
 
-    def __init__(self, lab: Lab, page: Page, name: str) -> None:
+    def __init__(self, lab: Lab, page: Page, name: str, patience: float = PATIENCE) -> None:
         self.lab = lab
         self.page = page
         self.name = name
+        self.patience = patience
+        page.set_default_timeout(patience)
         self.complaints: list[str] = []
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -224,7 +226,7 @@ class Notebook:
 
     def wait(self, condition: str, argument: Any = None) -> None:
         """Waits until a function of the page is true."""
-        self.page.wait_for_function(condition, arg=argument, timeout=PATIENCE)
+        self.page.wait_for_function(condition, arg=argument)
 
     def wait_for_kernel(self, status: str) -> None:
         self.wait(
@@ -340,7 +342,7 @@ class Notebook:
         return self.root.locator("[data-ganpaint-canvas]").first
 
     def wait_for_editor(self) -> None:
-        self.page.locator("[data-ganpaint-root][data-ready]").first.wait_for(timeout=PATIENCE)
+        self.page.locator("[data-ganpaint-root][data-ready]").first.wait_for()
         self.root.scroll_into_view_if_needed()
 
     def number(self, name: str) -> int:
@@ -438,6 +440,18 @@ def code_notebook(*sources: str) -> nbformat.NotebookNode:
     )
 
 
+def opened(
+    lab: Lab, browser: Browser, name: str, *cells: str, scale: float = 1, patience: float = PATIENCE
+) -> Notebook:
+    """A notebook with these cells (without any: the one that is there) in a page of its own."""
+    if cells:
+        nbformat.write(code_notebook(*cells), lab.folder / name)
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, device_scale_factor=scale)
+    notebook = Notebook(lab, context.new_page(), name, patience)
+    notebook.open()
+    return notebook
+
+
 OpenNotebook = Callable[..., Notebook]
 
 
@@ -451,13 +465,8 @@ def new_notebook(lab: Lab, browser: Browser) -> OpenNotebook:
         file = f"{name}.ipynb"
         if content and isinstance(content[0], Path):
             shutil.copy(content[0], lab.folder / file)
-        elif content:
-            nbformat.write(code_notebook(*map(str, content)), lab.folder / file)
-        context = browser.new_context(viewport={"width": 1400, "height": 1000}, device_scale_factor=scale)
-        context.set_default_timeout(PATIENCE)
-        notebook = Notebook(lab, context.new_page(), file)
-        notebook.open()
-        return notebook
+            content = ()
+        return opened(lab, browser, file, *map(str, content), scale=scale)
 
     return open_one
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from .conftest import PATIENCE, Lab, Notebook
+from .conftest import Lab, Notebook, opened
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -167,10 +167,7 @@ def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
         notebook.wait_for_editor()
         notebook.save()
         # the same notebook by a wire
-        context = browser.new_context(viewport={"width": 1400, "height": 1000})
-        context.set_default_timeout(PATIENCE)
-        remote = Notebook(Lab(lab.folder, lab.settings, wire.url), context.new_page(), notebook.name)
-        remote.open()
+        remote = opened(Lab(lab.folder, lab.settings, wire.url), browser, notebook.name)
         remote.wait_for_editor()
         remote.choose("tree")
         remote.stroke(LEFT)
@@ -190,7 +187,7 @@ def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
         # The server's loss may have left a box on the page: the button is pressed beneath it.
         remote.root.locator('[data-action="blend"]').evaluate("button => button.click()")
         remote.wait("() => document.querySelector('[data-ganpaint-root]').dataset.job")
-        context.close()
+        remote.page.context.close()
         notebook.wait(
             """() => {
                 const root = document.querySelector("[data-ganpaint-root]");

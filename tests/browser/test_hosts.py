@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import signal
 import subprocess
@@ -14,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from nbconvert import HTMLExporter
+from PIL import Image
+from playwright.sync_api import Browser, Route, expect
 
-from .conftest import PATIENCE, Lab, Notebook, code_notebook, free_port, running_lab
+from .conftest import PATIENCE, Lab, Notebook, free_port, opened, running_lab
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -28,15 +33,6 @@ BUSY = "import pathlib, time\nprint('running')\nwhile not pathlib.Path('enough')
 
 LINE = [(0.2, 0.5), (0.3, 0.6), (0.4, 0.55)]
 OTHER = [(0.6, 0.5), (0.7, 0.6), (0.6, 0.7)]
-
-
-def opened(lab: Lab, browser: Browser, name: str, *cells: str) -> Notebook:
-    nbformat.write(code_notebook(*cells), lab.folder / name)
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(PATIENCE)
-    notebook = Notebook(lab, context.new_page(), name)
-    notebook.open()
-    return notebook
 
 
 def strokes(notebook: Notebook) -> int:
@@ -123,27 +119,102 @@ def test_without_subshells_what_is_painted_waits_for_the_cell(other_lab: Lab, br
     notebook.close()
 
 
-def test_a_notebook_that_was_saved_with_its_widget_grows_little(other_lab: Lab, browser: Browser) -> None:
+@pytest.fixture(scope="module")
+def saved(other_lab: Lab, browser: Browser) -> tuple[int, nbformat.NotebookNode]:
+    """By how many bytes a notebook grows that is saved with its widget, strokes and a blend in it; and it."""
     notebook = opened(other_lab, browser, "saved.ipynb", IMPORT, SHOW)
-    before = (other_lab.folder / "saved.ipynb").stat().st_size
+    file = other_lab.folder / notebook.name
+    before = file.stat().st_size
     notebook.run_all()
     notebook.wait_for_editor()
     notebook.choose("tree")
     for points in (LINE, OTHER):
         notebook.stroke(points)
     notebook.wait_for_picture()
-    notebook.page.locator("[data-ganpaint-root]:not([data-ahead])").wait_for()
+    notebook.press('[data-action="blend"]')
+    notebook.root.locator('[data-picture="result"]:enabled').wait_for()
+    notebook.press('[data-action="cancel"]')
+    notebook.page.locator('[data-ganpaint-root][data-job=""]:not([data-ahead])').wait_for()
     notebook.save()
-    saved = nbformat.read(other_lab.folder / "saved.ipynb", as_version=4)
-    widgets = saved.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
-    (paint,) = [widget for widget in widgets if "_esm" in widget["state"]]
-    kept = {buffer["path"][0] for buffer in paint["buffers"]}
-    assert {"_photo", "_reconstruction", "_preview", "_masks"} <= kept
-    assert (other_lab.folder / "saved.ipynb").stat().st_size - before <= 400_000
-    # For places without widgets.
-    (output,) = saved.cells[1].outputs
-    assert "image/png" in output.data
     notebook.close()
+    return file.stat().st_size - before, nbformat.read(file, as_version=4)
+
+
+def saved_pictures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
+    """The files in the saved state of its one editor."""
+    widgets = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
+    (paint,) = [widget for widget in widgets if "_esm" in widget["state"]]
+    return {buffer["path"][0]: base64.b64decode(buffer["data"]) for buffer in paint["buffers"]}
+
+
+def test_a_notebook_that_was_saved_with_its_widget_grows_little(
+    saved: tuple[int, nbformat.NotebookNode],
+) -> None:
+    growth, notebook = saved
+    assert {"_photo", "_reconstruction", "_preview", "_result", "_masks"} <= saved_pictures(notebook).keys()
+    assert growth <= 400_000
+    # For places without widgets.
+    (output,) = notebook.cells[1].outputs
+    assert "image/png" in output.data
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_exported_notebook_shows_the_saved_editor(
+    saved: tuple[int, nbformat.NotebookNode], other_lab: Lab, browser: Browser, theme: str
+) -> None:
+    exported = other_lab.folder / f"saved-{theme}.html"
+    exported.write_text(HTMLExporter(theme=theme).from_notebook_node(saved[1])[0], encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1400, "height": 1100})
+    page.route(lambda address: address.startswith("https:"), at_hand)
+    shown = Notebook(other_lab, page, exported.name)
+    page.goto(exported.as_uri())
+
+    shown.root.locator("[data-edit]").wait_for()
+    shown.root.get_by_text("as it was saved").wait_for()
+    # It has colour where the mask is.
+    thumbnail = shown.pixels(shown.root.locator("[data-edit]"))
+    assert thumbnail.reshape(-1, 3).std(axis=0).max() > 5
+
+    # In each place its own picture, not another's.
+    names = "photo", "reconstruction", "preview", "result"
+    files = saved_pictures(saved[1])
+    shown.root.locator('[data-picture="result"]:enabled').wait_for()
+    for name in names:
+        canvas = shown.picture(name)
+        distances = {}
+        for other in names:
+            with Image.open(io.BytesIO(files[f"_{other}"])) as kept:
+                expected = np.asarray(kept.convert("RGB").resize(canvas.shape[1::-1])).astype(np.int16)
+            distances[other] = np.abs(canvas - expected).mean()
+        assert min(distances, key=distances.__getitem__) == name, distances
+
+    # What would need a kernel is not offered, and painting does nothing; looking goes on.
+    for action in ("undo", "open", "blend", "toggle", "delete"):
+        expect(shown.root.locator(f'[data-action="{action}"]')).to_be_hidden()
+    shown.canvas.click(position={"x": 9, "y": 9})
+    shown.root.locator('[data-picture="result"]').click()
+    expect(shown.canvas).to_have_attribute("data-shown", "result")
+    assert shown.number("sent") == 0
+    shown.shot(f"exported-{theme}")
+    # RequireJS looks beside the page first for what it then takes from the network, and Chromium notes that.
+    assert [words for words in shown.complaints if "Failed to load resource" not in words] == []
+    page.context.close()
+
+
+def at_hand(route: Route) -> None:
+    """Answers for the network: what an exported page fetches from there to show widgets."""
+    prefix = Path(sys.prefix)
+    files = {
+        "require.min.js": prefix / "embedding" / "require.js",
+        "embed-amd.js": prefix / "embedding" / "dist" / "embed-amd.js",
+        "index.js": prefix / "share" / "jupyter" / "nbextensions" / "anywidget" / "index.js",
+    }
+    file = files.get(route.request.url.rpartition("/")[2])
+    if file is None:
+        route.abort()  # MathJax
+    else:
+        assert file.is_file(), f"{file} is missing: `make test` fetches it"
+        route.fulfill(path=file, content_type="text/javascript")
 
 
 # --- marimo ---

@@ -11,6 +11,7 @@ const SILENCE: Record<Exclude<Health, "answers">, string> = {
   unreachable:
     "The notebook server does not answer. What you paint is kept here, and follows when it is back.",
   gone: "This editor's kernel is gone, but nothing painted is lost: run GANPaint.recover() in a cell.",
+  saved: "No kernel answers: this is the editor as it was saved. Run the notebook to go on painting.",
 };
 
 export function createBanner(): Panel {

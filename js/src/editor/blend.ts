@@ -75,7 +75,9 @@ export function createBlend(actions: Actions): Panel {
         blend
           ? `Kept pixels ${blend.before.toFixed(1)} → ${blend.after.toFixed(1)} dB, ` +
               (blend.survival === null ? "nothing edited" : `edit survival ${blend.survival.toFixed(2)}`)
-          : "Keeps the rest of your photo as it was.",
+          : page.saved
+            ? ""
+            : "Keeps the rest of your photo as it was.",
       );
     },
   };

@@ -68,6 +68,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   /** A blended picture is of the edits as they were: whoever changes them wants to see what comes of it. */
   function lookAtEdits(): void {
+    if (page.saved) return;
     awaitsResult = false;
     settings.shown = "preview";
   }
@@ -584,12 +585,13 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   root.addEventListener("paste", (event) => {
     const file = pictureIn(event.clipboardData);
-    if (!file) return;
+    if (!file || page.saved) return;
     event.preventDefault();
     event.stopPropagation();
     actions.open(file);
   });
-  const carries = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
+  const carries = (event: DragEvent): boolean =>
+    !page.saved && (event.dataTransfer?.types.includes("Files") ?? false);
   root.addEventListener("dragover", (event) => {
     if (!carries(event)) return;
     event.preventDefault();

@@ -23,7 +23,7 @@ export function createHistory(actions: Actions): Panel {
   const rows = new Map<string, Row>();
   const list = element("ul", { class: "gp-edits", "aria-label": "Edits" });
   const count = element("span", { class: "gp-count" });
-  const none = element("p", { class: "gp-none" }, "No edits yet. Choose a concept and paint on the picture.");
+  const none = element("p", { class: "gp-none" });
   const exporting = action(
     "export-mask",
     "Export the mask",
@@ -61,6 +61,7 @@ export function createHistory(actions: Actions): Panel {
       importing.disabled = page.state === null;
       setText(count, page.edits.length ? String(page.edits.length) : "");
       hide(none, page.edits.length > 0);
+      setText(none, page.saved ? "No edits." : "No edits yet. Choose a concept and paint on the picture.");
       const ids = page.edits.map(({ id }) => id);
       for (const [id, row] of rows) {
         if (ids.includes(id)) continue;

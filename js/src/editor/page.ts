@@ -42,10 +42,13 @@ export interface Surroundings<Image> {
   kernel?(): HostKernel | null;
 }
 
-export type HostKernel = "idle" | "busy" | "dead" | "unreachable";
+export type HostKernel = "idle" | "busy" | "dead" | "unreachable" | "none";
 
-/** Does the kernel answer? If not, `silent` is all that is known, and the rest is what the host adds to it. */
-export type Health = "answers" | "silent" | "busy" | "gone" | "unreachable";
+/**
+ * Does the kernel answer? If not, `silent` is all that is known, and the rest is what the host adds to it. In an
+ * exported notebook nobody ever will: what was `saved` can be looked at, and not be changed.
+ */
+export type Health = "answers" | "silent" | "busy" | "gone" | "unreachable" | "saved";
 
 /** The traits of the widget that the kernel writes. */
 export interface Rest {
@@ -261,6 +264,11 @@ export class Page<Image = unknown> {
     return this.state !== null && (this.ahead ? this.undone : this.state.can_redo);
   }
 
+  /** Is this only to be looked at? */
+  get saved(): boolean {
+    return this.health === "saved";
+  }
+
   /** Has this page sent what is not in the kernel's state at rest yet? */
   get ahead(): boolean {
     return this.state !== null && !this.outbox.coveredBy(this.state.covers);
@@ -305,7 +313,7 @@ export class Page<Image = unknown> {
 
   private open(start: StrokeStart, stamp: number): string | null {
     this.end(stamp);
-    if (!this.state || (start.erase && !start.edit)) return null;
+    if (!this.state || this.saved || (start.erase && !start.edit)) return null;
     let edit = this.edits.find(({ id }) => id === start.edit);
     if (!edit) {
       const { verb, concept, strength, reference = null } = start;
@@ -402,6 +410,7 @@ export class Page<Image = unknown> {
 
   /** Sends a command, and shows at once what it will do where the page can know it. */
   command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): void {
+    if (this.saved) return;
     // In the order in which the user did them: what is painted comes first.
     this.end(0);
     const sequence = this.outbox.command(name, values, buffer);
@@ -615,6 +624,10 @@ export class Page<Image = unknown> {
     this.now = now;
     this.heard ||= now;
     const host = this.world.kernel?.() ?? null;
+    if (host === "none") {
+      this.setHealth("saved");
+      return;
+    }
     const quiet = now - this.heard >= ASK_AFTER;
     if (quiet && (this.asked === null || now - this.askedLast >= ASK_AGAIN_AFTER)) {
       this.asked ??= now;
@@ -643,7 +656,8 @@ export class Page<Image = unknown> {
     if (health === this.health) return;
     this.health = health;
     // What it was blending has gone with it.
-    if (health === "gone") this.job = null;
+    if (health === "gone" || health === "saved") this.job = null;
+    if (health === "saved") this.speak(null); // no hint at what to do
     this.tell("document");
   }
 
@@ -746,7 +760,7 @@ export class Page<Image = unknown> {
     this.state = state;
     this.show(adopted);
     this.revision = Math.max(this.revision, state.revision);
-    if (!state.job) this.job = null;
+    if (!state.job || this.saved) this.job = null;
     else this.job = { secondsLeft: null, decibel: null, ...this.job, fraction: state.job.fraction };
     if (state.notice && state.notice.text !== noticed) this.speak(state.notice);
     void this.searchDrawer(state.journal);
