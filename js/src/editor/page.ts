@@ -607,8 +607,8 @@ export class Page<Image = unknown> {
   /** A view has drawn the pictures as they are now. */
   drawn(): void {
     this.outbox.drew(this.newest);
-    // In the middle of a stroke its next piece says so as well, and there is one every tick.
-    if (this.painting) this.schedule();
+    // In the middle of a stroke its next piece says so as well: now if it may go, else with the next tick.
+    if (this.stroke && (!this.stroke.mask.changed || this.outbox.congested)) this.schedule();
     else this.flush();
     // The kernel counts what earlier pages owe, too, once it has heard of them again.
     for (const outbox of this.earlier.values()) {
