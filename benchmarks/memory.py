@@ -149,12 +149,7 @@ def walk_in_a_browser(name: str, whole: bool, shots: Path | None) -> Iterator[tu
         notebook.wait_for_picture()
         yield step("edit")
         notebook.press('[data-action="blend"]')
-        notebook.wait(
-            """() => {
-                const root = document.querySelector("[data-ganpaint-root]");
-                return root.querySelector('[data-picture="result"]:enabled') && !root.dataset.job;
-            }"""
-        )
+        notebook.wait_for_blend()
         yield step("adapt")
 
 
