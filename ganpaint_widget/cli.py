@@ -674,31 +674,41 @@ def demo(
 def encoder(
     generator: Annotated[str, typer.Option(help="A generator by its name or file.")],
     steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 2000,
-    batch: Annotated[int, typer.Option(help="Samples a step.", min=2)] = 16,
+    batch: Annotated[
+        int, typer.Option(help="Samples a step; fewer need less memory and are read less well.", min=2)
+    ] = 16,
+    as_json: JsonOption = False,
 ) -> None:
     """An encoder for any generator, from its own samples: photos open by it from then on.
 
     With it goes an initialiser, a quarter of as many steps: blends begin from it. Both go into the cache
     (GANPAINT_CACHE), under the hash of the generator's weights.
     """
-    import torch
+    with _plainly(as_json):
+        import torch
 
-    from .demo.train_encoder import train_encoder
-    from .demo.train_initialiser import train_initialiser
-    from .generators.checkpoints import write_module
-    from .generators.zoo import encoder_file, initialiser_file, load
-    from .measures import decibel
+        from .demo.train_encoder import train_encoder
+        from .demo.train_initialiser import train_initialiser
+        from .generators.checkpoints import write_module
+        from .generators.zoo import encoder_file, initialiser_file, load
+        from .measures import decibel
 
-    made_for = load(generator).generator
-    found = train_encoder(made_for, steps=steps, batch=batch)
-    with torch.no_grad():
-        pictures = made_for(made_for.sample_z(32, seed=1)).clamp(-1, 1)
-        z, features = found(pictures)
-        state = made_for.run(made_for.start(z), until=made_for.edit_layer).replace(features)
-        drawn = made_for.picture(made_for.run(state)).clamp(-1, 1)
-    path = encoder_file(made_for)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_module(path, "encoder", found, found.config)
-    first = train_initialiser(made_for, found, steps=-(-steps // 4), batch=batch)
-    write_module(initialiser_file(made_for), "initialiser", first, first.config)
-    typer.echo(json.dumps({"encoder": str(path), "decibel": round(decibel(drawn, pictures), 2)}))
+        made_for = load(generator).generator
+        found = train_encoder(made_for, steps=steps, batch=batch)
+        drawn = []
+        with torch.no_grad():
+            pictures = [made_for(z).clamp(-1, 1) for z in made_for.sample_z(32, seed=1).split(2)]
+            for some in pictures:
+                z, features = found(some)
+                state = made_for.run(made_for.start(z), until=made_for.edit_layer).replace(features)
+                drawn.append(made_for.picture(made_for.run(state)).clamp(-1, 1))
+        path = encoder_file(made_for)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_module(path, "encoder", found, found.config)
+        first = train_initialiser(made_for, found, steps=-(-steps // 4), batch=batch)
+        write_module(initialiser_file(made_for), "initialiser", first, first.config)
+    redrawn = round(decibel(torch.cat(drawn), torch.cat(pictures)), 2)
+    if as_json:
+        typer.echo(json.dumps({"encoder": str(path), "decibel": redrawn}))
+    else:
+        typer.echo(f"{path} redraws the generator's own pictures at {redrawn} dB.")
