@@ -49,7 +49,7 @@ BAR = 3 * 1024
 """MiB, on two cores."""
 
 PATIENCE = 3_600_000
-"""Milliseconds for a step by mouse: with ``--whole`` a StyleGAN2's search takes most of an hour."""
+"""Milliseconds for a step by mouse, which takes long on a machine that has other things to do."""
 
 
 def model_of(name: str, folder: Path) -> Model:
