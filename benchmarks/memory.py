@@ -48,6 +48,9 @@ MODELS = ("demo", "progan-256", "stylegan2-256")
 BAR = 3 * 1024
 """MiB, on two cores."""
 
+PATIENCE = 3_600_000
+"""Milliseconds for a step by mouse, which takes long on a machine that has other things to do."""
+
 
 def model_of(name: str, folder: Path) -> Model:
     """The model, through a file where it is not the demo."""
@@ -124,7 +127,7 @@ def walk_in_a_browser(name: str, whole: bool, shots: Path | None) -> Iterator[tu
     checkout = str(Path(__file__).parent.parent)
     with tempfile.TemporaryDirectory() as home, running_lab(Path(home)) as lab, running_browser() as browser:
         load_it = LOAD.format(checkout=checkout, name=name, whole=whole)
-        notebook = opened(lab, browser, "memory.ipynb", load_it, OPEN, patience=600_000)
+        notebook = opened(lab, browser, "memory.ipynb", load_it, OPEN, patience=PATIENCE)
         began = time.perf_counter()
 
         def step(what: str) -> tuple[str, float, float]:
@@ -149,12 +152,7 @@ def walk_in_a_browser(name: str, whole: bool, shots: Path | None) -> Iterator[tu
         notebook.wait_for_picture()
         yield step("edit")
         notebook.press('[data-action="blend"]')
-        notebook.wait(
-            """() => {
-                const root = document.querySelector("[data-ganpaint-root]");
-                return root.querySelector('[data-picture="result"]:enabled') && !root.dataset.job;
-            }"""
-        )
+        notebook.wait_for_blend()
         yield step("adapt")
 
 

@@ -119,7 +119,7 @@ DETAILS: Final = {
 """The verbs, and which options may follow each."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Say what was made as JSON on standard output.")]
-GeneratorOption = Annotated[str, typer.Option(help="Its name, or the path of its safetensors file.")]
+GeneratorOption = Annotated[str, typer.Option(help="Its name, or the path of its file.")]
 
 
 class InOrder(TyperCommand):
@@ -240,7 +240,15 @@ def adapt(
 
 @app.command()
 def dissect(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The safetensors file to write.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The safetensors file to write; by default beside the generator's, where it is found from "
+            "then on.",
+        ),
+    ] = None,
     generator: GeneratorOption = "demo",
     layer: Annotated[str | None, typer.Option(help="The stage; by default where edits are made.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Generated pictures to measure.")] = 1000,
@@ -258,7 +266,7 @@ def dissect(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find what the units of a layer draw: ganpaint dissect -o units.safetensors"""
+    """Find what the units of a layer draw: ganpaint dissect --generator network.pth --segmenter ade20k"""
     with _plainly(as_json):
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
@@ -277,6 +285,7 @@ def dissect(
                 f"The generator {model.name!r} comes with no segmenter, which has to name what it draws.",
                 "Say --segmenter ade20k, or call ganpaint_widget.dissection.dissect with one of your own.",
             )
+        output = output or _beside(generator)
         if not output.parent.is_dir():
             raise GANPaintError(f"There is no folder {str(output.parent)!r}.", "Make it, or choose another.")
         layer = layer or model.generator.edit_layer
@@ -316,6 +325,19 @@ def dissect(
         typer.echo(json.dumps(told, indent=1))
     else:
         _tell_dissection(told)
+
+
+def _beside(generator: str) -> Path:
+    """Where the dissection of a generator is looked for that was named on the command line."""
+    from .generators.catalogue import CATALOGUE
+    from .generators.fetch import cached
+    from .generators.zoo import dissection_file
+
+    if generator == "demo":
+        raise GANPaintError("The demo has its dissection.", "Say with --output where another one is to go.")
+    path = cached(CATALOGUE[generator]) if generator in CATALOGUE else Path(generator)
+    assert path is not None  # it has been loaded from there
+    return dissection_file(path)
 
 
 def _tell_dissection(told: dict[str, Any]) -> None:
@@ -633,11 +655,13 @@ def fetch(
             entry = CATALOGUE[name]
             about = {
                 "name": name, "domain": entry.domain, "resolution": entry.resolution,
+                "megabytes": entry.megabytes,
                 "licence": entry.licence, "source": entry.source, "concepts": list(entry.brushes),
             }  # fmt: skip
             told.append({**about, "path": str(path or fetching.cached(entry) or "")})
             if not as_json and listed:
-                typer.echo(f"{name}: {entry.domain}, {entry.resolution} px, {entry.architecture}")
+                size = "" if entry.megabytes is None else f", {entry.megabytes} MB"
+                typer.echo(f"{name}: {entry.domain}, {entry.resolution} px, {entry.architecture}{size}")
             elif not as_json:
                 typer.echo(f"{path}\nLicence: {entry.licence}. Source: {entry.source}.")
     if as_json:
@@ -674,31 +698,41 @@ def demo(
 def encoder(
     generator: Annotated[str, typer.Option(help="A generator by its name or file.")],
     steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 2000,
-    batch: Annotated[int, typer.Option(help="Samples a step.", min=2)] = 16,
+    batch: Annotated[
+        int, typer.Option(help="Samples a step; fewer need less memory and are read less well.", min=2)
+    ] = 16,
+    as_json: JsonOption = False,
 ) -> None:
     """An encoder for any generator, from its own samples: photos open by it from then on.
 
     With it goes an initialiser, a quarter of as many steps: blends begin from it. Both go into the cache
     (GANPAINT_CACHE), under the hash of the generator's weights.
     """
-    import torch
+    with _plainly(as_json):
+        import torch
 
-    from .demo.train_encoder import train_encoder
-    from .demo.train_initialiser import train_initialiser
-    from .generators.checkpoints import write_module
-    from .generators.zoo import encoder_file, initialiser_file, load
-    from .measures import decibel
+        from .demo.train_encoder import train_encoder
+        from .demo.train_initialiser import train_initialiser
+        from .generators.checkpoints import write_module
+        from .generators.zoo import encoder_file, initialiser_file, load
+        from .measures import decibel
 
-    made_for = load(generator).generator
-    found = train_encoder(made_for, steps=steps, batch=batch)
-    with torch.no_grad():
-        pictures = made_for(made_for.sample_z(32, seed=1)).clamp(-1, 1)
-        z, features = found(pictures)
-        state = made_for.run(made_for.start(z), until=made_for.edit_layer).replace(features)
-        drawn = made_for.picture(made_for.run(state)).clamp(-1, 1)
-    path = encoder_file(made_for)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_module(path, "encoder", found, found.config)
-    first = train_initialiser(made_for, found, steps=-(-steps // 4), batch=batch)
-    write_module(initialiser_file(made_for), "initialiser", first, first.config)
-    typer.echo(json.dumps({"encoder": str(path), "decibel": round(decibel(drawn, pictures), 2)}))
+        made_for = load(generator).generator
+        found = train_encoder(made_for, steps=steps, batch=batch)
+        drawn = []
+        with torch.no_grad():
+            pictures = [made_for(z).clamp(-1, 1) for z in torch.split(made_for.sample_z(32, seed=1), 2)]
+            for some in pictures:
+                z, features = found(some)
+                state = made_for.run(made_for.start(z), until=made_for.edit_layer).replace(features)
+                drawn.append(made_for.picture(made_for.run(state)).clamp(-1, 1))
+        path = encoder_file(made_for)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_module(path, "encoder", found, found.config)
+        first = train_initialiser(made_for, found, steps=-(-steps // 4), batch=batch)
+        write_module(initialiser_file(made_for), "initialiser", first, first.config)
+    redrawn = round(decibel(torch.cat(drawn), torch.cat(pictures)), 2)
+    if as_json:
+        typer.echo(json.dumps({"encoder": str(path), "decibel": redrawn}))
+    else:
+        typer.echo(f"{path} redraws the generator's own pictures at {redrawn} dB.")

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 import time
 import uuid
@@ -1151,6 +1152,8 @@ class EditingSession:
             total=1.0,
             desc="No encoder: searching from several places",
             bar_format="{desc}: {percentage:.0f} %, {remaining} left",
+            # What a cell says on the other stream looks like an error, and leaves a red line behind.
+            file=sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr,
             delay=3,
             leave=False,
             disable=self._model.encoder is not None,

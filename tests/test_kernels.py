@@ -321,9 +321,7 @@ def test_a_handler_that_hangs_looks_busy(painting: Page, tmp_path: Path) -> None
 paint.session.undo = hang""")
     page.statuses.clear()
     page.sequence += 1
-    page.send(
-        {"type": "command", "page": PAGE, "sequence": page.sequence, "name": "undo", "arguments": {}}
-    )
+    page.send({"type": "command", "page": PAGE, "sequence": page.sequence, "name": "undo", "arguments": {}})
     page.wait(lambda: ("busy", "comm_msg") in page.statuses)
     assert not page.of("accepted")
     page.statuses.clear()

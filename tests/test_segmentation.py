@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -17,8 +18,10 @@ from typer.testing import CliRunner
 from ganpaint_widget.cli import app
 from ganpaint_widget.dissection import Dissection, dissect
 from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.generators import zoo
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.segmentation import ADE20K_CONCEPTS, OTHER, ADE20KSegmenter, ade20k
+from ganpaint_widget.session import EditingSession
 
 LABELS = {0: "wall", 1: "building;edifice", 2: "sky", 3: "tree", 4: "palm, palm tree", 5: "grass", 6: "ship"}
 
@@ -108,17 +111,35 @@ def test_a_small_segformer(segformer: Path) -> None:
         ade20k(segformer.parent / "nowhere")
 
 
-def test_the_command_line_names_a_segmenter(generator: ProGAN, segformer: Path, tmp_path: Path) -> None:
-    torch.save(generator.state_dict(), tmp_path / "mine.pth")
-    given = ["dissect", "--generator", str(tmp_path / "mine.pth"), "-o", str(tmp_path / "units.safetensors")]
-    given += ["--samples", "6", "--segmenter"]
-    done = CliRunner().invoke(app, [*given, str(segformer), "--json"])
-    assert done.exit_code == 0, done.output
-    assert [row["concept"] for row in json.loads(done.stdout)["concepts"]] == list(ade20k(segformer).classes)
-    found = Dissection.load(tmp_path / "units.safetensors")
-    assert found.layer == generator.edit_layer and found.concepts == ade20k(segformer).classes
+def test_a_file_is_dissected_and_painted_with_from_then_on(
+    generator: ProGAN, segformer: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save(generator.state_dict(), path)
+    assert zoo.load(path).dissection is None
+    given = ["dissect", "--generator", str(path), "--samples", "6", "--segmenter"]
     refused = CliRunner().invoke(app, [*given, str(tmp_path / "nowhere")])
     assert refused.exit_code == 1 and "cannot be had" in refused.output
+    done = CliRunner().invoke(app, [*given, str(segformer), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    classes = ade20k(segformer).classes
+    assert [row["concept"] for row in told["concepts"]] == list(classes)
+    found = Dissection.load(Path(told["output"]))
+    assert found.layer == generator.edit_layer and found.concepts == classes
+
+    session = EditingSession(None, path, journal=False)
+    assert session.concepts == classes
+    session.add("tree", np.full((session.size, session.size), 255, np.uint8))
+    assert session.preview.size == (session.size, session.size)
+
+    other = tmp_path / "other.pth"
+    torch.save(ProGAN(8, (16, 24, 16, 8)).state_dict(), other)
+    zoo.dissection_file(path).rename(zoo.dissection_file(other))
+    with pytest.raises(GANPaintError, match="not of the generator"):
+        zoo.load(other)
+    nowhere = CliRunner().invoke(app, ["dissect", "--samples", "1"])
+    assert nowhere.exit_code == 1 and "--output" in nowhere.output
 
 
 def test_every_class_belongs_to_one_brush() -> None:

@@ -21,6 +21,7 @@ from ganpaint_widget.demo.train_units import UNITS, Painted, arrange_units, corr
 from ganpaint_widget.generators import zoo
 from ganpaint_widget.generators.checkpoints import write_module
 from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.generators.stylegan2 import StyleGAN2
 from ganpaint_widget.inversion import invert
 
 TINY = Recipe(
@@ -143,23 +144,30 @@ def test_a_segmenter_learns(data: SceneData) -> None:
     assert after > before + 0.15
 
 
+@pytest.mark.parametrize("kind", ["ProGAN", "StyleGAN2"])
 def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setenv("GANPAINT_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(3)
-    generator = ProGAN(8, (16, 16, 16, 8)).eval()
-    path = tmp_path / "mine.safetensors"
-    write_module(path, "generator", generator, generator.config)
+    path = tmp_path / f"mine.{'safetensors' if kind == 'ProGAN' else 'pt'}"
+    if kind == "ProGAN":
+        generator = ProGAN(8, (16, 16, 16, 8)).eval()
+        write_module(path, "generator", generator, generator.config)
+    else:  # as the public files are laid out
+        weights = StyleGAN2((16, 16, 16, 8), 8, 8, mapping_layers=2).state_dict()
+        torch.save({"latent_avg": weights.pop("latent_avg"), "g_ema": weights}, path)
 
     def trained(steps: int) -> float:
-        options = [f"--generator={path}", f"--steps={steps}", "--batch=4"]
+        options = [f"--generator={path}", f"--steps={steps}", "--batch=4", "--json"]
         result = CliRunner().invoke(app, ["train", "encoder", *options])
         assert result.exit_code == 0, result.output
         told = json.loads(result.stdout.splitlines()[-1])
         assert Path(told["encoder"]).is_relative_to(tmp_path / "cache")
         return float(told["decibel"])
 
+    missing = CliRunner().invoke(app, ["train", "encoder", "--generator=nobody"])
+    assert missing.exit_code == 1 and "There is no generator 'nobody'" in missing.output
     assert zoo.load(path).encoder is None
     few = trained(2)
     assert trained(40) > few + 1
@@ -175,7 +183,12 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
 
     monkeypatch.setattr("ganpaint_widget.inversion._search", search)
     x = model.generator(model.generator.sample_z(1, seed=77)).clamp(-1, 1).detach()
-    assert invert(model, x).scores.decibel > few
+    found = invert(model, x)
+    assert found.scores.decibel > few
+
+    # as blends begin from the initialiser
+    delta = model.first_delta(found.state, x, torch.ones_like(x[:, :1]))
+    assert delta is not None and tuple(delta) == model.generator.fine_layers
 
 
 def test_an_encoder_learns(data: SceneData) -> None:

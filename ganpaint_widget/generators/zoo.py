@@ -136,7 +136,8 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
             path of a file for :func:`read_generator`, a :class:`StagedGenerator`, or a :class:`Model`, which
             is returned as it is. Others come with the encoder of :func:`encoder_file`, if it was trained; the
-            church and bedroom ProGANs otherwise with the published one, if its file is in the cache.
+            church and bedroom ProGANs otherwise with the published one, if its file is in the cache. Those
+            that are read from a file come with its :func:`dissection_file`.
 
     Raises:
         GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
@@ -155,12 +156,34 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
         return model
     path = Path(generator)
     if path.suffix in SUFFIXES and path.exists():
-        return _with_encoder(Model(path.stem, read_generator(path)))
+        made = read_generator(path)
+        return _with_encoder(Model(path.stem, made, dissection=_measured(path, made)))
     raise GANPaintError(
         f"There is no generator {str(generator)!r}.",
         'Use "demo", a public model (`ganpaint fetch --list`), the path of a generator\'s file, or a '
         "StagedGenerator.",
     )
+
+
+def dissection_file(path: Path) -> Path:
+    """Beside a generator's file: where ``ganpaint dissect`` puts what it has measured of it."""
+    return path.with_suffix(".dissection.safetensors")
+
+
+def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
+    """The dissection of the generator in a file, if it was measured. GANPaintError if it is another's."""
+    from ..dissection import Dissection
+
+    own = dissection_file(path)
+    if not own.is_file():
+        return None
+    found = Dissection.load(own)
+    if found.layer not in generator.stages or found.iou.shape[1] != generator.shape(found.layer)[0]:
+        raise GANPaintError(
+            f"The dissection {own.name} is not of the generator in {path.name}.",
+            "Measure it again with `ganpaint dissect`, or take it away.",
+        )
+    return found
 
 
 def encoder_file(generator: StagedGenerator) -> Path:
@@ -267,24 +290,21 @@ def _public(entry: Entry) -> Model:
             f"The public model {entry.name!r} is not in the cache yet.",
             f"Run `ganpaint fetch {entry.name}`, or do by hand: {by_hand(entry)}",
         )
-    return _read_public(entry.name, path, path.stat().st_mtime_ns)
+    changed = [one.stat().st_mtime_ns for one in (path, dissection_file(path)) if one.is_file()]
+    return _read_public(entry.name, path, *changed)
 
 
 @lru_cache(maxsize=2)
-def _read_public(name: str, path: Path, _changed: int) -> Model:
+def _read_public(name: str, path: Path, *_changed: int) -> Model:
     """The model in a file, read once a process for all sessions that edit it."""
-    from ..dissection import Dissection
-
     entry = CATALOGUE[name]
     generator = read_generator(path)
     if entry.edit_layer is not None and entry.edit_layer != generator.edit_layer:
         generator.position(entry.edit_layer)
         generator.edit_layer = entry.edit_layer
-    own = path.with_suffix(".dissection.safetensors")
-    if own.is_file():
-        dissection: Dissection | None = Dissection.load(own)
-    else:
-        dissection = published(entry) if entry.brushes else None
+    dissection = _measured(path, generator)
+    if dissection is None and entry.brushes:
+        dissection = published(entry)
     return Model(name, generator, dissection=dissection)
 
 

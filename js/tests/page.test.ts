@@ -566,12 +566,15 @@ test("a quiet kernel is asked, its silence is told with what the host knows, and
     [null, "silent"],
     ["busy", "busy"],
     ["unreachable", "unreachable"],
-    ["idle", "gone"],
+    ["idle", "silent"],
   ] as const) {
     host = status;
     page.beat(10_000);
     assert.equal(page.health, health);
   }
+  assert.deepEqual(types(), ["beat"]);
+  page.beat(25_000);
+  assert.equal(page.health, "gone");
   assert.deepEqual(types(), ["beat"]);
   page.begin(TREE, dab(3, 3), 1);
   page.end(2);
@@ -580,8 +583,25 @@ test("a quiet kernel is asked, its silence is told with what the host knows, and
   assert.equal(page.health, "answers");
   assert.deepEqual(types(), ["hello"]);
   host = "dead";
-  page.beat(10_500);
+  page.beat(25_500);
   assert.equal(page.health, "gone");
+  host = "idle"; // it was started again, and is another one
+  page.beat(26_000);
+  page.beat(32_000);
+  assert.equal(page.health, "gone");
+});
+
+test("a blend goes with its kernel, and comes back with it", () => {
+  page.beat(1000);
+  page.command("blend", {});
+  page.receive({ type: "progress", job: "blend", fraction: 0.3, seconds_left: 40, decibel: 20 }, null);
+  host = "dead";
+  const running = () => page.job?.fraction;
+  page.beat(2000);
+  assert.equal(running(), undefined);
+  host = "idle";
+  page.receive({ type: "alive", page: ID, sequence: 1, revision: 0 }, null);
+  assert.equal(running(), 0.3);
 });
 
 test("what was saved can be looked at where no kernel will ever answer, and nobody is asked", async () => {

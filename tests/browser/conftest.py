@@ -390,6 +390,16 @@ class Notebook:
             }"""
         )
 
+    def wait_for_blend(self) -> None:
+        """Waits until a blend has ended whose result the page shows."""
+        self.wait(
+            """() => {
+                const root = document.querySelector("[data-ganpaint-root]");
+                const { job, kernel } = root.dataset;
+                return root.querySelector('[data-picture="result"]:enabled') && !job && kernel === "answers";
+            }"""
+        )
+
     def pixels(self, element: Locator) -> Pixels:
         """What a canvas or a picture on the page shows, at its own resolution."""
         data = element.evaluate(

@@ -109,12 +109,7 @@ def test_a_newcomer_paints_a_tree_blends_and_undoes(open_notebook) -> None:
 
     # G'(z_e): the tree, and the photo around it
     notebook.press('[data-action="blend"]')
-    notebook.wait(
-        """() => {
-            const root = document.querySelector("[data-ganpaint-root]");
-            return root.querySelector('[data-picture="result"]:enabled') && !root.dataset.job;
-        }"""
-    )
+    notebook.wait_for_blend()
     notebook.ask("assert paint.session.result is not None")
     # The page may still show the last frame, a JPEG; Python has the picture itself.
     result = from_kernel(notebook, "result")

@@ -26,6 +26,8 @@ import { WHOLE } from "./viewport";
 
 const BLENDING = "Blending the edit into the photo…";
 const STOPPING = "Stopping; the best so far is kept.";
+const UNHEARD = "Nothing was heard of the blend since the kernel answered last.";
+const ON_THE_WAY: readonly (string | undefined)[] = [BLENDING, STOPPING, UNHEARD];
 
 /** Milliseconds after a stroke in which the next one may begin: what takes long waits until they have passed. */
 const PAUSE = 200;
@@ -438,19 +440,27 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     }
     if (settings.pointed && !page.edits.some(({ id }) => id === settings.pointed)) settings.pointed = null;
     if (awaitsResult && page.pictures.has("result")) settings.shown = "result";
-    if (awaitsResult && !page.job) awaitsResult = false;
-    if (blending && !page.job && (page.word?.text === BLENDING || page.word?.text === STOPPING)) {
-      page.speak({
-        level: "info",
-        text: page.pictures.has("result") ? "Blended into the photo." : "Stopped.",
-      });
-    }
-    blending = page.job !== null;
+    followBlend();
     if (!page.pictures.has(settings.shown)) settings.shown = "preview";
     if (settings.tool === "segment" && page.state?.classes.length === 0) settings.tool = "brush";
     const largest = largestBrush(page.width, page.height);
     if (!sized) settings.size = Math.max(1, Math.round(largest / 2));
     settings.size = clamp(settings.size, 1, largest);
+  }
+
+  /** Says what becomes of a blend, in place of what was said of it before, and of nothing else. */
+  function followBlend(): void {
+    const word = page.word?.text;
+    const gone = page.health === "gone"; // it may still come back, and the blend with it
+    if (blending && ON_THE_WAY.includes(word)) {
+      let text = page.state?.measures.blend ? "Blended into the photo." : "Stopped.";
+      if (gone) text = UNHEARD;
+      else if (page.job) text = word === STOPPING ? STOPPING : BLENDING;
+      if (text !== word) page.speak({ level: "info", text });
+    }
+    if (gone) return;
+    blending = page.job !== null;
+    awaitsResult &&= blending;
   }
 
   const silence = page.listen((topic: Topic) => {

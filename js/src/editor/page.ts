@@ -130,6 +130,8 @@ interface Stroke {
 const ASK_AFTER = 2000;
 const ASK_AGAIN_AFTER = 5000;
 const SILENT_AFTER = 4000;
+/** Where the host says that the kernel is idle, it may only be starved, as by another program. Not for so long. */
+const GONE_AFTER = 20_000;
 
 /** The commands that make a step of undo, if they change anything. */
 const STEPPING: ReadonlySet<CommandName> = new Set(["retune", "toggle", "delete", "move"]);
@@ -191,7 +193,6 @@ export class Page<Image = unknown> {
   readonly pictures = new Map<PictureName, Picture<Image>>();
   /** Which class each pixel of the photo belongs to, where the kernel has a segmenter. */
   labels: Labels | null = null;
-  job: Job | null = null;
   health: Health = "answers";
   revision = 0;
   word: Word | null = { level: "info", text: "Choose a concept and paint." };
@@ -204,6 +205,8 @@ export class Page<Image = unknown> {
   /** The variants that were asked for last. */
   variants: { edit: string; tiles: Tile<Image>[] } | null = null;
 
+  /** The blend that the kernel was at when it was last heard. */
+  private blend: Job | null = null;
   private stroke: Stroke | null = null;
   /** Was the last thing the user did an undo or a redo? */
   private undone = false;
@@ -253,6 +256,11 @@ export class Page<Image = unknown> {
 
   color(concept: string): string {
     return this.state?.concepts.find(({ name }) => name === concept)?.color ?? "#8a8f98";
+  }
+
+  /** The blend that is running. With a kernel that is gone it has gone, too, unless that comes back after all. */
+  get job(): Job | null {
+    return this.health === "gone" || this.saved ? null : this.blend;
   }
 
   /** What was just painted can be undone, even before the kernel has said so in its state. */
@@ -434,7 +442,7 @@ export class Page<Image = unknown> {
     if (name === "faithful" && this.state) {
       this.state = { ...this.state, faithful: { ready: false, ...(values as { on: boolean }) } };
     }
-    if (name === "blend") this.job = { fraction: 0, secondsLeft: null, decibel: null };
+    if (name === "blend") this.blend = { fraction: 0, secondsLeft: null, decibel: null };
     this.tell("document");
     this.tell("mask");
   }
@@ -511,7 +519,7 @@ export class Page<Image = unknown> {
         const { fraction, seconds_left: secondsLeft, decibel } = message;
         if (message.job === "open") {
           if (this.opened) Object.assign(this.opened, { fraction, secondsLeft });
-        } else this.job = { fraction, secondsLeft, decibel };
+        } else this.blend = { fraction, secondsLeft, decibel };
         this.tell("document");
         return;
       }
@@ -636,10 +644,12 @@ export class Page<Image = unknown> {
       if (this.outbox.welcomed) this.outbox.beat();
       else this.outbox.hello();
     }
+    const silence = this.asked === null ? 0 : now - this.asked;
     if (host === "dead") this.setHealth("gone");
-    else if (this.asked !== null && now - this.asked >= SILENT_AFTER) {
-      // An idle kernel that does not answer is another one than this editor's.
-      this.setHealth(host === "idle" ? "gone" : (host ?? "silent"));
+    // What is gone stays gone until it answers: the kernel that the host tells of is another one.
+    else if (silence >= SILENT_AFTER && this.health !== "gone") {
+      if (host !== "idle") this.setHealth(host ?? "silent");
+      else this.setHealth(silence >= GONE_AFTER ? "gone" : "silent");
     }
   }
 
@@ -655,8 +665,6 @@ export class Page<Image = unknown> {
   private setHealth(health: Health): void {
     if (health === this.health) return;
     this.health = health;
-    // What it was blending has gone with it.
-    if (health === "gone" || health === "saved") this.job = null;
     if (health === "saved") this.speak(null); // no hint at what to do
     this.tell("document");
   }
@@ -760,8 +768,8 @@ export class Page<Image = unknown> {
     this.state = state;
     this.show(adopted);
     this.revision = Math.max(this.revision, state.revision);
-    if (!state.job || this.saved) this.job = null;
-    else this.job = { secondsLeft: null, decibel: null, ...this.job, fraction: state.job.fraction };
+    if (!state.job) this.blend = null;
+    else this.blend = { secondsLeft: null, decibel: null, ...this.blend, fraction: state.job.fraction };
     if (state.notice && state.notice.text !== noticed) this.speak(state.notice);
     void this.searchDrawer(state.journal);
     this.tell("document");
