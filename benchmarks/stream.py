@@ -27,12 +27,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import websocket
 
 from benchmarks.figures import parser
-from tests.browser.conftest import Notebook, code_notebook, free_port, running_browser, running_lab
+from tests.browser.conftest import Notebook, free_port, opened, running_browser, running_lab
 
 BARS = {"p95": 100.0, "fps": 25.0, "lost": 0}
 BRUSH = 2  # px: so thin that a lost piece leaves a gap
@@ -118,22 +117,18 @@ def measure(home: Path, seconds: float, plant: str) -> dict[str, Any]:
     home.mkdir()
     port = free_port()
     with running_lab(home) as lab, running_browser(f"--remote-debugging-port={port}") as chromium:
-        name = "stream.ipynb"
         cells = "import ganpaint_widget as gp", "paint = gp.GANPaint()\npaint"
-        nbformat.write(code_notebook(*cells), lab.folder / name)
-        page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        notebook = Notebook(lab, page, name)
-        notebook.open()
+        notebook = opened(lab, chromium, "stream.ipynb", *cells)
         notebook.run_all()
         notebook.wait_for_editor()
         notebook.choose("tree")
         notebook.root.locator('[data-slider="size"]').fill(str(BRUSH))
-        debugger = debugger_of(port, page.url)
+        debugger = debugger_of(port, notebook.page.url)
         draw(notebook, debugger, 1.0)  # a first stroke warms up what is made once
         notebook.wait_for_picture()
         if plant:
             notebook.ask(plant)
-        page.evaluate(PROBE)
+        notebook.page.evaluate(PROBE)
         began = time.monotonic()
         draw(notebook, debugger, seconds)
         painted = time.monotonic() - began
