@@ -321,7 +321,7 @@ def checked_concept(concept: object, known: Sequence[str], generator: str) -> st
     if not known:
         raise GANPaintError(
             f"The generator {generator!r} has no dissection, so it knows no concepts to paint with.",
-            "Choose a generator that comes with one.",
+            "Measure one with `ganpaint dissect`, or choose a generator that comes with one.",
         )
     if not (isinstance(concept, str) and concept in known):
         raise GANPaintError(

@@ -14,6 +14,9 @@ const VERBS: Record<Edit["verb"], string> = {
   suppress: "Suppress",
 };
 
+/** Where a generator comes without concepts, there is nothing to choose. */
+const UNKNOWN = "It is not known what this generator's units draw: measure that with “ganpaint dissect”.";
+
 interface Row {
   root: HTMLElement;
   update(edit: Edit, page: EditorPage, selected: boolean): void;
@@ -61,7 +64,8 @@ export function createHistory(actions: Actions): Panel {
       importing.disabled = page.state === null;
       setText(count, page.edits.length ? String(page.edits.length) : "");
       hide(none, page.edits.length > 0);
-      setText(none, page.saved ? "No edits." : "No edits yet. Choose a concept and paint on the picture.");
+      const hint = page.state?.concepts.length === 0 ? UNKNOWN : "Choose a concept and paint on the picture.";
+      setText(none, page.saved ? "No edits." : `No edits yet. ${hint}`);
       const ids = page.edits.map(({ id }) => id);
       for (const [id, row] of rows) {
         if (ids.includes(id)) continue;
