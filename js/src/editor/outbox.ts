@@ -82,16 +82,20 @@ export class Outbox {
       { type: "stroke", page: this.page, sequence: this.sent + 1, ...fields },
       values,
     );
-    this.stamps.push({ sequence, stamp });
-    if (this.stamps.length > STAMPS) this.stamps.shift();
+    this.note(sequence, stamp);
     return sequence;
   }
 
   /** A pointer event has changed nothing, so that a picture which covers all that was sent covers it, too. */
   unchanged(stamp: number): void {
+    this.note(this.sent, stamp);
+  }
+
+  private note(sequence: number, stamp: number): void {
     const last = this.stamps.at(-1);
-    if (last?.sequence === this.sent) last.stamp = stamp;
-    else this.stamps.push({ sequence: this.sent, stamp });
+    if (last?.sequence === sequence) last.stamp = stamp;
+    else this.stamps.push({ sequence, stamp });
+    if (this.stamps.length > STAMPS) this.stamps.shift();
   }
 
   command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): number {
