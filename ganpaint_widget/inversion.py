@@ -37,6 +37,9 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 
 STEPS = 60
 LEARNING_RATE = 0.05
+BETAS = 0.8, 0.9
+"""Adam's, shorter than usual: a photo is fixed, so its gradients are without noise that must be averaged."""
+
 PRIOR = 0.02
 """Weight of the mean squared distance from the guess, in units of the guess's own mean square."""
 
@@ -237,13 +240,13 @@ def _search(
     best_offset = torch.zeros_like(guess)
     best = torch.full((len(guess),), torch.inf, device=loss.x.device)
     offset = torch.zeros_like(guess).requires_grad_()
-    optimiser = torch.optim.Adam([offset], lr=0.05)
+    adam = _Adam(offset)
     # Half of the budget, so that the features get theirs.
     half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
     try:
         for step in range(SEARCH_STEPS + 1):
             last = step == SEARCH_STEPS or (half is not None and time.monotonic() >= half)
-            optimiser.zero_grad(set_to_none=True)
+            offset.grad = None
             for place in range(len(guess)):
                 only = slice(place, place + 1)
                 state = generator.run(generator.start_extended(guess[only] + scale * offset[only]))
@@ -255,7 +258,7 @@ def _search(
                     work.passed(3)
             if last:
                 break
-            optimiser.step()
+            adam.step()
     except Cancelled:
         pass  # the best so far is returned
     chosen = best.argmin()
@@ -276,7 +279,7 @@ def _refine(
     offset = torch.zeros_like(guess).requires_grad_()
     best_offset = torch.zeros_like(guess)
     best = torch.full((len(guess),), torch.inf, device=guess.device)
-    optimiser = torch.optim.Adam([offset], lr=LEARNING_RATE)
+    adam = _Adam(offset)
     try:
         for step in range(steps + 1):
             picture = generator.picture(generator.run(state.replace(guess + scale * offset)))
@@ -286,13 +289,39 @@ def _refine(
             best_offset = torch.where(better.view(-1, 1, 1, 1), offset.detach(), best_offset)
             if step == steps or (end is not None and time.monotonic() >= end):
                 break
-            optimiser.zero_grad(set_to_none=True)
+            offset.grad = None
             errors.mean().backward(inputs=[offset])  # type: ignore[no-untyped-call]
-            optimiser.step()
+            adam.step()
             work.passed(3)
     except Cancelled:
         pass  # the best so far is returned
     return state.replace((guess + scale * best_offset).detach())
+
+
+class _Adam:
+    """Adam (Kingma and Ba, 2015) on one tensor.
+
+    PyTorch's own imports its compiler when the first is made: a second of a photo's opening, many on a cold
+    disk.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.steps = tensor, 0
+        self.mean, self.square = torch.zeros_like(tensor), torch.zeros_like(tensor)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the tensor by its gradient."""
+        gradient = self.tensor.grad
+        assert gradient is not None
+        self.steps += 1
+        for moment, value, beta in zip((self.mean, self.square), (gradient, gradient**2), BETAS, strict=True):
+            moment.lerp_(value, 1 - beta)
+        mean, square = (
+            moment / (1 - beta**self.steps)
+            for moment, beta in zip((self.mean, self.square), BETAS, strict=True)
+        )
+        self.tensor -= LEARNING_RATE * mean / (square.sqrt() + 1e-8)
 
 
 # --- is the photo of the generator's world? ---

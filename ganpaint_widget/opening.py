@@ -125,11 +125,17 @@ def _on(model: Model, device: str) -> Model:
         ) from error
 
 
-def open_picture(model: Model, source: Source, ticket: Ticket | None = None) -> OpenedPicture:
-    """z, and all that follows from it, for a picture. GANPaintError and Cancelled come through."""
+def open_picture(
+    model: Model, source: Source, ticket: Ticket | None = None, *, guess: bool = False
+) -> OpenedPicture:
+    """z, and all that follows from it, for a picture. GANPaintError and Cancelled come through.
+
+    Args:
+        guess: leave it at the encoder's guess; :func:`invert_on` goes on from there.
+    """
     import torch
 
-    from .inversion import invert
+    from .inversion import STEPS, invert
 
     generator = model.generator
     device = next(generator.parameters()).device
@@ -146,10 +152,20 @@ def open_picture(model: Model, source: Source, ticket: Ticket | None = None) -> 
     else:
         assert model.gallery is not None
         photo = model.gallery.picture(source.index % model.gallery.count)
-    found = invert(model, tensor_of(photo, device), ticket=ticket)
+    found = invert(model, tensor_of(photo, device), steps=0 if guess else STEPS, ticket=ticket)
     if ticket is not None and ticket.cancelled:
         raise Cancelled
     return opened_at(model, source, photo, found.z, found.state)
+
+
+def invert_on(model: Model, guess: OpenedPicture, ticket: Ticket) -> OpenedPicture:
+    """The same picture as the encoder's guess, inverted by optimisation too. Cancelled comes through."""
+    from .inversion import invert
+
+    found = invert(model, guess.x, ticket=ticket)
+    if ticket.cancelled:
+        raise Cancelled
+    return opened_at(model, guess.source, guess.photo, found.z, found.state)
 
 
 def _restored(model: Model, kept: Kept) -> tuple[Tensor, State]:

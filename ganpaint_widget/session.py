@@ -85,6 +85,7 @@ from .opening import (
     Source,
     array_of,
     frozen,
+    invert_on,
     load,
     open_picture,
     reference_levels,
@@ -160,6 +161,7 @@ class Referred:
 class _Rendering:
     """The newest G(z_e), or G'(z_e) where ``modify`` is what drew it, or how it failed."""
 
+    opened: OpenedPicture
     array: Array
     edits: Edits
     revision: int
@@ -188,6 +190,9 @@ class EditingSession:
         fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
         scene: which scene of the gallery; for a generator without a gallery, the seed of a sample G(z).
+        progressive: show what the encoder makes of a picture at once, and go on with its inversion in the
+            background: for editors, where somebody waits. ``reconstruction`` and ``measures`` are then as
+            they are by now; ``preview``, and all that is kept or made from it, waits for the inversion.
         journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
             it there.
         worker: the thread that runs the model; by default one that all sessions share.
@@ -203,6 +208,7 @@ class EditingSession:
         *,
         fit: pictures.Fit = "crop",
         scene: int = 0,
+        progressive: bool = False,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
     ) -> None:
@@ -231,6 +237,8 @@ class EditingSession:
         self._seen: dict[int, dict[str, float]] = {}
         self._references: OrderedDict[Reference, OpenedPicture] = OrderedDict()
         self._scene = scene
+        self._progressive = progressive and self._model.encoder is not None
+        self._inverting: tuple[Ticket, Future[None]] | None = None
 
         self._base: _Rendering | None = None  # G(z_e) as it was before the present stroke
         self._standing_notice: Noticed | None = None
@@ -846,8 +854,15 @@ class EditingSession:
         blend = self._blend
         return None if blend is None else _image(blend.array)
 
+    @property
+    def rendered(self) -> Rendered:
+        """The newest G(z_e) that there is, which may be without the last edits: waits for nothing."""
+        newest = self._newest
+        return Rendered("preview", newest.array, newest.revision)
+
     def features(self) -> npt.NDArray[np.float32]:
         """The activations of the edit layer's units with all edits made so far: C x h x w."""
+        self._wait_for_inversion()
         with self._lock:
             opened, edits = self._opened, self._history.edits
         return self._worker.call(lambda: _numbers(opened.fast.edited(edits).features)[0])
@@ -855,8 +870,8 @@ class EditingSession:
     def scores(self) -> Scores:
         """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
         generator's world at all. Computed when asked for, which takes a moment the first time."""
-        opened = self._opened
-        return self._worker.ask(_score, self._model, opened)
+        self._wait_for_inversion()
+        return self._worker.ask(_score, self._model, self._opened)
 
     def reference(self, edit_id: str) -> Referred:
         """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
@@ -897,6 +912,7 @@ class EditingSession:
             GANPaintError: there is no such addition, or the generator's samples do not show its concept.
         """
         count = checked_number(count, "number of variants", MAX_VARIANT + 1)
+        self._wait_for_inversion()
         with self._lock:
             opened, edits, place = self._opened, self._history.edits, self._history.place(edit_id)
         versions = [
@@ -919,6 +935,7 @@ class EditingSession:
             GANPaintError: there is no such edit, or it does not fit this picture.
         """
         unmade = self._with_levels(edit) if isinstance(edit, Edit) else None
+        self._wait_for_inversion()
         with self._lock:
             opened, edits = self._opened, self._history.edits
             before, after = edits[:0], edits
@@ -1006,6 +1023,7 @@ class EditingSession:
     def _stored(self) -> project.Project:
         import torch
 
+        self._wait_for_inversion()
         with self._lock:
             opened, edits, blend = self._opened, self._history.edits, self._blend
         state = opened.fast.state
@@ -1147,6 +1165,9 @@ class EditingSession:
                 "Open it with the generator that it was painted with.",
             )
         self.cancel()  # what is being blended is about to be gone, and the worker is needed
+        inverting = self._inverting
+        if inverting is not None:
+            inverting[0].cancel()
         # Without an encoder it takes minutes, which is said here where no editor is there to show it.
         bar = tqdm(
             total=1.0,
@@ -1181,9 +1202,10 @@ class EditingSession:
     def _open_now(self, source: Source | None, ticket: Ticket) -> None:
         if source is None:  # only here is it certain which scene was the last
             source = self._scene_source(self._scene + 1)
-        opened = open_picture(self._model, source, ticket)
+        later = self._progressive and source.kept is None and source.kind != "sample"
+        opened = open_picture(self._model, source, ticket, guess=later)
         labels = self._segment(opened.x)
-        foreign = self._foreign(opened) if source.kind == "photo" else None
+        foreign = None if later else self._foreign(opened)
         if ticket.cancelled:
             raise Cancelled
         with self._lock:
@@ -1197,16 +1219,53 @@ class EditingSession:
             events: list[Event] = [Opened(), *self._history.news()]
             if self._standing_notice is not None:
                 events.append(self._standing_notice)
-            self._newest = _Rendering(opened.reconstruction, (), revision)
-            self._fit_when_idle()
+            self._newest = _Rendering(opened, opened.reconstruction, (), revision)
+            self._inverting = None
+            if later:
+                rest = self._worker.ticket()
+                self._inverting = rest, self._worker.submit(self._invert, opened, rest)
+            else:
+                self._fit_when_idle()
             events.append(Rendered("preview", opened.reconstruction, revision))
             self._rendered.notify_all()
         self._tell(events)
+
+    def _invert(self, guess: OpenedPicture, ticket: Ticket) -> None:
+        """The rest of an inversion, in place of the encoder's guess. Previews are served meanwhile."""
+        try:
+            opened = invert_on(self._model, guess, ticket)
+            foreign = self._foreign(opened)
+        except Cancelled:
+            return
+        except Exception as error:
+            log.error("The inversion failed.", exc_info=error)
+            told = _error("The picture could not be inverted beyond the encoder's guess", error)
+            self._tell([Failed(told.what, told.mend)])
+            return
+        with self._lock:
+            if self._opened is not guess:
+                return
+            self._opened = opened
+            self._standing_notice = foreign or self._standing_notice
+            self._fit_when_idle()
+        self._tell([] if foreign is None else [foreign])
+        try:
+            self._render()
+        except Exception as error:
+            self._render_failed(error)
+
+    def _wait_for_inversion(self) -> None:
+        """Until the picture is inverted as well as it will be. On the worker's own thread it is as it is."""
+        inverting = self._inverting
+        if inverting is not None and not self._worker.current:
+            self._worker.wait(inverting[1])
 
     def _foreign(self, opened: OpenedPicture) -> Noticed | None:
         """A warning, if a photo is not of the generator's world."""
         from .inversion import OUTSIDE, distance
 
+        if opened.source.kind != "photo":
+            return None
         apart = distance(self._model, opened.x)
         if apart is not None and apart > OUTSIDE:
             return Noticed(
@@ -1283,22 +1342,22 @@ class EditingSession:
             opened, history = self._opened, self._history
             edits, revision, touched = history.edits, history.revision, history.touched
             modify, newest = self._modify(), self._newest
-            if newest.revision == revision and newest.modify is modify and newest.error is None:
+            if newest.revision == revision and _shows(newest, opened, edits, modify) and newest.error is None:
                 return
             stroke_began_with = None if touched is None else history.before
             base = self._base
-        if stroke_began_with is not None and not _shows(base, stroke_began_with, modify):
+        if stroke_began_with is not None and not _shows(base, opened, stroke_began_with, modify):
             # The last preview will usually be the one; a fast hand may have left it unrendered.
             base = newest
-            if not _shows(base, stroke_began_with, modify):
+            if not _shows(base, opened, stroke_began_with, modify):
                 before = _draw(opened, stroke_began_with, modify)
-                base = _Rendering(before, stroke_began_with, revision, modify)
+                base = _Rendering(opened, before, stroke_began_with, revision, modify)
         array = _draw(opened, edits, modify)
         events: list[Event] = [Rendered("preview", array, revision)]
         with self._lock:
             if self._opened is not opened:
                 return
-            self._newest = _Rendering(array, edits, revision, modify)
+            self._newest = _Rendering(opened, array, edits, revision, modify)
             self._base = base
             told, self._passing_notice = self._passing_notice, None
             if stroke_began_with is not None and base is not None:
@@ -1312,7 +1371,8 @@ class EditingSession:
     def _render_failed(self, error: BaseException) -> None:
         log.error("The preview failed.", exc_info=error)
         with self._lock:
-            self._newest = replace(self._newest, revision=self._history.revision, error=error)
+            revision = self._history.revision
+            self._newest = replace(self._newest, opened=self._opened, revision=revision, error=error)
             self._rendered.notify_all()
         told = _error("The preview could not be computed", error)
         self._tell([Failed(told.what, told.mend)])
@@ -1344,13 +1404,14 @@ class EditingSession:
 
     def _current_rendering(self) -> _Rendering:
         """The rendering of the present revision; waits for it."""
+        self._wait_for_inversion()
         if self._worker.current:
             self._render()
         elif not self._worker.threaded:
             self._worker.run_pending()
         end = time.monotonic() + PATIENCE_SECONDS
         with self._lock:
-            while self._newest.revision < self._history.revision:
+            while self._newest.opened is not self._opened or self._newest.revision < self._history.revision:
                 left = end - time.monotonic()
                 if left <= 0 or self._worker.closed:
                     raise GANPaintError(
@@ -1400,6 +1461,8 @@ class EditingSession:
             # Told here and not where the job was queued, so that it cannot come after the job's end.
             self._tell([Progress("blend", 0.0, None, None)])
             with self._lock:
+                if self._opened.source is opened.source:
+                    opened = self._opened  # inverted since
                 faithful = self._fitting if self._faithful else None
             if faithful is not None and not (faithful.fitted and faithful.opened is opened):
                 faithful = None
@@ -1458,8 +1521,15 @@ def _draw(
     return array_of(opened.fast.render(edits, modify))
 
 
-def _shows(rendering: _Rendering | None, edits: Edits, modify: Mapping[str, Modifier] | None) -> bool:
-    return rendering is not None and rendering.edits is edits and rendering.modify is modify
+def _shows(
+    rendering: _Rendering | None, opened: OpenedPicture, edits: Edits, modify: Mapping[str, Modifier] | None
+) -> bool:
+    return (
+        rendering is not None
+        and rendering.opened is opened
+        and rendering.edits is edits
+        and rendering.modify is modify
+    )
 
 
 def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed | None:

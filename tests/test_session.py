@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ganpaint_widget.adaptation
+import ganpaint_widget.inversion
 import ganpaint_widget.preview
 from ganpaint_widget.editing import Edit
 from ganpaint_widget.errors import GANPaintError
@@ -142,6 +144,97 @@ def test_an_inversion_that_fails_leaves_the_picture_and_the_edits(session, mask,
         session.open(np.zeros((8, 8, 3), np.uint8))
     assert (session.edits, session.revision) == (edits, revision)
     assert np.array_equal(pixels(session.photo), photo)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """The optimisation of an inversion goes on until ``ended`` is set, or it is cancelled."""
+    quick = ganpaint_widget.inversion.invert
+    held = SimpleNamespace(begun=threading.Event(), ended=threading.Event())
+
+    def invert(model: Any, x: Any, *, steps: int = 1, ticket: Any = None) -> Any:
+        while steps and not held.ended.wait(0.001):
+            held.begun.set()
+            try:
+                ticket.checkpoint(0.5)
+            except Cancelled:
+                break
+        return quick(model, x, steps=steps)
+
+    monkeypatch.setattr("ganpaint_widget.inversion.invert", invert)
+    yield held
+    held.ended.set()
+
+
+@pytest.fixture
+def guessing(model_with_gallery: Any, worker: Worker, held: SimpleNamespace) -> EditingSession:
+    """A session that shows what the encoder makes of its scene, while the inversion is going on."""
+    generator = model_with_gallery.generator
+    z = generator.sample_z(1, 3)
+
+    def encoder(pictures: Any) -> Any:
+        state = generator.run(generator.start(z), until=generator.edit_layer)
+        return z.expand(len(pictures), -1), state.features.expand(len(pictures), -1, -1, -1)
+
+    model = replace(model_with_gallery, encoder=encoder)
+    session = EditingSession(generator=model, progressive=True, worker=worker)
+    assert held.begun.wait(5)
+    return session
+
+
+def test_an_editor_has_a_guess_at_once_and_what_is_painted_on_it_stays(guessing, held, mask, worker):
+    guess, measured = guessing.rendered.array, guessing.measures
+    painted = threading.Event()
+    guessing.observe(lambda event: painted.set() if isinstance(event, Rendered) else None)
+    edit = guessing.add("tree", mask, 4)
+    assert painted.wait(5)
+    assert not np.array_equal(guessing.rendered.array, guess)
+    events = heard(guessing)
+    held.ended.set()
+    preview = pixels(guessing.preview)
+    assert guessing.edits == (edit,)
+    assert guessing.measures != measured
+    assert np.array_equal(of_kind(events, Rendered)[-1].array, preview)
+    patient = EditingSession(generator=guessing.model, worker=worker)
+    assert np.array_equal(pixels(patient.reconstruction), pixels(guessing.reconstruction))
+    patient.add("tree", mask, 4)
+    assert np.array_equal(pixels(patient.preview), preview)
+    assert guessing.undo()
+    assert np.array_equal(pixels(guessing.preview), pixels(guessing.reconstruction))
+
+
+def test_a_blend_that_is_asked_for_early_is_of_the_inverted_picture(guessing, held, mask):
+    guessing.add("tree", mask)
+    future = guessing.start_adapt()
+    assert not future.done()
+    held.ended.set()
+    early = future.result(5)
+    assert guessing.blend is early
+    assert np.array_equal(early.array, pixels(guessing.adapt()))
+
+
+def test_opening_another_picture_ends_the_inversion_of_the_last(guessing, held):
+    held.begun.clear()
+    guessing.next_scene()
+    assert held.begun.wait(5)
+    events = heard(guessing)
+    title = guessing.title
+    held.ended.set()
+    assert np.array_equal(pixels(guessing.preview), pixels(guessing.reconstruction))
+    assert guessing.title == title
+    assert len(of_kind(events, Rendered)) == 1
+
+
+def test_an_inversion_that_fails_later_leaves_the_guess_and_says_so(guessing, held, mask, monkeypatch):
+    guess = pixels(guessing.reconstruction)
+    monkeypatch.setattr("ganpaint_widget.session.invert_on", lambda *_: 1 / 0)
+    events = heard(guessing)
+    guessing.next_scene()
+    after = pixels(guessing.preview)
+    assert not np.array_equal(guess, after)
+    assert "could not be inverted" in of_kind(events, Failed)[-1].what
+    guessing.add("tree", mask, 4)
+    assert not np.array_equal(pixels(guessing.preview), after)
 
 
 # --- verbs and undo ---

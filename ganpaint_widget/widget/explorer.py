@@ -498,7 +498,8 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         # By its name where that is all there is to know, so that the journal can tell whose session it was.
         named = found.own and isinstance(self._generator, str)
         try:
-            paint = GANPaint(session=EditingSession(generator=self._generator if named else found.model))
+            source = self._generator if named else found.model
+            paint = GANPaint(session=EditingSession(generator=source, progressive=True))
         except Exception as error:
             self._say(f"The editor could not be opened: {error}", wrong=True)
             raise

@@ -184,7 +184,9 @@ class GANPaint(anywidget.AnyWidget):
         self._esm = static_file("widget.js").read_text(encoding="utf-8")
         self._css = static_file("widget.css").read_text(encoding="utf-8")
 
-        self._session = session if session is not None else EditingSession(photo, generator)
+        if session is None:
+            session = EditingSession(photo, generator, progressive=True)
+        self._session = session
         self._lane = threading.RLock()
         self._resting = threading.RLock()
         self._books = threading.RLock()
@@ -211,10 +213,10 @@ class GANPaint(anywidget.AnyWidget):
         self._encoded: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
         self._leave = self._session.observe(self._on_event)
         try:
-            revision, preview = self._session.revision, np.asarray(self._session.preview)
+            rendered = self._session.rendered
             with self._books:
                 if self._shown is None:
-                    self._shown = events.Rendered("preview", preview, revision)
+                    self._shown = rendered
             # Held, so that no newer state falls between the one that opens the comm and the first that can
             # be sent.
             with self._resting:

@@ -251,7 +251,7 @@ def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
     photo = editor.picture("photo")
     assert photo[..., 2].std() < 12  # its blue is even
     assert photo[..., 0].std() > 20
-    editor.ask("assert paint.session.notice")
+    editor.ask("paint.session.preview\nassert paint.session.notice")  # once it is inverted
 
     open_file(broken)
     assert difference(editor.picture("photo"), photo).mean() < 1
