@@ -7,7 +7,8 @@ half a minute during which the user goes on painting. A :class:`Worker` is the a
 - a *request* has a key, and only the newest one of a key is done: older ones that are still
   waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first;
 - a long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports
-  how far it is, learns that it has been cancelled, and lets waiting requests in between;
+  how far it is, learns that it has been cancelled, and lets waiting requests in between. A *courteous*
+  one also rests there for as long as requests keep coming and no other job waits;
 - *idle* work begins when nothing else has been asked for a while, and ends at its next checkpoint when
   something is. It is called again until it says that it is done.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 import time
@@ -36,7 +38,8 @@ OnError = Callable[[BaseException], None]
 log = logging.getLogger(__name__)
 
 QUIET: Final = 0.5
-"""Seconds without any other work after which idle work begins: longer than between two strokes."""
+"""Seconds without requests after which idle work begins and courteous jobs go on: longer than between two
+strokes."""
 
 # How long a wait may last before Python looks for Ctrl-C again: on Windows an endless wait is deaf to it.
 _TICK = 0.1
@@ -72,8 +75,10 @@ class Ticket:
         worker: Worker | None = None,
         observer: Callable[[Report], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        courteous: bool = False,
     ) -> None:
         self._worker = worker
+        self._courteous = courteous
         self._observer = observer
         self._clock = clock
         self._began: float | None = None
@@ -96,6 +101,8 @@ class Ticket:
             self._began = now
         if self._worker is not None:
             self._worker.serve()
+            if self._courteous:
+                self._worker.give_way(self)
         if self._observer is not None:
             fraction = min(max(float(fraction), 0.0), 1.0)
             used = now - self._began
@@ -147,6 +154,7 @@ class Worker:
         self._requests: dict[Hashable, _Request] = {}
         self._idle: dict[Hashable, tuple[Callable[[Ticket], bool], OnError | None]] = {}
         self._worked = time.monotonic()  # when the last work ended that was not idle
+        self._served = -math.inf  # when requests were served last
         self._closed = False
         self._owner: int | None = None  # the thread that is doing our work at this moment
         self._thread: threading.Thread | None = None
@@ -213,9 +221,11 @@ class Worker:
             self._idle[key] = work, on_error
             self._wake.notify()
 
-    def ticket(self, observer: Callable[[Report], None] | None = None) -> Ticket:
+    def ticket(
+        self, observer: Callable[[Report], None] | None = None, *, courteous: bool = False
+    ) -> Ticket:
         """A ticket for a long job: ``worker.submit(job, ticket)``."""
-        return Ticket(self, observer)
+        return Ticket(self, observer, courteous=courteous)
 
     def call(self, work: Callable[..., T], *arguments: object) -> T:
         """Do ``work(*arguments)`` on the worker's thread and wait; on that thread itself, do it at once."""
@@ -296,6 +306,21 @@ class Worker:
                 request.run()
             except BaseException as error:  # the thread must survive whatever a request raises
                 self._hand_over(request.on_error, error)
+        if waiting:
+            self._served = time.monotonic()
+
+    def give_way(self, ticket: Ticket) -> None:
+        """Do what is requested until nothing has been for a while, another job waits or the ticket ends."""
+        while self.current and self.threaded:
+            with self._wake:
+                while not (self.wanted or ticket.cancelled):
+                    left = self._served + QUIET - time.monotonic()
+                    if left <= 0:
+                        return
+                    self._wake.wait(min(left, _TICK))
+                if self._jobs or ticket.cancelled:
+                    return
+            self.serve()
 
     def run_pending(self) -> None:
         """Do all that is waiting, on the calling thread: how a worker made with ``start=False`` is driven."""

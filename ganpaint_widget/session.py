@@ -1222,7 +1222,7 @@ class EditingSession:
             self._newest = _Rendering(opened, opened.reconstruction, (), revision)
             self._inverting = None
             if later:
-                rest = self._worker.ticket()
+                rest = self._worker.ticket(courteous=True)  # painting goes first
                 self._inverting = rest, self._worker.submit(self._invert, opened, rest)
             else:
                 self._fit_when_idle()

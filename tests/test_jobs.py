@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -102,6 +103,34 @@ def test_what_is_asked_is_answered_inside_a_long_job():
     worker.close(timeout=5)
     with pytest.raises(GANPaintError, match="closed"):
         worker.ask(lambda: 1)
+
+
+def test_a_courteous_job_rests_while_there_are_requests_and_no_other_job(worker: Worker, monkeypatch):
+    monkeypatch.setattr("ganpaint_widget.jobs.QUIET", 60.0)
+    steps, served, begun = [0], [0], threading.Event()
+    ticket = worker.ticket(courteous=True)
+
+    def job() -> None:
+        while True:
+            begun.set()
+            ticket.checkpoint(0.5)
+            steps[0] += 1
+
+    future = worker.submit(job)
+    assert begun.wait(5)
+    for expected in range(1, 4):
+        worker.ask(lambda: served.__setitem__(0, served[0] + 1))
+        rested = steps[0]
+        worker.ask(int)
+        assert (steps[0], served[0]) == (rested, expected)
+    later = worker.submit(int)
+    end = time.monotonic() + 5
+    while steps[0] == rested:
+        assert time.monotonic() < end
+    ticket.cancel()
+    with pytest.raises(Cancelled):
+        worker.wait(future)
+    assert worker.wait(later) == 0
 
 
 def test_requests_that_breed_do_not_starve_jobs():
