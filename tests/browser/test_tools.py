@@ -106,7 +106,7 @@ def swept(size: int, points: list[Point], radius: float) -> npt.NDArray[np.float
 
 
 def pressed(size: int, a: Point, b: Point, before: float, after: float) -> npt.NDArray[np.float64]:
-    """A way of the brush on which its radius changes: at each pixel as it is at the nearest place of the way."""
+    """A way of the brush on which its radius changes: as it is at the place nearest to each pixel."""
     x, y = grid(size)
     along = np.array(b) - a
     t = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along**2).sum(), 0, 1)
@@ -202,7 +202,7 @@ def test_each_tool_draws_exact_masks_zoomed_and_not(open_notebook, scale: int) -
         for diameter in (1, size // 4):
             slider.fill(str(diameter))
             way = easel.drag(at(-0.4, -0.3), at(0.3, 0.2))
-            # The finer the brush, the more it shows that the one it is compared with is put down place by place.
+            # The one that it is compared with is put down place by place, which fine brushes show.
             exact = EXACT if diameter > 1 else 3
             assert np.abs(easel.mask() - swept(size, way, diameter / 2)).max() < exact
             easel.clear()
