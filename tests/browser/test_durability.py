@@ -85,6 +85,17 @@ def test_a_second_page_sees_the_strokes_and_a_killed_kernel_loses_none(
     )
     left, right, top = coverage(notebook)
     assert left > 0.3 and right > 0.3 and top == 0
+    # Each page shows both strokes: the thumbnails have the masks' opacity.
+    for page in (notebook, other):
+        page.wait(
+            """places => {
+                const canvas = document.querySelector("[data-ganpaint-root] [data-edit] canvas");
+                const { width, height } = canvas;
+                return places.every(([x, y]) => canvas.getContext("2d")
+                    .getImageData(Math.floor(x * width), Math.floor(y * height), 1, 1).data[3] > 128);
+            }""",
+            [LEFT[1], RIGHT[1]],
+        )
     other.page.close()
 
     # held for a while as it adapts, as on a machine with too much to do

@@ -370,6 +370,8 @@ def test_the_photo_is_compared_by_a_key_by_a_button_and_beside_a_divider(
     divider = editor.root.locator(".gp-divider")
     divider.wait_for()
     assert abs(border() - 0.5) < 0.02
+    assert [badge.inner_text() for badge in page.locator(".gp-badge").all()] == ["Photo", "Preview"]
+    assert not page.locator("[data-action=compare]").is_visible(), "it would lie on what says “Preview”"
     mouse.move(*editor.at(0.5, 0.5))
     mouse.down()
     mouse.move(*editor.at(0.25, 0.5), steps=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,9 @@ def test_save_downloads_a_png(editor) -> None:
     with Image.open(download.value.path()) as picture:
         assert picture.format == "PNG"
         assert picture.width == picture.height
+        said = picture.text
+    assert said["ganpaint:edited"] == "true" and said["ganpaint:generator"] == "demo"
+    assert [edit["concept"] for edit in json.loads(said["ganpaint:concepts"])] == ["tree"]
 
 
 def test_variants_references_the_faithful_preview_and_a_project(editor, tmp_path: Path) -> None:
