@@ -215,6 +215,16 @@ def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
         notebook.wait_for_blend()
         notebook.ask("assert paint.session.blend.revision == paint.session.revision")
         assert min(coverage(notebook)[:2]) > 0.3
+
+        # The kernel is restarted, as from the menu: the editor says so, and everything comes back.
+        notebook.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+        )
+        notebook.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'gone'")
+        assert "GANPaint.recover()" in notebook.root.locator(".gp-banner").inner_text()
+        notebook.wait_for_kernel("idle")
+        notebook.ask("import ganpaint_widget as gp\npaint = gp.GANPaint.recover()")
+        assert min(coverage(notebook)[:2]) > 0.3
     finally:
         wire.close()
 
