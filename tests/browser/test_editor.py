@@ -573,6 +573,61 @@ def test_nothing_of_a_stroke_is_lost_between_events_or_by_what_happens_meanwhile
     assert len(editor.document()) == 1 and editor.complaints == []
 
 
+def test_two_views_of_a_widget_show_the_same(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor("?views=2")
+    roots = editor.page.locator("[data-ganpaint-root]")
+    assert roots.count() == 2
+    # A stroke in each: all of it is in both.
+    for view, y in [(0, 0.2), (1, 0.8)]:
+        canvas = roots.nth(view).locator("[data-ganpaint-canvas]")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        editor.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + y * box["height"])
+        editor.page.mouse.down()
+        editor.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + y * box["height"], steps=4)
+        editor.page.mouse.up()
+    editor.settle()
+    assert len(editor.document()) == 1
+    editor.wait(
+        """() => [...document.querySelectorAll("[data-ganpaint-root]")].every(root => {
+            const canvas = root.querySelector("[data-edit] canvas");
+            const { sequence } = root.querySelector("[data-ganpaint-canvas]").dataset;
+            return Number(sequence) === ganpaint.outbox.sent && [0.2, 0.8].every(y => canvas.getContext("2d")
+                .getImageData(64, Math.floor(128 * y), 1, 1).data[3] === 255);
+        })"""
+    )
+    assert editor.complaints == []
+
+
+def test_the_picture_is_moved_by_the_space_bar_and_the_middle_button(
+    open_editor: Callable[..., Editor],
+) -> None:
+    editor = open_editor()
+    page, mouse = editor.page, editor.page.mouse
+    editor.canvas.focus()
+    for _ in range(2):
+        page.keyboard.press("+")
+    editor.wait("() => parseFloat(document.querySelector('[data-ganpaint-canvas]').dataset.viewport) > 2")
+
+    def corner() -> np.ndarray:
+        page.evaluate("() => new Promise(step => requestAnimationFrame(() => requestAnimationFrame(step)))")
+        return np.array((editor.canvas.get_attribute("data-viewport") or "").split()[1:], float)
+
+    for button in ("left", "middle"):
+        before = corner()
+        if button == "left":
+            page.keyboard.down(" ")
+        mouse.move(*editor.at(0.5, 0.5))
+        mouse.down(button=button)
+        mouse.move(*editor.at(0.6, 0.4), steps=3)
+        mouse.up(button=button)
+        page.keyboard.up(" ")
+        # A tenth of the stage is a tenth of what is seen of the picture.
+        assert np.allclose(corner() - before, np.array([-0.1, 0.1]) * 128 / editor.zoom, atol=0.5)
+    assert editor.document() == [] and editor.complaints == []
+
+
 def test_edits_are_dragged_to_their_places_and_masks_go_out_and_in(
     open_editor: Callable[..., Editor], tmp_path: Path
 ) -> None:
