@@ -28,9 +28,8 @@ MAX_PIXELS: Final = 50_000_000
 # Pillow reads many more, among them EPS, which it hands to Ghostscript.
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
-_MEND_KIND = (
-    f"Pass a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file, a PIL image, or a uint8 array H x W x 3."
-)
+_KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+_MEND_KIND = f"Pass a {_KINDS} file, a PIL image, or a uint8 array H x W x 3."
 
 
 def read_square(source: object, size: int) -> Array:
@@ -57,7 +56,7 @@ def _read(source: object, convert: Callable[[Image.Image], Image.Image]) -> Imag
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "These bytes", convert)
+        return _decode(bytes(source), "The file", convert)  # as a page sends one
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(os.fspath(source)), convert)
     raise GANPaintError(f"A {type(source).__name__} is no picture.", _MEND_KIND)
@@ -292,7 +291,8 @@ def _decode(data: bytes, named: str, convert: Callable[[Image.Image], Image.Imag
         # Pillow's own limit, which is higher than ours, speaks before we can ask for the size.
         raise _too_many_pixels(named) from error
     except Exception as error:  # decoders raise all sorts of things over bytes that are no picture
-        raise GANPaintError(f"{named} cannot be read as a picture.", _MEND_KIND) from error
+        mend = f"Take a {_KINDS} file, or save it anew by a picture program."
+        raise GANPaintError(f"{named} cannot be read as a picture.", mend) from error
     with image:
         return _decoded(image, named, convert)
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,8 @@ nonsense = st.recursive(
 GOOD: list[dict[str, Any]] = [
     {"type": "stroke", "sequence": 1, "stroke": 1, "last": True, "edit": "e1", "verb": "add",
      "concept": "tree", "strength": 1, "rect": [0, 0, 2, 2]},
+    {"type": "stroke", "sequence": 1, "stroke": 1, "last": False, "edit": "e1", "verb": "remove",
+     "concept": "tree", "strength": 1, "rect": [0, 0, 2, 2], "drawn": 1},
     {"type": "stroke", "sequence": 1, "stroke": 1, "last": False, "edit": "e1", "verb": "restyle",
      "concept": "tree", "strength": 1, "rect": [0, 0, 2, 2],
      "reference": {"key": "s1", "region": [1, 2, 3, 4]}},
@@ -83,36 +87,46 @@ NEAR: dict[str, list[Any]] = {
     "name": ["close", "undo"],
     "version": [2],
     "type": ["hello", "storke"],
+    "verb": ["restyle", "paint"],
+    "last": [0],
+    "strength": [4.5],
 }
 LARGEST = 8
 """Bytes of a file, in these tests."""
 
 
+def parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [message, *(inner for inner in message.values() if type(inner) is dict)]
+
+
+def slips_of(good: dict[str, Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """A good message with one thing wrong, or one that may be: what stands for the page is filled in."""
+    carries = good["type"] in ("stroke", "refer") or good.get("name") == "open"
+    right: list[Any] = [bytes(4)] if carries else []
+    for number, part in enumerate(parts(good)):
+        for key in part:
+            without = copy.deepcopy(good)
+            del parts(without)[number][key]
+            yield without, right
+            for value in NEAR.get(key, []):
+                near = copy.deepcopy(good)
+                parts(near)[number][key] = value
+                yield near, right
+    for buffers in ([], [b""], [bytes(4)], [bytes(3)], [bytes(4)] * 2, [bytes(LARGEST + 1)], ["text"],
+                    [np.zeros(2, "u2")]):  # fmt: skip
+        yield good, buffers
+
+
+SLIPS = [slip for good in GOOD for slip in slips_of(good | {"page": PAGES[0]})]
+
+
 @st.composite
-def slips(draw: st.DrawFn) -> tuple[Any, list[Any]]:
-    """A good message with one thing wrong, or a buffer that may be: what stands for the page is filled in."""
-    message = copy.deepcopy(draw(st.sampled_from(GOOD))) | {"page": PAGES[0]}
-    where = draw(st.sampled_from([message, *(inner for inner in message.values() if type(inner) is dict)]))
-    key = draw(st.sampled_from([*where, "more"]))
-    buffers = [
-        [],
-        [b""],
-        [bytes(4)],
-        [bytes(3)],
-        [bytes(4)] * 2,
-        [bytes(LARGEST + 1)],
-        ["text"],
-        [np.zeros(2, "u2")],
-    ]
-    how = draw(st.sampled_from(["without", "near", "near", "anything", "as it is"]))
-    if how == "without":
-        where.pop(key, None)
-    elif how == "near":
-        key = draw(st.sampled_from([name for name in where if name in NEAR] or ["more"]))
-        where[key] = draw(st.sampled_from(NEAR.get(key, [1])))
-    elif how == "anything":
-        where[key] = draw(nonsense)
-    return message, draw(st.sampled_from(buffers))
+def odd(draw: st.DrawFn) -> tuple[Any, list[Any]]:
+    """One of them with anything in one place."""
+    message, buffers = copy.deepcopy(draw(st.sampled_from(SLIPS)))
+    part = draw(st.sampled_from(parts(message)))
+    part[draw(st.sampled_from([*part, "more"]))] = draw(nonsense)
+    return message, buffers
 
 
 def refusal_of(message: Any, buffers: Any) -> protocol.ProtocolError | None:
@@ -310,9 +324,13 @@ class Conversation(RuleBasedStateMachine):
         self.say({"type": "command", "page": page, "sequence": sequence, "name": "undo", "arguments": {}})
         assert self.line.messages[-1]["type"] == "welcome"
 
-    @rule(page=pages, slips=st.lists(slips(), min_size=1, max_size=8))
-    def slip(self, page: str, slips: list[Any]) -> None:
-        for message, buffers in slips:
+    @rule(
+        page=pages,
+        part=st.integers(0, 3),  # a quarter of them: so a few of these say them all
+        more=st.lists(odd(), max_size=8),
+    )
+    def slip(self, page: str, part: int, more: list[Any]) -> None:
+        for message, buffers in SLIPS[part::4] + more:
             told = {key: page if key == "page" else value for key, value in message.items()}
             if type(told.get("sequence")) is int and told["sequence"] == 1:
                 told["sequence"] = self.sent[page] + 1
@@ -392,7 +410,48 @@ LIMITS = settings(
 
 
 def test_pages_and_kernel_agree_whatever_is_said(conversation: type[Conversation]) -> None:
-    run_state_machine_as_test(conversation, settings=LIMITS)
+    """And on the way, every line of the validators has been taken: in them, each branch is a line."""
+    checking = validators()
+    taken: set[tuple[str, int]] = set()
+
+    def enter(frame: FrameType, *_: object) -> Callable[..., Any] | None:
+        return note if frame.f_code in checking else None
+
+    def note(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+        if event == "line":
+            taken.add((frame.f_code.co_name, frame.f_lineno))
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        run_state_machine_as_test(conversation, settings=LIMITS)
+    finally:
+        sys.settrace(before)
+    lines = {(code.co_name, line) for code in checking for line in lines_of(code)}
+    assert len(lines) > 100 and sorted(lines - taken) == []
+
+
+def validators() -> set[CodeType]:
+    """All that `parse` can come to: what reads a message, not what builds one."""
+    builders = {
+        name for name, value in vars(protocol).items()
+        if getattr(value, "__module__", "") == protocol.__name__ and callable(value)
+        and str(getattr(value, "__annotations__", {}).get("return")) == "Outgoing"
+    } | {"_finite"}  # fmt: skip
+    found: set[CodeType] = set()
+    for name, value in vars(protocol).items():
+        if isinstance(value, FunctionType) and value.__module__ == protocol.__name__ and name not in builders:
+            code = value.__code__
+            # What makes a rule has run before any message came; the rule itself is inside.
+            found |= {
+                one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == "rule"
+            } or {code}
+    return found
+
+
+def lines_of(code: CodeType) -> set[int]:
+    return {line for _, _, line in code.co_lines() if line} - {code.co_firstlineno}
 
 
 def _takes_everything(self: GANPaint, sync_data: Any) -> None:

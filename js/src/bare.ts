@@ -20,6 +20,10 @@ const page = new Page<ImageBitmap>(randomId(32), {
   download,
 });
 kernel.page = page;
+// `?views=2` shows it twice, as a notebook may.
+for (let views = Number(wishes.get("views") ?? 1); views > 1; views--) {
+  document.body.append(document.querySelector("[data-editor]")?.cloneNode() as Node);
+}
 for (const container of document.querySelectorAll<HTMLElement>("[data-editor]"))
   createEditor(container, page);
 page.outbox.hello();

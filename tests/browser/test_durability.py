@@ -85,6 +85,17 @@ def test_a_second_page_sees_the_strokes_and_a_killed_kernel_loses_none(
     )
     left, right, top = coverage(notebook)
     assert left > 0.3 and right > 0.3 and top == 0
+    # Each page shows both strokes: the thumbnails have the masks' opacity.
+    for page in (notebook, other):
+        page.wait(
+            """places => {
+                const canvas = document.querySelector("[data-ganpaint-root] [data-edit] canvas");
+                const { width, height } = canvas;
+                return places.every(([x, y]) => canvas.getContext("2d")
+                    .getImageData(Math.floor(x * width), Math.floor(y * height), 1, 1).data[3] > 128);
+            }""",
+            [LEFT[1], RIGHT[1]],
+        )
     other.page.close()
 
     # held for a while as it adapts, as on a machine with too much to do
@@ -203,6 +214,16 @@ def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
         remote.page.context.close()
         notebook.wait_for_blend()
         notebook.ask("assert paint.session.blend.revision == paint.session.revision")
+        assert min(coverage(notebook)[:2]) > 0.3
+
+        # The kernel is restarted, as from the menu: the editor says so, and everything comes back.
+        notebook.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+        )
+        notebook.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'gone'")
+        assert "GANPaint.recover()" in notebook.root.locator(".gp-banner").inner_text()
+        notebook.wait_for_kernel("idle")
+        notebook.ask("import ganpaint_widget as gp\npaint = gp.GANPaint.recover()")
         assert min(coverage(notebook)[:2]) > 0.3
     finally:
         wire.close()

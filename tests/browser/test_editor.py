@@ -6,8 +6,10 @@ browser's own entrances.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -91,6 +93,19 @@ class Editor:
             })"""
         )
 
+    def pixels(self, selector: str = "[data-ganpaint-canvas]") -> np.ndarray:
+        """What a canvas of the editor shows, H x W x 4."""
+        side, data = self.page.evaluate(
+            """selector => {
+                const canvas = document.querySelector(selector);
+                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                const bytes = Array.from(data, one => String.fromCharCode(one)).join("");
+                return [[canvas.height, canvas.width], btoa(bytes)];
+            }""",
+            selector,
+        )
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(*side, 4).astype(int)
+
     def painted(self, x: int, y: int) -> int:
         """The last edit's mask at a pixel."""
         return int(
@@ -105,8 +120,10 @@ class Editor:
 def open_editor(address: str, browser: Browser) -> Iterator[Callable[..., Editor]]:
     contexts = []
 
-    def open_one(query: str = "", width: int = 1000, touch: bool = False) -> Editor:
-        context = browser.new_context(viewport={"width": width, "height": 700}, has_touch=touch)
+    def open_one(query: str = "", width: int = 1000, touch: bool = False, scale: float = 1) -> Editor:
+        context = browser.new_context(
+            viewport={"width": width, "height": 700}, has_touch=touch, device_scale_factor=scale
+        )
         contexts.append(context)
         editor = Editor(context.new_page())
         editor.page.goto(address + query)
@@ -296,4 +313,522 @@ def test_which_square_of_a_photo_is_asked(open_editor: Callable[..., Editor], th
     opened(64, 64)
     editor.wait("() => window.commands.length === 3")
     assert page.evaluate("window.commands") == [["open", "pad"], ["open", "crop"], ["open", "crop"]]
+    assert editor.complaints == []
+
+
+# --- looking ---
+
+
+def test_the_photo_is_compared_by_a_key_by_a_button_and_beside_a_divider(
+    open_editor: Callable[..., Editor],
+) -> None:
+    editor = open_editor()
+    page, mouse = editor.page, editor.page.mouse
+    editor.stroke((0.1, 0.3), (0.9, 0.3))
+    editor.settle()
+    shown = "name => document.querySelector('[data-ganpaint-canvas]').dataset.shown === name"
+
+    def picture(name: str) -> np.ndarray:
+        editor.root.locator(f'[data-picture="{name}"]').click()
+        editor.wait(shown, name)
+        return editor.pixels()
+
+    photo, preview = picture("photo"), picture("preview")
+    assert np.abs(preview - photo).mean() > 2
+
+    # as long as the key, or the button, is held
+    editor.canvas.focus()
+    page.keyboard.down("c")
+    editor.wait(shown, "photo")
+    assert np.abs(editor.pixels() - photo).mean() < 0.5
+    page.keyboard.up("c")
+    editor.wait(shown, "preview")
+    page.keyboard.down("c")
+    editor.wait(shown, "photo")
+    editor.canvas.blur()  # the key comes up elsewhere
+    editor.wait(shown, "preview")
+    page.keyboard.up("c")
+    editor.root.locator("[data-action=compare]").hover()
+    mouse.down()
+    editor.wait(shown, "photo")
+    mouse.move(5, 5)
+    mouse.up()
+    editor.wait(shown, "preview")
+
+    def border() -> float:
+        """Up to where the photo is shown: a fraction of the width."""
+        page.evaluate("() => new Promise(step => requestAnimationFrame(() => requestAnimationFrame(step)))")
+        now = editor.pixels()
+        off = np.array([np.abs(now - one).mean((0, 2)) for one in (photo, preview)])
+        edge = int((off[0] < off[1]).argmin())
+        # Resampled pixels may come out a little different.
+        assert off[0, :edge].max() < 1 and off[1, edge:].max() < 1
+        return edge / now.shape[1]
+
+    # the divider: by its button, the pointer and the arrows
+    editor.root.locator("[data-action=divider]").click()
+    divider = editor.root.locator(".gp-divider")
+    divider.wait_for()
+    assert abs(border() - 0.5) < 0.02
+    assert [badge.inner_text() for badge in page.locator(".gp-badge").all()] == ["Photo", "Preview"]
+    assert not page.locator("[data-action=compare]").is_visible(), "it would lie on what says “Preview”"
+    mouse.move(*editor.at(0.5, 0.5))
+    mouse.down()
+    mouse.move(*editor.at(0.25, 0.5), steps=4)
+    mouse.up()
+    assert abs(border() - 0.25) < 0.02
+    before = border()
+    divider.press("ArrowRight")
+    assert abs(border() - before - 0.02) < 0.005
+    assert divider.get_attribute("aria-valuenow") == str(round(100 * (before + 0.02)))
+    assert len(editor.document()) == 1, "the divider is dragged, and paints nothing"
+    editor.canvas.press("d")
+    divider.wait_for(state="hidden")
+    assert np.abs(editor.pixels() - preview).mean() < 0.5
+    assert editor.complaints == []
+
+
+def test_full_screen_and_back(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    full = "full => (document.fullscreenElement === document.querySelector('[data-ganpaint-root]')) === full"
+    editor.canvas.press("f")
+    editor.wait(full, True)
+    editor.stroke((0.3, 0.5), (0.5, 0.6))
+    editor.settle()
+    assert len(editor.document()) == 1
+    editor.root.locator("[data-action=full-screen]").click()
+    editor.wait(full, False)
+    assert editor.complaints == []
+
+
+@pytest.mark.parametrize("scale", [1, 2, 1.5])
+def test_it_is_as_sharp_as_the_screen(open_editor: Callable[..., Editor], scale: float) -> None:
+    editor = open_editor(scale=scale)
+    editor.stroke((0.3, 0.5), (0.5, 0.6))
+    for layer in ("gp-picture", "gp-tint", "gp-outline", "gp-marks"):
+        canvas = editor.page.locator(f".{layer}")
+        pixels, across = canvas.evaluate("canvas => [canvas.width, canvas.getBoundingClientRect().width]")
+        assert abs(pixels - scale * across) <= 1, layer
+
+
+def test_marks_over_the_picture(open_editor: Callable[..., Editor]) -> None:
+    """The cells under the cursor, the grid, the segments, the tint and its opacity."""
+    editor = open_editor()
+    page = editor.page
+    editor.root.locator('[data-slider="size"]').fill("2")
+    cells = page.evaluate("ganpaint.state.cells")
+    assert cells == [16, 16]
+
+    def marked(x: float, y: float) -> bool:
+        """Is there a mark at this place of the picture?"""
+        page.evaluate("() => new Promise(step => requestAnimationFrame(() => requestAnimationFrame(step)))")
+        marks = editor.pixels(".gp-marks")
+        return bool(marks[int(y * marks.shape[0]), int(x * marks.shape[1]), 3])
+
+    # the cell (5, 9) has the brush in its middle: all of it is marked, and its neighbours are not
+    page.mouse.move(*editor.at(5.5 / 16, 9.5 / 16))
+    assert marked(5.2 / 16, 9.2 / 16) and marked(5.8 / 16, 9.8 / 16)
+    assert not marked(4.5 / 16, 9.5 / 16) and not marked(5.5 / 16, 10.5 / 16)
+    page.mouse.move(*editor.at(6 / 16, 9.5 / 16))  # on the border between two
+    assert marked(5.2 / 16, 9.2 / 16) and marked(6.8 / 16, 9.8 / 16) and not marked(4.5 / 16, 9.5 / 16)
+
+    page.mouse.move(2, 2)
+    assert not editor.pixels(".gp-marks").any()
+    editor.canvas.press("g")
+    for cell in (1, 7, 15):
+        assert marked(cell / 16, 0.5 / 16) and marked(0.5 / 16, cell / 16)
+    assert not marked(0.5 / 16, 0.5 / 16)
+    editor.canvas.press("g")
+
+    # what the segmenter sees: each class in one colour
+    colors = editor.page.locator(".gp-colors")
+    assert not colors.is_visible()
+    editor.canvas.press("Shift+S")
+    colors.wait_for()
+    labels = np.array(page.evaluate("[...ganpaint.labels.values]")).reshape(128, 128)
+    seen = editor.pixels(".gp-colors")
+    places = np.linspace(0, len(seen), 128, endpoint=False).astype(int) + len(seen) // 256
+    of_pixels = seen[places][:, places, :3]
+    found = {label: of_pixels[labels == label] for label in np.unique(labels)}
+    medians = [tuple(np.median(each, axis=0)) for each in found.values()]
+    assert len(set(medians)) == len(found) >= 4
+    for each, median in zip(found.values(), medians, strict=True):
+        assert (np.abs(each - median).max(1) < 40).mean() > 0.6
+    editor.canvas.press("Shift+S")
+    colors.wait_for(state="hidden")
+
+    # while a mask is painted its tint is as opaque as wished, and not there if it is not wished
+    tint = editor.page.locator(".gp-tint")
+    opacity = "tint => Number(getComputedStyle(tint).opacity)"
+    editor.root.locator('[data-slider="opacity"]').fill("0.7")
+    page.mouse.move(*editor.at(0.3, 0.3))
+    page.mouse.down()
+    page.mouse.move(*editor.at(0.5, 0.3), steps=3)
+    settled = """([of, wanted]) =>
+        Math.abs(Number(getComputedStyle(document.querySelector(of)).opacity) - wanted) < 0.01"""
+    editor.wait(settled, [".gp-tint", 0.7])
+    assert editor.pixels(".gp-tint")[..., 3].max() > 200
+    page.mouse.up()
+    editor.wait(settled, [".gp-tint", 0])
+    editor.canvas.press("o")
+    page.mouse.down()
+    page.mouse.move(*editor.at(0.5, 0.5), steps=3)
+    editor.wait(settled, [".gp-tint", 0])
+    editor.wait(settled, [".gp-outline", 0])
+    page.mouse.up()
+    assert tint.evaluate(opacity) == 0
+    assert editor.complaints == []
+
+
+# --- keys and tabs ---
+
+
+def test_tab_goes_through_everything_in_order(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    editor.stroke((0.3, 0.5), (0.5, 0.6))
+    editor.settle()
+    for key in ["d", "t"]:  # with the divider and the references
+        editor.canvas.press(key)
+    page.locator(".gp-references .gp-choice").first.wait_for()
+    expected = page.evaluate(
+        """() => {
+            const root = document.querySelector("[data-ganpaint-root]");
+            const all = root.querySelectorAll("button, input, select, summary, a[href], [tabindex]");
+            window.tabbed = [...all].filter(each =>
+                each.tabIndex >= 0 && !each.disabled && each.checkVisibility({ visibilityProperty: true }));
+            document.activeElement.blur();
+            return tabbed.length;
+        }"""
+    )
+    assert expected > 30
+    page.mouse.click(2, 2)
+    visited = []
+    for _ in range(expected):
+        page.keyboard.press("Tab")
+        visited.append(page.evaluate("() => tabbed.indexOf(document.activeElement)"))
+    assert visited == list(range(expected))
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => tabbed.indexOf(document.activeElement)") == -1, "Tab leaves the editor again"
+    assert editor.complaints == []
+
+
+def test_every_key_stands_in_a_tooltip(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    titles = editor.page.evaluate("() => [...document.querySelectorAll('[title]')].map(({ title }) => title)")
+    keys = [*"BEMLSARTZCODGFP+-0", "Shift+Z", "Shift+S", "Escape"]
+    missing = [key for key in keys if not any(f"({key})" in title or f"({key}," in title for title in titles)]
+    assert missing == []
+    assert any("([ and ])" in title for title in titles)
+
+
+# --- painting ---
+
+
+def test_nothing_of_a_stroke_is_lost_between_events_or_by_what_happens_meanwhile(
+    open_editor: Callable[..., Editor],
+) -> None:
+    editor = open_editor()
+    page, mouse = editor.page, editor.page.mouse
+    editor.root.locator('[data-slider="size"]').fill("4")
+    # One event a frame, in which the browser says where the pointer has been since the last one.
+    page.evaluate(
+        """() => {
+            const canvas = document.querySelector("[data-ganpaint-canvas]");
+            const { left, top, width, height } = canvas.getBoundingClientRect();
+            const say = (type, x, y, more = {}) => new PointerEvent(type, {
+                pointerId: 1, pointerType: "mouse", isPrimary: true, bubbles: true,
+                button: type === "pointermove" ? -1 : 0, buttons: 1,
+                clientX: left + x / 128 * width, clientY: top + y / 128 * height, ...more,
+            });
+            canvas.setPointerCapture = () => {};  // there is no such pointer
+            canvas.dispatchEvent(say("pointerdown", 20, 20));
+            const between = [[60, 20], [60, 50], [20, 50]].map(([x, y]) => say("pointermove", x, y));
+            canvas.dispatchEvent(say("pointermove", 20, 50, { coalescedEvents: between }));
+            canvas.dispatchEvent(say("pointerup", 20, 50, { buttons: 0 }));
+            delete canvas.setPointerCapture;
+        }"""
+    )
+    assert [editor.painted(x, y) for x, y in [(20, 20), (60, 20), (60, 35), (60, 50), (20, 50)]] == [255] * 5
+    assert editor.painted(20, 35) == 0, "not straight to where it came out"
+
+    # Another tool, size and picture in the middle of a stroke, and out of the picture and back again.
+    mouse.move(*editor.at(0.1, 0.7))
+    mouse.down()
+    mouse.move(*editor.at(0.3, 0.7), steps=3)
+    for key in ["m", "]", "r", "c"]:
+        page.keyboard.press(key)
+    mouse.move(*editor.at(0.5, 0.7), steps=3)
+    editor.root.locator('[data-picture="reconstruction"]').evaluate("button => button.click()")
+    mouse.move(*editor.at(1.2, 0.7), steps=3)
+    mouse.move(*editor.at(1.2, 0.9), steps=3)
+    mouse.move(*editor.at(0.5, 0.9), steps=3)
+    mouse.up()
+    editor.settle()
+    for x in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 0.99):
+        assert editor.painted(int(128 * x), int(128 * 0.7)) > 200, x
+    for x in (0.99, 0.8, 0.6, 0.5):
+        assert editor.painted(int(128 * x), int(128 * 0.9)) > 200, x
+    assert editor.painted(int(128 * 0.4), int(128 * 0.9)) == 0
+    assert len(editor.document()) == 1 and editor.complaints == []
+
+
+def test_two_views_of_a_widget_show_the_same(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor("?views=2")
+    roots = editor.page.locator("[data-ganpaint-root]")
+    assert roots.count() == 2
+    # A stroke in each: all of it is in both.
+    for view, y in [(0, 0.2), (1, 0.8)]:
+        canvas = roots.nth(view).locator("[data-ganpaint-canvas]")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        editor.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + y * box["height"])
+        editor.page.mouse.down()
+        editor.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + y * box["height"], steps=4)
+        editor.page.mouse.up()
+    editor.settle()
+    assert len(editor.document()) == 1
+    editor.wait(
+        """() => [...document.querySelectorAll("[data-ganpaint-root]")].every(root => {
+            const canvas = root.querySelector("[data-edit] canvas");
+            const { sequence } = root.querySelector("[data-ganpaint-canvas]").dataset;
+            return Number(sequence) === ganpaint.outbox.sent && [0.2, 0.8].every(y => canvas.getContext("2d")
+                .getImageData(64, Math.floor(128 * y), 1, 1).data[3] === 255);
+        })"""
+    )
+    assert editor.complaints == []
+
+
+def test_the_picture_is_moved_by_the_space_bar_and_the_middle_button(
+    open_editor: Callable[..., Editor],
+) -> None:
+    editor = open_editor()
+    page, mouse = editor.page, editor.page.mouse
+    editor.canvas.focus()
+    for _ in range(2):
+        page.keyboard.press("+")
+    editor.wait("() => parseFloat(document.querySelector('[data-ganpaint-canvas]').dataset.viewport) > 2")
+
+    def corner() -> np.ndarray:
+        page.evaluate("() => new Promise(step => requestAnimationFrame(() => requestAnimationFrame(step)))")
+        return np.array((editor.canvas.get_attribute("data-viewport") or "").split()[1:], float)
+
+    for button in ("left", "middle"):
+        before = corner()
+        if button == "left":
+            page.keyboard.down(" ")
+        mouse.move(*editor.at(0.5, 0.5))
+        mouse.down(button=button)
+        mouse.move(*editor.at(0.6, 0.4), steps=3)
+        mouse.up(button=button)
+        page.keyboard.up(" ")
+        # A tenth of the stage is a tenth of what is seen of the picture.
+        assert np.allclose(corner() - before, np.array([-0.1, 0.1]) * 128 / editor.zoom, atol=0.5)
+    assert editor.document() == [] and editor.complaints == []
+
+
+def test_edits_are_dragged_to_their_places_and_masks_go_out_and_in(
+    open_editor: Callable[..., Editor], tmp_path: Path
+) -> None:
+    editor = open_editor()
+    page, mouse = editor.page, editor.page.mouse
+    for concept, y in [("tree", 0.2), ("dome", 0.5), ("door", 0.8)]:
+        editor.root.locator(f'[data-concept="{concept}"]').click()
+        editor.stroke((0.2, y), (0.6, y))
+    editor.settle()
+
+    def order() -> list[str]:
+        return [str(name) for name in page.evaluate("ganpaint.edits.map(({ concept }) => concept)")]
+
+    assert order() == ["tree", "dome", "door"]
+    thumbnails = page.locator("[data-edit] canvas")
+    rows = [int(thumbnails.nth(at).evaluate(
+        """canvas => {
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let sum = 0, weight = 0;
+            for (let at = 0; at < data.length; at += 4) {
+                weight += data[at + 3];
+                sum += data[at + 3] * Math.floor(at / 4 / canvas.width);
+            }
+            return sum / weight;
+        }"""
+    )) for at in range(3)]  # fmt: skip
+    assert np.allclose(rows, np.array([0.8, 0.5, 0.2]) * 128, atol=2), "the newest on top, each with its mask"
+
+    # the tree, which lies lowest in the list, to its top
+    box = page.locator("[data-edit]").first.bounding_box()
+    assert box is not None
+    page.locator("[data-edit]").nth(2).locator(".gp-grip").hover()
+    mouse.down()
+    mouse.move(box["x"] + 9, box["y"] + box["height"] / 2, steps=5)
+    mouse.up()
+    assert order() == ["dome", "door", "tree"]
+    editor.settle()
+    assert order() == ["dome", "door", "tree"]
+    editor.canvas.press("z")
+    editor.settle()
+    assert order() == ["tree", "dome", "door"]
+
+    # a mask as a file, and that file as another edit's mask
+    page.locator("[data-edit]").nth(2).locator(".gp-select").click()
+    with page.expect_download() as download:
+        page.locator('[data-action="export-mask"]').click()
+    download.value.save_as(tmp_path / "mask.png")
+    assert download.value.suggested_filename == "mask-add-tree.png"
+    exported = np.asarray(Image.open(tmp_path / "mask.png"))
+    tree = "ganpaint.masks.get(ganpaint.edits[0].id).values"
+    assert exported.shape == (128, 128) and exported.any()
+    assert (exported.ravel() == page.evaluate(f"[...{tree}]")).all()
+    editor.root.locator('[data-concept="cloud"]').click()
+    with page.expect_file_chooser() as chooser:
+        page.locator('[data-action="import-mask"]').click()
+    chooser.value.set_files(tmp_path / "mask.png")
+    editor.wait("() => ganpaint.edits.length === 4")
+    assert order()[-1] == "cloud"
+    assert (exported.ravel() == page.evaluate("[...ganpaint.masks.get(ganpaint.edits[3].id).values]")).all()
+    # a picture of another size, with colours: its brightness counts
+    Image.linear_gradient("L").convert("RGB").save(tmp_path / "ramp.jpg")
+    with page.expect_file_chooser() as chooser:
+        page.locator('[data-action="import-mask"]').click()
+    chooser.value.set_files(tmp_path / "ramp.jpg")
+    editor.wait("() => ganpaint.masks.get(ganpaint.edits[3].id).values[127 * 128] > 240")
+    ramp = np.array(page.evaluate("[...ganpaint.masks.get(ganpaint.edits[3].id).values]")).reshape(128, 128)
+    assert np.abs(ramp - np.linspace(1, 254, 128)[:, None]).max() < 6
+    assert editor.complaints == []
+
+
+# --- opening, blending, and what is said ---
+
+
+def noise(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def plain(width: int, height: int) -> bytes:
+    """A picture of which half is transparent, and that makes a small file."""
+    image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    image.paste((30, 120, 200, 255), (0, 0, width, height // 2))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_is_dropped_or_pasted_and_a_large_one_scaled_down(
+    open_editor: Callable[..., Editor],
+) -> None:
+    editor = open_editor()
+    page = editor.page
+    page.evaluate(
+        """() => {
+            const command = ganpaint.command.bind(ganpaint);
+            window.opened = [];
+            ganpaint.command = (name, told, file) => {
+                if (name === "open") opened.push([told.name, file]);
+                return command(name, told, file);
+            };
+        }"""
+    )
+
+    def give(how: str, name: str, data: bytes) -> tuple[str, bytes]:
+        """Drops or pastes a file onto the editor; what the kernel is sent."""
+        before = page.evaluate("opened.length")
+        prevented = page.evaluate(
+            """([how, name, data]) => {
+                const transfer = new DataTransfer();
+                const bytes = Uint8Array.from(atob(data), one => one.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type: "image/png" }));
+                const canvas = document.querySelector("[data-ganpaint-canvas]");
+                const common = { bubbles: true, cancelable: true };
+                const say = event => !canvas.dispatchEvent(event);  // was it prevented?
+                if (how === "paste")
+                    return say(new ClipboardEvent("paste", { ...common, clipboardData: transfer }));
+                say(new DragEvent("dragover", { ...common, dataTransfer: transfer }));
+                const asked = document.querySelector("[data-dropping]") !== null;
+                return say(new DragEvent("drop", { ...common, dataTransfer: transfer })) && asked;
+            }""",
+            [how, name, base64.b64encode(data).decode()],
+        )
+        assert prevented, "otherwise the browser leaves the notebook for the picture"
+        editor.wait("before => opened.length > before", before)
+        told, sent = page.evaluate(
+            """() => {
+                const [name, bytes] = opened.at(-1);
+                return [name, btoa(Array.from(bytes, one => String.fromCharCode(one)).join(""))];
+            }"""
+        )
+        return told, base64.b64decode(sent)
+
+    small = noise(64, 64)
+    for how in ("drop", "paste"):
+        assert give(how, f"{how}.png", small) == (f"{how}.png", small)
+    exact = plain(2000, 2000)
+    assert give("drop", "exact.png", exact)[1] == exact
+    word = editor.page.locator(".gp-word")
+    wide, heavy = ("wide.png", plain(2100, 2100), 4_000_000), ("heavy.png", noise(1600, 1600), 1600**2)
+    for name, data, most in (wide, heavy):
+        assert (len(data) > 6_000_000) == (name == "heavy.png")
+        _, sent = give("drop", name, data)
+        with Image.open(io.BytesIO(sent)) as image:
+            assert 0.99 * most < image.width * image.height <= most
+            assert f"scaled down to {image.width} × {image.height} pixels" in word.inner_text()
+            if name == "wide.png":
+                assert min(image.getpixel((9, image.height - 9))) > 250, "what is transparent is white"
+        assert len(sent) < 6_000_000
+    editor.settle()
+    assert "Outside the demo's world" in editor.page.locator(".gp-banner").inner_text()
+    assert editor.complaints == []
+
+
+def test_what_goes_wrong_is_said_in_two_sentences_and_changes_nothing(
+    open_editor: Callable[..., Editor],
+) -> None:
+    editor = open_editor()
+    page = editor.page
+    editor.stroke((0.3, 0.5), (0.5, 0.6))
+    editor.settle()
+    before = editor.document()
+    with page.expect_file_chooser() as chooser:
+        page.locator("[data-action=open]").click()
+    chooser.value.set_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
+    card = page.locator("[role=alert] .gp-card")
+    card.wait_for()
+    assert "notes.png is not a picture. Open a PNG, JPEG or WebP file." in card.inner_text()
+    assert editor.document() == before
+    editor.canvas.press("Escape")
+    card.wait_for(state="detached")
+    # what the kernel notices is said where screen readers hear it
+    page.evaluate(
+        "ganpaint.receive({ type: 'notice', level: 'info', text: 'No visible effect here.' }, null)"
+    )
+    word = page.locator("[role=status][aria-live=polite]").filter(has_text="No visible effect here")
+    word.wait_for()
+    assert editor.complaints == []
+
+
+def test_a_blend_shows_how_far_it_is_and_is_cancelled_by_escape(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    editor.stroke((0.3, 0.5), (0.5, 0.6))
+    editor.settle()
+    page.locator("[data-action=blend]").click()
+    numbers = page.locator(".gp-numbers")
+    numbers.filter(has_text=re.compile(r"\d+ s left · kept pixels \d+\.\d dB")).wait_for()
+    seen = []
+    for _ in range(2):  # pictures that improve come onto the canvas by themselves
+        editor.wait(
+            "seen => { const { shown, frame } = document.querySelector('[data-ganpaint-canvas]').dataset;"
+            " return shown === 'result' && Number(frame) > (seen.at(-1) ?? 0); }",
+            seen,
+        )
+        seen.append(int(editor.canvas.get_attribute("data-frame") or 0))
+        assert editor.root.get_attribute("data-job") == "blend"
+    progress = page.get_by_role("progressbar", name="Blending")
+    assert 0 < int(progress.get_attribute("aria-valuenow") or 0) < 100
+    editor.canvas.press("Escape")
+    numbers.filter(has_text=re.compile(r"Kept pixels 22\.1 → \d+\.\d dB, edit survival 0\.97")).wait_for()
+    assert editor.root.get_attribute("data-job") == ""
     assert editor.complaints == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,9 @@ def test_save_downloads_a_png(editor) -> None:
     with Image.open(download.value.path()) as picture:
         assert picture.format == "PNG"
         assert picture.width == picture.height
+        said = picture.text
+    assert said["ganpaint:edited"] == "true" and said["ganpaint:generator"] == "demo"
+    assert [edit["concept"] for edit in json.loads(said["ganpaint:concepts"])] == ["tree"]
 
 
 def test_variants_references_the_faithful_preview_and_a_project(editor, tmp_path: Path) -> None:
@@ -252,8 +256,14 @@ def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
     assert photo[..., 2].std() < 12  # its blue is even
     assert photo[..., 0].std() > 20
     editor.ask("paint.session.preview\nassert paint.session.notice")  # once it is inverted
+    banner = editor.root.locator(".gp-banner").filter(has_text="outside")
+    banner.wait_for()
+    assert re.search(r"inversion \d+\.\d dB", editor.root.locator(".gp-generator").inner_text())
 
     open_file(broken)
+    card = editor.root.locator("[role=alert] .gp-card p").inner_text()
+    assert re.fullmatch(r"The file cannot be read as a picture\. Take a PNG, [^.]+\.", card), card
+    editor.canvas.press("Escape")
     assert difference(editor.picture("photo"), photo).mean() < 1
     editor.ask("assert paint.session.photo.size[0] == paint.session.size")
 

@@ -11,6 +11,9 @@ import pytest
 
 pytestmark = pytest.mark.timeout(600)
 
+EXACT = 1.0
+"""So far apart two masks may be that are the same but for rounding, of 255."""
+
 Mask = npt.NDArray[np.uint8]
 Point = tuple[float, float]  # in picture pixels
 
@@ -50,15 +53,27 @@ class Easel:
         self.notebook.wait_for_accepted(accepted)
         return [exact for _, exact in places]
 
-    def press_pen(self, point: Point, force: float) -> Point:
+    def draw_by_pen(self, *points: tuple[Point, float]) -> list[Point]:
+        """The same with a pen that is pressed so hard at each of the points: 0 to 1, a half is as usual."""
         accepted = self.notebook.number("accepted")
-        (x, y), exact = self.place(point)
+        places = [(self.place(point), force) for point, force in points]
         devtools = self.page.context.new_cdp_session(self.page)
-        common = {"x": x, "y": y, "button": "left", "pointerType": "pen", "clickCount": 1}
-        devtools.send("Input.dispatchMouseEvent", common | {"type": "mousePressed", "force": force})
-        devtools.send("Input.dispatchMouseEvent", common | {"type": "mouseReleased", "force": 0})
+
+        def send(kind: str, place: Point, force: float) -> None:
+            x, y = place
+            button = {"button": "left", "buttons": 1, "clickCount": int(kind != "mouseMoved")}
+            event = {"type": kind, "x": x, "y": y, "pointerType": "pen", "force": force} | button
+            devtools.send("Input.dispatchMouseEvent", event)
+
+        (first, _), force = places[0]
+        send("mousePressed", first, force)
+        for (place, _), force in places[1:]:
+            send("mouseMoved", place, force)
+        (last, _), _ = places[-1]
+        send("mouseReleased", last, 0)
+        devtools.detach()
         self.notebook.wait_for_accepted(accepted)
-        return exact
+        return [exact for (_, exact), _ in places]
 
     def tool(self, name: str) -> None:
         self.notebook.press(f'[data-tool="{name}"]')
@@ -85,20 +100,34 @@ def swept(size: int, points: list[Point], radius: float) -> npt.NDArray[np.float
     distance = np.full((size, size), np.inf)
     ways = list(itertools.pairwise(points)) or [(points[0], points[0])]
     for (ax, ay), (bx, by) in ways:
-        for t in np.linspace(0, 1, 400):
+        for t in np.linspace(0, 1, 2000):
             np.minimum(distance, np.hypot(x - ax - t * (bx - ax), y - ay - t * (by - ay)), out=distance)
     return 255 * np.clip(radius + 0.5 - distance, 0, 1)
 
 
+def pressed(size: int, a: Point, b: Point, before: float, after: float) -> npt.NDArray[np.float64]:
+    """A way of the brush on which its radius changes: as it is at the place nearest to each pixel."""
+    x, y = grid(size)
+    along = np.array(b) - a
+    t = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along**2).sum(), 0, 1)
+    distance = np.hypot(x - a[0] - t * along[0], y - a[1] - t * along[1])
+    return 255 * np.clip(before + t * (after - before) + 0.5 - distance, 0, 1)
+
+
 def enclosed(size: int, points: list[Point]) -> npt.NDArray[np.float64]:
-    """How much of each pixel a polygon encloses: 8 x 8 points in each, by the even-odd rule."""
-    fine = 8
-    x, y = (axis / fine for axis in grid(size * fine))
-    inside = np.zeros(x.shape, bool)
-    for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
-        if ay != by:
-            inside ^= ((ay <= y) != (by <= y)) & (x < ax + (y - ay) * (bx - ax) / (by - ay))
-    return 255 * inside.reshape(size, fine, size, fine).mean((1, 3))
+    """How much of each pixel a polygon encloses, by the even-odd rule: exact on each of eight lines a row."""
+    left = np.arange(size)
+    area = np.zeros((size, size))
+    for line in range(8 * size):
+        y = (line + 0.5) / 8
+        sides = zip(points, [*points[1:], points[0]], strict=True)
+        crossings = [
+            ax + (y - ay) * (bx - ax) / (by - ay) for (ax, ay), (bx, by) in sides if (ay <= y) != (by <= y)
+        ]
+        crossings.sort()
+        for begin, end in zip(crossings[::2], crossings[1::2], strict=True):
+            area[line // 8] += np.clip(np.minimum(end, left + 1) - np.maximum(begin, left), 0, 1) / 8
+    return 255 * area
 
 
 def component(labels: Mask, x: int, y: int) -> npt.NDArray[np.bool_]:
@@ -153,32 +182,51 @@ def test_each_tool_draws_exact_masks_zoomed_and_not(open_notebook, scale: int) -
         assert np.array_equal(easel.mask(), expected)
         easel.clear()
 
-        # the brush, on a way that leaves the picture and comes back
+        # the brush, on a way that leaves the picture and comes back; then the eraser
         easel.tool("brush")
         outside = [] if zoomed else [(-9.0, 20.0), (9.0, 9.0)]
         way = easel.drag(at(-0.8, -0.7), at(0.9, -0.2), at(-0.5, 0.8), *outside)
-        expected_soft = swept(size, way, 4.5)
-        assert np.abs(easel.mask() - expected_soft).max() < 4
-        assert (expected_soft > 0).sum() > 50
+        painted = swept(size, way, 4.5)
+        assert np.abs(easel.mask() - painted).max() < EXACT
+        assert (painted > 0).sum() > 50
+        easel.tool("eraser")
+        way = easel.drag(at(-0.6, 0.4), at(0.7, -0.9))
+        left = np.minimum(painted, 255 - swept(size, way, 4.5))
+        assert np.abs(easel.mask() - left).max() < EXACT and (left < painted).sum() > 50
         easel.clear()
+
+        # the smallest brush and the largest
+        easel.tool("brush")
+        slider = notebook.root.locator('[data-slider="size"]')
+        assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("1", str(size // 4))
+        for diameter in (1, size // 4):
+            slider.fill(str(diameter))
+            way = easel.drag(at(-0.4, -0.3), at(0.3, 0.2))
+            # The one that it is compared with is put down place by place, which fine brushes show.
+            exact = EXACT if diameter > 1 else 3
+            assert np.abs(easel.mask() - swept(size, way, diameter / 2)).max() < exact
+            easel.clear()
+        slider.fill("9")
 
         # a lasso
         easel.tool("lasso")
         corners = easel.drag(at(-0.9, -0.5), at(0.2, -0.9), at(0.8, 0.9), at(-0.3, 0.3))
-        assert np.abs(easel.mask() - enclosed(size, corners)).max() < 40
-        assert abs(float((easel.mask() - enclosed(size, corners)).sum())) < 2 * 255
+        assert np.abs(easel.mask() - enclosed(size, corners)).max() < EXACT
         easel.clear()
 
         # a click on a segment
         easel.tool("segment")
         ((x, y),) = easel.drag(at(0, 0.5))
         wanted = component(easel.labels, int(x), int(y))
-        assert np.array_equal(easel.mask() > 0, wanted) and set(np.unique(easel.mask())) <= {0, 255}
+        assert np.array_equal(easel.mask(), 255 * wanted)
         easel.clear()
 
-        # a pen that is pressed, and pressed hard
+        # a pen that is pressed, and pressed hard; and harder and harder on its way
         easel.tool("brush")
         for force, factor in [(0.25, 0.5), (0.75, 1.5)]:
-            exact = easel.press_pen(at(0.1, 0.2), force)
-            assert np.abs(easel.mask() - swept(size, [exact], 4.5 * factor)).max() < 4
+            way = easel.draw_by_pen((at(0.1, 0.2), force))
+            assert np.abs(easel.mask() - swept(size, way, 4.5 * factor)).max() < EXACT
             easel.clear()
+        begin, end = easel.draw_by_pen((at(-0.7, 0.2), 0.25), (at(0.8, -0.3), 0.75))
+        assert np.abs(easel.mask() - pressed(size, begin, end, 4.5 * 0.5, 4.5 * 1.5)).max() < EXACT
+        easel.clear()

@@ -2,9 +2,10 @@
 
 import { decodeGrey } from "./png";
 
-/** Above this size a picture is scaled down here: notebook servers close a connection over a message that is too large. */
+/** Above this size a file is not sent as it is: notebook servers close a connection over a message that is too large. */
 const SEND_AT_MOST = 6_000_000;
-const SCALE_TO_PIXELS = 4_000_000;
+/** Pictures of more pixels are scaled down: they would take long to send, and no generator draws as many. */
+const PIXELS_AT_MOST = 4_000_000;
 
 export interface PreparedFile {
   name: string;
@@ -15,24 +16,39 @@ export interface PreparedFile {
 
 /**
  * Reads a picture or project file to be opened; the kernel judges whether it is one. Throws where the browser cannot
- * read it, and for a project that is too large to be sent.
+ * read what is too large to be sent.
  */
 export async function prepareFile(file: File): Promise<PreparedFile> {
-  if (file.size <= SEND_AT_MOST) {
-    return { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()), scaled: null };
+  const small = file.size <= SEND_AT_MOST;
+  const image = await createImageBitmap(file).catch((reason: unknown) => {
+    if (!small) throw reason;
+    return null; // a project, or a picture that the kernel may know how to read
+  });
+  try {
+    if (small && (!image || image.width * image.height <= PIXELS_AT_MOST)) {
+      return { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()), scaled: null };
+    }
+    return await scaledDown(file.name, image as ImageBitmap);
+  } finally {
+    image?.close();
   }
-  const image = await createImageBitmap(file);
-  const scale = Math.min(1, Math.sqrt(SCALE_TO_PIXELS / (image.width * image.height)));
-  const canvas = new OffscreenCanvas(Math.round(image.width * scale), Math.round(image.height * scale));
+}
+
+async function scaledDown(name: string, image: ImageBitmap): Promise<PreparedFile> {
+  const scale = Math.min(1, Math.sqrt(PIXELS_AT_MOST / (image.width * image.height)));
+  const canvas = new OffscreenCanvas(Math.floor(image.width * scale), Math.floor(image.height * scale));
   const context = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
+  // As the kernel shows what is transparent; a JPEG would make it black.
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  image.close();
   const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
+  const size = `${canvas.width} × ${canvas.height} pixels`;
   return {
-    name: file.name,
+    name,
     bytes: new Uint8Array(await blob.arrayBuffer()),
-    scaled: `${file.name} is large: it was scaled down to ${canvas.width} x ${canvas.height} pixels.`,
+    scaled: `${name} is large: scaled down to ${size}. Open it in a cell to keep its own size.`,
   };
 }
 

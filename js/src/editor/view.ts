@@ -165,6 +165,7 @@ export class View {
     setText(this.after, divided ? label : "");
     hide(this.after, !divided);
     hide(this.divider, !divided);
+    hide(this.compare, divided); // the divider does that, and needs the corner for what is right of it
     if (!picture) {
       this.fit(this.canvas);
       this.shown = [];
