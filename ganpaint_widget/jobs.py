@@ -221,9 +221,7 @@ class Worker:
             self._idle[key] = work, on_error
             self._wake.notify()
 
-    def ticket(
-        self, observer: Callable[[Report], None] | None = None, *, courteous: bool = False
-    ) -> Ticket:
+    def ticket(self, observer: Callable[[Report], None] | None = None, *, courteous: bool = False) -> Ticket:
         """A ticket for a long job: ``worker.submit(job, ticket)``."""
         return Ticket(self, observer, courteous=courteous)
 

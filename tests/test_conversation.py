@@ -75,6 +75,7 @@ GOOD: list[dict[str, Any]] = [
     {"type": "hello", "version": protocol.VERSION},
     {"type": "ack", "frame": 1},
     {"type": "beat"},
+    {"type": "hidden"},
     {"type": "cancel"},
     {"type": "samples", "concept": "tree"},
     {"type": "refer", "name": "a.png"},
@@ -198,8 +199,9 @@ class Conversation(RuleBasedStateMachine):
         self.numbered(page, {"type": "command", "name": name, "arguments": arguments})
 
     def refused(self) -> bool:
-        """Was the newest answer of the widget a refusal?"""
-        return bool(self.line.messages) and self.line.messages[-1]["type"] == "error"
+        """Was the newest answer of the widget a refusal? A picture that comes behind it is no answer."""
+        answers = (one["type"] for one in reversed(self.line.messages) if one["type"] != "frame")
+        return next(answers, None) == "error"
 
     # --- the model ---
 
@@ -304,7 +306,9 @@ class Conversation(RuleBasedStateMachine):
             self.step([*others[:index], self.edits[place], *others[index:]])
 
     @rule(
-        page=pages, kind=st.sampled_from(["hello", "beat", "cancel", "ack"]), frame=st.integers(1, 2**53 - 1)
+        page=pages,
+        kind=st.sampled_from(["hello", "beat", "hidden", "cancel", "ack"]),
+        frame=st.integers(1, 2**53 - 1),
     )
     def chat(self, page: str, kind: str, frame: int) -> None:
         more = {"ack": {"frame": frame}, "hello": {"version": protocol.VERSION}}.get(kind, {})

@@ -98,7 +98,7 @@ def test_at_most_two_in_flight_and_the_newest_wins(bench: Bench) -> None:
     assert bench.revisions == [1, 2, 10]
     bench.stream.ack(A, 2)  # nothing is pending any more
     assert bench.revisions == [1, 2, 10]
-    assert bench.stream.stats()["pages"] == {A: {"in_flight": 1, "silent": False}}
+    assert bench.stream.stats()["pages"] == {A: {"in_flight": 1, "silent": False, "hidden": False}}
 
 
 def test_kinds_take_turns(bench: Bench) -> None:
@@ -164,11 +164,31 @@ def test_a_silent_page_counts_again_when_it_speaks(bench: Bench) -> None:
     bench.now += SILENCE
     bench.stream.tick()
     bench.stream.heard(A)
-    assert bench.stream.stats()["pages"][A] == {"in_flight": 0, "silent": False}
+    assert bench.stream.stats()["pages"][A] == {"in_flight": 0, "silent": False, "hidden": False}
     bench.offer(3)
     bench.offer(4)
     bench.offer(5)
     assert bench.revisions == [1, 2, 3, 4]
+
+
+def test_for_hidden_pages_nothing_is_sent_and_their_hello_brings_the_newest(bench: Bench) -> None:
+    bench.stream.hello(A)
+    bench.stream.hello(B)
+    bench.stream.hide(B)
+    for revision in range(1, 5):  # B holds nobody up
+        bench.offer(revision)
+        bench.stream.ack(A, bench.frames[-1])
+    assert bench.revisions == [1, 2, 3, 4]
+    bench.stream.hide(A)
+    for revision in range(5, 20):
+        bench.offer(revision)
+        bench.stream.heard(A)  # to be heard is not to be seen
+        bench.now += SILENCE
+        bench.stream.tick()
+    assert bench.revisions == [1, 2, 3, 4]
+    bench.stream.hello(B)
+    assert bench.revisions == [1, 2, 3, 4, 19]
+    assert bench.stream.stats()["pages"][B] == {"in_flight": 1, "silent": False, "hidden": False}
 
 
 def test_lost_acknowledgements_of_the_only_page_do_not_end_the_stream(bench: Bench) -> None:
@@ -285,6 +305,7 @@ events = st.lists(
         st.tuples(st.just("ack"), st.sampled_from([A, B]), st.integers(-3, 3)),
         st.tuples(st.just("hello"), st.sampled_from([A, B])),
         st.tuples(st.just("heard"), st.sampled_from([A, B])),
+        st.tuples(st.just("hide"), st.sampled_from([A, B])),
         st.tuples(st.just("wait"), st.sampled_from([0.01, 1.0, SILENCE])),
         st.tuples(st.just("line"), st.booleans()),
     ),
@@ -310,6 +331,8 @@ def test_in_any_order_credit_holds_and_the_newest_picture_arrives(history: list[
             stream.hello(details[0])
         elif what == "heard":
             stream.heard(details[0])
+        elif what == "hide":
+            stream.hide(details[0])
         elif what == "wait":
             bench.now += details[0]
             stream.tick()

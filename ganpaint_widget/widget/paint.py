@@ -60,6 +60,7 @@ from .protocol import (
     Cancel,
     Command,
     Hello,
+    Hidden,
     ProtocolError,
     Question,
     Refer,
@@ -420,6 +421,9 @@ class GANPaint(anywidget.AnyWidget):
         with self._books:
             accepted = self._page(message.page).accepted
         self._say(protocol.alive(message.page, accepted, self._session.revision))
+
+    def _on_hidden(self, message: Hidden) -> None:
+        self._stream.hide(message.page)
 
     def _on_turn(self, message: Stroke | Command) -> None:
         if isinstance(message, Stroke) and message.drawn is not None:
@@ -885,6 +889,7 @@ _ON_MESSAGE: Mapping[type, Callable[[GANPaint, Any], None]] = {
     Ack: GANPaint._on_ack,
     Cancel: GANPaint._on_cancel,
     Beat: GANPaint._on_beat,
+    Hidden: GANPaint._on_hidden,
     Samples: GANPaint._on_question,
     Refer: GANPaint._on_question,
     Variants: GANPaint._on_question,

@@ -128,6 +128,13 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """Nobody sees the page: it wants no frames until it says hello again."""
+
+    page: str
+
+
+@dataclass(frozen=True)
 class Samples:
     """Which references are there for restyling a concept?"""
 
@@ -155,7 +162,7 @@ class Variants:
 Question = Samples | Refer | Variants
 """What is answered when there is time, and changes nothing."""
 
-Message = Hello | Stroke | Command | Ack | Cancel | Beat | Question
+Message = Hello | Stroke | Command | Ack | Cancel | Beat | Hidden | Question
 
 
 # --- the rules of single fields: each returns the value or raises _Wrong("must be ...") -----------
@@ -315,6 +322,7 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
     "ack": {"page": _PAGE, "frame": _integer(1)},
     "cancel": {"page": _PAGE},
     "beat": {"page": _PAGE},
+    "hidden": {"page": _PAGE},
     "samples": {"page": _PAGE, "concept": _CONCEPT},
     "refer": {"page": _PAGE, "name": _FILE_NAME},
     "variants": {"page": _PAGE, "edit": _EDIT},
@@ -463,6 +471,11 @@ def _beat(fields: dict[str, Any], buffer: memoryview | None) -> Beat:
     return Beat(**fields)
 
 
+def _hidden(fields: dict[str, Any], buffer: memoryview | None) -> Hidden:
+    _no_buffer("hidden", buffer)
+    return Hidden(**fields)
+
+
 def _samples(fields: dict[str, Any], buffer: memoryview | None) -> Samples:
     _no_buffer("samples", buffer)
     return Samples(**fields)
@@ -484,6 +497,7 @@ _BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
     "ack": _ack,
     "cancel": _cancel,
     "beat": _beat,
+    "hidden": _hidden,
     "samples": _samples,
     "refer": _refer,
     "variants": _variants,

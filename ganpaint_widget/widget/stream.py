@@ -12,7 +12,8 @@ Every message reaches every page, so there is one count of frames, and each page
   nobody up. When only silent pages are left, they get `IN_FLIGHT` frames per `SILENCE`: enough to come back
   when an acknowledgement was lost, little when nobody is there.
 - A silent page that speaks (with whatever) is alive again, with fresh credit. `hello` always gives that.
-- With no page at all nothing is encoded or sent; the newest pictures wait for the first hello.
+- For a page that says that it is *hidden* nothing is sent, and it holds nobody up, until it says hello again.
+- With no page at all, or only hidden ones, nothing is encoded or sent; the newest pictures wait for a hello.
 
 There is no thread and no timer here: time-outs are noticed at the next offer, message or `tick()`. That is
 enough, because the picture at rest travels as widget state, not through here.
@@ -82,6 +83,7 @@ class _Page:
     """Since when it owes something without having acknowledged anything."""
     owed: deque[int] = field(default_factory=deque)
     silent: bool = False
+    hidden: bool = False
 
 
 class FrameStream:
@@ -125,6 +127,15 @@ class FrameStream:
         with self._lock:
             self._spoken(page)
             self._pages[page].owed.clear()
+            self._pages[page].hidden = False
+            self._pump()
+
+    def hide(self, page: str) -> None:
+        """A page is not seen any more, until its next hello."""
+        with self._lock:
+            self._spoken(page)
+            self._pages[page].owed.clear()
+            self._pages[page].hidden = True
             self._pump()
 
     def heard(self, page: str) -> None:
@@ -170,7 +181,7 @@ class FrameStream:
                 "bytes": self._bytes,
                 "pending": tuple(self._pending),
                 "pages": {
-                    name: {"in_flight": len(page.owed), "silent": page.silent}
+                    name: {"in_flight": len(page.owed), "silent": page.silent, "hidden": page.hidden}
                     for name, page in self._pages.items()
                 },
             }
@@ -209,10 +220,11 @@ class FrameStream:
 
     def _open(self) -> bool:
         """May a frame be sent?"""
-        alive = [page for page in self._pages.values() if not page.silent]
+        seen = [page for page in self._pages.values() if not page.hidden]
+        alive = [page for page in seen if not page.silent]
         if alive:
             return all(len(page.owed) < IN_FLIGHT for page in alive)
-        return any(len(page.owed) < IN_FLIGHT for page in self._pages.values())
+        return any(len(page.owed) < IN_FLIGHT for page in seen)
 
     def _post(self, picture: Picture) -> bool:
         # The debt is booked before sending, since the acknowledgement may arrive before `send` returns.
@@ -220,8 +232,8 @@ class FrameStream:
         number = self._frame
         now = self._clock()
         for page in self._pages.values():
-            # What is sent for the others' sake while a page is silent is not counted beyond its credit.
-            if len(page.owed) < IN_FLIGHT:
+            # What is sent for others is not counted: a hidden page's, or a silent one's beyond its credit.
+            if not page.hidden and len(page.owed) < IN_FLIGHT:
                 if not page.owed:
                     page.waiting_since = now
                 page.owed.append(number)

@@ -99,6 +99,7 @@ export class FakeKernel {
       void this.rest();
       return;
     }
+    if (message.type === "hidden") return;
     if (message.type === "ack") {
       this.inFlight = this.frames - message.frame;
       if (this.wanted) void this.preview();

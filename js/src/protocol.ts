@@ -98,6 +98,12 @@ export interface Beat {
   page: string;
 }
 
+/** Nobody sees the page: it wants no frames until it says hello again. */
+export interface Hidden {
+  type: "hidden";
+  page: string;
+}
+
 /** Which references are there for restyling a concept? */
 export interface AskSamples {
   type: "samples";
@@ -124,7 +130,7 @@ export type Question = AskSamples | AskRefer | AskVariants;
 
 /** The messages that are counted, kept until they are accepted, and replayed. */
 export type NumberedMessage = StrokeMessage | CommandMessage;
-export type PageMessage = Hello | NumberedMessage | Ack | Cancel | Beat | Question;
+export type PageMessage = Hello | NumberedMessage | Ack | Cancel | Beat | Hidden | Question;
 
 // ---------------------------------------------------------------------------------------------- kernel to page
 
@@ -345,6 +351,7 @@ const pageFields: Record<PageMessage["type"], Record<string, Test>> = {
   ack: { page: isPage, frame: isPositive },
   cancel: { page: isPage },
   beat: { page: isPage },
+  hidden: { page: isPage },
   samples: { page: isPage, concept: isString },
   refer: { page: isPage, name: isString },
   variants: { page: isPage, edit: isEditId },

@@ -106,11 +106,15 @@ export default () => {
       for (const trait of TRAITS) model.on(`change:${trait}`, changed);
       changed();
       made.outbox.hello();
+      const seen = (): void => made.outbox.see(!document.hidden);
+      document.addEventListener("visibilitychange", seen);
+      seen();
       made.beat(performance.now());
       const beating = setInterval(() => made.beat(performance.now()), BEAT);
 
       return () => {
         clearInterval(beating);
+        document.removeEventListener("visibilitychange", seen);
         model.off("msg:custom", heard);
         for (const trait of TRAITS) model.off(`change:${trait}`, changed);
       };

@@ -43,6 +43,17 @@ test("messages are counted from 1, and valid", () => {
   for (const { message, buffer } of sent) assert.equal(pageProblem(message, buffer?.length ?? null), null);
 });
 
+test("a page says when nobody sees it, whenever it says hello, and says hello when it is seen again", () => {
+  outbox.hello();
+  outbox.see(true);
+  outbox.see(false);
+  outbox.see(false);
+  outbox.hello();
+  outbox.see(true);
+  assert.deepEqual(sequences(), ["hello", "hidden", "hello", "hidden", "hello"]);
+  for (const { message } of sent) assert.equal(pageProblem(message, null), null);
+});
+
 test("nothing numbered is sent before the welcome, and everything after it, in order", () => {
   outbox.hello();
   stroke(1);

@@ -18,6 +18,19 @@ pytestmark = pytest.mark.timeout(600)
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
 
 IMPORT = "import ganpaint_widget as gp"
+UNSEEN = """
+import pathlib, time
+end = time.monotonic() + 60
+while not (pages := [page['hidden'] for page in paint.stats()['pages'].values()]) == [True]:
+    assert time.monotonic() < end, pages
+    time.sleep(0.01)
+sent = paint.stats()['sent']
+for strength in (1.5, 2, 2.5, 3):
+    paint.session.retune(edit.id, strength=strength)
+    paint.session.preview
+assert paint.stats()['sent'] == sent
+pathlib.Path('sent').write_text(str(sent))
+"""
 SHOW = "paint = gp.GANPaint()\npaint"
 SPARE = "spare = 1"
 
@@ -503,6 +516,17 @@ def test_painting_while_a_cell_runs(open_notebook) -> None:
     notebook.wait_for_cell(2)
     go_on.unlink()
     notebook.ask("(edit,) = paint.session.edits; assert edit.mask.any()")
+
+    # Nobody sees the page: no frames are sent. When it is seen again, it has the newest one.
+    see = """hidden => {
+        Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    notebook.page.evaluate(see, True)
+    notebook.ask(UNSEEN)
+    notebook.page.evaluate(see, False)
+    frame = "document.querySelector('[data-ganpaint-canvas]').dataset.frame"
+    notebook.wait(f"sent => Number({frame}) > sent", int((notebook.lab.folder / "sent").read_text()))
 
 
 @pytest.mark.parametrize("scale", [1, 2])

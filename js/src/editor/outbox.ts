@@ -42,6 +42,7 @@ export class Outbox {
   accepted = 0;
   /** Has the kernel answered? Until then everything waits here. */
   welcomed = false;
+  private hidden = false;
   private kept: Kept[] = [];
   private strokes = 0;
   private acknowledged = 0;
@@ -58,6 +59,7 @@ export class Outbox {
   /** What an earlier page could not deliver, to be said again in its name: by its numbers the kernel knows what it has. */
   static resume(page: string, transmit: Transmit, kept: readonly Kept[]): Outbox {
     const outbox = new Outbox(page, transmit);
+    outbox.hidden = true; // its pictures go to the page that speaks for it
     outbox.kept = [...kept];
     outbox.sent = kept.at(-1)?.message.sequence ?? 0;
     outbox.accepted = (kept[0]?.message.sequence ?? 1) - 1;
@@ -66,6 +68,16 @@ export class Outbox {
 
   hello(): void {
     this.post({ type: "hello", version: VERSION, page: this.page });
+    // To the kernel, whoever says hello is there and wants to see.
+    if (this.hidden) this.post({ type: "hidden", page: this.page });
+  }
+
+  /** Says whether anybody sees the page. */
+  see(seen: boolean): void {
+    if (this.hidden === !seen) return;
+    this.hidden = !seen;
+    if (seen) this.hello();
+    else this.post({ type: "hidden", page: this.page });
   }
 
   nextStroke(): number {

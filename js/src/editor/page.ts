@@ -618,11 +618,6 @@ export class Page<Image = unknown> {
     // In the middle of a stroke its next piece says so as well: now if it may go, else with the next tick.
     if (this.stroke && (!this.stroke.mask.changed || this.outbox.congested)) this.schedule();
     else this.flush();
-    // The kernel counts what earlier pages owe, too, once it has heard of them again.
-    for (const outbox of this.earlier.values()) {
-      outbox.drew(this.newest);
-      outbox.ack();
-    }
   }
 
   // ------------------------------------------------------------------------------------- is the kernel there?
