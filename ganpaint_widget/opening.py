@@ -32,6 +32,9 @@ Array = npt.NDArray[np.uint8]
 MINIMUM_SHARE: Final = 0.004
 """The part of a picture that a concept must cover to have a look to take over: 16 of 64 x 64 pixels."""
 
+GLANCE: Final = 10
+"""Steps of an inversion's optimisation before an editor shows it: the guess has wrong colours."""
+
 TRIES: Final = 32
 """How many samples are looked at for one variant. A concept that is rarer than that has no variants."""
 
@@ -131,7 +134,7 @@ def open_picture(
     """z, and all that follows from it, for a picture. GANPaintError and Cancelled come through.
 
     Args:
-        guess: leave it at the encoder's guess; :func:`invert_on` goes on from there.
+        guess: leave it at the encoder's guess, a little improved; :func:`invert_on` does the rest.
     """
     import torch
 
@@ -152,7 +155,7 @@ def open_picture(
     else:
         assert model.gallery is not None
         photo = model.gallery.picture(source.index % model.gallery.count)
-    found = invert(model, tensor_of(photo, device), steps=0 if guess else STEPS, ticket=ticket)
+    found = invert(model, tensor_of(photo, device), steps=GLANCE if guess else STEPS, ticket=ticket)
     if ticket is not None and ticket.cancelled:
         raise Cancelled
     return opened_at(model, source, photo, found.z, found.state)

@@ -28,6 +28,7 @@ from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.generators import zoo
 from ganpaint_widget.generators.progan import ProGAN
 from ganpaint_widget.jobs import Cancelled, Worker
+from ganpaint_widget.opening import GLANCE
 from ganpaint_widget.session import EditingSession
 
 # Tests run side by side, so one thread each; the kernels that they start inherit the variable.
@@ -174,11 +175,11 @@ def journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def quick_inversion(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inversion that answers at once: a latent that depends on the picture, whatever it looks like."""
 
-    def invert(model: Any, x: torch.Tensor, *, steps: int = 1, ticket: Any = None) -> Any:
+    def invert(model: Any, x: torch.Tensor, *, steps: int = 60, ticket: Any = None) -> Any:
         if ticket is not None:
             ticket.checkpoint(0.5)
         generator = model.generator
-        z = generator.sample_z(1, seed=int(x.mean() * 1000) % 997 + (0 if steps else 997))
+        z = generator.sample_z(1, seed=int(x.mean() * 1000) % 997 + (997 if steps == GLANCE else 0))
         with torch.inference_mode():
             state = generator.run(generator.start(z), until=generator.edit_layer)
             decibel = float(

@@ -27,6 +27,7 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.history import MAX_EDITS, MAX_UNDO
 from ganpaint_widget.jobs import Cancelled, Worker
 from ganpaint_widget.journal import Journal
+from ganpaint_widget.opening import GLANCE
 from ganpaint_widget.session import (
     Blended,
     Changed,
@@ -152,8 +153,8 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     quick = ganpaint_widget.inversion.invert
     held = SimpleNamespace(begun=threading.Event(), ended=threading.Event())
 
-    def invert(model: Any, x: Any, *, steps: int = 1, ticket: Any = None) -> Any:
-        while steps and not held.ended.wait(0.001):
+    def invert(model: Any, x: Any, *, steps: int = 60, ticket: Any = None) -> Any:
+        while steps > GLANCE and not held.ended.wait(0.001):
             held.begun.set()
             try:
                 ticket.checkpoint(0.5)
