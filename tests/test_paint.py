@@ -580,9 +580,7 @@ def test_a_page_may_ask_for_the_state(widget: GANPaint) -> None:
 messages = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(
-            "hello stroke command ack cancel beat samples refer variants scenes x".split()
-        ),
+        "type": st.sampled_from([*protocol.FIELDS, "x"]),
         "version": st.integers(0, 2),
         "page": st.sampled_from([A, B, "x"]),
         "sequence": st.integers(-1, 6),
