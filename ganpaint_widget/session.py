@@ -655,6 +655,19 @@ class EditingSession:
         """Open the next scene of the gallery; for a generator without a gallery, another sample."""
         self._open(None)
 
+    def open_scene(self, index: int) -> None:
+        """Open a scene of the gallery; for a generator without a gallery, the sample with this seed.
+
+        Args:
+            index: which scene, from 0; below the number of scenes that the gallery has.
+
+        Raises:
+            GANPaintError: there is no such scene. The picture that was open stays.
+        """
+        gallery = self._model.gallery
+        what, largest = ("seed", MAX_SEED) if gallery is None else ("scene", gallery.count - 1)
+        self._open(self._scene_source(checked_number(index, what, largest)))
+
     def adapt(self) -> Image.Image | None:
         """Blend the edits into the photo: G'(z_e). Blocks; Ctrl-C ends it and keeps the best so far.
 
@@ -796,6 +809,40 @@ class EditingSession:
     @property
     def has_gallery(self) -> bool:
         return self._model.gallery is not None
+
+    @property
+    def scene_count(self) -> int:
+        """How many scenes the gallery has; 0 without one."""
+        return 0 if self._model.gallery is None else self._model.gallery.count
+
+    @property
+    def scene(self) -> int | None:
+        """Which scene of the gallery is open; ``None`` for a photo, or a sample of the generator."""
+        source = self._opened.source
+        return source.index % self.scene_count if source.kind == "scene" and self.scene_count else None
+
+    def scenes(self, first: int = 0, count: int = 20) -> tuple[tuple[str, Image.Image], ...]:
+        """Scenes of the gallery, to choose one for :meth:`open_scene`. Asks the gallery alone, not the model.
+
+        Args:
+            first: the first of them, from 0.
+            count: how many; fewer where the gallery ends.
+
+        Returns:
+            Of each its title and its picture, R x R.
+
+        Raises:
+            GANPaintError: the generator has no gallery, or its gallery no such scene.
+        """
+        gallery = self._model.gallery
+        if gallery is None:
+            raise GANPaintError(
+                f"The generator {self.generator_name!r} has no gallery of scenes.",
+                "Open a photo, or call next_scene() for a sample of the generator.",
+            )
+        first = checked_number(first, "first scene", gallery.count - 1)
+        last = min(first + checked_number(count, "number of scenes", sys.maxsize), gallery.count)
+        return tuple((gallery.title(index), _image(gallery.picture(index))) for index in range(first, last))
 
     @property
     def notice(self) -> Noticed | None:

@@ -72,6 +72,7 @@ GOOD: list[dict[str, Any]] = [
     {"type": "command", "sequence": 1, "name": "toggle", "arguments": {"edit": "e1", "enabled": True}},
     {"type": "command", "sequence": 1, "name": "open", "arguments": {"name": "a.png", "fit": "crop"}},
     {"type": "command", "sequence": 1, "name": "undo", "arguments": {}},
+    {"type": "command", "sequence": 1, "name": "scene", "arguments": {"index": 1}},
     {"type": "hello", "version": protocol.VERSION},
     {"type": "ack", "frame": 1},
     {"type": "beat"},
@@ -80,6 +81,7 @@ GOOD: list[dict[str, Any]] = [
     {"type": "samples", "concept": "tree"},
     {"type": "refer", "name": "a.png"},
     {"type": "variants", "edit": "e1"},
+    {"type": "scenes", "first": 0, "count": 2},
 ]  # fmt: skip
 NEAR: dict[str, list[Any]] = {
     "rect": [[0, 0, 2, 2.5], [0, 0, 2, 0], [0, 0, 0, 0], [0, 0], [-1, 0, 2, 2]],

@@ -580,9 +580,7 @@ def test_a_page_may_ask_for_the_state(widget: GANPaint) -> None:
 messages = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(
-            ["hello", "stroke", "command", "ack", "cancel", "beat", "samples", "refer", "variants", "x"]
-        ),
+        "type": st.sampled_from([*protocol.FIELDS, "x"]),
         "version": st.integers(0, 2),
         "page": st.sampled_from([A, B, "x"]),
         "sequence": st.integers(-1, 6),
@@ -670,6 +668,34 @@ def test_the_next_scene_and_a_file_of_ones_own(alive: GANPaint) -> None:
     assert alive._state["title"] == "mine.png" and tuple(image(alive._photo)[0, 0]) == (200, 10, 10)
     assert alive._state["notice"]["level"] == "warning"
     assert line.of("notice")[-1]["text"] == alive._state["notice"]["text"]
+
+
+def test_a_scene_is_chosen_from_the_gallery(alive: GANPaint) -> None:
+    page = Page(alive)
+    page.hello()
+    line: Line = alive.comm
+    assert alive._state["scene"] == 0
+    page.say({"type": "scenes", "page": A, "first": 1, "count": 20})
+    line.wait(lambda: line.of("scenes"))
+    (answer,) = line.of("scenes")
+    assert {name: answer[name] for name in ("page", "first", "total", "titles")} == {
+        "page": A, "first": 1, "total": 3, "titles": ["scene 1", "scene 2"]
+    }  # fmt: skip
+    sheet = image(answer["buffer"])
+    assert sheet.shape == (SIZE, 2 * SIZE, 3)
+    assert abs(sheet[:, :SIZE].mean() - 120) < 3 and abs(sheet[:, SIZE:].mean() - 180) < 3
+
+    page.stroke()
+    scene = page.command("scene", index=2)
+    line.wait(lambda: alive._state["covers"].get(A) == scene and alive._state["title"] == "scene 2")
+    assert (alive._state["scene"], alive._state["edits"]) == (2, [])
+    before = state_of(alive)
+    none = page.command("scene", index=3)
+    line.wait(lambda: line.of("error"))
+    assert line.of("error")[-1]["sequence"] == none and state_of(alive) == before
+    page.say({"type": "scenes", "page": A, "first": 3, "count": 1})
+    line.wait(lambda: line.of("error")[-1]["sequence"] is None)
+    assert "0 to 2" in line.of("error")[-1]["mend"]
 
 
 def test_a_file_that_is_no_picture_changes_nothing(alive: GANPaint) -> None:

@@ -50,7 +50,7 @@ def test_what_the_kernel_sends_looks_like_the_shared_examples(example: dict[str,
         fields["encoded"] = buffers[0]
     if message["type"] == "file":
         fields["data"] = buffers[0]
-    if message["type"] in ("references", "variants"):
+    if message["type"] in ("references", "variants", "scenes"):
         fields["sheet"] = buffers[0]
     assert getattr(protocol, message["type"])(**fields) == (message, buffers)
 

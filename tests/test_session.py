@@ -121,6 +121,38 @@ def test_scenes_come_round_and_go_on_after_a_photo(model_with_gallery: Any):
     assert session.title == "scene 0"
 
 
+def test_a_scene_is_opened_by_its_index(model_with_gallery: Any):
+    session = EditingSession(generator=model_with_gallery, worker=Worker(start=False))
+    shown = session.scenes(1)
+    assert [title for title, _ in shown] == ["scene 1", "scene 2"]
+    session.open_scene(2)
+    assert (session.title, session.scene, session.scene_count) == ("scene 2", 2, 3)
+    assert np.array_equal(pixels(session.photo), pixels(shown[1][1]))
+    revision = session.revision
+    for wrong in (3, -1, 1.0, True, "1", None):
+        with pytest.raises(GANPaintError):
+            session.open_scene(wrong)
+        with pytest.raises(GANPaintError):
+            session.scenes(wrong)
+    assert (session.title, session.revision) == ("scene 2", revision)
+    session.next_scene()
+    assert (session.title, session.scene) == ("scene 0", 0)
+    session.next_scene()
+    assert session.scene == 1
+    session.open(np.zeros((8, 8, 3), np.uint8))
+    assert session.scene is None
+
+
+def test_without_a_gallery_a_scene_is_the_sample_of_a_seed(model: Any):
+    session = EditingSession(generator=model, worker=Worker(start=False))
+    session.open_scene(7)
+    again = EditingSession(generator=model, worker=Worker(start=False), scene=7)
+    assert (session.title, session.scene, session.scene_count) == ("sample 7", None, 0)
+    assert np.array_equal(pixels(session.photo), pixels(again.photo))
+    with pytest.raises(GANPaintError):
+        session.scenes()
+
+
 def test_opening_clears_the_edits_and_counts_as_a_change(session: EditingSession, mask: np.ndarray):
     session.add("tree", mask)
     session.adapt()

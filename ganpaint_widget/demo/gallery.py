@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
 
 import numpy as np
@@ -25,10 +26,12 @@ class SceneGallery:
         self.size = size
         self._churches = (one for one in HELD_OUT if Scene.sample(one).parameters["church_present"] >= 0.5)
         self._found: list[int] = []
+        self._looking = threading.Lock()
 
     def seed(self, index: int) -> int:
         """The seed of scene ``index`` (0 to 199). Scenes are looked through only as far as is asked."""
-        self._found += islice(self._churches, max(0, index + 1 - len(self._found)))
+        with self._looking:
+            self._found += islice(self._churches, max(0, index + 1 - len(self._found)))
         return self._found[index]
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:

@@ -46,7 +46,10 @@ WEIGHTS = Path(__file__).parent.parent / "demo" / "weights"
 
 
 class Gallery(Protocol):
-    """Pictures of a generator's own world, to open without having a photo at hand."""
+    """Pictures of a generator's own world, to open without having a photo at hand.
+
+    Asked from several threads: while one picture is opened, others may be looked at.
+    """
 
     count: int
 

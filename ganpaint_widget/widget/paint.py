@@ -66,10 +66,11 @@ from .protocol import (
     Refer,
     Referring,
     Samples,
+    Scenes,
     Stroke,
     Variants,
 )
-from .stream import FrameStream, Picture
+from .stream import FrameStream, Picture, encode_jpeg
 
 if TYPE_CHECKING:
     from ..generators.staged import StagedGenerator
@@ -561,6 +562,12 @@ class GANPaint(anywidget.AnyWidget):
         else:
             self._session.open(file, title=name, fit=command.arguments["fit"])
 
+    def _open_scene(self, command: Command) -> None:
+        if "index" in command.arguments:
+            self._session.open_scene(command.arguments["index"])
+        else:
+            self._session.next_scene()
+
     def _set_faithful(self, command: Command) -> None:
         self._session.faithful = command.arguments["on"]
 
@@ -580,7 +587,7 @@ class GANPaint(anywidget.AnyWidget):
             raise GANPaintError(f"{path} cannot be written: {error}.", "Download it instead.") from error
         self._say(protocol.notice("info", f"Saved beside the notebook's kernel as {path}."))
 
-    # --- references and variants ------------------------------------------------------------------
+    # --- references, variants and scenes ----------------------------------------------------------
 
     def _on_question(self, message: Question) -> None:
         """Answered on a thread of its own, one by one; of a page's questions of a kind, the newest."""
@@ -639,6 +646,13 @@ class GANPaint(anywidget.AnyWidget):
     def _variants(self, message: Variants) -> protocol.Outgoing:
         versions = self._session.variants(message.edit, VARIANTS)
         return protocol.variants(message.page, message.edit, range(len(versions)), _sheet([versions]))
+
+    def _scenes(self, message: Scenes) -> protocol.Outgoing:
+        """On the thread of the questions: it asks nothing of the model, and strokes go on meanwhile."""
+        shown = self._session.scenes(message.first, message.count)
+        _, sheet = encode_jpeg(_tiles([[picture for _, picture in shown]]))
+        titles = [title for title, _ in shown]
+        return protocol.scenes(message.page, message.first, self._session.scene_count, titles, sheet)
 
     def _referred(self, referring: Referring) -> Reference:
         """The reference that a page means."""
@@ -805,6 +819,7 @@ class GANPaint(anywidget.AnyWidget):
                     "can_undo": session.can_undo,
                     "can_redo": session.can_redo,
                     "has_gallery": session.has_gallery,
+                    "scene": session.scene,
                     "job": None if job is None else {"name": job.job, "fraction": job.fraction},
                     "faithful": {"on": session.faithful, "ready": session.is_faithful},
                     "measures": _without_nan(measures),
@@ -893,12 +908,14 @@ _ON_MESSAGE: Mapping[type, Callable[[GANPaint, Any], None]] = {
     Samples: GANPaint._on_question,
     Refer: GANPaint._on_question,
     Variants: GANPaint._on_question,
+    Scenes: GANPaint._on_question,
 }
 
 _ON_QUESTION: Mapping[type, Callable[[GANPaint, Any], protocol.Outgoing]] = {
     Samples: GANPaint._samples,
     Refer: GANPaint._refer,
     Variants: GANPaint._variants,
+    Scenes: GANPaint._scenes,
 }
 
 _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
@@ -910,7 +927,7 @@ _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
     ),
     "delete": lambda paint, command: paint.session.delete(command.arguments["edit"]),
     "move": lambda paint, command: paint.session.move(command.arguments["edit"], command.arguments["index"]),
-    "scene": lambda paint, command: paint.session.next_scene(),
+    "scene": GANPaint._open_scene,
     "open": GANPaint._open,
     "blend": lambda paint, command: paint.session.start_adapt(),
     "faithful": GANPaint._set_faithful,
@@ -1058,9 +1075,12 @@ def _sheet(rows: Sequence[Sequence[Image.Image]]) -> bytes:
     """Pictures of one size in rows, as a PNG; an empty PNG of one pixel for none."""
     if not rows[0]:
         return pictures.encode_png(np.zeros((1, 1, 3), np.uint8))
+    return pictures.encode_png(_tiles(rows))
+
+
+def _tiles(rows: Sequence[Sequence[Image.Image]]) -> NDArray[np.uint8]:
     side = min(rows[0][0].width, TILE)
-    tiles = [np.hstack([np.asarray(one.resize((side, side))) for one in row]) for row in rows]
-    return pictures.encode_png(np.vstack(tiles))
+    return np.vstack([np.hstack([np.asarray(one.resize((side, side))) for one in row]) for row in rows])
 
 
 def _unused(path: Path) -> Path:

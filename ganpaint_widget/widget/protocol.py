@@ -1,6 +1,6 @@
 """The messages between the page and the kernel: docs/protocol.md as code.
 
-`parse` turns what a page sent into one of nine frozen dataclasses, or raises `ProtocolError`. Nothing
+`parse` turns what a page sent into a frozen dataclass, or raises `ProtocolError`. Nothing
 behind it has to check a message again, except against what only the session knows (is this concept known,
 does the rectangle lie in the picture). The functions below it build what the kernel sends.
 
@@ -30,6 +30,9 @@ LARGEST_SIDE = 4096
 
 LARGEST_FILE = 64 * 1024 * 1024
 """Largest file that `open` takes, in bytes (64 MB as in the session)."""
+
+LARGEST_SHEET = 48
+"""Most scenes that a page may ask for at once."""
 
 LARGEST_COUNT = 2**53 - 1
 """Largest integer that JavaScript counts without a gap (Number.MAX_SAFE_INTEGER)."""
@@ -159,7 +162,16 @@ class Variants:
     edit: str
 
 
-Question = Samples | Refer | Variants
+@dataclass(frozen=True)
+class Scenes:
+    """What do the scenes of the gallery from `first` on look like, so many of them?"""
+
+    page: str
+    first: int
+    count: int
+
+
+Question = Samples | Refer | Variants | Scenes
 """What is answered when there is time, and changes nothing."""
 
 Message = Hello | Stroke | Command | Ack | Cancel | Beat | Hidden | Question
@@ -297,6 +309,10 @@ SETTINGS: Mapping[str, Rule] = {
 """What `retune` may change: one of these at least."""
 
 
+OPTIONS: Mapping[str, Mapping[str, Rule]] = {"retune": SETTINGS, "scene": {"index": _integer(0)}}
+"""Arguments that may be left out."""
+
+
 def _arguments(value: Any) -> dict[str, Any]:
     # Which arguments are right depends on the command's name: `_command` looks into them.
     if type(value) is not dict:
@@ -326,6 +342,7 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
     "samples": {"page": _PAGE, "concept": _CONCEPT},
     "refer": {"page": _PAGE, "name": _FILE_NAME},
     "variants": {"page": _PAGE, "edit": _EDIT},
+    "scenes": {"page": _PAGE, "first": _integer(0), "count": _integer(1, LARGEST_SHEET)},
 }
 """Each type of message: its fields (all of them, no others) and their rules."""
 
@@ -437,8 +454,8 @@ def _stroke(fields: dict[str, Any], buffer: memoryview | None) -> Stroke:
 
 def _command(fields: dict[str, Any], buffer: memoryview | None) -> Command:
     name = fields["name"]
-    settings = SETTINGS if name == "retune" else {}
-    arguments = _checked(fields["arguments"], COMMANDS[name], f"the arguments of {name}", settings)
+    options = OPTIONS.get(name, {})
+    arguments = _checked(fields["arguments"], COMMANDS[name], f"the arguments of {name}", options)
     fields["arguments"] = arguments
     if name == "retune" and len(arguments) == 1:
         raise _Wrong(f"The retune command changes nothing; it needs one of {', '.join(SETTINGS)}.")
@@ -490,6 +507,11 @@ def _variants(fields: dict[str, Any], buffer: memoryview | None) -> Variants:
     return Variants(**fields)
 
 
+def _scenes(fields: dict[str, Any], buffer: memoryview | None) -> Scenes:
+    _no_buffer("scenes", buffer)
+    return Scenes(**fields)
+
+
 _BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
     "hello": _hello,
     "stroke": _stroke,
@@ -501,6 +523,7 @@ _BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
     "samples": _samples,
     "refer": _refer,
     "variants": _variants,
+    "scenes": _scenes,
 }
 
 
@@ -598,6 +621,12 @@ def references(page: str, concept: str, entries: Sequence[Mapping[str, Any]], sh
 def variants(page: str, edit: str, variants: Sequence[int], sheet: bytes) -> Outgoing:
     """The variants of an edit. sheet: a PNG with a column for each, the picture with it."""
     return {"type": "variants", "page": page, "edit": edit, "variants": list(variants)}, [sheet]
+
+
+def scenes(page: str, first: int, total: int, titles: Sequence[str], sheet: bytes) -> Outgoing:
+    """Scenes of the gallery. first: the index of the first of them. total: how many the gallery has. sheet: a
+    JPEG with a column for each."""
+    return {"type": "scenes", "page": page, "first": first, "total": total, "titles": list(titles)}, [sheet]
 
 
 def file(page: str, name: str, format: str, data: bytes) -> Outgoing:

@@ -34,6 +34,8 @@ const CONCEPTS: Concept[] = [
 
 /** What the kernel says of an edit that nobody has tuned. */
 const PLAIN = { units: null, target: "tuned", variant: 0 } as const;
+/** So many scenes has the gallery. */
+const SCENES = 30;
 const CLASSES = ["sky", "grass", "church", "roof", "window", "door"];
 
 interface Document {
@@ -52,6 +54,8 @@ export class FakeKernel {
   private accepted: Covers = {};
   private revision = 0;
   private scene = 0;
+  /** Is it a picture of the user's own? */
+  private own = false;
   private document: Document = { edits: [], masks: new Map() };
   private past: Document[] = [];
   private future: Document[] = [];
@@ -113,7 +117,12 @@ export class FakeKernel {
       if (this.job) this.job.cancelled = true;
       return;
     }
-    if (message.type === "samples" || message.type === "refer" || message.type === "variants") {
+    if (
+      message.type === "samples" ||
+      message.type === "refer" ||
+      message.type === "variants" ||
+      message.type === "scenes"
+    ) {
       void this.answer(message);
       return;
     }
@@ -178,7 +187,9 @@ export class FakeKernel {
         }
         this.notice = { level: "warning", text: "Outside the demo's world: expect a loose likeness." };
       } else this.notice = null;
-      this.scene++;
+      // One and the same button opens the next one, the gallery a certain one.
+      this.scene = (message.arguments as CommandArguments["scene"]).index ?? this.scene + 1;
+      this.own = message.name === "open";
       this.photo = paintScene(this.scene);
       this.document = { edits: [], masks: new Map() };
       this.past = [];
@@ -212,6 +223,14 @@ export class FakeKernel {
       const { edit } = message;
       const sheet = await sheetOf([[0, 1, 2, 3, 4, 5].map((variant) => paintScene(this.scene, 9 * variant))]);
       this.tell({ type: "variants", page, edit, variants: [0, 1, 2, 3, 4, 5] }, sheet);
+      return;
+    }
+    if (message.type === "scenes") {
+      const { first, count } = message;
+      const shown = Array.from({ length: Math.min(count, SCENES - first) }, (_, at) => first + at);
+      const sheet = await sheetOf([shown.map((scene) => paintScene(scene))], "image/jpeg");
+      const titles = shown.map((scene) => `Church ${scene + 1}`);
+      this.tell({ type: "scenes", page, first, total: SCENES, titles }, sheet);
       return;
     }
     const own = message.type === "refer";
@@ -331,6 +350,7 @@ export class FakeKernel {
       can_undo: this.past.length > 0,
       can_redo: this.future.length > 0,
       has_gallery: true,
+      scene: this.own ? null : this.scene % SCENES,
       job: this.job && { name: "blend", fraction: this.job.fraction },
       faithful: { on: this.faithful, ready: this.faithful },
       measures: { reconstruction_decibel: 22.6, blend: this.measures },
@@ -382,7 +402,7 @@ function soften(photo: HTMLCanvasElement, radius = 1.2): HTMLCanvasElement {
 }
 
 /** Pictures in rows, as one. */
-function sheetOf(rows: HTMLCanvasElement[][]): Promise<Uint8Array> {
+function sheetOf(rows: HTMLCanvasElement[][], format = "image/png"): Promise<Uint8Array> {
   const canvas = document.createElement("canvas");
   canvas.width = SIZE * (rows[0] as unknown[]).length;
   canvas.height = SIZE * rows.length;
@@ -390,7 +410,7 @@ function sheetOf(rows: HTMLCanvasElement[][]): Promise<Uint8Array> {
   for (const [row, pictures] of rows.entries()) {
     for (const [column, picture] of pictures.entries()) context.drawImage(picture, SIZE * column, SIZE * row);
   }
-  return bytesOf(canvas);
+  return bytesOf(canvas, format);
 }
 
 function paintScene(scene: number, turn = 0): HTMLCanvasElement {

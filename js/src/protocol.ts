@@ -65,7 +65,8 @@ export interface CommandArguments {
   toggle: { edit: string; enabled: boolean };
   delete: { edit: string };
   move: { edit: string; index: number };
-  scene: Record<string, never>;
+  /** Without an index the next one. */
+  scene: { index?: number };
   open: { name: string; fit: Fit };
   blend: Record<string, never>;
   faithful: { on: boolean };
@@ -125,8 +126,16 @@ export interface AskVariants {
   edit: string;
 }
 
+/** What do so many scenes of the gallery look like, from this one on? */
+export interface AskScenes {
+  type: "scenes";
+  page: string;
+  first: number;
+  count: number;
+}
+
 /** What the kernel answers when it has time, and what changes nothing. */
-export type Question = AskSamples | AskRefer | AskVariants;
+export type Question = AskSamples | AskRefer | AskVariants | AskScenes;
 
 /** The messages that are counted, kept until they are accepted, and replayed. */
 export type NumberedMessage = StrokeMessage | CommandMessage;
@@ -214,6 +223,17 @@ export interface Variants {
   variants: number[];
 }
 
+/** Scenes of the gallery, with a sheet of pictures: a column for each. */
+export interface Scenes {
+  type: "scenes";
+  page: string;
+  /** The index of the first of them. */
+  first: number;
+  /** So many has the gallery. */
+  total: number;
+  titles: string[];
+}
+
 export type KernelMessage =
   | Welcome
   | Accepted
@@ -224,7 +244,8 @@ export type KernelMessage =
   | Failure
   | FileMessage
   | References
-  | Variants;
+  | Variants
+  | Scenes;
 
 // ------------------------------------------------------------------------------------------------ state at rest
 
@@ -277,6 +298,8 @@ export interface State {
   can_undo: boolean;
   can_redo: boolean;
   has_gallery: boolean;
+  /** Which scene of the gallery this is. */
+  scene?: number | null;
   job: null | { name: string; fraction: number };
   /** Is the preview wanted to keep to the photo, and does it? */
   faithful?: { on: boolean; ready: boolean };
@@ -355,6 +378,7 @@ const pageFields: Record<PageMessage["type"], Record<string, Test>> = {
   samples: { page: isPage, concept: isString },
   refer: { page: isPage, name: isString },
   variants: { page: isPage, edit: isEditId },
+  scenes: { page: isPage, first: isCount, count: (value) => isPositive(value) && (value as number) <= 48 },
 };
 
 const commandFields: Record<CommandName, Record<string, Test>> = {
@@ -410,6 +434,8 @@ export function pageProblem(message: unknown, bytes: number | null): string | nu
     if (message.name === "retune" && !isRetuned(message.arguments as Fields)) {
       return "What is to be retuned is not valid.";
     }
+    const { index = 0 } = message.arguments as Fields;
+    if (message.name === "scene" && !isCount(index)) return 'The field "index" is not valid.';
   }
   if (message.name === "open" || message.type === "refer") {
     return bytes ? null : "There is no file in the buffer.";
@@ -441,10 +467,11 @@ const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
   file: { page: isPage, name: isString, format: isString },
   references: { page: isPage, concept: isString, entries: Array.isArray },
   variants: { page: isPage, edit: isEditId, variants: Array.isArray },
+  scenes: { page: isPage, first: isCount, total: isPositive, titles: Array.isArray },
 };
 
 /** Messages that come with a buffer. */
-const CARRIERS = ["frame", "file", "references", "variants"];
+const CARRIERS = ["frame", "file", "references", "variants", "scenes"];
 
 /** What is wrong with a message from the kernel, or null. */
 export function kernelProblem(message: unknown, bytes: number | null): string | null {

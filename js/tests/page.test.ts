@@ -388,6 +388,23 @@ test("a picture at rest covers what a frame of its revision covered, however lat
   assert.equal(page.pictures.get("preview")?.sequence, 1);
 });
 
+test("scenes of the gallery are kept as they come", async () => {
+  const titles = ["Scene 21", "Scene 22"];
+  page.receive({ type: "scenes", page: ID, first: 20, total: 200, titles }, new TextEncoder().encode("a"));
+  page.receive(
+    { type: "scenes", page: "another-page", first: 0, total: 200, titles },
+    new TextEncoder().encode("b"),
+  );
+  page.receive(
+    { type: "scenes", page: ID, first: 40, total: 200, titles: ["Scene 41"] },
+    new TextEncoder().encode("c"),
+  );
+  await settled();
+  assert.deepEqual([...page.scenes.keys()], [20, 21, 40]);
+  assert.deepEqual(page.scenes.get(21), { title: "Scene 22", sheet: "a", column: 1, columns: 2 });
+  assert.equal(page.sceneCount, 200);
+});
+
 test("a state with the same picture says what it covers by now", async () => {
   page.command("scene", {});
   accept(1);

@@ -343,6 +343,63 @@ def test_it_is_accessible_and_fits(open_editor: Callable[..., Editor], theme: st
         assert f"({key})" in title, title
 
 
+@pytest.mark.parametrize(
+    ("theme", "width", "scale"), [("light", 1000, 1), ("dark", 1000, 2), ("light", 320, 2)]
+)
+def test_a_scene_is_chosen_from_the_gallery(
+    open_editor: Callable[..., Editor], theme: str, width: int, scale: float
+) -> None:
+    editor = open_editor(f"?theme={theme}", width=width, scale=scale)
+    page = editor.page
+    opener, dialog = page.locator("[data-action=gallery]"), page.locator("dialog")
+    tiles, chosen = dialog.locator(".gp-choice"), dialog.locator("[aria-pressed=true]")
+    opener.press("Enter")
+    tiles.nth(19).wait_for()
+    assert dialog.locator("[role=status]").inner_text() == "Scenes 1 to 20 of 30"
+    assert chosen.inner_text().strip() == "Church 1"
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / f"gallery-{theme}-{width}.png")
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("() => axe.run(document.querySelector('dialog'))")
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+    assert "color-contrast" in {each["id"] for each in found["passes"]}
+    box = dialog.bounding_box()
+    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert dialog.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+    # Tab goes through the scenes, then the turns; the editor's keys mean nothing here
+    tiles.first.focus()
+    for place in range(1, 20):
+        page.keyboard.press("Tab")
+        assert tiles.nth(place).evaluate("each => each === document.activeElement")
+    for name in ["earlier-scenes", "later-scenes", "close-gallery"]:
+        page.keyboard.press("Tab")
+        assert page.evaluate("() => document.activeElement.dataset.action") == name
+    page.keyboard.press("e")
+    assert editor.root.get_attribute("data-erasing") is None
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    assert opener.evaluate("each => each === document.activeElement")
+
+    opener.press("Enter")
+    tiles.nth(19).wait_for()
+    for button in ["later-scenes", "later-scenes", "earlier-scenes"]:  # round, and back
+        dialog.locator(f"[data-action={button}]").press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('dialog .gp-choice').length === 10")
+    assert dialog.locator("[role=status]").inner_text() == "Scenes 21 to 30 of 30" and chosen.count() == 0
+    tiles.nth(3).press("Enter")
+    dialog.wait_for(state="detached")
+    editor.wait("() => ganpaint.state.title === 'Church 24' && !ganpaint.opening")
+    opener.press("Enter")
+    page.wait_for_function(
+        "() => document.querySelector('dialog [aria-pressed=true]')?.innerText.trim() === 'Church 24'"
+    )
+    tiles.nth(3).press("Escape")
+    page.locator("[data-action=scene]").press("Enter")
+    editor.wait("() => ganpaint.state.title === 'Church 25'")
+    assert editor.complaints == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_which_square_of_a_photo_is_asked(open_editor: Callable[..., Editor], theme: str) -> None:
     editor = open_editor(f"?theme={theme}")

@@ -158,6 +158,16 @@ def test_remove_and_the_next_scene(editor) -> None:
     assert difference(editor.picture("photo"), photo).mean() > 3
     editor.ask("assert not paint.session.edits")
 
+    # and one that is chosen from the gallery
+    photo = editor.picture("photo")
+    editor.press('[data-action="gallery"]')
+    editor.page.locator("dialog .gp-choice").nth(17).click()
+    editor.wait("() => document.querySelector('[data-ganpaint-root]').dataset.title === 'Scene 18'")
+    editor.wait_for_picture()
+    assert difference(editor.picture("photo"), photo).mean() > 3
+    assert difference(editor.picture("photo"), from_kernel(editor, "photo")).mean() < 1
+    editor.ask("assert (paint.session.scene, paint.session.title) == (17, 'Scene 18')")
+
 
 def test_save_downloads_a_png(editor) -> None:
     editor.choose("tree")

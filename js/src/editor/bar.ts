@@ -1,6 +1,7 @@
 /** The bar above the picture: what is edited, undo and redo, scenes and files. */
 
 import { element, hide, type IconName, icon, setText } from "./dom";
+import { createGallery } from "./gallery";
 import type { Actions, Panel } from "./settings";
 
 export function action(
@@ -66,7 +67,10 @@ export function createBar(actions: Actions): Panel {
   const generator = element("span", { class: "gp-generator" });
   const undo = action("undo", "Undo", "undo", "Undo (Z)", actions.undo, true);
   const redo = action("redo", "Redo", "redo", "Redo (Shift+Z)", actions.redo, true);
-  const scene = action("scene", "Next scene", "scene", "Edit the next scene of the gallery", actions.scene);
+  const scene = action("scene", "Next scene", "scene", "Edit the next scene of the gallery", () =>
+    actions.scene(),
+  );
+  const gallery = createGallery(actions);
   const file = element("input", {
     type: "file",
     accept: "image/*,.ganpaint",
@@ -92,7 +96,7 @@ export function createBar(actions: Actions): Panel {
     { class: "gp-bar" },
     element("div", { class: "gp-what" }, title, generator),
     element("div", { class: "gp-group" }, undo, redo),
-    element("div", { class: "gp-group" }, scene, open, save, menu, file),
+    element("div", { class: "gp-group" }, scene, gallery.button, open, save, menu, file),
   );
   return {
     root,
@@ -111,6 +115,7 @@ export function createBar(actions: Actions): Panel {
       undo.disabled = !page.canUndo;
       redo.disabled = !page.canRedo;
       hide(scene, state !== null && !state.has_gallery);
+      gallery.update(page);
       scene.disabled = open.disabled = save.disabled = state === null;
       hide(menu, state === null);
     },

@@ -164,9 +164,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       lookAtEdits();
       page.command("move", { edit: id, index });
     },
-    scene() {
-      page.speak({ level: "info", text: "Opening the next scene…" });
-      page.command("scene", {});
+    scene(index, title = "the next scene") {
+      page.speak({ level: "info", text: `Opening ${title}…` });
+      page.command("scene", index === undefined ? {} : { index });
     },
     blend() {
       if (page.job) return;

@@ -17,6 +17,7 @@ import {
   type PictureName,
   type References,
   type Referring,
+  type Scenes,
   type State,
   type Variants,
   type Verb,
@@ -93,6 +94,11 @@ export interface Reference<Image> extends Tile<Image> {
   /** Is it a picture of the user's own? */
   own: boolean;
   decibel: number;
+}
+
+/** A scene of the gallery. */
+export interface Scene<Image> extends Tile<Image> {
+  title: string;
 }
 
 /** What a view has to draw again. */
@@ -204,6 +210,10 @@ export class Page<Image = unknown> {
   sampled = "";
   /** The variants that were asked for last. */
   variants: { edit: string; tiles: Tile<Image>[] } | null = null;
+
+  /** The scenes of the gallery that have been looked at, by index, and how many there are. */
+  readonly scenes = new Map<number, Scene<Image>>();
+  sceneCount = 0;
 
   /** The blend that the kernel was at when it was last heard. */
   private blend: Job | null = null;
@@ -533,19 +543,26 @@ export class Page<Image = unknown> {
         return;
       case "references":
       case "variants":
+      case "scenes":
         if (message.page === this.id) void this.takeSheet(message, bytes);
         return;
     }
   }
 
-  private async takeSheet(message: References | Variants, bytes: Uint8Array): Promise<void> {
-    const sheet = await this.world.decode(bytes, "image/png");
+  private async takeSheet(message: References | Variants | Scenes, bytes: Uint8Array): Promise<void> {
+    const sheet = await this.world.decode(bytes, message.type === "scenes" ? "image/jpeg" : "image/png");
     if (message.type === "variants") {
       const { edit, variants } = message;
       this.variants = {
         edit,
         tiles: variants.map((column) => ({ sheet, column, columns: variants.length })),
       };
+    } else if (message.type === "scenes") {
+      const { first, titles } = message;
+      this.sceneCount = message.total;
+      for (const [column, title] of titles.entries()) {
+        this.scenes.set(first + column, { title, sheet, column, columns: titles.length });
+      }
     } else {
       const { concept, entries } = message;
       // A new strip replaces the one before; a picture of one's own joins it.

@@ -55,7 +55,8 @@ export interface Actions {
   toggle(edit: string): void;
   remove(edit: string): void;
   move(edit: string, index: number): void;
-  scene(): void;
+  /** Opens a scene of the gallery, or the next one. */
+  scene(index?: number, title?: string): void;
   blend(): void;
   cancel(): void;
   save(what: "picture" | "project", where: "page" | "kernel"): void;
