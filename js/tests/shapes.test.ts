@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Point } from "../src/editor/geometry";
 import { Mask } from "../src/editor/mask";
-import { filled, footprint, polygon, rectangle, region } from "../src/editor/shapes";
+import { filled, footprint, polygon, rectangle, region, regions } from "../src/editor/shapes";
 import type { Rect } from "../src/protocol";
 
 function random(seed: number): () => number {
@@ -136,4 +136,36 @@ test("shapes paint and erase like the brush, and a mask can be replaced whole", 
   mask.replace(other);
   assert.deepEqual(mask.values, other);
   assert.deepEqual(mask.take()?.rect, [1, 1, 5, 5]);
+});
+
+test("regions are listed by size, named by where they are, without the small ones and not too many", () => {
+  const [width, height] = [30, 30];
+  const values = new Uint8Array(width * height);
+  const put = (label: number, [x, y, w, h]: Rect): void => {
+    for (let row = y; row < y + h; row++) values.fill(label, row * width + x, row * width + x + w);
+  };
+  put(1, [12, 12, 6, 6]);
+  put(2, [24, 24, 6, 4]);
+  put(2, [0, 0, 5, 4]); // the same class, elsewhere
+  put(3, [29, 0, 1, 1]); // a speck
+  const listed = regions({ width, height, values });
+  assert.deepEqual(
+    listed.map(({ label, part, place }) => [label, Math.round(part * 900), place]),
+    [
+      [0, 900 - 36 - 24 - 20 - 1, "centre"],
+      [1, 36, "centre"],
+      [2, 24, "lower right"],
+      [2, 20, "upper left"],
+    ],
+  );
+  // what is taken at its place is the region that is listed
+  for (const { label, part, inside } of listed) {
+    const found = region({ width, height, values }, inside);
+    assert.deepEqual([found?.label, found?.area], [label, Math.round(part * 900)]);
+  }
+  assert.equal(regions({ width, height, values }, 0).length, 5);
+  assert.deepEqual(
+    regions({ width, height, values }, 0, 2).map(({ label }) => label),
+    [0, 1],
+  );
 });

@@ -175,6 +175,76 @@ def test_everything_can_be_painted_by_keyboard_alone(open_editor: Callable[..., 
     assert editor.complaints == []
 
 
+def test_segments_are_chosen_from_a_list(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page, press = editor.page, editor.page.keyboard.press
+    rows = page.locator("[data-segment]")
+    assert not rows.first.is_visible()
+    editor.canvas.focus()
+    press("r")
+    press("s")
+    rows.first.wait_for()
+    names = [row.text_content() or "" for row in rows.all()]
+    assert all(
+        re.fullmatch(r"\w+, \d+(\.\d)? %, (upper|lower|left|right|centre)( \w+)?", name) for name in names
+    )
+    sizes = [float(name.split(", ")[1][:-2]) for name in names]
+    assert sizes == sorted(sizes, reverse=True) and len(names) > 4
+
+    # one stop of Tab, behind which the arrows go on
+    for _ in range(40):
+        press("Tab")
+        if page.evaluate("() => document.activeElement.dataset.segment"):
+            break
+    focused = "() => document.activeElement.textContent"
+    assert page.evaluate(focused) == names[0]
+    for key, index in {"ArrowDown": 1, "End": -1, "ArrowUp": -2, "Home": 0}.items():
+        press(key)
+        assert page.evaluate(focused) == names[index]
+
+    # the segment is outlined, and nothing else of the marks changes with the way there
+    def marks() -> np.ndarray:
+        page.evaluate("() => new Promise(step => requestAnimationFrame(() => requestAnimationFrame(step)))")
+        return editor.pixels(".gp-marks")
+
+    roof = next(index for index, name in enumerate(names) if name.startswith("roof"))
+    for _ in range(roof):
+        press("ArrowDown")
+    outlined = marks()
+    assert outlined[..., 3].any()
+
+    # taking it is what a click on it is: the same mask, the concept that is removed, one step of undo
+    press("Enter")
+    editor.settle()
+    painted = editor.document()
+    assert [json.loads(edit)[1] for edit in painted] == ["remove"]
+    assert "Took the roof here" in page.locator(".gp-word").inner_text()
+    assert page.evaluate(focused) == names[roof], "the list keeps the focus"
+    press("Alt+Enter")
+    editor.settle()
+    assert page.evaluate("() => ganpaint.masks.get(ganpaint.edits[0].id).values.some(Boolean)") is False
+    press("z")
+    press("z")
+    editor.settle()
+    assert editor.document() == []
+
+    # Escape goes back to the picture; from the canvas it is the notebook's
+    press("Escape")
+    assert editor.canvas.evaluate("canvas => canvas === document.activeElement")
+    assert not marks()[..., 3].any(), "what is not pointed at is not outlined"
+
+    # by the mouse
+    rows.nth(roof).hover()
+    assert (marks() == outlined).all()
+    rows.nth(roof).click()
+    editor.settle()
+    sums = [json.loads(edit)[5] for edit in editor.document()]
+    assert sums == [json.loads(edit)[5] for edit in painted]
+    editor.canvas.press("b")
+    rows.first.wait_for(state="hidden")
+    assert editor.complaints == []
+
+
 def test_the_wheel_and_two_fingers_zoom_only_when_they_should(open_editor: Callable[..., Editor]) -> None:
     editor = open_editor(width=420, touch=True)
     page = editor.page
@@ -262,6 +332,11 @@ def test_it_is_accessible_and_fits(open_editor: Callable[..., Editor], theme: st
     # Escape closes the menu, and goes no further
     editor.page.keyboard.press("Escape")
     assert not editor.page.locator(".gp-entries").is_visible()
+    editor.canvas.press("s")
+    editor.page.locator("[data-segment]").first.wait_for()
+    found = editor.page.evaluate("async () => (await axe.run('.gp-regions')).violations.map(({ id }) => id)")
+    assert found == []
+    assert editor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     # every tool says its key where one looks for it
     for tool, key in {"brush": "B", "eraser": "E", "rectangle": "M", "lasso": "L", "segment": "S"}.items():
         title = editor.page.locator(f"[data-tool={tool}]").get_attribute("title") or ""

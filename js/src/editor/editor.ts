@@ -15,6 +15,7 @@ import { paintedEdit, type Topic } from "./page";
 import { encodeGrey } from "./png";
 import { Pointers } from "./pointers";
 import { createReferences } from "./references";
+import { createSegments } from "./segments";
 import type { Actions, EditorPage, Settings } from "./settings";
 import { createStatus } from "./status";
 import { createStrip, PICTURES } from "./strip";
@@ -136,6 +137,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       awaitsResult = false;
       actions.change({ shown: picture });
     },
+    point: (place) => hand.point(place),
+    take: (place, erase, time) => hand.take(place, erase, time),
     undo() {
       if (!page.canUndo) return;
       lookAtEdits();
@@ -254,13 +257,14 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   const viewBar = createViewBar(actions, () => pointers.port.zoom, toggled);
   const strip = createStrip(actions);
   const tools = createTools(actions);
+  const segments = createSegments(actions);
   const references = createReferences(actions);
   const details = createTuning(actions);
   const history = createHistory(actions);
   const blend = createBlend(actions);
   const status = createStatus();
   const banner = createBanner();
-  const panels = [bar, viewBar, strip, tools, references, details, history, blend, status, banner];
+  const panels = [bar, viewBar, strip, tools, segments, references, details, history, blend, status, banner];
 
   const root = element(
     "div",
@@ -284,6 +288,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
           "div",
           { class: "gp-panel" },
           tools.root,
+          segments.root,
           references.root,
           details.root,
           history.root,
@@ -506,7 +511,12 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     closer: () => actions.zoom(1.5),
     farther: () => actions.zoom(1 / 1.5),
     whole: () => actions.zoom(0),
-    escape: () => hand.escape() || actions.cancel(),
+    escape() {
+      if (hand.escape()) return;
+      // Out of the list of segments it goes back to the picture.
+      if (!page.job && segments.root.contains(focus())) view.canvas.focus({ preventScroll: true });
+      else actions.cancel();
+    },
   };
   /** Who chooses what to paint is done with erasing. */
   const drawing = (): Partial<Settings> => (settings.tool === "eraser" ? { tool: "brush" } : {});
@@ -539,7 +549,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     // Tab moves on, and an Escape that has nothing to stop here belongs to the notebook. No other key gets there.
     if (event.key === "Tab") return;
     const dismissed = action === "escape" && status.dismiss();
-    if (action === "escape" && !dismissed && !page.job && !hand.shaping) return;
+    const listed = segments.root.contains(event.target as Node);
+    if (action === "escape" && !dismissed && !page.job && !hand.shaping && !listed) return;
     event.stopPropagation();
     if (dismissed || paintingKey(event)) event.preventDefault();
     if (dismissed || !action) return;

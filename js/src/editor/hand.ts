@@ -32,6 +32,8 @@ export interface Hand extends Painter {
   readonly shaping: boolean;
   /** Gives up a shape that has been begun; false if there is none. */
   escape(): boolean;
+  /** Looks at a place that is pointed at elsewhere, as in a list; null ends that. */
+  point(place: Point | null): void;
   /** Takes the segment at a place. */
   take(place: Point, erase: boolean, time: number): void;
 }
@@ -47,6 +49,7 @@ export function createHand(
   let shape: Shape | null = null;
   let hovered: Point | null = null;
   let cursor: Point | null = null;
+  let pointed: Point | null = null;
   let under: { region: Region; outline: number[] } | null = null;
   let labels = page.labels;
 
@@ -165,6 +168,10 @@ export function createHand(
       told.moved();
     },
     size: () => settings.size,
+    point(place) {
+      pointed = place;
+      told.moved();
+    },
     take,
     get cursor() {
       return cursor;
@@ -174,7 +181,8 @@ export function createHand(
     },
 
     marks() {
-      const place = hovered ?? cursor;
+      if (settings.tool !== "segment") pointed = null;
+      const place = pointed ?? hovered ?? cursor;
       const brush = settings.tool === "brush" || settings.tool === "eraser";
       const found = settings.tool === "segment" && !settings.comparing ? segmentAt(place) : null;
       return {

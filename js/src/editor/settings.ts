@@ -1,6 +1,7 @@
 /** What one view has chosen, and what its panels may ask for. */
 
 import type { PictureName, Referring, Retuned, Verb } from "../protocol";
+import type { Point } from "./geometry";
 import type { Page } from "./page";
 
 export type Tool = "brush" | "eraser" | "rectangle" | "lasso" | "segment";
@@ -46,6 +47,9 @@ export interface Actions {
   referTo(file: File): void;
   faithful(): void;
   show(picture: PictureName): void;
+  /** Shows the segment at a place as the segment tool would under the pointer; takes it as by a click there. */
+  point(place: Point | null): void;
+  take(place: Point, erase: boolean, time: number): void;
   undo(): void;
   redo(): void;
   toggle(edit: string): void;
