@@ -57,6 +57,8 @@ export interface Actions {
   move(edit: string, index: number): void;
   scene(): void;
   blend(): void;
+  /** Whether the edits are blended again whenever the hand rests; all views of the page share it. */
+  reblend(on: boolean): void;
   cancel(): void;
   save(what: "picture" | "project", where: "page" | "kernel"): void;
   open(file: File): void;
