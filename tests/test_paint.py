@@ -27,6 +27,7 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.jobs import Worker
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.widget import paint as paint_module
+from ganpaint_widget.widget import protocol
 from ganpaint_widget.widget.paint import GANPaint
 
 A, B = "page-aaaa", "page-bbbb"
@@ -932,6 +933,10 @@ def test_blending_with_progress_pictures_and_cancel(alive: GANPaint, adaptation:
     assert line.of("notice")[-1]["text"].startswith("Stopping"), "said at once, not when the job has ended"
     line.wait(lambda: alive._state["job"] is None and alive._result)
     assert alive._state["measures"]["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
+    blended = alive._state["blended"]
+    assert blended == alive.session.blend.revision < alive._state["revision"], (
+        "what was painted since is not in it"
+    )
     assert np.array_equal(image(alive._result), np.asarray(alive.session.result))
     assert not line.of("error")
 

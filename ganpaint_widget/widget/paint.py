@@ -822,6 +822,7 @@ class GANPaint(anywidget.AnyWidget):
                     "scene": session.scene,
                     "job": None if job is None else {"name": job.job, "fraction": job.fraction},
                     "faithful": {"on": session.faithful, "ready": session.is_faithful},
+                    "blended": None if blend is None else blend.revision,
                     "measures": _without_nan(measures),
                     "notice": None if notice is None else {"level": notice.level, "text": notice.text},
                 },

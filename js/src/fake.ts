@@ -66,6 +66,7 @@ export class FakeKernel {
   private photo = paintScene(0);
   private result: HTMLCanvasElement | null = null;
   private measures: State["measures"]["blend"] = null;
+  private blended: number | null = null;
   private job: { fraction: number; cancelled: boolean } | null = null;
   private notice: State["notice"] = null;
   private faithful = false;
@@ -196,6 +197,7 @@ export class FakeKernel {
       this.future = [];
       this.result = null;
       this.measures = null;
+      this.blended = null;
     } else if (message.name === "blend") void this.blend();
     else if (message.name === "faithful") this.faithful = (message.arguments as { on: boolean }).on;
     else if (message.name === "save") {
@@ -209,7 +211,7 @@ export class FakeKernel {
         );
       }
     }
-    this.revision++;
+    if (message.type === "stroke" || message.name !== "blend") this.revision++;
     this.tell({ type: "accepted", page, sequence: message.sequence, revision: this.revision });
     void this.preview();
     // The state follows when there is a moment's rest, as in the real kernel.
@@ -300,6 +302,7 @@ export class FakeKernel {
   private async blend(): Promise<void> {
     if (this.job) return;
     const job = { fraction: 0, cancelled: false };
+    const { revision } = this;
     this.job = job;
     const steps = 40;
     for (let step = 1; step <= steps && !job.cancelled; step++) {
@@ -316,7 +319,7 @@ export class FakeKernel {
     this.job = null;
     this.result = this.render(this.photo);
     this.measures = { before: 22.1, after: 22.1 + 9.3 * job.fraction, survival: 0.97 };
-    this.revision++;
+    this.blended = revision;
     await this.frame("result", this.result);
     await this.rest();
     this.tell({
@@ -353,6 +356,7 @@ export class FakeKernel {
       scene: this.own ? null : this.scene % SCENES,
       job: this.job && { name: "blend", fraction: this.job.fraction },
       faithful: { on: this.faithful, ready: this.faithful },
+      blended: this.blended,
       measures: { reconstruction_decibel: 22.6, blend: this.measures },
       notice: this.notice,
     };

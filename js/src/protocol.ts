@@ -303,6 +303,8 @@ export interface State {
   job: null | { name: string; fraction: number };
   /** Is the preview wanted to keep to the photo, and does it? */
   faithful?: { on: boolean; ready: boolean };
+  /** The revision whose edits the last finished blend has; null before there is one. */
+  blended?: number | null;
   measures: { reconstruction_decibel: number | null; blend: BlendMeasures | null };
   notice: null | { level: "info" | "warning"; text: string };
 }

@@ -621,6 +621,77 @@ test("a blend goes with its kernel, and comes back with it", () => {
   assert.equal(running(), 0.3);
 });
 
+test("edits are blended again once the hand rests, and never the same ones twice", async () => {
+  const commands = () => sent.flatMap(({ message }) => (message.type === "command" ? [message.name] : []));
+  let revision = 1;
+  const known = async (blended: number | null, job: State["job"] = null) => {
+    const { sent: covered } = page.outbox;
+    accept(covered);
+    const edits = page.edits.map((each) => ({ ...each }));
+    const masks = Object.fromEntries(edits.map(({ id }) => [id, flat(0)]));
+    await rest(state({ revision, covers: { [ID]: covered }, edits, blended, job }), masks);
+  };
+  let now = 1000;
+  const wait = () => {
+    for (let beats = 0; beats < 3; beats++) {
+      now += 1000;
+      page.beat(now);
+      page.receive({ type: "alive", page: ID, sequence: page.outbox.accepted, revision }, null);
+    }
+  };
+  const paint = (x: number) => {
+    page.begin(TREE, dab(x, 3), 1);
+    page.end(2);
+    revision++;
+  };
+  paint(3);
+  await known(1);
+  wait();
+  assert.deepEqual(commands(), [], "it is off at first");
+
+  page.setReblend(true);
+  await known(null);
+  wait();
+  assert.deepEqual(commands(), [], "what was never blended is not blended again");
+  await known(revision);
+  wait();
+  assert.deepEqual(commands(), [], "somebody else has blended it");
+  await known(1);
+  now += 1000;
+  page.beat(now);
+  assert.deepEqual(commands(), [], "there is a moment's rest before");
+  wait();
+  assert.deepEqual([commands(), page.automatic], [["blend"], true]);
+
+  // it fails, or is given up: the blend is as old as before, and nobody asks again
+  await known(1);
+  wait();
+  assert.deepEqual(commands(), ["blend"]);
+
+  // a stroke stops a blend that came by itself, which is asked for again at rest
+  paint(8);
+  await known(1);
+  wait();
+  assert.equal(commands().length, 2);
+  await known(1, { name: "blend", fraction: 0.2 });
+  const cancels = () => sent.filter(({ message }) => message.type === "cancel").length;
+  assert.equal(cancels(), 0);
+  paint(12);
+  assert.equal(cancels(), 1);
+  await known(1, { name: "blend", fraction: 0.3 });
+  wait();
+  assert.equal(commands().length, 2, "one at a time");
+  await known(revision - 1);
+  wait();
+  assert.equal(commands().length, 3);
+
+  // one that was asked for goes on
+  await known(revision);
+  page.command("blend", {});
+  paint(3);
+  assert.equal(cancels(), 1);
+});
+
 test("what was saved can be looked at where no kernel will ever answer, and nobody is asked", async () => {
   host = "none";
   sent = [];

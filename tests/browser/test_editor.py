@@ -964,3 +964,52 @@ def test_a_blend_shows_how_far_it_is_and_is_cancelled_by_escape(open_editor: Cal
     numbers.filter(has_text=re.compile(r"Kept pixels 22\.1 → \d+\.\d dB, edit survival 0\.97")).wait_for()
     assert editor.root.get_attribute("data-job") == ""
     assert editor.complaints == []
+
+
+def test_edits_are_blended_again_when_the_hand_rests(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor("?views=2")
+    page = editor.page
+    painted, other = (page.locator("[data-ganpaint-root]").nth(index) for index in (0, 1))
+    page.evaluate(
+        """() => {
+            const command = ganpaint.command.bind(ganpaint);
+            window.blends = [];
+            ganpaint.command = (name, ...rest) => {
+                if (name === "blend") blends.push(ganpaint.revision);
+                return command(name, ...rest);
+            };
+        }"""
+    )
+    blended = "count => blends.length === count && !ganpaint.job && ganpaint.state.blended === blends.at(-1)"
+
+    def stroke(y: float) -> None:
+        page.evaluate("scrollTo(0, 0)")
+        box = painted.locator("[data-ganpaint-canvas]").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + y * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + y * box["height"], steps=4)
+        page.mouse.up()
+
+    switch = painted.get_by_role("switch", name="Blend again after each edit")
+    assert not switch.is_checked()
+    stroke(0.3)
+    editor.settle()
+    painted.locator("[data-action=blend]").click()
+    editor.wait(blended, 1)
+    switch.check()
+    editor.wait("() => [...document.querySelectorAll('[data-action=reblend]')].every(box => box.checked)")
+
+    # of itself, once, in both views; where it was painted its picture comes onto the canvas
+    stroke(0.5)
+    shown = "name => document.querySelector('[data-ganpaint-canvas]').dataset.shown === name"
+    editor.wait(shown, "preview")
+    editor.wait("() => blends.length === 2 && ganpaint.job")
+    # a stroke stops it, and is blended in its turn
+    stroke(0.7)
+    editor.wait(blended, 3)
+    editor.wait(shown, "result")
+    assert other.locator("[data-ganpaint-canvas]").get_attribute("data-shown") == "preview"
+    revisions = page.evaluate("blends")
+    assert revisions == sorted(set(revisions)), "nothing is blended twice"
+    assert editor.complaints == []

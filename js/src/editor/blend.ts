@@ -48,7 +48,15 @@ export function createBlend(actions: Actions): Panel {
     element("span", {}, "Faithful preview"),
     stage,
   );
-  const root = element("section", { class: "gp-blend" }, faithful, start, running, numbers);
+  const again = element("input", { type: "checkbox", role: "switch", "data-action": "reblend" });
+  again.addEventListener("change", () => actions.reblend(again.checked));
+  const reblend = element(
+    "label",
+    { class: "gp-switch", title: "Once you have blended: blend by itself whenever you pause after an edit" },
+    again,
+    element("span", {}, "Blend again after each edit"),
+  );
+  const root = element("section", { class: "gp-blend" }, faithful, reblend, start, running, numbers);
   return {
     root,
     update(page) {
@@ -57,6 +65,7 @@ export function createBlend(actions: Actions): Panel {
       hide(faithful, !state?.faithful);
       box.checked = on;
       setText(stage, !on ? "" : ready ? "keeps to the photo" : "fitting…");
+      again.checked = page.reblend;
       hide(start, job !== null);
       start.disabled = state === null;
       hide(running, job === null);

@@ -64,6 +64,10 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   let sized = false;
   /** After "Blend", the first blended picture comes onto the canvas by itself. */
   let awaitsResult = false;
+  /** The picture that was there before that blend. */
+  let resultBefore: ImageBitmap | undefined;
+  /** Has something been edited here, and nothing else been looked at since? */
+  let editing = false;
   /** Was a blend running when this was last drawn? */
   let blending = false;
   /** While the strength is being dragged, the slider leads and the edit follows; otherwise it shows the edit's. */
@@ -73,7 +77,13 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   function lookAtEdits(): void {
     if (page.saved) return;
     awaitsResult = false;
+    editing = true;
     settings.shown = "preview";
+  }
+
+  function awaitResult(): void {
+    awaitsResult = true;
+    resultBefore = page.pictures.get("result")?.image;
   }
 
   const actions: Actions = {
@@ -134,7 +144,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       page.command("faithful", { on: !page.state.faithful?.on });
     },
     show(picture) {
-      awaitsResult = false;
+      awaitsResult = editing = false;
       actions.change({ shown: picture });
     },
     point: (place) => hand.point(place),
@@ -170,10 +180,11 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     },
     blend() {
       if (page.job) return;
-      awaitsResult = true;
+      awaitResult();
       page.speak({ level: "info", text: BLENDING });
       page.command("blend", {});
     },
+    reblend: (on) => page.setReblend(on),
     cancel() {
       if (!page.job) return;
       page.speak({ level: "info", text: STOPPING });
@@ -444,7 +455,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       settings.reference = key === undefined ? null : { key, region: null };
     }
     if (settings.pointed && !page.edits.some(({ id }) => id === settings.pointed)) settings.pointed = null;
-    if (awaitsResult && page.pictures.has("result")) settings.shown = "result";
+    if (!blending && page.job && page.automatic && editing) awaitResult();
+    const result = page.pictures.get("result");
+    if (awaitsResult && result && result.image !== resultBefore) settings.shown = "result";
     followBlend();
     if (!page.pictures.has(settings.shown)) settings.shown = "preview";
     if (settings.tool === "segment" && page.state?.classes.length === 0) settings.tool = "brush";

@@ -139,6 +139,9 @@ const SILENT_AFTER = 4000;
 /** Where the host says that the kernel is idle, it may only be starved, as by another program. Not for so long. */
 const GONE_AFTER = 20_000;
 
+/** Milliseconds without a change after which the edits are blended again by themselves. */
+const REST_BEFORE_BLEND = 900;
+
 /** The commands that make a step of undo, if they change anything. */
 const STEPPING: ReadonlySet<CommandName> = new Set(["retune", "toggle", "delete", "move"]);
 
@@ -214,6 +217,15 @@ export class Page<Image = unknown> {
   /** The scenes of the gallery that have been looked at, by index, and how many there are. */
   readonly scenes = new Map<number, Scene<Image>>();
   sceneCount = 0;
+
+  /** Are the edits to be blended again whenever the hand rests? */
+  reblend = false;
+  /** Was the last blend asked for by the page itself? */
+  automatic = false;
+  /** Has this page changed the edits since it last asked for a blend? */
+  private edited = false;
+  /** With how many messages sent it was found that a blend is due, and when. */
+  private due: { sent: number; since: number } | null = null;
 
   /** The blend that the kernel was at when it was last heard. */
   private blend: Job | null = null;
@@ -401,7 +413,10 @@ export class Page<Image = unknown> {
     if (!stroke) return;
     const patch = stroke.mask.take();
     if (!patch && !(last && stroke.said)) return;
-    if (!stroke.said) this.stepFrom(stroke.before);
+    if (!stroke.said) {
+      this.changing();
+      this.stepFrom(stroke.before);
+    }
     stroke.said = true;
     this.undone = false;
     const { id, concept, strength, reference } = stroke.edit;
@@ -435,9 +450,12 @@ export class Page<Image = unknown> {
     if (name === "scene" || name === "open") {
       this.opened = { sequence, fraction: 0, secondsLeft: null };
       this.past = this.future = [];
+      this.edited = false;
     }
     this.store();
-    this.undone = name === "undo" || name === "redo";
+    const stepping = name === "undo" || name === "redo";
+    if (stepping || STEPPING.has(name)) this.changing();
+    if (name !== "blend") this.undone = stepping;
     if (name === "undo") this.travel(this.past, this.future);
     if (name === "redo") this.travel(this.future, this.past);
     const before = this.present;
@@ -452,9 +470,41 @@ export class Page<Image = unknown> {
     if (name === "faithful" && this.state) {
       this.state = { ...this.state, faithful: { ready: false, ...(values as { on: boolean }) } };
     }
-    if (name === "blend") this.blend = { fraction: 0, secondsLeft: null, decibel: null };
+    if (name === "blend") {
+      this.blend = { fraction: 0, secondsLeft: null, decibel: null };
+      this.edited = this.automatic = false;
+    }
     this.tell("document");
     this.tell("mask");
+  }
+
+  // --------------------------------------------------------------------------------------------- blending again
+
+  setReblend(on: boolean): void {
+    this.reblend = on;
+    this.tell("document");
+  }
+
+  /** Whoever paints on does not wait for a blend that nobody has asked for. */
+  private changing(): void {
+    this.edited = true;
+    if (this.automatic && this.job) this.outbox.cancel();
+    this.automatic = false;
+  }
+
+  /** Blends what this page has changed, once nothing has happened for a moment; never the same edits twice. */
+  private blendAtRest(now: number): void {
+    const { blended, revision = 0 } = this.state ?? {};
+    const busy = this.painting || this.ahead || this.job || this.opening || this.health !== "answers";
+    // The kernel, too, knows whether the edits have been blended since, as by another page.
+    const stale = typeof blended === "number" && blended < revision;
+    const { sent } = this.outbox;
+    if (!this.reblend || !this.edited || busy || !stale) this.due = null;
+    else if (this.due?.sent !== sent) this.due = { sent, since: now };
+    else if (now - this.due.since >= REST_BEFORE_BLEND) {
+      this.command("blend", {});
+      this.automatic = true;
+    }
   }
 
   // ---------------------------------------------------------------------------------------------- undo and redo
@@ -663,6 +713,7 @@ export class Page<Image = unknown> {
       if (host !== "idle") this.setHealth(host ?? "silent");
       else this.setHealth(silence >= GONE_AFTER ? "gone" : "silent");
     }
+    this.blendAtRest(now);
   }
 
   private answered(): void {

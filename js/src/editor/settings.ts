@@ -58,6 +58,8 @@ export interface Actions {
   /** Opens a scene of the gallery, or the next one. */
   scene(index?: number, title?: string): void;
   blend(): void;
+  /** Whether the edits are blended again whenever the hand rests; all views of the page share it. */
+  reblend(on: boolean): void;
   cancel(): void;
   save(what: "picture" | "project", where: "page" | "kernel"): void;
   open(file: File): void;
