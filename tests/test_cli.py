@@ -162,7 +162,7 @@ def test_one_bad_photo_does_not_end_a_batch(folder: Path):
     assert result.exit_code == 1
     errors = [one.get("error") for one in json.loads(result.stdout)["pictures"]]
     assert errors[0] is errors[2] is None
-    assert errors[1]["mend"].startswith("Pass a")
+    assert errors[1]["mend"].startswith("Take a PNG")
 
 
 @pytest.mark.parametrize(
