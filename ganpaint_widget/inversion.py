@@ -315,12 +315,9 @@ class _Adam:
         gradient = self.tensor.grad
         assert gradient is not None
         self.steps += 1
-        for moment, value, beta in zip((self.mean, self.square), (gradient, gradient**2), BETAS, strict=True):
-            moment.lerp_(value, 1 - beta)
-        mean, square = (
-            moment / (1 - beta**self.steps)
-            for moment, beta in zip((self.mean, self.square), BETAS, strict=True)
-        )
+        first, second = BETAS
+        mean = self.mean.lerp_(gradient, 1 - first) / (1 - first**self.steps)
+        square = self.square.lerp_(gradient**2, 1 - second) / (1 - second**self.steps)
         self.tensor -= LEARNING_RATE * mean / (square.sqrt() + 1e-8)
 
 

@@ -134,11 +134,9 @@ def open_picture(
     """z, and all that follows from it, for a picture. GANPaintError and Cancelled come through.
 
     Args:
-        guess: leave it at the encoder's guess, a little improved; :func:`invert_on` does the rest.
+        guess: leave it at the encoder's guess, a little improved; :func:`inverted` does the rest.
     """
     import torch
-
-    from .inversion import STEPS, invert
 
     generator = model.generator
     device = next(generator.parameters()).device
@@ -155,20 +153,21 @@ def open_picture(
     else:
         assert model.gallery is not None
         photo = model.gallery.picture(source.index % model.gallery.count)
+    return inverted(model, source, photo, ticket, guess=guess)
+
+
+def inverted(
+    model: Model, source: Source, photo: Array, ticket: Ticket | None = None, *, guess: bool = False
+) -> OpenedPicture:
+    """A photo, uint8 R x R x 3, opened by inversion; ``guess`` as in :func:`open_picture`. Cancelled comes
+    through."""
+    from .inversion import STEPS, invert
+
+    device = next(model.generator.parameters()).device
     found = invert(model, tensor_of(photo, device), steps=GLANCE if guess else STEPS, ticket=ticket)
     if ticket is not None and ticket.cancelled:
         raise Cancelled
     return opened_at(model, source, photo, found.z, found.state)
-
-
-def invert_on(model: Model, guess: OpenedPicture, ticket: Ticket) -> OpenedPicture:
-    """The same picture as the encoder's guess, inverted by optimisation too. Cancelled comes through."""
-    from .inversion import invert
-
-    found = invert(model, guess.x, ticket=ticket)
-    if ticket.cancelled:
-        raise Cancelled
-    return opened_at(model, guess.source, guess.photo, found.z, found.state)
 
 
 def _restored(model: Model, kept: Kept) -> tuple[Tensor, State]:

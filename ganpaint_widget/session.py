@@ -85,7 +85,7 @@ from .opening import (
     Source,
     array_of,
     frozen,
-    invert_on,
+    inverted,
     load,
     open_picture,
     reference_levels,
@@ -190,7 +190,7 @@ class EditingSession:
         fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
         scene: which scene of the gallery; for a generator without a gallery, the seed of a sample G(z).
-        progressive: show what the encoder makes of a picture at once, and go on with its inversion in the
+        progressive: show a picture's first, rough inversion at once, and go on with it in the
             background: for editors, where somebody waits. ``reconstruction`` and ``measures`` are then as
             they are by now; ``preview``, and all that is kept or made from it, waits for the inversion.
         journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
@@ -1184,6 +1184,12 @@ class EditingSession:
             if isinstance(event, Changed) and not self._worker.closed:
                 self._worker.request((id(self), "preview"), self._render, self._render_failed)
 
+    def _tell_failure(self, what: str, error: BaseException) -> None:
+        """Of work in the background: nobody waits for it to whom it could be raised."""
+        log.error("%s.", what, exc_info=error)
+        told = _error(what, error)
+        self._tell([Failed(told.what, told.mend)])
+
     # --- on the worker's thread ---
 
     def _photo_source(self, photo: object, title: str | None, fit: pictures.Fit) -> Source:
@@ -1280,14 +1286,12 @@ class EditingSession:
     def _invert(self, guess: OpenedPicture, ticket: Ticket) -> None:
         """The rest of an inversion, in place of the encoder's guess. Previews are served meanwhile."""
         try:
-            opened = invert_on(self._model, guess, ticket)
+            opened = inverted(self._model, guess.source, guess.photo, ticket)
             foreign = self._foreign(opened)
         except Cancelled:
             return
         except Exception as error:
-            log.error("The inversion failed.", exc_info=error)
-            told = _error("The picture could not be inverted beyond the encoder's guess", error)
-            self._tell([Failed(told.what, told.mend)])
+            self._tell_failure("The picture could not be inverted beyond the encoder's guess", error)
             return
         with self._lock:
             if self._opened is not guess:
@@ -1416,13 +1420,11 @@ class EditingSession:
         self._tell(events)
 
     def _render_failed(self, error: BaseException) -> None:
-        log.error("The preview failed.", exc_info=error)
         with self._lock:
             revision = self._history.revision
             self._newest = replace(self._newest, opened=self._opened, revision=revision, error=error)
             self._rendered.notify_all()
-        told = _error("The preview could not be computed", error)
-        self._tell([Failed(told.what, told.mend)])
+        self._tell_failure("The preview could not be computed", error)
 
     def _modify(self) -> Mapping[str, Modifier] | None:
         """What draws faithful previews, if they are wanted and there is a first fit; under the lock."""
@@ -1443,11 +1445,9 @@ class EditingSession:
         self._worker.idle((id(self), "fit"), fit, self._fit_failed)
 
     def _fit_failed(self, error: BaseException) -> None:
-        log.error("The faithful preview could not be fitted.", exc_info=error)
         with self._lock:
             self._faithful, self._fitting = False, None
-        told = _error("The faithful preview could not be fitted", error)
-        self._tell([Failed(told.what, told.mend)])
+        self._tell_failure("The faithful preview could not be fitted", error)
 
     def _current_rendering(self) -> _Rendering:
         """The rendering of the present revision; waits for it."""
@@ -1524,9 +1524,7 @@ class EditingSession:
         except Cancelled:
             raise
         except Exception as error:
-            log.error("The blend failed.", exc_info=error)
-            told = _error("The blend failed", error)
-            self._tell([Failed(told.what, told.mend)])
+            self._tell_failure("The blend failed", error)
             raise
         finally:
             with self._lock:

@@ -260,7 +260,7 @@ def test_opening_another_picture_ends_the_inversion_of_the_last(guessing, held):
 
 def test_an_inversion_that_fails_later_leaves_the_guess_and_says_so(guessing, held, mask, monkeypatch):
     guess = pixels(guessing.reconstruction)
-    monkeypatch.setattr("ganpaint_widget.session.invert_on", lambda *_: 1 / 0)
+    monkeypatch.setattr("ganpaint_widget.session.inverted", lambda *_, **__: 1 / 0)
     events = heard(guessing)
     guessing.next_scene()
     after = pixels(guessing.preview)
