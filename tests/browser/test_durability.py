@@ -209,7 +209,9 @@ def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
         assert left > 0.3 and right > 0.3 and top == 0
 
         # The server's loss may have left a box on the page: the button is pressed beneath it.
+        accepted = remote.number("accepted")
         remote.root.locator('[data-action="blend"]').evaluate("button => button.click()")
+        remote.wait_for_accepted(accepted)  # the page shows a job before the kernel has heard of it
         remote.wait("() => document.querySelector('[data-ganpaint-root]').dataset.job")
         remote.page.context.close()
         notebook.wait_for_blend()
