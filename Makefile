@@ -113,6 +113,8 @@ check: setup
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@echo "==> mypy (about half a minute the first time)"
 	@$(BIN)/mypy --no-error-summary
+	@echo "==> import-linter: no room imports from above"
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 	@echo "==> tsc and biome"
 	@npm run --silent check
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganpaint_widget import adaptation, editing
-from ganpaint_widget.adaptation import Way, dilate
 from ganpaint_widget.demo.scenes import HELD_OUT, Scene
-from ganpaint_widget.generators.staged import State
-from ganpaint_widget.generators.zoo import Model
-from ganpaint_widget.inversion import invert
-from ganpaint_widget.opening import array_of, tensor_of
+from ganpaint_widget.images.arrays import array_of, tensor_of
+from ganpaint_widget.method import adaptation, edits, equation
+from ganpaint_widget.method.adaptation import Way, dilate
+from ganpaint_widget.method.inversion import invert
+from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.model import Model
 
 CONCEPTS = ("tree", "dome", "cloud", "door", "window")
 SMALL = 0.002
@@ -86,7 +86,7 @@ def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = i
     known = [one for one in CONCEPTS if one in model.dissection.concepts]
     made, index = 0, 0
     while made < count:
-        concept, verb = known[made % len(known)], editing.VERBS[(made // len(known)) % 2]
+        concept, verb = known[made % len(known)], edits.VERBS[(made // len(known)) % 2]
         seed = HELD_OUT[index]
         index += 1
         scene = Scene.sample(seed)
@@ -95,9 +95,9 @@ def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = i
             continue
         x = tensor_of(scene.render(size), "cpu")
         original = opened(model, x)
-        edit = editing.Edit("e", verb, concept, other.object_mask, 1.0)
+        edit = edits.Edit("e", verb, concept, other.object_mask, 1.0)
         with torch.no_grad():
-            edited = editing.apply(original, [edit], model.dissection, model.imagine)
+            edited = equation.apply(original, [edit], model.dissection, model.imagine)
             z = generator.sample_z(1, seed=index)
             another = generator.run(generator.start(z), until=generator.edit_layer)
         mask = torch.from_numpy((other.object_mask > 0).astype(np.float32))[None, None]

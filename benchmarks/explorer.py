@@ -30,9 +30,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 import ganpaint_widget as gp
-from ganpaint_widget import exploration
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.zoo import Model
+from ganpaint_widget.explorer.atlas import thumbnail
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.model import Model
 
 torch.manual_seed(0)
 generator = ProGAN(512, (512, 512, 512, 256, 128, 64, 32)).eval()
@@ -49,7 +49,7 @@ found = gp.Exploration(model).measure(samples=24)
 assert found.channels == 512
 atlas = found.atlas
 pictures = [np.roll(atlas.sample(n % len(atlas.files)), 8 * n, axis=1) for n in range(400)]
-files = tuple(exploration.thumbnail(picture) for picture in pictures)
+files = tuple(thumbnail(picture) for picture in pictures)
 several = np.random.default_rng(0).permuted(np.tile(np.arange(400), (512, 1)), axis=1)[:, :4]
 several = replace(atlas, files=files, numbers=tuple(range(400)), strongest=several)
 several.save(found.folder / "atlas.safetensors")

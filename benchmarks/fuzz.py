@@ -38,10 +38,10 @@ from safetensors.torch import save as safetensors_bytes
 
 from benchmarks.figures import Figure, Report, parser
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.generators.convert import convert
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.stylegan2 import StyleGAN2
-from ganpaint_widget.generators.zoo import read_generator
+from ganpaint_widget.models.convert import convert
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.registry import read_generator
+from ganpaint_widget.models.stylegan2 import StyleGAN2
 
 SLOWEST = 10.0
 """Seconds of computing that reading one input may take."""

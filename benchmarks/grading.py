@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.figures import Figure, Report, parser
 from ganpaint_widget import course
 from ganpaint_widget.course import questions
-from ganpaint_widget.generators.checkpoints import fingerprint
+from ganpaint_widget.storage import fingerprint
 from tests.test_course import BROKEN, hostile, mask_of
 
 LONGEST = 300.0

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, TRAINING
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
-from ganpaint_widget.generators.checkpoints import read_module, write_module
+from ganpaint_widget.models.checkpoints import read_module, write_module
 
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
 

@@ -33,11 +33,12 @@ import torch
 
 from benchmarks.figures import Figure, Report, parser
 from benchmarks.speed import PUBLIC_CHANNELS, ByBrightness, peak_mebibytes
-from ganpaint_widget import inversion
 from ganpaint_widget.dissection import dissect
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.stylegan2 import StyleGAN2
-from ganpaint_widget.generators.zoo import Model, load
+from ganpaint_widget.method import inversion
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.registry import load
+from ganpaint_widget.models.stylegan2 import StyleGAN2
 from ganpaint_widget.session import EditingSession
 
 STYLEGAN2_CHANNELS = (512, 512, 512, 512, 512, 256, 128)

@@ -58,11 +58,12 @@ from benchmarks.cases import (
 from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import Judge, load_judge
 from benchmarks.studies import ablation, causal_curves, inversions_against_samples, restyle_figures
-from ganpaint_widget.adaptation import dilate
 from ganpaint_widget.demo.scenes import CLASSES
-from ganpaint_widget.generators.zoo import Model, load
-from ganpaint_widget.measures import decibel
-from ganpaint_widget.opening import array_of
+from ganpaint_widget.images.arrays import array_of
+from ganpaint_widget.images.metrics import decibel
+from ganpaint_widget.method.adaptation import dilate
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.registry import load
 
 # --- measures ---
 

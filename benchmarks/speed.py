@@ -45,17 +45,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.cases import WAYS, cases
 from benchmarks.figures import Figure, parser
 from benchmarks.figures import Report as Figures
-from ganpaint_widget import adaptation
-from ganpaint_widget.blending import WARM_STEPS
 from ganpaint_widget.dissection import dissect
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.staged import StagedGenerator, State
-from ganpaint_widget.generators.stylegan2 import StyleGAN2
-from ganpaint_widget.generators.zoo import Model, load
-from ganpaint_widget.inversion import invert
-from ganpaint_widget.jobs import Report, Ticket
-from ganpaint_widget.measures import decibel as kept_decibel
-from ganpaint_widget.preview import Preview
+from ganpaint_widget.images.metrics import decibel as kept_decibel
+from ganpaint_widget.method import adaptation
+from ganpaint_widget.method.inversion import invert
+from ganpaint_widget.method.preview import Preview
+from ganpaint_widget.models.generator import StagedGenerator, State
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.registry import load
+from ganpaint_widget.models.stylegan2 import StyleGAN2
+from ganpaint_widget.session.processes.blending import WARM_STEPS
+from ganpaint_widget.tickets import Report, Ticket
 
 PUBLIC_CHANNELS = (512, 512, 512, 256, 128, 64, 32)
 STYLEGAN2_CHANNELS = (512, 512, 512, 512, 512, 256, 128)

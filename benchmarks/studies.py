@@ -16,9 +16,10 @@ from benchmarks.figures import Figure, bootstrap
 from benchmarks.judge import Judge
 from ganpaint_widget.demo.scenes import CLASSES, TUNING, Scene
 from ganpaint_widget.dissection import causal_curve
-from ganpaint_widget.editing import Edit, apply, mean_levels
-from ganpaint_widget.generators.zoo import Model
-from ganpaint_widget.opening import array_of, tensor_of
+from ganpaint_widget.images.arrays import array_of, tensor_of
+from ganpaint_widget.method.edits import Edit
+from ganpaint_widget.method.equation import apply, mean_levels
+from ganpaint_widget.models.model import Model
 
 # --- ways to adapt ---
 

@@ -13,31 +13,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import GANPaintError
+from .version import __version__
 
 if TYPE_CHECKING:
     from .demo.scenes import Scene as Scene
     from .dissection import dissect as dissect
-    from .exploration import Exploration as Exploration
-    from .generators.staged import StagedGenerator as StagedGenerator
-    from .generators.staged import State as State
-    from .generators.zoo import Model as Model
-    from .generators.zoo import load_generator as load_generator
+    from .explorer.exploration import Exploration as Exploration
+    from .models.generator import StagedGenerator as StagedGenerator
+    from .models.generator import State as State
+    from .models.model import Model as Model
+    from .models.registry import load_generator as load_generator
     from .session import EditingSession as EditingSession
     from .widget.explorer import DissectionExplorer as DissectionExplorer
     from .widget.paint import GANPaint as GANPaint
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "GANPaint": ".widget.paint",
     "EditingSession": ".session",
-    "StagedGenerator": ".generators.staged",
-    "State": ".generators.staged",
-    "Model": ".generators.zoo",
-    "load_generator": ".generators.zoo",
+    "StagedGenerator": ".models.generator",
+    "State": ".models.generator",
+    "Model": ".models.model",
+    "load_generator": ".models.registry",
     "Scene": ".demo.scenes",
     "dissect": ".dissection",
-    "Exploration": ".exploration",
+    "Exploration": ".explorer.exploration",
     "DissectionExplorer": ".widget.explorer",
 }
 

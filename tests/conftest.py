@@ -22,14 +22,15 @@ import pytest
 import torch
 from hypothesis import settings
 
-import ganpaint_widget.adaptation
-import ganpaint_widget.inversion
+import ganpaint_widget.method.adaptation
+import ganpaint_widget.method.inversion
 from ganpaint_widget.dissection import Dissection
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.jobs import Cancelled, Worker
-from ganpaint_widget.opening import GLANCE
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session.processes.opening import GLANCE
+from ganpaint_widget.session.worker import Worker
+from ganpaint_widget.tickets import Cancelled
 
 # Tests run side by side, so one thread each; the kernels that they start inherit the variable.
 torch.set_num_threads(1)
@@ -41,8 +42,8 @@ settings.load_profile("ganpaint")
 REAL = [
     (module, name, getattr(module, name))
     for module, names in [
-        (ganpaint_widget.inversion, ["invert"]),
-        (ganpaint_widget.adaptation, ["adapt", "render", "keep_mask"]),
+        (ganpaint_widget.method.inversion, ["invert"]),
+        (ganpaint_widget.method.adaptation, ["adapt", "render", "keep_mask"]),
     ]
     for name in names
 ]
@@ -125,12 +126,12 @@ def generator() -> ProGAN:
 @pytest.fixture
 def model(generator: ProGAN) -> Any:
     dissection = random_dissection(generator.edit_layer, generator.shape(generator.edit_layer)[0])
-    return zoo.Model("tiny", generator, encoder=None, dissection=dissection, gallery=None)
+    return Model("tiny", generator, encoder=None, dissection=dissection, gallery=None)
 
 
 @pytest.fixture
 def model_with_gallery(model: Any) -> Any:
-    return zoo.Model("tiny", model.generator, dissection=model.dissection, gallery=TinyGallery())
+    return Model("tiny", model.generator, dissection=model.dissection, gallery=TinyGallery())
 
 
 class Shades:
@@ -146,7 +147,7 @@ class Shades:
 
 @pytest.fixture
 def model_with_segmenter(model: Any) -> Any:
-    return zoo.Model("tiny", model.generator, dissection=model.dissection, segmenter=Shades())
+    return Model("tiny", model.generator, dissection=model.dissection, segmenter=Shades())
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def quick_inversion(monkeypatch: pytest.MonkeyPatch) -> None:
             )
         return SimpleNamespace(z=z, state=state, decibel=decibel)
 
-    monkeypatch.setattr(ganpaint_widget.inversion, "invert", invert)
+    monkeypatch.setattr(ganpaint_widget.method.inversion, "invert", invert)
 
 
 class SlowAdaptation:
@@ -242,9 +243,9 @@ def adaptation(monkeypatch: pytest.MonkeyPatch) -> SlowAdaptation:
     """Blends in these tests end at once unless a test clears ``adaptation.proceed``."""
     double = SlowAdaptation()
     double.proceed.set()
-    monkeypatch.setattr(ganpaint_widget.adaptation, "adapt", double.adapt)
-    monkeypatch.setattr(ganpaint_widget.adaptation, "render", double.render)
-    monkeypatch.setattr(ganpaint_widget.adaptation, "keep_mask", double.keep_mask)
+    monkeypatch.setattr(ganpaint_widget.method.adaptation, "adapt", double.adapt)
+    monkeypatch.setattr(ganpaint_widget.method.adaptation, "render", double.render)
+    monkeypatch.setattr(ganpaint_widget.method.adaptation, "keep_mask", double.keep_mask)
     return double
 
 

@@ -10,8 +10,8 @@ import math
 
 import torch
 
-from ganpaint_widget.generators.staged import StagedGenerator, State
-from ganpaint_widget.generators.stylegan2 import StyleGAN2
+from ganpaint_widget.models.generator import StagedGenerator, State
+from ganpaint_widget.models.stylegan2 import StyleGAN2
 
 Weights = dict[str, torch.Tensor]
 

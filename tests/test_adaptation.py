@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 import torch
 
-from ganpaint_widget import adaptation
-from ganpaint_widget.adaptation import Way
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.staged import State
-from ganpaint_widget.jobs import Worker
+from ganpaint_widget.method import adaptation
+from ganpaint_widget.method.adaptation import Way
+from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.session.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 

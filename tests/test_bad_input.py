@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from ganpaint_widget import pictures
 from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.images import files
 from ganpaint_widget.session import EditingSession
 
 SIZE = 32
@@ -139,7 +139,7 @@ def test_files_that_are_no_pictures_are_refused(edited: EditingSession, tmp_path
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(edited, tmp_path, monkeypatch):
     path = tmp_path / "large.png"
     with path.open("wb") as file:
-        file.truncate(pictures.MAX_FILE_BYTES + 1)
+        file.truncate(files.MAX_FILE_BYTES + 1)
     monkeypatch.setattr(Image, "open", lambda *arguments, **more: pytest.fail("it was opened"))
     with pytest.raises(GANPaintError, match="at most 64 MB"):
         edited.open(path)
@@ -161,7 +161,7 @@ def test_a_damaged_file_is_a_picture_or_a_clear_error(start: str, data: st.DataO
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, min(len(damaged), 200) - 1))] = data.draw(st.integers(0, 255))
     try:
-        array = pictures.read_square(bytes(damaged), 8)
+        array = files.read_square(bytes(damaged), 8)
     except GANPaintError:
         return
     assert (array.shape, array.dtype) == ((8, 8, 3), np.uint8)
@@ -171,7 +171,7 @@ def test_a_damaged_file_is_a_picture_or_a_clear_error(start: str, data: st.DataO
 @example(b"\x89PNG\r\n\x1a\n")
 def test_no_bytes_end_in_anything_but_a_clear_error(data: bytes):
     with pytest.raises(GANPaintError):
-        pictures.read(data)
+        files.read(data)
 
 
 # Not bad input, but the kinds of picture that a careless reader gets wrong.
@@ -188,7 +188,7 @@ def test_a_photo_from_a_phone_is_turned_upright():
     image.paste("white", (0, 0, 40, 20))  # the upper half is white
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    array = pictures.read_square(saved(image, "JPEG", exif=exif, quality=95), 8)
+    array = files.read_square(saved(image, "JPEG", exif=exif, quality=95), 8)
     assert array[-1].mean() > 240
     assert array[0].mean() < 15
 
@@ -206,19 +206,19 @@ def test_a_photo_from_a_phone_is_turned_upright():
     ids=lambda image: image.mode,
 )
 def test_every_mode_becomes_rgb(image: Image.Image):
-    array = pictures.read_square(saved(image, "PNG"), 4)
+    array = files.read_square(saved(image, "PNG"), 4)
     assert array.shape == (4, 4, 3)
     assert np.abs(array.astype(int) - 100).max() <= 2
 
 
 def test_what_is_transparent_is_white():
-    assert (pictures.read_square(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 4) == 255).all()
+    assert (files.read_square(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 4) == 255).all()
 
 
 def test_nothing_from_beside_the_square_bleeds_in():
     image = np.zeros((40, 80, 3), np.uint8)
     image[:, 20:60] = 255
-    assert (pictures.read_square(image, 16) == 255).all()
+    assert (files.read_square(image, 16) == 255).all()
 
 
 # --- edits ---
@@ -340,10 +340,10 @@ def test_no_arguments_end_in_anything_but_a_clear_error(session: EditingSession,
 
 
 def test_a_generator_without_a_dissection_says_that_it_cannot_be_painted_with(model: Any):
-    from ganpaint_widget.generators import zoo
-    from ganpaint_widget.jobs import Worker
+    from ganpaint_widget.models.model import Model
+    from ganpaint_widget.session.worker import Worker
 
-    session = EditingSession(generator=zoo.Model("plain", model.generator), worker=Worker(start=False))
+    session = EditingSession(generator=Model("plain", model.generator), worker=Worker(start=False))
     assert session.concepts == ()
     assert "no dissection" in refused(session, lambda: session.add("tree", MASK)).what
     assert session.preview.size == (SIZE, SIZE)

@@ -17,9 +17,9 @@ from references import stylegan2 as stylegan2_reference
 from safetensors.torch import save_file
 
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.stylegan2 import StyleGAN2
+from ganpaint_widget.models import registry
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.stylegan2 import StyleGAN2
 
 Weights = dict[str, torch.Tensor]
 
@@ -100,7 +100,7 @@ def test_every_layout_of_progan_draws_the_same(tmp_path: Path, names: str, wrapp
     stored = NAMES[names](weights)
     path = tmp_path / "progan.pth"
     torch.save({"state_dict": stored, "epoch": 3} if wrapped else stored, path)
-    generator = zoo.load_generator(path)
+    generator = registry.load_generator(path)
     assert isinstance(generator, ProGAN)
     z = generator.sample_z(2, seed=4)
     expected = progan_reference(weights, z, layers=8, size=32)
@@ -117,7 +117,7 @@ def test_every_layout_of_progan_draws_the_same(tmp_path: Path, names: str, wrapp
 def test_progans_of_every_size(tmp_path: Path, names: str, count: int) -> None:
     weights = progan_weights((8, 8, 8, 8, 8, 8, 8, 4, 4)[:count])
     torch.save(NAMES[names](weights), tmp_path / "progan.pth")
-    generator = zoo.load_generator(tmp_path / "progan.pth")
+    generator = registry.load_generator(tmp_path / "progan.pth")
     size = {6: 128, 7: 256, 8: 512, 9: 1024}[count]
     assert generator.resolution == size
     state = generator.state_dict()
@@ -150,7 +150,7 @@ def test_every_layout_of_stylegan2_draws_the_same(tmp_path: Path, stylegan2: Sty
     else:
         wrapper = {"g_ema": weights, "d": {"convs.0.0.weight": torch.zeros(1)}}
         torch.save(wrapper if "without" in layout else {**wrapper, "latent_avg": mean}, path)
-    generator = zoo.load_generator(path)
+    generator = registry.load_generator(path)
     assert isinstance(generator, StyleGAN2)
     z = generator.sample_z(2, seed=4)
     expected = stylegan2_reference({**weights, "latent_avg": mean}, z, blocks=3)
@@ -176,7 +176,7 @@ def test_stylegan2s_of_every_size(tmp_path: Path, count: int) -> None:
         tmp_path / "stylegan2.pt",
         _use_new_zipfile_serialization=count != 7,
     )
-    generator = zoo.load_generator(tmp_path / "stylegan2.pt")
+    generator = registry.load_generator(tmp_path / "stylegan2.pt")
     assert generator.resolution == {7: 256, 8: 512, 9: 1024}[count]
     z = generator.sample_z(1, seed=4)
     expected = stylegan2_reference(made.state_dict(), z, blocks=count)
@@ -200,7 +200,7 @@ class Canary:
 
 def refusal(path: Path) -> GANPaintError:
     with pytest.raises(GANPaintError) as caught:
-        zoo.load(path)
+        registry.load(path)
     error = caught.value
     assert error.mend and "\n" not in str(error) and len(str(error)) < 400
     return error

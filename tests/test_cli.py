@@ -12,13 +12,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import ganpaint_widget.widget.paint as static
-from ganpaint_widget import cli
-from ganpaint_widget.cli import app
+from ganpaint_widget.cli import app, doctor
 from ganpaint_widget.dissection import Dissection
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.jobs import Worker
-from ganpaint_widget.pictures import read_mask
+from ganpaint_widget.images.files import read_mask
+from ganpaint_widget.models import registry
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session.worker import Worker
 
 SIZE = 32
 
@@ -27,9 +26,9 @@ SIZE = 32
 def tiny(model_with_segmenter: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny generator under the demo's name, and one without a segmenter."""
     known = {"demo": model_with_segmenter, "bare": model}
-    load = zoo.load
+    load = registry.load
     monkeypatch.setattr(
-        zoo, "load", lambda name: known[name] if isinstance(name, str) and name in known else load(name)
+        registry, "load", lambda name: known[name] if isinstance(name, str) and name in known else load(name)
     )
 
 
@@ -276,7 +275,7 @@ def test_doctor_compares_devices_with_the_cpu(
 ) -> None:
     """The device here is the CPU again, whose pictures are spoilt on purpose."""
     generator = type(model.generator)
-    monkeypatch.setattr(cli, "_devices", lambda: ["cpu"])
+    monkeypatch.setattr(doctor, "_devices", lambda: ["cpu"])
     monkeypatch.setattr(static, "static_file", lambda name: name)  # whether it is built is not the question
     moved, to, picture = [], generator.to, generator.picture
 

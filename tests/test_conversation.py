@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from PIL import Image
 
-from ganpaint_widget.history import History
-from ganpaint_widget.jobs import Worker
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session.document import History
+from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.widget import protocol
 from ganpaint_widget.widget.paint import GANPaint
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from ganpaint_widget import GANPaintError, course, cpus, pictures
+from ganpaint_widget import GANPaintError, course, cpus
 from ganpaint_widget.cli import app
 from ganpaint_widget.course import handins, questions
 from ganpaint_widget.course.questions import QUESTIONS, Task, near
+from ganpaint_widget.images import files
 from ganpaint_widget.session import EditingSession
 
 pytestmark = [pytest.mark.usefixtures("real_methods"), pytest.mark.slow]
@@ -272,7 +273,7 @@ def told(**changes: Any) -> bytes:
 
 
 def mask_of(size: int, value: int = 255) -> str:
-    return base64.b64encode(pictures.encode_png(np.full((size, size), value, np.uint8))).decode()
+    return base64.b64encode(files.encode_png(np.full((size, size), value, np.uint8))).decode()
 
 
 def tree_with(**changes: Any) -> bytes:
@@ -312,7 +313,7 @@ BROKEN = {
 def hostile() -> dict[str, bytes]:
     """Files that can be read, whose edits cannot be carried out."""
     bomb = base64.b64encode(
-        pictures.encode_png(np.zeros((4, 4), np.uint8)).replace(b"\0\0\0\4\0\0\0\4", b"\0\1\0\0\0\1\0\0", 1)
+        files.encode_png(np.zeros((4, 4), np.uint8)).replace(b"\0\0\0\4\0\0\0\4", b"\0\1\0\0\0\1\0\0", 1)
     ).decode()
     return {
         "verb": tree_with(verb="__import__('os').system('touch pwned')"),

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.inversion import OUTSIDE, distance, in_domain
-from ganpaint_widget.opening import tensor_of
-from ganpaint_widget.pictures import read_square
+from ganpaint_widget.images.arrays import tensor_of
+from ganpaint_widget.images.files import read_square
+from ganpaint_widget.method.inversion import OUTSIDE, distance, in_domain
+from ganpaint_widget.models import registry
+from ganpaint_widget.models.model import Model
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 
@@ -34,16 +35,16 @@ def judge(benchmark_module: Callable[[str], ModuleType]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def model() -> zoo.Model:
-    return zoo.load("demo")
+def model() -> Model:
+    return registry.load("demo")
 
 
 @pytest.fixture(scope="module")
-def chosen(quality: ModuleType, model: zoo.Model) -> list:
+def chosen(quality: ModuleType, model: Model) -> list:
     return list(quality.cases(model, 6))
 
 
-def test_the_model_is_whole(model: zoo.Model) -> None:
+def test_the_model_is_whole(model: Model) -> None:
     assert model.encoder is not None and model.dissection is not None and model.gallery is not None
     assert {"tree", "window"} <= set(model.dissection.concepts)
     assert all(0 < model.dissection.quality(one) <= 1 for one in model.dissection.concepts)
@@ -52,14 +53,14 @@ def test_the_model_is_whole(model: zoo.Model) -> None:
     assert not np.array_equal(first, model.gallery.picture(1))
 
 
-def test_the_same_seed_gives_the_same_picture(model: zoo.Model) -> None:
+def test_the_same_seed_gives_the_same_picture(model: Model) -> None:
     z = model.generator.sample_z(1, seed=11)
     with torch.no_grad():
         assert torch.equal(model.generator(z), model.generator(model.generator.sample_z(1, seed=11)))
 
 
 def test_a_blend_keeps_the_photo_and_the_edit(
-    quality: ModuleType, judge: Any, model: zoo.Model, chosen: list
+    quality: ModuleType, judge: Any, model: Model, chosen: list
 ) -> None:
     measured = [quality.measure(model, judge, case, quality.adapted(model, case)) for case in chosen]
     bars = ("kept", "kept, worst decile", "gain over the preview", "survival", "ghost", "swap")
@@ -71,14 +72,14 @@ def test_a_blend_keeps_the_photo_and_the_edit(
     "cheat", ["returns_photo", "pastes_photo", "returns_preview", "returns_blur", "returns_noise"]
 )
 def test_a_cheat_is_found_out(
-    quality: ModuleType, judge: Any, model: zoo.Model, chosen: list, cheat: str
+    quality: ModuleType, judge: Any, model: Model, chosen: list, cheat: str
 ) -> None:
     method = {one.__name__: one for one in quality.CHEATS}[cheat]
     measured = [quality.measure(model, judge, case, method(model, case)) for case in chosen]
     assert any(figure.missed for figure in quality.adaptation_figures(chosen, measured))
 
 
-def test_every_scene_of_the_gallery_has_a_church(model: zoo.Model) -> None:
+def test_every_scene_of_the_gallery_has_a_church(model: Model) -> None:
     gallery = model.gallery
     assert gallery is not None
     seeds = [gallery.seed(index) for index in range(gallery.count)]
@@ -88,7 +89,7 @@ def test_every_scene_of_the_gallery_has_a_church(model: zoo.Model) -> None:
     assert set(seeds) <= set(HELD_OUT)
 
 
-def test_only_what_is_foreign_to_the_demo_world_is_called_so(model: zoo.Model) -> None:
+def test_only_what_is_foreign_to_the_demo_world_is_called_so(model: Model) -> None:
     """Held-out scenes, none of the gallery, are at home; noise, foreign and turned pictures are not."""
     size = model.generator.resolution
     rows, columns = np.mgrid[0:size, 0:size]

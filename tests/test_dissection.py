@@ -16,7 +16,6 @@ from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.dissection import (
     POOL,
     Dissection,
-    _best_threshold,
     artifact_candidates,
     causal_curve,
     causal_effect,
@@ -26,10 +25,11 @@ from ganpaint_widget.dissection import (
     random_rotation,
     tune,
 )
+from ganpaint_widget.dissection.measure import best_threshold
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.staged import State
-from ganpaint_widget.jobs import Cancelled, Ticket
+from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.tickets import Cancelled, Ticket
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_tuning_follows_the_pictures_where_they_are_known(found: Dissection) -> 
 def test_the_best_threshold_is_the_most_informative() -> None:
     # One unit, two concepts: above its second threshold it is on exactly where the concept is.
     counts = torch.tensor([[[50.0, 40.0, 0.0, 0.0], [0.0, 0.0, 5.0, 5.0]]])
-    iou, iqr, best = _best_threshold(counts)
+    iou, iqr, best = best_threshold(counts)
     assert best[1, 0] == 1
     assert iou[1, 0] == pytest.approx(1)
     assert iqr[1, 0] == pytest.approx(1)
@@ -187,7 +187,7 @@ def test_a_cluster_counts_the_same() -> None:
 
 def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept of the pictures is bounded: the values that thresholds are taken from."""
-    import ganpaint_widget.dissection as module
+    import ganpaint_widget.dissection.measure as module
 
     kept: list[int] = []
     gather = module._Gather.__call__

@@ -13,19 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ganpaint_widget.editing import (
-    HELD_DOWN,
-    SIDEWAYS,
-    UNITS,
-    Edit,
-    Reference,
-    apply,
-    continued,
-    mean_levels,
-)
-from ganpaint_widget.generators.staged import State
-from ganpaint_widget.generators.zoo import load
-from ganpaint_widget.preview import Preview
+from ganpaint_widget.method.edits import Edit, Reference
+from ganpaint_widget.method.equation import HELD_DOWN, SIDEWAYS, apply, continued, mean_levels
+from ganpaint_widget.method.preview import Preview
+from ganpaint_widget.models.catalogue import UNITS
+from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.registry import load
 
 CHANNELS, GRID, SIZE = 6, 4, 16
 CELL = SIZE // GRID

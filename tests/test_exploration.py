@@ -15,15 +15,18 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from references import Brightness, FollowedBoxes
 
-from ganpaint_widget import brushes, charts, exploration
-from ganpaint_widget.brushes import Brush, Shelf
 from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.exploration import Atlas, Exploration, compare, contours, published_removal
-from ganpaint_widget.generators.catalogue import CATALOGUE
-from ganpaint_widget.generators.zoo import Model, published
-from ganpaint_widget.jobs import Cancelled, Ticket
+from ganpaint_widget.explorer import brushes, charts, exploration
+from ganpaint_widget.explorer.atlas import STRONGEST, Atlas, make_atlas
+from ganpaint_widget.explorer.brushes import Brush, Shelf
+from ganpaint_widget.explorer.exploration import Exploration, compare, published_removal
+from ganpaint_widget.images.contours import contours
+from ganpaint_widget.models.catalogue import CATALOGUE
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.registry import published
 from ganpaint_widget.session import EditingSession, PaletteChanged
+from ganpaint_widget.tickets import Cancelled, Ticket
 
 
 @pytest.fixture
@@ -116,7 +119,7 @@ def test_the_atlas_has_the_strongest_samples(boxes: Model, found: Exploration) -
     state = generator.run(generator.start(z), until="where")
     peaks = state.features.amax(dim=(2, 3))
     for unit in range(found.channels):
-        best = peaks[:, unit].argsort(descending=True)[: exploration.STRONGEST].tolist()
+        best = peaks[:, unit].argsort(descending=True)[: STRONGEST].tolist()
         top = found.top(unit)
         assert sorted(top.seeds) == sorted(best)
         assert top.maps[0] == pytest.approx(state.features[best[0], unit].numpy(), abs=0.01)
@@ -432,7 +435,7 @@ def test_a_session_that_is_gone_is_told_nothing() -> None:
 def test_the_demo_is_ready_but_for_its_atlas(tmp_path: Path) -> None:
     demo = Exploration("demo")
     assert "dissection" not in demo.missing
-    atlas = exploration.make_atlas(demo.model.generator, demo.layer, samples=12, batch=6)
+    atlas = make_atlas(demo.model.generator, demo.layer, samples=12, batch=6)
     atlas.save(tmp_path / "atlas.safetensors")
     again = Atlas.load(tmp_path / "atlas.safetensors")
     assert again.sample(0).shape == atlas.sample(0).shape

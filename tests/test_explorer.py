@@ -17,11 +17,11 @@ from references import Brightness, FollowedBoxes
 
 from ganpaint_widget import DissectionExplorer, GANPaint
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.exploration import Exploration
-from ganpaint_widget.generators.zoo import Model
+from ganpaint_widget.explorer.exploration import Exploration
+from ganpaint_widget.models.model import Model
 from ganpaint_widget.session import EditingSession
-from ganpaint_widget.widget import explorer as module
-from ganpaint_widget.widget.pads import Pad
+from ganpaint_widget.widget.explorer import look as module
+from ganpaint_widget.widget.explorer.pads import Pad
 
 
 @pytest.fixture
@@ -196,7 +196,8 @@ def test_a_bar_filters(explorer: DissectionExplorer) -> None:
 
 
 def test_pages_are_turned(boxes: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAGE", 2)
+    for part in ("explorer", "sheets"):
+        monkeypatch.setattr(f"ganpaint_widget.widget.explorer.{part}.PAGE", 2)
     Exploration(boxes).measure(samples=40)
     explorer = DissectionExplorer(boxes)
     explorer._sort.value = "number"

@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 
 from ganpaint_widget.cli import app
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.generators import fetch as fetching
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.catalogue import CATALOGUE, Entry
-from ganpaint_widget.generators.hybrid_encoder import HybridEncoder
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.jobs import Worker
+from ganpaint_widget.models import download as fetching
+from ganpaint_widget.models import registry
+from ganpaint_widget.models.catalogue import CATALOGUE, Entry
+from ganpaint_widget.models.hybrid_encoder import HybridEncoder
+from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session.worker import Worker
 
 
 class Server(ThreadingHTTPServer):
@@ -121,7 +121,7 @@ def entry(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Entry
 
 
 def publish(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> Entry:
-    for module in (fetching, zoo):
+    for module in (fetching, registry):
         monkeypatch.setattr(module, "CATALOGUE", {"church": entry})
     return entry
 
@@ -190,7 +190,7 @@ def test_dead_mirrors_leave_nothing_that_could_be_used(
     assert {"gone": "404", "wrong": "SHA-256"}.get(bad, "Error") in told.what
     assert not (cache / entry.file).exists()
     with pytest.raises(GANPaintError, match="not in the cache yet"):
-        zoo.load("church")
+        registry.load("church")
 
 
 def test_a_full_disk(entry: Entry, cache: Path) -> None:
@@ -217,15 +217,15 @@ def test_offline_means_offline(
     cache.mkdir()
     (cache / entry.file).write_bytes(server.content)  # as the message says
     assert fetching.fetch("church") == cache / entry.file
-    assert zoo.load("church").dissection is not None
+    assert registry.load("church").dissection is not None
     monkeypatch.setenv("GANPAINT_OFFLINE", "0")
     assert not fetching.offline()
 
 
 def test_painting_with_published_units(entry: Entry, server: Server, cache: Path) -> None:
     fetching.fetch("church", progress=False)
-    model = zoo.load("church")
-    assert zoo.load("church").generator is model.generator  # its weights are read once
+    model = registry.load("church")
+    assert registry.load("church").generator is model.generator  # its weights are read once
     session = EditingSession(generator="church", worker=Worker(start=False), journal=False)
     assert session.concepts == ("tree", "grass", "door", "sky", "cloud", "brick", "dome")
     mask = np.zeros((32, 32), np.uint8)
@@ -241,7 +241,7 @@ def test_painting_with_published_units(entry: Entry, server: Server, cache: Path
 def test_the_published_encoder_is_used_where_it_is(entry: Entry, cache: Path, wrapped: bool) -> None:
     """Under the real key names, a thin ResNet."""
     fetching.fetch("church", progress=False)
-    assert entry.encoder is not None and zoo.load("church").encoder is None
+    assert entry.encoder is not None and registry.load("church").encoder is None
     made = HybridEncoder(width=4, features=512, latent_size=8)
     source = torch.Generator().manual_seed(0)
     weights = {}
@@ -259,7 +259,7 @@ def test_the_published_encoder_is_used_where_it_is(entry: Entry, cache: Path, wr
     assert weights.keys() >= expected and "inv2.conv3.weight" not in weights
     stored = {f"model.{name}": one for name, one in weights.items()}
     torch.save({"epoch": 1000, "state_dict": stored} if wrapped else weights, cache / entry.encoder)
-    model = zoo.load("church")
+    model = registry.load("church")
     assert isinstance(model.encoder, HybridEncoder) and not model.encoder.training
     x = torch.rand(2, 3, 256, 256, generator=source) * 2 - 1
     with torch.no_grad():
@@ -270,19 +270,19 @@ def test_the_published_encoder_is_used_where_it_is(entry: Entry, cache: Path, wr
 
     (cache / entry.encoder).write_bytes((cache / entry.encoder).read_bytes()[:1000])
     with pytest.raises(GANPaintError, match="refused"):
-        zoo.load("church")
+        registry.load("church")
     torch.save({"layer1.conv.weight": torch.zeros(1)}, cache / entry.encoder)
     with pytest.raises(GANPaintError, match="holds no encoder"):
-        zoo.load("church")
+        registry.load("church")
     other = HybridEncoder(width=4, features=8, latent_size=8)
     torch.save(other.state_dict(), cache / entry.encoder)
     with pytest.raises(GANPaintError, match="does not fit"):
-        zoo.load("church")
+        registry.load("church")
 
 
 def test_published_units_are_the_figures() -> None:
     church = CATALOGUE["church"]
-    found = zoo.published(church)
+    found = registry.published(church)
     assert found.layer == "layer4" and found.iou.shape == (7, 512)
     for name, brush in church.brushes.items():
         assert len(brush.units) == len(brush.scores) == len(brush.levels) == 20 == len(set(brush.units))
@@ -307,7 +307,7 @@ def test_the_catalogue() -> None:
         assert entry.name == name and entry.licence and entry.source and entry.domain
         assert re.fullmatch(r"[0-9a-f]{8}", entry.sha256) and entry.sha256 in entry.file
         assert entry.mirrors and all(re.match(r"https?://.+/$", mirror) for mirror in entry.mirrors)
-        assert Path(entry.file).suffix in zoo.SUFFIXES and "/" not in entry.file
+        assert Path(entry.file).suffix in registry.SUFFIXES and "/" not in entry.file
 
 
 def test_the_command(entry: Entry, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ import torch
 from references import progan as reference
 
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.checkpoints import read_safetensors, write_safetensors
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.staged import State
+from ganpaint_widget.models import registry
+from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.storage import read_safetensors, write_safetensors
 
 
 def test_progan_is_its_formula(generator: ProGAN) -> None:
@@ -100,7 +100,7 @@ def stored(tmp_path: Path, generator: ProGAN) -> Path:
 def test_a_stored_generator_draws_the_same(stored: Path, generator: ProGAN) -> None:
     z = generator.sample_z(1, seed=3)
     with torch.no_grad():
-        assert torch.equal(zoo.load_generator(stored)(z), generator(z))
+        assert torch.equal(registry.load_generator(stored)(z), generator(z))
     assert [p.name for p in stored.parent.iterdir()] == [stored.name]
 
 
@@ -108,7 +108,7 @@ def test_a_stored_generator_draws_the_same(stored: Path, generator: ProGAN) -> N
 def test_damaged_weights_give_one_sentence(stored: Path, keep: int) -> None:
     stored.write_bytes(stored.read_bytes()[:keep])
     with pytest.raises(GANPaintError, match="could not be read") as caught:
-        zoo.load(stored)
+        registry.load(stored)
     assert caught.value.mend
 
 
@@ -116,7 +116,7 @@ def test_foreign_weights_give_one_sentence(stored: Path, tmp_path: Path) -> None
     with pytest.raises(GANPaintError, match="holds no encoder"):
         read_safetensors(stored, "encoder")
     with pytest.raises(GANPaintError, match="There is no generator 'chruch'"):
-        zoo.load("chruch")
+        registry.load("chruch")
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_weights_that_do_not_fit_give_one_sentence(
     wrong = json.dumps(config if config is None else {**right, **config})
     write_safetensors(other, tensors, {"kind": "generator", "config": wrong})
     with pytest.raises(GANPaintError, match=message) as caught:
-        zoo.load(other)
+        registry.load(other)
     assert caught.value.mend

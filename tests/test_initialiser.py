@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganpaint_widget import adaptation
-from ganpaint_widget.demo.train_encoder import train_encoder
-from ganpaint_widget.demo.train_initialiser import train_initialiser
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.staged import State
-from ganpaint_widget.generators.zoo import load
-from ganpaint_widget.initialiser import Initialiser
-from ganpaint_widget.measures import decibel
+from ganpaint_widget.images.metrics import decibel
+from ganpaint_widget.method import adaptation
+from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.initializer import Initialiser
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.registry import load
+from ganpaint_widget.training.encoder import train_encoder
+from ganpaint_widget.training.initializer import train_initialiser
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganpaint_widget import inversion
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.jobs import Worker
-from ganpaint_widget.measures import decibel
+from ganpaint_widget.images.metrics import decibel
+from ganpaint_widget.method import inversion
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.session.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 
@@ -46,10 +46,10 @@ def photo(generator: Any) -> Tensor:
 
 
 @pytest.fixture
-def near(generator: Any) -> zoo.Model:
+def near(generator: Any) -> Model:
     with torch.no_grad():
         encoder = Guess(generator, generator.sample_z(1, 5), 0.3)
-    return zoo.Model("near", generator, encoder=encoder)
+    return Model("near", generator, encoder=encoder)
 
 
 def drawn(generator: Any, found: inversion.Inversion) -> Tensor:
@@ -57,7 +57,7 @@ def drawn(generator: Any, found: inversion.Inversion) -> Tensor:
         return generator.picture(generator.run(found.state))
 
 
-def test_it_comes_nearer_than_the_guess_and_says_how_near(near: zoo.Model, generator: Any, photo: Tensor):
+def test_it_comes_nearer_than_the_guess_and_says_how_near(near: Model, generator: Any, photo: Tensor):
     guess = inversion.invert(near, photo, steps=0)
     found = inversion.invert(near, photo, steps=40, perceptual=blurs)
     assert found.state.stage == generator.edit_layer
@@ -73,7 +73,7 @@ def test_it_comes_nearer_than_the_guess_and_says_how_near(near: zoo.Model, gener
     assert not found.state.features.requires_grad
 
 
-def test_the_metric_decides_what_near_means(near: zoo.Model, generator: Any, photo: Tensor):
+def test_the_metric_decides_what_near_means(near: Model, generator: Any, photo: Tensor):
     """Weighed heavily, a metric that sees only red gives red up last."""
 
     def red(pictures: Tensor) -> Sequence[Tensor]:
@@ -90,7 +90,7 @@ def test_the_metric_decides_what_near_means(near: zoo.Model, generator: Any, pho
     assert others[0] < others[1]
 
 
-def test_the_segmenters_features_are_the_default_metric(near: zoo.Model, photo: Tensor):
+def test_the_segmenters_features_are_the_default_metric(near: Model, photo: Tensor):
     calls = []
     segmenter = SimpleNamespace(classes=("a",), features=lambda p: calls.append(1) or blurs(p))
     found = inversion.invert(replace(near, segmenter=segmenter), photo, steps=5)
@@ -103,7 +103,7 @@ def test_the_segmenters_features_are_the_default_metric(near: zoo.Model, photo: 
 def test_without_an_encoder_the_best_of_several_starts_is_taken(generator: Any, photo: Tensor, monkeypatch):
     monkeypatch.setattr(inversion, "DRAWS", 12)
     monkeypatch.setattr(inversion, "SEARCH_STEPS", 30)
-    model = zoo.Model("bare", generator)
+    model = Model("bare", generator)
     one = inversion.invert(model, photo, steps=0, starts=1)
     several = inversion.invert(model, photo, steps=0, starts=6)
     assert several.z.shape == (1, generator.latent_size)
@@ -113,7 +113,7 @@ def test_without_an_encoder_the_best_of_several_starts_is_taken(generator: Any, 
     assert torch.equal(again.z, several.z)
 
 
-def test_a_batch_is_inverted_like_each_of_it(near: zoo.Model, generator: Any, photo: Tensor):
+def test_a_batch_is_inverted_like_each_of_it(near: Model, generator: Any, photo: Tensor):
     with torch.no_grad():
         other = generator(generator.sample_z(1, 9)).clamp(-1, 1)
     both = inversion.invert(near, torch.cat([photo, other]), steps=8)
@@ -150,12 +150,12 @@ def test_a_budget_ends_it_with_the_best_so_far(near, generator, photo, monkeypat
 def test_without_an_encoder_the_budget_is_kept_too(generator: Any, photo: Tensor, monkeypatch):
     monkeypatch.setattr(inversion, "DRAWS", 3)
     monkeypatch.setattr(inversion, "time", Clock())
-    found = inversion.invert(zoo.Model("bare", generator), photo, steps=10**6, seconds=20)
+    found = inversion.invert(Model("bare", generator), photo, steps=10**6, seconds=20)
     assert found.seconds < 40
     assert torch.isfinite(found.state.features).all()
 
 
-def test_the_best_is_kept_where_the_last_is_worse(near: zoo.Model, photo: Tensor, monkeypatch):
+def test_the_best_is_kept_where_the_last_is_worse(near: Model, photo: Tensor, monkeypatch):
     """At a hopeless learning rate every step makes it worse, and the guess is returned."""
     monkeypatch.setattr(inversion, "LEARNING_RATE", 50.0)
     guess = inversion.invert(near, photo, steps=0)
@@ -163,7 +163,7 @@ def test_the_best_is_kept_where_the_last_is_worse(near: zoo.Model, photo: Tensor
     assert torch.equal(found.state.features, guess.state.features)
 
 
-def test_cancel_keeps_the_best_so_far(near: zoo.Model, photo: Tensor, worker: Worker):
+def test_cancel_keeps_the_best_so_far(near: Model, photo: Tensor, worker: Worker):
     steps = []
 
     def watch(report: Any) -> None:
@@ -186,12 +186,12 @@ def test_samples_are_of_the_generators_world_and_noise_is_not(generator: Any):
             z = pictures[:, :, :2, :2].flatten(1)[:, : generator.latent_size]
             return z, generator.run(generator.start(z), until=generator.edit_layer).features
 
-    model = zoo.Model("read", generator, encoder=Reader())
+    model = Model("read", generator, encoder=Reader())
     with torch.no_grad():
         samples = generator(generator.sample_z(20, 77)).clamp(-1, 1)
     noise = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
     assert 0.2 < inversion.in_domain(model, samples) < 0.8
     assert inversion.in_domain(model, noise) == 0
-    assert inversion.in_domain(zoo.Model("bare", generator), samples) is None
+    assert inversion.in_domain(Model("bare", generator), samples) is None
     found = inversion.invert(model, noise[:1], steps=0, domain=True)
     assert found.scores.in_domain == 0

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.jobs import Cancelled, Report, Ticket, Worker, default_worker
+from ganpaint_widget.session.worker import Worker, default_worker
+from ganpaint_widget.tickets import Cancelled, Report, Ticket
 
 
 def test_jobs_are_done_in_order_and_hand_back_values_and_errors():
@@ -106,7 +107,7 @@ def test_what_is_asked_is_answered_inside_a_long_job():
 
 
 def test_a_courteous_job_rests_while_there_are_requests_and_no_other_job(worker: Worker, monkeypatch):
-    monkeypatch.setattr("ganpaint_widget.jobs.QUIET", 60.0)
+    monkeypatch.setattr("ganpaint_widget.session.worker.QUIET", 60.0)
     steps, served, begun = [0], [0], threading.Event()
     ticket = worker.ticket(courteous=True)
 

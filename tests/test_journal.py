@@ -17,10 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ganpaint_widget import journal
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.jobs import Worker
-from ganpaint_widget.session import EditingSession, Noticed
+from ganpaint_widget.session import EditingSession, Noticed, journal
+from ganpaint_widget.session.worker import Worker
 
 SIZE = 32
 
@@ -265,7 +264,7 @@ def test_a_restyle_comes_back_without_measuring_its_reference_again(
     photo = np.random.default_rng(1).integers(0, 256, (50, 40, 3)).astype(np.uint8)
     edit = session.restyle("dome", mask, photo, 0.7)
     session.close()
-    monkeypatch.setattr("ganpaint_widget.session.reference_levels", None)
+    monkeypatch.setattr("ganpaint_widget.session.session.reference_levels", None)
     again = recover(model_with_segmenter)
     assert again.edits == (edit,)
     assert np.array_equal(np.asarray(again.preview), np.asarray(session.preview))
@@ -306,7 +305,7 @@ def test_a_session_of_another_process_is_in_use_until_that_ends(journals: Path):
         import sys
         from pathlib import Path
         import numpy as np
-        from ganpaint_widget.journal import Journal
+        from ganpaint_widget.session.journal import Journal
         journal = Journal(Path(sys.argv[1]))
         journal.open({"op": "open"}, np.zeros((4, 4, 3), np.uint8))
         journal.write({"op": "paint"})
@@ -349,10 +348,10 @@ def test_a_generator_that_was_an_object_is_asked_for(model: Any, mask: np.ndarra
 
 
 def test_a_generator_that_was_a_name_is_loaded_by_it(model, mask, monkeypatch):
-    from ganpaint_widget.generators import zoo
+    from ganpaint_widget.models import registry
 
-    load = zoo.load
-    monkeypatch.setattr(zoo, "load", lambda name: model if name == "church" else load(name))
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda name: model if name == "church" else load(name))
     begin("church").add("tree", mask)
     assert EditingSession.recover(worker=Worker(start=False)).generator_name == "tiny"
 

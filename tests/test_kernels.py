@@ -49,16 +49,16 @@ PREPARE = """
 import os, sys, time
 sys.path.insert(0, {tests!r})
 import torch
-import ganpaint_widget.adaptation
+import ganpaint_widget.method.adaptation
 from conftest import SIZE, SlowAdaptation, random_dissection
 from ganpaint_widget import EditingSession, GANPaint
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.progan import ProGAN
 
 torch.manual_seed(0)
 generator = ProGAN(8, (16, 16, 16, 8)).eval()
 dissection = random_dissection(generator.edit_layer, generator.shape(generator.edit_layer)[0])
-model = zoo.Model("tiny", generator, encoder=None, dissection=dissection, gallery=None)
+model = Model("tiny", generator, encoder=None, dissection=dissection, gallery=None)
 
 class File:
     path = None
@@ -68,9 +68,9 @@ class File:
 
 double = SlowAdaptation()
 double.proceed = File()
-ganpaint_widget.adaptation.adapt = double.adapt
-ganpaint_widget.adaptation.render = double.render
-ganpaint_widget.adaptation.keep_mask = double.keep_mask
+ganpaint_widget.method.adaptation.adapt = double.adapt
+ganpaint_widget.method.adaptation.render = double.render
+ganpaint_widget.method.adaptation.keep_mask = double.keep_mask
 
 # From here on ipykernel 7.3 overlooks no message: see keep_awake in paint.py.
 GANPaint(session=EditingSession(generator=model)).close()

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganpaint_widget.measures import HIGHEST_DECIBEL, decibel, ssim
+from ganpaint_widget.images.metrics import HIGHEST_DECIBEL, decibel, ssim
 
 
 def pictures(seed: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,8 +1,7 @@
-"""What is installed: the wheel and not the checkout, light to import, its rooms importing only from below."""
+"""What is installed: the wheel and not the checkout, light to import."""
 
 from __future__ import annotations
 
-import ast
 import gzip
 import importlib.metadata
 import importlib.resources
@@ -16,27 +15,6 @@ import pytest
 import ganpaint_widget
 
 PACKAGE = Path(ganpaint_widget.__file__).parent
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
-
-# The rooms from the top of the house to its foundations (docs/architecture.md). A room imports only from
-# floors below its own, and from itself.
-FLOORS: list[set[str]] = [
-    {"cli"},
-    {"course", "widget"},
-    {"session", "exploration"},
-    {"demo"},
-    {"blending"},
-    {"history", "opening"},
-    {"brushes", "journal", "preview", "project"},
-    {"adaptation", "dissection", "inversion"},
-    {"editing"},
-    {"segmentation", "initialiser", "vgg"},
-    {"generators"},
-    {"charts", "cpus", "jobs", "pictures", "measures", "events"},
-    {"errors"},
-]
-# generators/zoo.py is the catalogue: it hands out a model whole, so it knows the rooms that make one up.
-CATALOGUE = "generators.zoo"
 
 
 def run(code: str) -> str:
@@ -107,62 +85,3 @@ def test_the_bundle_is_small() -> None:
     static = importlib.resources.files("ganpaint_widget") / "static"
     sizes = {file.name: len(file.read_bytes()) for file in static.iterdir()}
     assert sum(sizes.values()) <= 110_000, sizes
-
-
-# --- the rooms ---
-
-
-def name_of(path: Path) -> str:
-    """ "generators.progan" for .../ganpaint_widget/generators/progan.py, "generators" for its __init__.py."""
-    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, by full name, wherever the import stands (types-only ones too)."""
-    package = ["ganpaint_widget", *path.relative_to(PACKAGE).parts[:-1]]
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            # `from ganpaint_widget import session` names a module, `from ganpaint_widget.x import Y` does not
-            whole = module == "ganpaint_widget"
-            found |= {f"{module}.{alias.name}" for alias in node.names} if whole else {module}
-    return found
-
-
-def floor(room: str) -> int:
-    """0 is the top. A room without a floor has no place yet: give it one here and in docs/architecture.md."""
-    numbers = [number for number, rooms in enumerate(FLOORS) if room in rooms]
-    assert numbers, f"ganpaint_widget.{room} is on no floor of the house"
-    return numbers[0]
-
-
-# Read while the tests are collected: parsing is not safe beside other threads (CPython 3.11 then raises
-# "AST constructor recursion depth mismatch"), and tests leave some running.
-IMPORTS = {path: imports(path) for path in MODULES}
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_rooms_import_only_from_below(path: Path) -> None:
-    name = name_of(path)
-    if name in ("", CATALOGUE):  # the public face reaches into every room, lazily
-        return
-    room = name.split(".")[0]
-    for imported in IMPORTS[path]:
-        if imported.startswith("ganpaint_widget."):
-            other = imported.split(".")[1]
-            catalogue = imported == f"ganpaint_widget.{CATALOGUE}"
-            assert other == room or catalogue or floor(other) > floor(room), imported
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_torch_and_ipywidgets_never_meet(path: Path) -> None:
-    roots = {imported.split(".")[0] for imported in IMPORTS[path]}
-    if name_of(path).split(".")[0] == "widget":
-        assert not roots & {"torch", "safetensors"}
-    else:
-        assert not roots & {"ipywidgets", "anywidget", "ipycanvas", "traitlets", "IPython"}

@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganpaint_widget import pictures
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.jobs import Worker
+from ganpaint_widget.images import files
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.widget import paint as paint_module
 from ganpaint_widget.widget import protocol
 from ganpaint_widget.widget.paint import GANPaint
@@ -835,7 +835,7 @@ def test_a_restyle_takes_a_sample_or_a_picture_of_ones_own(seeing: GANPaint) -> 
 
     gold = np.zeros((SIZE, SIZE, 3), np.uint8)
     gold[8:] = (200, 150, 30)
-    page.say({"type": "refer", "page": A, "name": "gold.png"}, pictures.encode_png(gold))
+    page.say({"type": "refer", "page": A, "name": "gold.png"}, files.encode_png(gold))
     line.wait(lambda: len(line.of("references")) == 2)
     (own,) = line.of("references")[1]["entries"]
     assert own["own"] and own["key"][0] == "p" and line.of("references")[1]["concept"] == ""
@@ -1090,7 +1090,7 @@ def test_after_a_recovery_a_page_says_again_what_it_must_and_nothing_is_done_twi
     page.command("undo")
     if rewritten:
         with monkeypatch.context() as patch:
-            patch.setattr("ganpaint_widget.journal.Journal.too_long", property(lambda self: True))
+            patch.setattr("ganpaint_widget.session.journal.Journal.too_long", property(lambda self: True))
             page.command("retune", edit="e1", strength=2)
     done = page.sequence
     first.session.close()  # as if its kernel had been killed: the page does not know what has arrived

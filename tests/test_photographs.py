@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpaint_widget import inversion, pictures
-from ganpaint_widget import session as session_module
 from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.images import files, framing
+from ganpaint_widget.method import inversion
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session import session as session_module
 
 WIDTH, HEIGHT = 150, 100
 
@@ -39,8 +40,8 @@ def painted(session: EditingSession) -> EditingSession:
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_the_result_is_put_back_at_full_size(model: Any, worker: Any, photo: bytes, fit: Any) -> None:
     session = EditingSession(photo, model, fit=fit, journal=False, worker=worker)
-    whole = pictures.read(photo)
-    assert np.array_equal(np.asarray(session.photo), pictures.fitted(whole, session.size, fit))
+    whole = files.read(photo)
+    assert np.array_equal(np.asarray(session.photo), framing.fitted(whole, session.size, fit))
     assert np.array_equal(np.asarray(session.full), np.asarray(whole))  # nothing is edited yet
     painted(session)
     before = np.asarray(whole)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganpaint_widget import pictures
 from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.images import files, framing
 
 
 def gradient(width: int, height: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_photos_stand_upright(orientation: int) -> None:
     lying = upright if orientation == 1 else upright.transpose(back[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    found = pictures.read(stored(lying, "PNG", exif=exif.tobytes()))
+    found = files.read(stored(lying, "PNG", exif=exif.tobytes()))
     assert found.size == (60, 40) and np.array_equal(np.asarray(found), np.asarray(upright))
 
 
@@ -54,7 +54,7 @@ def test_photos_of_every_mode(kind: str) -> None:
         image.putpixel((0, 0), (10, 20, 30, 0))
     else:
         image = image.quantize(64) if kind == "P" else image.convert(kind)
-    found = pictures.read(stored(image, "TIFF" if kind in ("CMYK", "I;16") else "PNG"))
+    found = files.read(stored(image, "TIFF" if kind in ("CMYK", "I;16") else "PNG"))
     assert found.mode == "RGB" and found.size == (32, 32)
     shown = np.asarray(found).astype(int)
     if kind == "1":
@@ -70,7 +70,7 @@ def test_photos_of_every_mode(kind: str) -> None:
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_squares(fit: Any, width: int, height: int) -> None:
     photo = Image.fromarray(gradient(width, height))
-    square = pictures.fitted(photo, 32, fit)
+    square = framing.fitted(photo, 32, fit)
     assert square.shape == (32, 32, 3) and square.dtype == np.uint8
     if fit == "crop":
         side = min(width, height)
@@ -84,23 +84,23 @@ def test_squares(fit: Any, width: int, height: int) -> None:
 
 
 def test_a_panorama_fits_into_memory() -> None:
-    assert pictures.fitted(Image.new("RGB", (1_000_000, 2)), 64, "pad").shape == (64, 64, 3)
+    assert framing.fitted(Image.new("RGB", (1_000_000, 2)), 64, "pad").shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_what_was_not_edited_comes_back_as_it_was(fit: Any) -> None:
     photo = Image.fromarray(gradient(150, 100))
-    square = pictures.fitted(photo, 50, fit)
-    back = np.asarray(pictures.paste(photo, square, fit)).astype(int)
+    square = framing.fitted(photo, 50, fit)
+    back = np.asarray(framing.paste(photo, square, fit)).astype(int)
     assert back.shape == (100, 150, 3)
     assert np.abs(back - np.asarray(photo)).max() <= 4  # a gradient survives being resized
-    exact = pictures.paste(photo, 255 - square, fit, where=np.zeros((50, 50), np.uint8))
+    exact = framing.paste(photo, 255 - square, fit, where=np.zeros((50, 50), np.uint8))
     assert np.array_equal(np.asarray(exact), np.asarray(photo))
 
 
 def test_the_seam_is_feathered_where_the_photo_goes_on() -> None:
     photo = Image.new("RGB", (200, 100), "black")
-    back = np.asarray(pictures.paste(photo, np.full((50, 50, 3), 200, np.uint8), feather=0.1))[
+    back = np.asarray(framing.paste(photo, np.full((50, 50, 3), 200, np.uint8), feather=0.1))[
         :, :, 0
     ].astype(int)
     assert (back[:, :50] == 0).all() and (back[:, 150:] == 0).all()  # outside the square
@@ -113,7 +113,7 @@ def test_only_what_is_wanted_is_pasted() -> None:
     photo = Image.new("RGB", (100, 100), "black")
     where = np.zeros((50, 50), np.uint8)
     where[10:20, 10:20] = 255
-    back = np.asarray(pictures.paste(photo, np.full((50, 50, 3), 200, np.uint8), where=where))[:, :, 0]
+    back = np.asarray(framing.paste(photo, np.full((50, 50, 3), 200, np.uint8), where=where))[:, :, 0]
     assert (back[24:36, 24:36] == 200).all() and (back[44:] == 0).all()
 
 
@@ -129,14 +129,14 @@ def test_only_what_is_wanted_is_pasted() -> None:
 )
 def test_pasting_what_does_not_fit(result: Any, where: Any) -> None:
     with pytest.raises(GANPaintError):
-        pictures.paste(Image.new("RGB", (8, 8)), result, where=where)
+        framing.paste(Image.new("RGB", (8, 8)), result, where=where)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_masks_lie_as_the_photo_does(fit: Any) -> None:
     painted = np.zeros((60, 90), np.uint8)
     painted[20:40, 30:60] = 255
-    square = pictures.square_mask(painted, 30, fit)
+    square = framing.square_mask(painted, 30, fit)
     rows, columns = np.nonzero(square > 127)
     scale = 30 / (60 if fit == "crop" else 90)
     assert abs(len(set(rows)) - 20 * scale) <= 1 and abs(len(set(columns)) - 30 * scale) <= 1
@@ -148,9 +148,9 @@ def test_an_original_keeps_the_file_that_it_came_as(tmp_path: Any) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(file)
     for source in (path, str(path), file, memoryview(file)):
-        assert pictures.read_original(source, "pad").encoded() == file
+        assert files.read_original(source, "pad").encoded() == file
     array = gradient(30, 20)
-    again = pictures.read(pictures.read_original(array).encoded())
+    again = files.read(files.read_original(array).encoded())
     assert np.array_equal(np.asarray(again), array)
     with pytest.raises(GANPaintError, match="fitted"):
-        pictures.read_original(array, "stretch")
+        files.read_original(array, "stretch")

@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load, save
 
-from ganpaint_widget import adaptation, inversion
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.checkpoints import fingerprint
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.jobs import Worker
+from ganpaint_widget.method import adaptation, inversion
+from ganpaint_widget.models import registry
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session.worker import Worker
+from ganpaint_widget.storage import fingerprint
 
 SIZE = 32
 
@@ -161,9 +162,9 @@ def test_what_follows_is_journalled_on_top(full, saved, model_with_segmenter, ma
 
 
 def test_the_generator_is_found_by_its_name(model: Any, mask: np.ndarray, tmp_path: Path, monkeypatch):
-    real = zoo.load
+    real = registry.load
     monkeypatch.setattr(
-        zoo, "load", lambda name: model if name in ("church", "/x/church.safetensors") else real(name)
+        registry, "load", lambda name: model if name in ("church", "/x/church.safetensors") else real(name)
     )
     session = begin("church")
     session.add("tree", mask)
@@ -500,7 +501,7 @@ def test_a_project_opens_in_place_of_a_picture(model_with_gallery, worker, mask)
             session.open_project(data[:100])
         assert len(session.edits) == 1
 
-        other = zoo.Model("other", ProGAN(8, (16, 16, 16, 8)).eval(), model_with_gallery.dissection)
+        other = Model("other", ProGAN(8, (16, 16, 16, 8)).eval(), model_with_gallery.dissection)
         elsewhere = EditingSession(generator=other, worker=worker)
         with pytest.raises(GANPaintError, match="another generator"):
             elsewhere.open_project(data)

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from ganpaint_widget.cli import app
 from ganpaint_widget.dissection import Dissection, dissect
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.segmentation import ADE20K_CONCEPTS, OTHER, ADE20KSegmenter, ade20k
+from ganpaint_widget.models import registry
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.segmentation import ADE20K_CONCEPTS, OTHER, ADE20KSegmenter, ade20k
 from ganpaint_widget.session import EditingSession
 
 LABELS = {0: "wall", 1: "building;edifice", 2: "sky", 3: "tree", 4: "palm, palm tree", 5: "grass", 6: "ship"}
@@ -116,7 +116,7 @@ def test_a_file_is_dissected_and_painted_with_from_then_on(
 ) -> None:
     path = tmp_path / "mine.pth"
     torch.save(generator.state_dict(), path)
-    assert zoo.load(path).dissection is None
+    assert registry.load(path).dissection is None
     given = ["dissect", "--generator", str(path), "--samples", "6", "--segmenter"]
     refused = CliRunner().invoke(app, [*given, str(tmp_path / "nowhere")])
     assert refused.exit_code == 1 and "cannot be had" in refused.output
@@ -135,9 +135,9 @@ def test_a_file_is_dissected_and_painted_with_from_then_on(
 
     other = tmp_path / "other.pth"
     torch.save(ProGAN(8, (16, 24, 16, 8)).state_dict(), other)
-    zoo.dissection_file(path).rename(zoo.dissection_file(other))
+    registry.dissection_file(path).rename(registry.dissection_file(other))
     with pytest.raises(GANPaintError, match="not of the generator"):
-        zoo.load(other)
+        registry.load(other)
     nowhere = CliRunner().invoke(app, ["dissect", "--samples", "1"])
     assert nowhere.exit_code == 1 and "--output" in nowhere.output
 

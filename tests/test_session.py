@@ -19,15 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import ganpaint_widget.adaptation
-import ganpaint_widget.inversion
-import ganpaint_widget.preview
-from ganpaint_widget.editing import Edit
+import ganpaint_widget.method.adaptation
+import ganpaint_widget.method.inversion
+import ganpaint_widget.method.preview
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.history import MAX_EDITS, MAX_UNDO
-from ganpaint_widget.jobs import Cancelled, Worker
-from ganpaint_widget.journal import Journal
-from ganpaint_widget.opening import GLANCE
+from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.session import (
     Blended,
     Changed,
@@ -39,6 +35,11 @@ from ganpaint_widget.session import (
     Progress,
     Rendered,
 )
+from ganpaint_widget.session.document import MAX_EDITS, MAX_UNDO
+from ganpaint_widget.session.journal import Journal
+from ganpaint_widget.session.processes.opening import GLANCE
+from ganpaint_widget.session.worker import Worker
+from ganpaint_widget.tickets import Cancelled
 
 SIZE = 32
 
@@ -172,7 +173,7 @@ def test_an_inversion_that_fails_leaves_the_picture_and_the_edits(session, mask,
     def invert(*arguments: Any, **more: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("ganpaint_widget.inversion.invert", invert)
+    monkeypatch.setattr("ganpaint_widget.method.inversion.invert", invert)
     with pytest.raises(GANPaintError, match=r"could not be opened .*out of memory"):
         session.open(np.zeros((8, 8, 3), np.uint8))
     assert (session.edits, session.revision) == (edits, revision)
@@ -182,7 +183,7 @@ def test_an_inversion_that_fails_leaves_the_picture_and_the_edits(session, mask,
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The optimisation of an inversion goes on until ``ended`` is set, or it is cancelled."""
-    quick = ganpaint_widget.inversion.invert
+    quick = ganpaint_widget.method.inversion.invert
     held = SimpleNamespace(begun=threading.Event(), ended=threading.Event())
 
     def invert(model: Any, x: Any, *, steps: int = 60, ticket: Any = None) -> Any:
@@ -194,7 +195,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
                 break
         return quick(model, x, steps=steps)
 
-    monkeypatch.setattr("ganpaint_widget.inversion.invert", invert)
+    monkeypatch.setattr("ganpaint_widget.method.inversion.invert", invert)
     yield held
     held.ended.set()
 
@@ -260,7 +261,7 @@ def test_opening_another_picture_ends_the_inversion_of_the_last(guessing, held):
 
 def test_an_inversion_that_fails_later_leaves_the_guess_and_says_so(guessing, held, mask, monkeypatch):
     guess = pixels(guessing.reconstruction)
-    monkeypatch.setattr("ganpaint_widget.session.inverted", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("ganpaint_widget.session.session.inverted", lambda *_, **__: 1 / 0)
     events = heard(guessing)
     guessing.next_scene()
     after = pixels(guessing.preview)
@@ -439,9 +440,9 @@ def test_only_the_newest_preview_is_rendered(session: EditingSession, monkeypatc
     dab(session, "a")
     pixels(session.preview)
     renders: list[int] = []
-    render = ganpaint_widget.preview.Preview.render
+    render = ganpaint_widget.method.preview.Preview.render
     monkeypatch.setattr(
-        ganpaint_widget.preview.Preview,
+        ganpaint_widget.method.preview.Preview,
         "render",
         lambda self, edits, modify: renders.append(len(edits)) or render(self, edits, modify),
     )
@@ -469,7 +470,7 @@ def test_reading_gives_up_with_a_sentence(live, worker, mask, monkeypatch):
     assert busy.wait(5)
     live.add("tree", mask)
     with monkeypatch.context() as patch:
-        patch.setattr("ganpaint_widget.session.PATIENCE_SECONDS", 0.05)
+        patch.setattr("ganpaint_widget.session.session.PATIENCE_SECONDS", 0.05)
         with pytest.raises(GANPaintError, match="not ready"):
             _ = live.preview
     release.set()
@@ -483,7 +484,7 @@ def test_a_preview_that_fails_is_told_and_raised_and_the_next_one_works(session,
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ganpaint_widget.preview.Preview, "render", broken)
+        patch.setattr(ganpaint_widget.method.preview.Preview, "render", broken)
         session.add("tree", mask)
         with pytest.raises(GANPaintError, match="no memory"):
             _ = session.preview
@@ -505,7 +506,7 @@ def test_events_carry_pictures_that_cannot_be_written(session: EditingSession, m
 
 def test_an_edit_without_visible_effect_is_noticed_until_one_has(session, mask, full_mask, monkeypatch):
     events = heard(session)
-    monkeypatch.setattr("ganpaint_widget.session.VISIBLE", 256)  # nothing is visible any more
+    monkeypatch.setattr("ganpaint_widget.session.session.VISIBLE", 256)  # nothing is visible any more
     dab(session, "a", stroke=1)
     _ = session.preview
     dab(session, "a", 8, stroke=1)
@@ -513,7 +514,7 @@ def test_an_edit_without_visible_effect_is_noticed_until_one_has(session, mask, 
     assert session.notice is not None
     assert session.notice.text.startswith("No visible effect here")
     assert len(of_kind(events, Noticed)) == 1  # said once, not with every frame
-    monkeypatch.setattr("ganpaint_widget.session.VISIBLE", 2)
+    monkeypatch.setattr("ganpaint_widget.session.session.VISIBLE", 2)
     session.add("tree", full_mask)
     _ = session.preview
     assert session.notice is None
@@ -858,7 +859,7 @@ def test_the_fit_makes_way_for_everything_and_goes_on(model_with_gallery, worker
                 ticket.checkpoint(0.5)
         return SimpleNamespace(delta=delta, steps=5)
 
-    monkeypatch.setattr(ganpaint_widget.adaptation, "adapt", adapt)
+    monkeypatch.setattr(ganpaint_widget.method.adaptation, "adapt", adapt)
     with EditingSession(generator=model_with_gallery, worker=worker) as session:
         ready = threading.Event()
         session.observe(lambda event: ready.set() if session.is_faithful else None)
@@ -875,7 +876,7 @@ def test_a_fit_that_fails_is_told_and_switched_off(model_with_gallery, worker, m
     def adapt(*_: Any, **__: Any) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(ganpaint_widget.adaptation, "adapt", adapt)
+    monkeypatch.setattr(ganpaint_widget.method.adaptation, "adapt", adapt)
     with EditingSession(generator=model_with_gallery, worker=worker) as session:
         failed = threading.Event()
         events = heard(session)

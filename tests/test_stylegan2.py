@@ -8,11 +8,11 @@ import torch
 from references import randomised
 from references import stylegan2 as reference
 
-from ganpaint_widget import inversion
 from ganpaint_widget.dissection import Dissection
-from ganpaint_widget.generators.staged import StagedGenerator
-from ganpaint_widget.generators.stylegan2 import StyleGAN2, config_of
-from ganpaint_widget.generators.zoo import Model
+from ganpaint_widget.method import inversion
+from ganpaint_widget.models.generator import StagedGenerator
+from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.stylegan2 import StyleGAN2, config_of
 from ganpaint_widget.session import EditingSession
 
 

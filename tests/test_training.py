@@ -14,15 +14,15 @@ from ganpaint_widget.cli import app
 from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
-from ganpaint_widget.demo.train_encoder import train_encoder
 from ganpaint_widget.demo.train_generator import Painter, Players, Recipe, train
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.demo.train_units import UNITS, Painted, arrange_units, correlation, known
-from ganpaint_widget.generators import zoo
-from ganpaint_widget.generators.checkpoints import write_module
-from ganpaint_widget.generators.progan import ProGAN
-from ganpaint_widget.generators.stylegan2 import StyleGAN2
-from ganpaint_widget.inversion import invert
+from ganpaint_widget.method.inversion import invert
+from ganpaint_widget.models import registry
+from ganpaint_widget.models.checkpoints import write_module
+from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.stylegan2 import StyleGAN2
+from ganpaint_widget.training.encoder import train_encoder
 
 TINY = Recipe(
     latent_size=8,
@@ -168,20 +168,20 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
 
     missing = CliRunner().invoke(app, ["train", "encoder", "--generator=nobody"])
     assert missing.exit_code == 1 and "There is no generator 'nobody'" in missing.output
-    assert zoo.load(path).encoder is None
+    assert registry.load(path).encoder is None
     few = trained(2)
     assert trained(40) > few + 1
-    model = zoo.load(path)
+    model = registry.load(path)
     assert model.encoder is not None and model.initialiser is not None
 
     # another generator's weights are another encoder's
-    assert zoo.load(ProGAN(8, (16, 16, 16, 8))).encoder is None
+    assert registry.load(ProGAN(8, (16, 16, 16, 8))).encoder is None
 
     # and inversions begin from it
     def search(*_: object) -> None:
         raise AssertionError("There is an encoder.")
 
-    monkeypatch.setattr("ganpaint_widget.inversion._search", search)
+    monkeypatch.setattr("ganpaint_widget.method.inversion._search", search)
     x = model.generator(model.generator.sample_z(1, seed=77)).clamp(-1, 1).detach()
     found = invert(model, x)
     assert found.scores.decibel > few

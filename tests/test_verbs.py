@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganpaint_widget import pictures
-from ganpaint_widget.editing import Edit, Reference
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.jobs import Worker
+from ganpaint_widget.images import files
+from ganpaint_widget.method.edits import Edit, Reference
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session.worker import Worker
 
 SIZE = 32
 
@@ -82,7 +82,7 @@ def test_the_reference_is_shown_with_its_reconstruction(session: EditingSession,
     Image.fromarray(photo).save(path)
     edit = session.restyle("dome", mask, path, region=np.full((40, 60), 255, np.uint8))
     referred = session.reference(edit.id)
-    assert np.array_equal(pixels(referred.photo), pictures.read_square(photo, SIZE))
+    assert np.array_equal(pixels(referred.photo), files.read_square(photo, SIZE))
     assert referred.reconstruction.size == (SIZE, SIZE)
     assert referred.decibel < 30
     sample = session.restyle("dome", mask, 4)
@@ -92,12 +92,13 @@ def test_the_reference_is_shown_with_its_reconstruction(session: EditingSession,
 
 
 def test_a_reference_is_inverted_once(session: EditingSession, mask: np.ndarray, monkeypatch):
-    import ganpaint_widget.inversion
+    import ganpaint_widget.method.inversion
 
     count = []
-    invert = ganpaint_widget.inversion.invert
+    invert = ganpaint_widget.method.inversion.invert
     monkeypatch.setattr(
-        "ganpaint_widget.inversion.invert", lambda *given, **more: count.append(1) or invert(*given, **more)
+        "ganpaint_widget.method.inversion.invert",
+        lambda *given, **more: count.append(1) or invert(*given, **more),
     )
     photo = np.random.default_rng(3).integers(0, 256, (40, 60, 3)).astype(np.uint8)
     for strength in (0.5, 1, 2):
@@ -239,11 +240,13 @@ def test_suppressing_switches_units_off_everywhere(session: EditingSession):
 
 def test_suppressed_units_hold_nothing_back_from_the_photo(session: EditingSession, monkeypatch):
     strokes = []
-    import ganpaint_widget.adaptation
+    import ganpaint_widget.method.adaptation
 
-    keep_mask = ganpaint_widget.adaptation.keep_mask
+    keep_mask = ganpaint_widget.method.adaptation.keep_mask
     monkeypatch.setattr(
-        ganpaint_widget.adaptation, "keep_mask", lambda g, o, e, s: strokes.append(s) or keep_mask(g, o, e, s)
+        ganpaint_widget.method.adaptation,
+        "keep_mask",
+        lambda g, o, e, s: strokes.append(s) or keep_mask(g, o, e, s),
     )
     session.suppress([2])
     session.adapt()

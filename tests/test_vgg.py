@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganpaint_widget import GANPaintError, inversion
-from ganpaint_widget.generators.zoo import load
-from ganpaint_widget.vgg import FILE, VGG16, cached_vgg16, read_vgg16
+from ganpaint_widget import GANPaintError
+from ganpaint_widget.method import inversion
+from ganpaint_widget.models.registry import load
+from ganpaint_widget.models.vgg import FILE, VGG16, cached_vgg16, read_vgg16
 
 
 def plain(widths: tuple[int, ...] = (4, 6, 8, 8, 8)) -> nn.Sequential:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene
-from ganpaint_widget.generators.progan import ProGAN
+from ganpaint_widget.models.progan import ProGAN
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from .handins import read, seed_of
 from .questions import QUESTIONS, Task, Verdict
 
 if TYPE_CHECKING:
-    from ..generators.staged import StagedGenerator
+    from ..models.generator import StagedGenerator
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +119,6 @@ def grade_folder(folder: Path) -> Iterator[Graded]:
 
 @lru_cache(maxsize=1)
 def _fingerprint(generator: StagedGenerator) -> str:
-    from ..generators.checkpoints import fingerprint
+    from ..storage import fingerprint
 
     return fingerprint(generator)

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import numpy as np
 
-from .. import pictures
-from ..editing import Edit, Mask, checked_edit
 from ..errors import GANPaintError
+from ..images import files
+from ..method.edits import Edit, Mask
+from ..validation import checked_edit
 
 if TYPE_CHECKING:
-    from ..generators.zoo import Model
+    from ..models.model import Model
     from ..session import EditingSession
 
 FORMAT: Final = 1
@@ -121,7 +122,7 @@ def _packed_edits(session: EditingSession) -> list[dict[str, Any]]:
                     "variant or a brush of your own.",
                     "Take it away with session.delete(edit.id), or begin a new session.",
                 )
-            mask = base64.b64encode(pictures.encode_png(edit.mask)).decode("ascii")
+            mask = base64.b64encode(files.encode_png(edit.mask)).decode("ascii")
             units = list(edit.units) if isinstance(edit.units, tuple) else edit.units
             found.append(
                 {
@@ -264,4 +265,4 @@ def _mask(text: object, size: int) -> Mask:
         raise GANPaintError(
             f"A mask is no PNG of {size} x {size} pixels.", "Run the lesson again with this generator."
         )
-    return pictures.read_mask(data, size)
+    return files.read_mask(data, size)

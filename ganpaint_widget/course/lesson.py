@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import GANPaintError
-from ..jobs import default_worker
+from ..session.worker import default_worker
 from . import questions
 from .handins import Answer, HandIn, checked_name, encode, file_name, packed, seed_of
 from .questions import QUESTIONS, Task, Verdict
@@ -97,7 +97,7 @@ class Lesson:
         Raises:
             GANPaintError: it cannot be written there.
         """
-        from ..generators.checkpoints import fingerprint
+        from ..storage import fingerprint
 
         weights = default_worker().call(fingerprint, questions.model().generator)
         data = encode(HandIn(self.student, self.number, self.seed, weights, self._answers))

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..demo.scenes import Counterfactual
-    from ..dissection import CausalCurve, Dissection
-    from ..editing import Edit
-    from ..generators.zoo import Model
-    from ..opening import OpenedPicture
+    from ..dissection import CausalCurve
+    from ..method.edits import Edit
+    from ..models.model import Model
+    from ..models.units import Dissection
+    from ..session.processes.opening import OpenedPicture
 
 T = TypeVar("T")
 
@@ -160,7 +161,7 @@ def one_of(answer: Answer, right: Sequence[str], options: Sequence[str], hint: s
 
 def model() -> Model:
     """The generator that the course is about."""
-    from ..opening import load
+    from ..models.devices import load
 
     return load("demo")
 
@@ -174,7 +175,7 @@ def dissection() -> Dissection:
 @cache
 def opened(scene: int) -> OpenedPicture:
     """A scene of the gallery, as a session opens it."""
-    from ..opening import Source, open_picture
+    from ..session.processes.opening import Source, open_picture
 
     return open_picture(model(), Source("scene", f"Scene {scene + 1}", scene))
 
@@ -229,7 +230,7 @@ def cell(task: Task, answer: Answer) -> Verdict:
 @_question(1)
 def strengths(task: Task, answer: Answer) -> Verdict:
     """The mean absolute change of the picture inside the mask, in steps of 255, for each of ``STRENGTHS``."""
-    from ..editing import Edit
+    from ..method.edits import Edit
 
     if not (isinstance(answer, list) and len(answer) == len(STRENGTHS) and all(map(_is_number, answer))):
         return Verdict(False, f"The answer is a list of {len(STRENGTHS)} numbers, one for each strength.")
@@ -313,7 +314,7 @@ def _wrapped(found: OpenedPicture, task: Task) -> float:
 @_question(2)
 def gain(task: Task, answer: Answer) -> Verdict:
     """By how many dB optimising the features improves on the encoder's guess."""
-    from ..inversion import invert
+    from ..method.inversion import invert
 
     found = opened(task.scene)
     guess, best = invert(model(), found.x, steps=0).scores.decibel, found.decibel
@@ -349,7 +350,7 @@ def worst(task: Task, answer: Answer) -> Verdict:
 @_question(3)
 def interpretable(task: Task, answer: Answer) -> Verdict:
     """The numbers of the units that are interpretable for the student's concept."""
-    from ..dissection import MINIMUM_IOU, MINIMUM_IQR
+    from ..models.units import MINIMUM_IOU, MINIMUM_IQR
 
     concept = task.choose(known_concepts())
     if not (isinstance(answer, list) and all(map(_is_number, answer))):
@@ -550,7 +551,7 @@ def causal(concept: str) -> CausalCurve:
 @_question(5)
 def kept(task: Task, answer: Answer) -> Verdict:
     """PSNR of the pixels that must stay, of the preview with the lesson's edit, in dB."""
-    from ..measures import decibel
+    from ..images.metrics import decibel
 
     found, keep = opened(task.scene), _kept(task.scene)[1]
     drawn = picture(task.scene, [_lesson_edit()])
@@ -580,7 +581,7 @@ def survival(task: Task, answer: Answer) -> Verdict:
 
 
 def _lesson_edit() -> Edit:
-    from ..editing import Edit
+    from ..method.edits import Edit
 
     return Edit("e", "add", "tree", ellipse(), 1.0)
 
@@ -590,7 +591,7 @@ def _kept(scene: int) -> tuple[Any, Tensor]:
     """z_e of the lesson's edit, and the keep-mask."""
     import torch
 
-    from ..adaptation import keep_mask
+    from ..method.adaptation import keep_mask
 
     found = opened(scene)
     edited = found.fast.edited([_lesson_edit()])
@@ -600,7 +601,7 @@ def _kept(scene: int) -> tuple[Any, Tensor]:
 
 @cache
 def _survival(scene: int) -> float:
-    from ..adaptation import adapt
+    from ..method.adaptation import adapt
 
     found, (edited, keep) = opened(scene), _kept(scene)
     fitted = adapt(model().generator, edited, found.x, keep, original=found.fast.state)
@@ -642,7 +643,7 @@ def stage(task: Task, answer: Answer) -> Verdict:
 @_question(6)
 def lost(task: Task, answer: Answer) -> Verdict:
     """By how many dB the encoder's guess is worse for the student's scene upside down."""
-    from ..inversion import invert
+    from ..method.inversion import invert
 
     x = opened(task.scene).x
     upright, turned = (invert(model(), one, steps=0).scores.decibel for one in (x, x.flip(2).contiguous()))
@@ -680,7 +681,7 @@ def removal(scene: int) -> tuple[str, Counterfactual]:
 @_question(7)
 def error(task: Task, answer: Answer) -> Verdict:
     """PSNR of G(z_e) against the truth inside the mask, for the plain removal."""
-    from ..measures import decibel
+    from ..images.metrics import decibel
 
     drawn, truth, inside = _removed(task.scene)
     return near(
@@ -746,8 +747,8 @@ def _removed(scene: int) -> tuple[Tensor, Tensor, Tensor]:
     """G(z_e) of the plain removal, the true picture, and the mask as 0 and 1."""
     import torch
 
-    from ..editing import Edit
-    from ..opening import tensor_of
+    from ..images.arrays import tensor_of
+    from ..method.edits import Edit
 
     concept, other = removal(scene)
     drawn = picture(scene, [Edit("e", "remove", concept, other.object_mask)])
@@ -768,6 +769,6 @@ def _numbers(which: Tensor) -> set[int]:
 
 
 def _bytes(drawn: Tensor) -> npt.NDArray[np.uint8]:
-    from ..opening import array_of
+    from ..images.arrays import array_of
 
     return array_of(drawn)

@@ -1,1 +1,1 @@
-"""The toy world the demo generator lives in: procedural scenes and what is trained on them."""
+"""The demo world: its scenes, its networks and weights, and the recipe that made them."""

@@ -15,20 +15,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..dissection import Dissection, Examples, causal_effect, dissect, likely_examples, tune
-from ..generators.checkpoints import write_module
-from ..generators.progan import ProGAN
-from ..generators.staged import State
-from ..generators.zoo import Model, read_progan
-from ..inversion import invert
-from ..measures import decibel
+from ..dissection import Examples, causal_effect, dissect, likely_examples, tune
+from ..images.metrics import decibel
+from ..method.inversion import invert
+from ..models.checkpoints import write_module
+from ..models.encoder import Encoder
+from ..models.generator import State
+from ..models.model import Model
+from ..models.progan import ProGAN
+from ..models.registry import read_progan
+from ..models.units import Dissection
+from ..training.encoder import train_encoder
+from ..training.initializer import train_initialiser
 from .data import CLASS_COLORS, SceneData, to_tensor
-from .encoder import Encoder
 from .scenes import CONCEPTS, HELD_OUT, TRAINING, TUNING, Scene
 from .segmenter import SceneSegmenter
-from .train_encoder import train_encoder
 from .train_generator import Painter, Recipe, train
-from .train_initialiser import train_initialiser
 from .train_segmenter import cached_segmenter, mean_iou
 from .train_units import arrange_units
 

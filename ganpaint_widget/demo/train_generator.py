@@ -44,9 +44,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..generators.progan import ProGAN, _Output, pixel_norm
-from .data import CLASS_COLORS, SceneData, channels_last, to_bytes
-from .encoder import Encoder
+from ..models.encoder import Encoder
+from ..models.progan import ProGAN, _Output, pixel_norm
+from ..training.data import channels_last
+from .data import CLASS_COLORS, SceneData, to_bytes
 from .scenes import CLASSES, TRAINING
 from .segmenter import WIDTHS as SEGMENTER_WIDTHS
 from .train_segmenter import cached_segmenter

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..segmentation import Segmenter
-from .data import SceneData, channels_last
+from ..models.model import Segmenter
+from ..training.data import channels_last
+from .data import SceneData
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
 

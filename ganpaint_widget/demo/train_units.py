@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..generators.progan import ProGAN
-from .data import channels_last
+from ..models.progan import ProGAN
+from ..training.data import channels_last
 from .segmenter import SceneSegmenter
 
 log = logging.getLogger(__name__)

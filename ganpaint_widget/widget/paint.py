@@ -31,10 +31,8 @@ import hashlib
 import io
 import logging
 import math
-import sys
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,13 +45,14 @@ import traitlets
 from numpy.typing import NDArray
 from PIL import Image
 
-from .. import pictures
 from .. import session as events
-from ..editing import Edit, Reference
 from ..errors import GANPaintError
-from ..history import SPEAKER, Edits
+from ..images import files
+from ..method.edits import Edit, Reference
 from ..session import EditingSession
+from ..session.document import SPEAKER, Edits
 from . import protocol
+from .kernel import hush, keep_awake
 from .protocol import (
     Ack,
     Beat,
@@ -73,8 +72,9 @@ from .protocol import (
 from .stream import FrameStream, Picture, encode_jpeg
 
 if TYPE_CHECKING:
-    from ..generators.staged import StagedGenerator
-    from ..generators.zoo import Model
+    from ..models.generator import StagedGenerator
+    from ..models.model import Model
+
 
 log = logging.getLogger(__name__)
 
@@ -846,7 +846,7 @@ class GANPaint(anywidget.AnyWidget):
         known = self._encoded.get(kind)
         if known is not None and (known[0] is array or np.array_equal(known[0], array)):
             return known[1]
-        self._encoded[kind] = (array, pictures.encode_png(array))
+        self._encoded[kind] = (array, files.encode_png(array))
         return self._encoded[kind][1]
 
     def _mask_pngs(self, edits: Edits) -> dict[str, bytes]:
@@ -947,86 +947,6 @@ _ON_EVENT: Mapping[type, Callable[[GANPaint, Any], None]] = {
 }
 
 
-_hushed: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[str, Any]] = weakref.WeakKeyDictionary()
-"""Kernel to the comms for whose messages it does not say "busy", by their ids."""
-
-LATE = 1.0
-"""Seconds that the handling of a message may take before the kernel says "busy" for it after all: what hangs
-would otherwise look idle, and this editor's kernel gone."""
-
-
-def hush(comm: Any) -> None:
-    """Have ipykernel not say "busy" for each message of this comm; its "idle" ends the message as before.
-
-    JupyterLab answers every change from idle to busy and back with another icon of the page, which the
-    browser loads, and with a new layout of its toolbars. At thirty messages a second that costs the page
-    more than the pictures do. Where the kernel is another than ipykernel, all stays as it is.
-    """
-    kernel: Any = getattr(comm, "kernel", None)
-    announce: Any = getattr(kernel, "_publish_status", None)
-    if announce is None:
-        return
-    if kernel not in _hushed:
-        quiet = _hushed[kernel] = weakref.WeakValueDictionary()
-        held_back: dict[str, tuple[float, Callable[[], None]]] = {}
-        lock, begun = threading.Lock(), threading.Event()
-
-        def publish(status: str, channel: str, parent: Any = None) -> None:
-            message = parent or kernel.get_parent(channel) or {}
-            if message.get("content", {}).get("comm_id") not in quiet:
-                announce(status, channel, parent)
-                return
-            name = message["header"]["msg_id"]
-            with lock:
-                if status == "busy":
-                    held_back[name] = time.monotonic(), lambda: announce(status, channel, message)
-                    begun.set()
-                else:
-                    held_back.pop(name, None)
-                    announce(status, channel, parent)
-
-        def watch() -> None:
-            # A thread that sleeps costs a message nothing; a timer for each would.
-            while begun.wait():
-                begun.clear()
-                time.sleep(LATE)
-                with lock:
-                    for name, (since, say) in list(held_back.items()):
-                        if time.monotonic() - since >= LATE:
-                            del held_back[name]
-                            say()
-                    if held_back:
-                        begun.set()
-
-        threading.Thread(target=watch, name="ganpaint-hush", daemon=True).start()
-        kernel._publish_status = publish
-    _hushed[kernel][comm.comm_id] = comm
-
-
-_kept_awake: weakref.WeakSet[Any] = weakref.WeakSet()
-
-LOOK_AGAIN = 100
-"""Milliseconds between two looks at whether a message was overlooked."""
-
-
-def keep_awake(comm: Any) -> None:
-    """Have ipykernel 7.0 to 7.3 notice all of the page's messages.
-
-    It sends replies past the stream that reads requests: a message that comes just then is not noticed, nor
-    are those after it (mended in 7.4 by ipython/ipykernel#1529). So the stream is told to look again, on the
-    thread that reads it.
-    """
-    kernel: Any = getattr(comm, "kernel", None)
-    loop = getattr(getattr(kernel, "shell_channel_thread", None), "io_loop", None)
-    version = getattr(sys.modules.get("ipykernel"), "version_info", ())
-    if loop is None or kernel in _kept_awake or tuple(version[:2]) >= (7, 4):
-        return
-    from tornado.ioloop import PeriodicCallback
-
-    _kept_awake.add(kernel)
-    loop.add_callback(lambda: PeriodicCallback(kernel.shell_stream.flush, LOOK_AGAIN).start())
-
-
 def static_file(name: str) -> Path:
     """Where a built file of the front end lies. GANPaintError if it has not been built."""
     path = STATIC / name
@@ -1075,8 +995,8 @@ def _box(mask: NDArray[np.uint8]) -> list[int]:
 def _sheet(rows: Sequence[Sequence[Image.Image]]) -> bytes:
     """Pictures of one size in rows, as a PNG; an empty PNG of one pixel for none."""
     if not rows[0]:
-        return pictures.encode_png(np.zeros((1, 1, 3), np.uint8))
-    return pictures.encode_png(_tiles(rows))
+        return files.encode_png(np.zeros((1, 1, 3), np.uint8))
+    return files.encode_png(_tiles(rows))
 
 
 def _tiles(rows: Sequence[Sequence[Image.Image]]) -> NDArray[np.uint8]:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from ganpaint_widget.exploration import Exploration
-from ganpaint_widget.generators.zoo import load
+from ganpaint_widget.explorer.exploration import Exploration
+from ganpaint_widget.models.registry import load
 
 pytestmark = pytest.mark.timeout(600)
 PATIENCE = 300_000

@@ -94,7 +94,7 @@ def next_scene(notebook) -> None:
 
 
 def another_photo(notebook, before):
-    """The strip's photo, once it is not the one before: the page decodes it when its title is there already."""
+    """The strip's photo, once it is another than before: the page decodes it when its title is there."""
     while not difference(photo := notebook.picture("photo"), before).any():
         notebook.page.evaluate("() => new Promise(requestAnimationFrame)")
     return photo

@@ -1,0 +1,136 @@
+"""``ganpaint dissect``."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import GANPaintError
+from .common import GeneratorOption, JsonOption, plainly
+
+
+def dissect(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The safetensors file to write; by default beside the generator's, where it is found from "
+            "then on.",
+        ),
+    ] = None,
+    generator: GeneratorOption = "demo",
+    layer: Annotated[str | None, typer.Option(help="The stage; by default where edits are made.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Generated pictures to measure.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the pictures.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Over how many processes to spread the work.")] = 1,
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            help="What names the pixels: ade20k, or the folder or name of another model of transformers that "
+            "knows ADE20K's classes (needs ganpaint_widget[segmenter]). By default the generator's own."
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Measure also a detector that knows the position only, and rotated axes.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find what the units of a layer draw: ganpaint dissect --generator network.pth --segmenter ade20k"""
+    with plainly(as_json):
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        from .. import dissection
+        from ..models import registry
+
+        began = time.monotonic()
+        model = registry.load(generator)
+        if segmenter is not None:
+            from ..models.segmentation import ade20k
+
+            model = replace(model, segmenter=ade20k() if segmenter == "ade20k" else ade20k(segmenter))
+        if model.segmenter is None:
+            raise GANPaintError(
+                f"The generator {model.name!r} comes with no segmenter, which has to name what it draws.",
+                "Say --segmenter ade20k, or call ganpaint_widget.dissection.dissect with one of your own.",
+            )
+        output = output or _beside(generator)
+        if not output.parent.is_dir():
+            raise GANPaintError(f"There is no folder {str(output.parent)!r}.", "Make it, or choose another.")
+        layer = layer or model.generator.edit_layer
+        if layer not in model.generator.stages:
+            raise GANPaintError(
+                f"The generator {model.name!r} has no layer {layer!r}.",
+                f"Choose one of: {', '.join(model.generator.stages)}.",
+            )
+        given: dict[str, Any] = {"layer": layer, "samples": samples, "seed": seed}
+        # Spawned: torch's threads do not survive a fork.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn) if processes > 1 else nullcontext() as executor:
+            found = dissection.dissect(model.generator, model.segmenter, executor=executor, **given)
+            told: dict[str, Any] = {
+                "output": str(output),
+                "generator": model.name,
+                "layer": layer,
+                "samples": found.samples,
+                "interpretable_units": found.interpretable_units(),
+                "units": found.iou.shape[1],
+                "concepts": found.table(),
+            }
+            if baselines:
+                rotation = dissection.random_rotation(found.iou.shape[1], seed)
+                rotated = dissection.dissect(
+                    model.generator, model.segmenter, executor=executor, rotation=rotation, **given
+                )
+                position = dissection.position_baseline(
+                    model.generator, model.segmenter, samples=samples, seed=seed
+                )
+                told["interpretable_units_rotated"] = rotated.interpretable_units()
+                for row, one in enumerate(told["concepts"]):
+                    one["position_iou"] = float(position.iou[row])
+        found.save(output)
+        told["seconds"] = round(time.monotonic() - began, 3)
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+    else:
+        _tell_dissection(told)
+
+
+def _beside(generator: str) -> Path:
+    """Where the dissection of a generator is looked for that was named on the command line."""
+    from ..models.catalogue import CATALOGUE
+    from ..models.download import cached
+    from ..models.registry import dissection_file
+
+    if generator == "demo":
+        raise GANPaintError("The demo has its dissection.", "Say with --output where another one is to go.")
+    path = cached(CATALOGUE[generator]) if generator in CATALOGUE else Path(generator)
+    assert path is not None  # it has been loaded from there
+    return dissection_file(path)
+
+
+def _tell_dissection(told: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ["concept", "unit", "iou", "iqr", "interpretable", "position_iou"]
+    shown = [name for name in columns if name in told["concepts"][0]]
+    table = Table(*(name.replace("_", " ") for name in shown))
+    for one in told["concepts"]:
+        table.add_row(
+            *(f"{one[name]:.3f}" if isinstance(one[name], float) else str(one[name]) for name in shown)
+        )
+    Console().print(table)
+    rotated = told.get("interpretable_units_rotated")
+    beside = "" if rotated is None else f" ({rotated} of a random rotation's)"
+    typer.echo(
+        f"{told['interpretable_units']} of {told['units']} units of {told['layer']} are "
+        f"interpretable{beside}. Kept in {told['output']}."
+    )

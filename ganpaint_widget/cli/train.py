@@ -1,0 +1,78 @@
+"""``ganpaint train ...``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import JsonOption, plainly
+
+train = typer.Typer(help="Train an encoder, or what ships with the package.", no_args_is_help=True)
+
+
+@train.callback()
+def _train() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+@train.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Checkpoints, logs, sample sheets and rendered scenes.")],
+    weights: Annotated[Path, typer.Option(help="Where the finished safetensors go.")],
+    minutes: Annotated[
+        float, typer.Option(help="How long to train the generator; 0 keeps it as it is.")
+    ] = 60,
+) -> None:
+    """The demo world: the generator (resumes from its checkpoint), then segmenter, encoder and dissection."""
+    from ..demo.train import train_demo
+
+    train_demo(folder, weights, minutes=minutes)
+    typer.echo(json.dumps({"weights": sorted(path.name for path in weights.iterdir())}))
+
+
+@train.command()
+def encoder(
+    generator: Annotated[str, typer.Option(help="A generator by its name or file.")],
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 2000,
+    batch: Annotated[
+        int, typer.Option(help="Samples a step; fewer need less memory and are read less well.", min=2)
+    ] = 16,
+    as_json: JsonOption = False,
+) -> None:
+    """An encoder for any generator, from its own samples: photos open by it from then on.
+
+    With it goes an initialiser, a quarter of as many steps: blends begin from it. Both go into the cache
+    (GANPAINT_CACHE), under the hash of the generator's weights.
+    """
+    with plainly(as_json):
+        import torch
+
+        from ..images.metrics import decibel
+        from ..models.checkpoints import write_module
+        from ..models.registry import encoder_file, initialiser_file, load
+        from ..training.encoder import train_encoder
+        from ..training.initializer import train_initialiser
+
+        made_for = load(generator).generator
+        found = train_encoder(made_for, steps=steps, batch=batch)
+        drawn = []
+        with torch.no_grad():
+            pictures = [made_for(z).clamp(-1, 1) for z in torch.split(made_for.sample_z(32, seed=1), 2)]
+            for some in pictures:
+                z, features = found(some)
+                state = made_for.run(made_for.start(z), until=made_for.edit_layer).replace(features)
+                drawn.append(made_for.picture(made_for.run(state)).clamp(-1, 1))
+        path = encoder_file(made_for)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_module(path, "encoder", found, found.config)
+        first = train_initialiser(made_for, found, steps=-(-steps // 4), batch=batch)
+        write_module(initialiser_file(made_for), "initialiser", first, first.config)
+    redrawn = round(decibel(torch.cat(drawn), torch.cat(pictures)), 2)
+    if as_json:
+        typer.echo(json.dumps({"encoder": str(path), "decibel": redrawn}))
+    else:
+        typer.echo(f"{path} redraws the generator's own pictures at {redrawn} dB.")

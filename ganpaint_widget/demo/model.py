@@ -1,0 +1,35 @@
+"""The demo world's model, from the weights that the package brings along."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from ..models.checkpoints import read_module
+from ..models.initializer import Initialiser
+from ..models.model import Model
+from ..models.registry import read_progan
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@cache
+def load_demo() -> Model:
+    """The demo world's model, read once a process: everybody who edits it shares its weights."""
+    from ..models.encoder import Encoder
+    from ..models.units import Dissection
+    from .gallery import SceneGallery
+    from .segmenter import SceneSegmenter
+
+    generator = read_progan(WEIGHTS / "generator.safetensors")
+    encoder = read_module(WEIGHTS / "encoder.safetensors", "encoder", Encoder)
+    segmenter = read_module(WEIGHTS / "segmenter.safetensors", "segmenter", SceneSegmenter)
+    return Model(
+        "demo",
+        generator,
+        encoder,
+        Dissection.load(WEIGHTS / "dissection.safetensors"),
+        SceneGallery(generator.resolution),
+        segmenter,
+        read_module(WEIGHTS / "initialiser.safetensors", "initialiser", Initialiser),
+    )

@@ -1,0 +1,79 @@
+"""How much of a dissection is the units' own doing: two baselines that answer in the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import GANPaintError
+from ..models.generator import StagedGenerator, State
+from ..models.model import Segmenter
+from .measure import THRESHOLDS, best_threshold, quantiles, random_places, sampled, tally
+
+
+def random_rotation(channels: int, seed: int = 0) -> Tensor:
+    """A random orthogonal matrix C x C, all directions alike (QR of a Gaussian one, its signs made even)."""
+    source = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(channels, channels, generator=source, dtype=torch.float64))
+    rotation: Tensor = q * r.diagonal().sign()
+    return rotation.float()
+
+
+@dataclass(frozen=True)
+class PositionBaseline:
+    """How well a concept can be found without looking: K concepts with ``iou`` and ``iqr`` (K each).
+
+    A concept's best unit knows something of it where its IoU is above this one.
+    """
+
+    concepts: tuple[str, ...]
+    iou: Tensor
+    iqr: Tensor
+
+
+@torch.no_grad()
+def position_baseline(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    *,
+    samples: int = 1000,
+    states: Sequence[State] | None = None,
+    seed: int = 0,
+    batch: int = 25,
+    pixels: int = 512,
+) -> PositionBaseline:
+    """The IoU of a detector that knows only how often each concept is at each pixel.
+
+    The frequencies come from the first half of the samples; they are measured on the second half like the
+    activations of a unit, the threshold chosen by IQR as for units.
+
+    Args:
+        generator, segmenter, samples, states, seed, batch, pixels: as for :func:`dissect`.
+    """
+    if states is None:
+        states = sampled(generator, samples, seed, batch)
+    if len(states) < 2:
+        raise GANPaintError("There is only one batch of samples.", "Take more samples, or smaller batches.")
+    concepts = len(segmenter.classes)
+    half = len(states) // 2
+    often: Tensor | None = None
+    for state in states[:half]:
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu()
+        found = F.one_hot(labels, concepts).permute(0, 3, 1, 2).double().sum(dim=0)
+        often = found if often is None else often + found
+    assert often is not None
+    frequency = (often / sum(len(state.features) for state in states[:half])).flatten(1).float()
+    ranked = frequency.sort(dim=1).values
+    thresholds = quantiles(ranked)
+    counts = torch.zeros(concepts, concepts, THRESHOLDS + 1, dtype=torch.int64)
+    for number, state in enumerate(states[half:]):
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu()
+        places = random_places(labels, pixels, seed, number)
+        chosen = labels.flatten(1).gather(1, places).flatten()
+        counts += tally(frequency[:, places.flatten()].contiguous(), chosen, thresholds, concepts)
+    iou, iqr, _ = best_threshold(counts.double())
+    return PositionBaseline(tuple(segmenter.classes), iou.diagonal().clone(), iqr.diagonal().clone())

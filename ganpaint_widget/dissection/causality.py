@@ -1,0 +1,270 @@
+"""What units cause, by switching them on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..method.edits import Edit, Levels, Mask
+from ..method.equation import apply
+from ..models.generator import StagedGenerator, State
+from ..models.model import Segmenter
+from ..models.units import Dissection
+from ..tickets import Ticket
+
+MINIMUM_AREA = 16
+"""Pixels of a concept in a picture from which on it counts as an object that can be removed."""
+
+
+def _found(generator: StagedGenerator, segmenter: Segmenter, state: State, row: int) -> Tensor:
+    """Where a class is in each picture of a batch of states: bool B x H x W."""
+    return segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)) == row
+
+
+def likely_patch(
+    found: Tensor, one: int, state: State, random: torch.Generator, cells: int
+) -> Tensor | None:
+    """A square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
+
+    Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if
+    there is no such place.
+    """
+    grid = state.features.shape[-1]
+    cell = found.shape[-1] // grid
+    share = F.avg_pool2d(found.float()[:, None], cell)[:, 0]
+    near = F.max_pool2d(share[one][None], 3, stride=1, padding=1)[0]
+    chance = (share.mean(dim=0) * (near == 0)).flatten()
+    if float(chance.sum()) <= 0:
+        return None
+    top, left = divmod(int(torch.multinomial(chance, 1, generator=random)), grid)
+    patch = torch.zeros_like(found[one])
+    rows = slice(max(0, top - 1) * cell, (top - 1 + cells) * cell)
+    patch[rows, max(0, left - 1) * cell : (left - 1 + cells) * cell] = True
+    return patch
+
+
+@torch.no_grad()
+def causal_effect(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    dissection: Dissection,
+    concept: str,
+    *,
+    units: tuple[int, ...] | None = None,
+    levels: Levels | None = None,
+    samples: int = 100,
+    state: State | None = None,
+    seed: int = 10_000,
+) -> tuple[float, float]:
+    """How far adding and removing a concept with the editor's own edits works on generated pictures.
+
+    For each sample one square patch of 3 x 3 cells is added where the concept is absent, at a cell drawn
+    in proportion to how often the concept is found there (a *likely place*; the effect is read at that
+    place, unlike in the public code), and the concept is removed under its own mask.
+
+    Args:
+        units, levels: of one's own (C values, float32), as a brush has them; by default the dissection's.
+        samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
+
+    Returns:
+        (added, removed): the mean share of the patch's pixels that became the concept, and the mean
+        share of the concept's pixels that ceased to be it; each 0 where no sample offered a place.
+    """
+    if state is None:
+        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
+    return trial.share("add", trial.patches, units, levels), trial.share("remove", trial.objects, units)
+
+
+@torch.no_grad()
+def unit_effects(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    layer: str,
+    levels: Tensor,
+    *,
+    samples: int = 8,
+    seed: int = 10_000,
+    ticket: Ticket | None = None,
+) -> Tensor:
+    """The average causal effect of every single unit on every class's area: K x C, as shares of the picture.
+
+    With one unit u set to its level at all places, and with it set to 0 at all places (GAN Dissection, ICLR
+    2019, section 3.2)::
+
+        ACE(u, c) = mean over pictures of area(c; u on) - area(c; u off)
+
+    Units work together, so that a single one often causes little; :func:`causal_curve` is about sets.
+
+    Args:
+        generator, segmenter: G, and what names its pixels.
+        layer: whose C units.
+        levels: C, the activations that mean "on": as published, each unit's 0.99 quantile.
+        samples: pictures; each is drawn 2 C times.
+        seed: of the pictures.
+        ticket: progress and cancel.
+    """
+    device = next(generator.parameters()).device
+    state = generator.run(generator.start(generator.sample_z(samples, seed).to(device)), until=layer)
+    classes = len(segmenter.classes)
+    effects = torch.zeros(classes, len(levels))
+    for unit, level in enumerate(levels.tolist()):
+        areas = []
+        for value in (level, 0.0):
+            features = state.features.clone()
+            features[:, unit] = value
+            picture = generator.picture(generator.run(state.replace(features)))
+            labels = segmenter.segment(picture.clamp(-1, 1)).flatten()
+            areas.append(torch.bincount(labels.cpu(), minlength=classes) / labels.numel())
+        effects[:, unit] = areas[0] - areas[1]
+        if ticket is not None:
+            ticket.checkpoint((unit + 1) / len(levels))
+    return effects
+
+
+@dataclass(frozen=True)
+class CausalCurve:
+    """What the best 1, 2, ... units of a concept cause; all tuples are as long as ``units``.
+
+    Attributes:
+        concept: its name.
+        units: numbers of units.
+        added: mean share of a patch at a likely place that became the concept.
+        removed: mean share of the concept's pixels that ceased to be it, with the units off at these pixels.
+        ablated: the same with the units off in the whole picture, as published in GAN Dissection.
+    """
+
+    concept: str
+    units: tuple[int, ...]
+    added: tuple[float, ...]
+    removed: tuple[float, ...]
+    ablated: tuple[float, ...]
+
+
+@torch.no_grad()
+def causal_curve(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    dissection: Dissection,
+    concept: str,
+    *,
+    units: Sequence[int] = range(1, 41),
+    ranking: Sequence[int] | None = None,
+    samples: int = 50,
+    state: State | None = None,
+    seed: int = 10_000,
+    ticket: Ticket | None = None,
+) -> CausalCurve:
+    """Added and removed shares against the number of units, which act wholly, one after the other.
+
+    All numbers of units are tried at the same places of the same pictures; see :func:`causal_effect`.
+
+    Args:
+        units: which numbers of units to try, each at most C.
+        ranking: the order in which units come in; by default that of their IoU.
+        samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
+        ticket: progress and cancel.
+    """
+    if state is None:
+        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
+    everywhere = {one: torch.ones_like(patch) for one, patch in trial.objects.items()}
+    rows = []
+    for done, count in enumerate(units, start=1):
+        order = dissection.units(concept, count).tolist() if ranking is None else ranking
+        chosen = tuple(order[:count])
+        rows.append(
+            (
+                trial.share("add", trial.patches, chosen),
+                trial.share("remove", trial.objects, chosen),
+                trial.share("remove", everywhere, chosen),
+            )
+        )
+        if ticket is not None:
+            ticket.checkpoint(done / len(units))
+    added, removed, ablated = (tuple(column) for column in zip(*rows, strict=True)) if rows else ((), (), ())
+    return CausalCurve(concept, tuple(units), added, removed, ablated)
+
+
+class _Trial:
+    """Pictures with places at which a concept can be added and removed, and the effect of doing it.
+
+    Attributes:
+        patches: for the number of a picture, a likely place that lacks the concept: bool H x W.
+        objects: for the number of a picture, where the concept is.
+    """
+
+    BATCH = 16
+
+    def __init__(
+        self,
+        generator: StagedGenerator,
+        segmenter: Segmenter,
+        dissection: Dissection,
+        concept: str,
+        state: State,
+        seed: int,
+    ) -> None:
+        self.generator, self.segmenter, self.dissection = generator, segmenter, dissection
+        self.concept, self.state = concept, state
+        # The dissection may know fewer concepts than the segmenter.
+        self.row = segmenter.classes.index(concept)
+        random = torch.Generator().manual_seed(seed)
+        found = torch.cat(
+            [
+                _found(generator, segmenter, state.pick(part), self.row)
+                for part in _parts(range(len(state.features)), self.BATCH)
+            ]
+        )
+        self.patches: dict[int, Tensor] = {}
+        self.objects: dict[int, Tensor] = {}
+        for one in range(len(found)):
+            patch = likely_patch(found, one, state, random, 3)
+            if patch is not None:
+                self.patches[one] = patch
+            if int(found[one].sum()) >= MINIMUM_AREA:
+                self.objects[one] = found[one]
+
+    def share(
+        self,
+        verb: str,
+        masks: Mapping[int, Tensor],
+        units: tuple[int, ...] | None,
+        levels: Levels | None = None,
+    ) -> float:
+        """The mean share of what is looked at that has become the concept, or for removing ceased to be.
+
+        Looked at is the mask when adding, and where the concept was when removing. ``levels`` are those of
+        the edit, where they are not the dissection's.
+        """
+        shares: list[float] = []
+        for part in _parts(list(masks), self.BATCH):
+            edited = [
+                apply(
+                    self.state.one(one),
+                    [Edit("e", verb, self.concept, painted(masks[one]), units=units, levels=levels)],
+                    self.dissection,
+                ).features
+                for one in part
+            ]
+            state = self.state.pick(part).replace(torch.cat(edited))
+            found = _found(self.generator, self.segmenter, state, self.row)
+            for one, after in zip(part, found, strict=True):
+                place = masks[one] if verb == "add" else self.objects[one]
+                inside = float(after[place].float().mean())
+                shares.append(inside if verb == "add" else 1 - inside)
+        return sum(shares) / max(1, len(shares))
+
+
+def painted(mask: Tensor) -> Mask:
+    """A mask of an edit from a boolean one."""
+    painted: Mask = (mask * 255).byte().cpu().numpy()
+    return painted
+
+
+def _parts(numbers: Sequence[int], length: int) -> list[list[int]]:
+    return [list(numbers[start : start + length]) for start in range(0, len(numbers), length)]

@@ -1,0 +1,301 @@
+"""What the units of a layer know: units x concepts, after Network Dissection and GAN Dissection.
+
+For every unit u of a layer and every concept c, the unit's activation, upsampled to the picture, is
+thresholded and compared with the segmenter's map over many samples::
+
+    IoU(u, c) = |on and c| / |on or c|
+
+The threshold is chosen for each pair by the *information quality ratio*: mutual information over joint
+entropy of the two binary maps (Bau et al. 2019; a fixed top quantile would cap the IoU of large classes). A
+unit counts as interpretable for a concept from IoU > .05 and IQR > .01 on.
+
+How much of that is the units' own doing? Two baselines answer in the same numbers: a random rotation of the
+layer's axes (``dissect(..., rotation=random_rotation(...))``), and :func:`position_baseline`, a detector that
+has seen where a concept usually is and never looks at the picture. What units *cause* is measured by
+:func:`causal_effect` and, against their number, by :func:`causal_curve`.
+
+Counting is spread over any ``concurrent.futures.Executor``, a pool of processes or the client of a cluster,
+and gives the same numbers as without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..models.catalogue import DEFAULT_UNITS
+from ..models.generator import StagedGenerator, State
+from ..models.model import Segmenter
+from ..models.units import MEASURED, Dissection
+from ..tickets import Ticket
+
+THRESHOLDS = 100
+"""Thresholds tried for each unit: log-spaced upper quantiles from 1e-3 to 1 (as in the public code)."""
+
+POOL = 2**15
+"""Values of each unit from which its thresholds are taken: 33 of them above the highest threshold."""
+
+CHUNKS = 16
+"""Into how many pieces counting is cut for an executor: each takes a copy of the generator along."""
+
+LEVEL_QUANTILE = 0.99
+"""The published target of an addition: this quantile of the unit's activation over many samples."""
+
+
+@torch.no_grad()
+def dissect(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    *,
+    layer: str | None = None,
+    samples: int = 1000,
+    states: Sequence[State] | None = None,
+    seed: int = 0,
+    batch: int = 25,
+    pixels: int = 512,
+    rotation: Tensor | None = None,
+    colors: Mapping[str, str] | None = None,
+    executor: Executor | None = None,
+    ticket: Ticket | None = None,
+) -> Dissection:
+    """Dissect a layer on ``samples`` generated pictures, in memory that does not grow with their number.
+
+    A first quarter of the samples fixes the quantiles that serve as thresholds; a second pass over all
+    of them counts, for each unit, bin and concept, at ``pixels`` random places of each picture.
+
+    Args:
+        generator: G.
+        segmenter: names the pixels of G's pictures.
+        layer: the stage to dissect, the edit layer by default.
+        samples: generated pictures.
+        states: what to measure instead of ``samples`` drawn latents: batches of states at or before
+            ``layer``, for example of inverted photos, whose features are those that users will edit.
+        seed: of the latents and of the places.
+        batch: pictures at a time.
+        pixels: places a picture at which activations and labels are compared.
+        rotation: C x C, orthogonal: its rows are the "units" that are measured, instead of the layer's own.
+        colors: concept to "#rrggbb", kept with the result.
+        executor: where to count; generator and segmenter must be such as it can send (for processes: such
+            as pickle can). Pools of processes should be spawned, for torch does not survive a fork well.
+        ticket: progress and cancel.
+    """
+    layer = layer or generator.edit_layer
+    if states is None:
+        states = sampled(generator, samples, seed, batch)
+    samples = sum(len(state.features) for state in states)
+    concepts = len(segmenter.classes)
+    probe = _Probe(generator, segmenter, layer, pixels, seed, rotation)
+    numbered = list(enumerate(states))
+
+    first = numbered[: max(1, len(numbered) // 4)]
+    share = max(1, POOL // len(first))
+
+    def report(done: int) -> None:
+        if ticket is not None:
+            ticket.checkpoint(done / (len(first) + len(numbered)))
+
+    gathered = _spread(executor, _Gather(probe, share), first, report)
+    pool = torch.cat([values for chunk in gathered for values in chunk], dim=1).sort(dim=1).values
+    channels = len(pool)
+    thresholds = quantiles(pool)
+    high = pool[:, round(LEVEL_QUANTILE * (pool.shape[1] - 1))]
+
+    counts = torch.zeros(channels, concepts, THRESHOLDS + 1, dtype=torch.int64)
+    present_sum = torch.zeros(concepts, channels, dtype=torch.float64)
+    present_count = torch.zeros(concepts, 1, dtype=torch.float64)
+
+    counting = _spread(executor, _Count(probe, thresholds), numbered, lambda done: report(len(first) + done))
+    for counted, sums in counting:
+        counts += counted
+        for of_batch, cells in sums:  # each by itself, so that the order of additions is always the same
+            present_sum += of_batch
+            present_count += cells
+    iou, iqr, chosen = best_threshold(counts.double())
+    best = iou.argsort(dim=1, descending=True)[:, :DEFAULT_UNITS]
+    weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(MEASURED), -1)
+    present = (present_sum / present_count.clamp_min(1)).float()
+    known = {name: (colors or {}).get(name, "#8888ff") for name in segmenter.classes}
+    return Dissection(
+        layer=layer,
+        concepts=tuple(segmenter.classes),
+        iou=iou,
+        iqr=iqr,
+        high=high,
+        present=present,
+        level=present.clone(),
+        weight=weight.clone(),
+        effect=torch.zeros(concepts, 2),
+        colors=known,
+        samples=samples,
+        threshold=thresholds.gather(1, chosen.T).T.contiguous(),
+    )
+
+
+Numbered = Sequence[tuple[int, State]]
+Result = TypeVar("Result")
+
+
+def _spread(
+    executor: Executor | None,
+    work: Callable[[Numbered], Result],
+    batches: Numbered,
+    report: Callable[[int], None],
+) -> Iterable[Result]:
+    """``work`` done on all batches, in order: one after the other here, or in chunks by an executor."""
+    if executor is None:
+        for done, one in enumerate(batches, start=1):
+            yield work([one])
+            report(done)
+        return
+    length = -(-len(batches) // CHUNKS)
+    chunks = [batches[start : start + length] for start in range(0, len(batches), length)]
+    futures = [executor.submit(work, chunk) for chunk in chunks]
+    try:
+        for done, future in enumerate(futures, start=1):
+            yield future.result()
+            report(min(len(batches), done * length))
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Activations and labels of a batch, at random places that depend on the batch's number alone."""
+
+    generator: StagedGenerator
+    segmenter: Segmenter
+    layer: str
+    pixels: int
+    seed: int
+    rotation: Tensor | None
+
+    def __call__(self, number: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features B x C x h x w, labels B x H x W; at P = B * pixels places labels and values C x P."""
+        state = self.generator.run(state, until=self.layer)
+        labels = self.segmenter.segment(self.generator.picture(self.generator.run(state)).clamp(-1, 1)).cpu()
+        features = state.features.float().cpu()
+        if self.rotation is not None:
+            features = torch.einsum("dc,bchw->bdhw", self.rotation.to(features), features)
+        places = random_places(labels, self.pixels, self.seed, number)
+        # Bilinear with half-pixel alignment.
+        full = F.interpolate(features, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        values = full.flatten(2).gather(2, places[:, None].expand(-1, features.shape[1], -1))
+        chosen = labels.flatten(1).gather(1, places).flatten()
+        return features, labels, chosen, values.transpose(0, 1).flatten(1).contiguous()
+
+
+# Classes and not closures, because processes have to be sent them.
+
+
+@dataclass(frozen=True)
+class _Gather:
+    """Some of each unit's values, from which the thresholds will be taken: C x ``share`` for each batch."""
+
+    probe: _Probe
+    share: int
+
+    @torch.no_grad()
+    def __call__(self, batches: Numbered) -> list[Tensor]:
+        found = []
+        for number, state in batches:
+            values = self.probe(number, state)[3]
+            found.append(values[:, :: max(1, values.shape[1] // self.share)][:, : self.share].clone())
+        return found
+
+
+@dataclass(frozen=True)
+class _Count:
+    """The counts of several batches, and of each the sums over the cells in which a concept is present."""
+
+    probe: _Probe
+    thresholds: Tensor
+
+    @torch.no_grad()
+    def __call__(self, batches: Numbered) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        concepts = len(self.probe.segmenter.classes)
+        counts = torch.zeros(len(self.thresholds), concepts, THRESHOLDS + 1, dtype=torch.int64)
+        sums = []
+        for number, state in batches:
+            features, labels, chosen, values = self.probe(number, state)
+            counts += tally(values, chosen, self.thresholds, concepts)
+            shares = F.one_hot(labels, concepts).permute(0, 3, 1, 2).float()
+            inside = (F.adaptive_avg_pool2d(shares, _grid(features)) > 0.5).double()
+            of_batch = torch.einsum("bkhw,bchw->kc", inside, features.double())
+            sums.append((of_batch, inside.sum(dim=(0, 2, 3))[:, None]))
+        return counts, sums
+
+
+def sampled(generator: StagedGenerator, samples: int, seed: int, batch: int) -> list[State]:
+    """States of ``samples`` latents, before the first stage."""
+    device = next(generator.parameters()).device
+    return [generator.start(z.to(device)) for z in torch.split(generator.sample_z(samples, seed), batch)]
+
+
+def quantiles(ranked: Tensor) -> Tensor:
+    """C x T, growing: the quantiles of C x P values that are ranked already."""
+    quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
+    return ranked[:, (quantiles * (ranked.shape[1] - 1)).round().long()].flip(1).contiguous()
+
+
+def random_places(labels: Tensor, pixels: int, seed: int, number: int) -> Tensor:
+    """B x ``pixels`` random flat places in pictures, the same for the same batch ``number``."""
+    random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
+    return torch.randint(labels[0].numel(), (len(labels), pixels), generator=random)
+
+
+def _grid(features: Tensor) -> tuple[int, int]:
+    return features.shape[-2], features.shape[-1]
+
+
+def tally(values: Tensor, chosen: Tensor, thresholds: Tensor, concepts: int) -> Tensor:
+    """counts[u, c, b]: places of concept c at which unit u lies above exactly b of its thresholds.
+
+    Args:
+        values: C x P.
+        chosen: P concepts.
+        thresholds: C x T, growing.
+    """
+    bins = torch.searchsorted(thresholds, values)
+    unit = torch.arange(len(values))[:, None]
+    flat = (unit * concepts + chosen) * (thresholds.shape[1] + 1) + bins
+    shape = (len(values), concepts, thresholds.shape[1] + 1)
+    return torch.bincount(flat.flatten(), minlength=shape[0] * shape[1] * shape[2]).view(shape)
+
+
+def best_threshold(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """IoU and IQR at each pair's best threshold, and which that is (K x C each), from C x K x (T + 1)."""
+    # above[u, c, t]: places of concept c where unit u exceeds threshold t.
+    above = counts.flip(2).cumsum(2).flip(2)[:, :, 1:]
+    total = counts.sum() / counts.shape[0]
+    of_concept = counts.sum(2, keepdim=True)
+    on = above.sum(1, keepdim=True)
+    iou = above / (on + of_concept - above).clamp_min(1)
+
+    def entropy_term(joint: Tensor) -> Tensor:
+        share = joint / total
+        return -share * share.clamp_min(1e-12).log()
+
+    cells = (above, on - above, of_concept - above, total - on - of_concept + above)
+    joint = sum((entropy_term(cell) for cell in cells), torch.zeros(()))
+    marginal = (
+        entropy_term(on)
+        + entropy_term(total - on)
+        + entropy_term(of_concept)
+        + entropy_term(total - of_concept)
+    )
+    iqr = (marginal - joint) / joint.clamp_min(1e-9)
+    # Only where the unit goes with the concept, not where it marks the concept's absence.
+    iqr = torch.where(above * total > on * of_concept, iqr, torch.zeros(()))
+    best = iqr.argmax(dim=2, keepdim=True)
+    return (
+        iou.gather(2, best)[..., 0].T.float().contiguous(),
+        iqr.gather(2, best)[..., 0].T.float().contiguous(),
+        best[..., 0].T.contiguous(),
+    )

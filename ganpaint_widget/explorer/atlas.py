@@ -1,0 +1,307 @@
+"""What is measured of a layer once and kept: its strongest samples, its baselines, what its units cause."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..dissection import (
+    dissect,
+    position_baseline,
+    random_rotation,
+    unit_effects,
+)
+from ..images.arrays import Array, Floats, array_of
+from ..models.generator import StagedGenerator
+from ..models.units import Dissection
+from ..storage import read_safetensors, write_safetensors
+from ..tickets import Ticket, share_of
+
+STRONGEST: Final = 4
+"""Samples of each unit that the atlas keeps."""
+
+THUMBNAIL: Final = 128
+"""Pixels a side at most of the atlas's samples."""
+
+BINS: Final = 48
+"""Of each unit's histogram."""
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """What activates each of a layer's C units, from many samples.
+
+    Attributes:
+        samples: how many samples were looked at: those of ``generator.sample_z(samples, seed)``.
+        seed: of their latents.
+        files: JPEG of each sample that is among some unit's strongest; ``strongest`` counts them from 0.
+        numbers: which sample each of the files shows.
+        strongest: C x S, the files of the S samples with the highest activation anywhere, highest first.
+        peaks: C x S, those activations.
+        maps: float16 C x S x h x w, the unit's activation in them.
+        counts: C x B, the histogram over all cells of all samples; the outer bins take what lies beyond.
+        edges: C x (B + 1), its edges.
+        correlation: C x C, Pearson's, over all cells of all samples.
+    """
+
+    samples: int
+    seed: int
+    files: tuple[bytes, ...]
+    numbers: tuple[int, ...]
+    strongest: npt.NDArray[np.int64]
+    peaks: Floats
+    maps: npt.NDArray[np.float16]
+    counts: npt.NDArray[np.int64]
+    edges: Floats
+    correlation: Floats
+
+    def sample(self, file: int) -> Array:
+        """One of the files, decoded: uint8 T x T x 3."""
+        return _decoded(self.files[file])
+
+    def tile(self, file: int, size: int) -> Array:
+        """The same, scaled: uint8 size x size x 3."""
+        return _decoded(self.files[file], size)
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors."""
+        arrays = {name: getattr(self, name) for name in _ATLAS}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        tensors["files"] = torch.frombuffer(bytearray(b"".join(self.files)), dtype=torch.uint8)
+        config = {
+            "samples": self.samples,
+            "seed": self.seed,
+            "numbers": self.numbers,
+            "lengths": [len(file) for file in self.files],
+        }
+        _write(path, tensors, "atlas", config)
+
+    @classmethod
+    def load(cls, path: Path) -> Atlas:
+        """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
+        tensors, config = read_safetensors(path, "atlas")
+        whole = tensors["files"].numpy().tobytes()
+        ends = np.cumsum([0, *config["lengths"]]).tolist()
+        files = tuple(whole[start:end] for start, end in pairwise(ends))
+        arrays = {name: tensors[name].numpy() for name in _ATLAS}
+        return cls(config["samples"], config["seed"], files, tuple(config["numbers"]), **arrays)
+
+
+_ATLAS = ("strongest", "peaks", "maps", "counts", "edges", "correlation")
+
+
+@lru_cache(maxsize=1024)
+def _decoded(file: bytes, size: int | None = None) -> Array:
+    if size is None:
+        with Image.open(io.BytesIO(file)) as image:
+            array = np.asarray(image.convert("RGB"))
+    else:
+        array = _decoded(file)
+        if array.shape[:2] != (size, size):
+            array = np.asarray(Image.fromarray(array).resize((size, size), Image.Resampling.LANCZOS))
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """How many units would look interpretable by chance; K concepts, all from the same samples.
+
+    Attributes:
+        samples: how many.
+        concepts: their names.
+        units: units per concept (by label), of the layer's own axes.
+        rotated: the same of axes that were rotated at random.
+        position: IoU of a detector that knows where a concept usually is and never looks.
+    """
+
+    samples: int
+    concepts: tuple[str, ...]
+    units: tuple[int, ...]
+    rotated: tuple[int, ...]
+    position: tuple[float, ...]
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors."""
+        tensors = {name: torch.tensor(getattr(self, name)) for name in ("units", "rotated", "position")}
+        _write(path, tensors, "baselines", {"samples": self.samples, "concepts": self.concepts})
+
+    @classmethod
+    def load(cls, path: Path) -> Baselines:
+        """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
+        tensors, config = read_safetensors(path, "baselines")
+        columns = {name: tuple(column.tolist()) for name, column in tensors.items()}
+        return cls(config["samples"], tuple(config["concepts"]), **columns)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Average causal effect of single units; see ``dissection.unit_effects``. ``effect`` is K x C."""
+
+    samples: int
+    concepts: tuple[str, ...]
+    effect: Tensor
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors."""
+        config = {"samples": self.samples, "concepts": self.concepts}
+        _write(path, {"effect": self.effect.contiguous()}, "effects", config)
+
+    @classmethod
+    def load(cls, path: Path) -> Effects:
+        """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
+        tensors, config = read_safetensors(path, "effects")
+        return cls(config["samples"], tuple(config["concepts"]), tensors["effect"])
+
+
+@torch.no_grad()
+def make_atlas(
+    generator: StagedGenerator,
+    layer: str,
+    *,
+    samples: int = 500,
+    seed: int = 0,
+    batch: int = 25,
+    ticket: Ticket | None = None,
+) -> Atlas:
+    """Look at ``samples`` generated pictures and keep what activates each unit of a layer most.
+
+    Memory does not grow with their number: of each picture only a JPEG is kept, as long as it is among some
+    unit's strongest.
+
+    Args:
+        generator, layer: G and the stage.
+        samples, seed: how many pictures, and of which latents.
+        batch: pictures at a time.
+        ticket: progress and cancel.
+    """
+    device = next(generator.parameters()).device
+    channels, height, width = generator.shape(layer)
+    peaks, numbers = torch.empty(channels, 0), torch.empty(channels, 0, dtype=torch.int64)
+    maps = torch.empty(channels, 0, height, width, dtype=torch.float16)
+    edges = torch.empty(0)
+    counts = torch.zeros(channels, BINS, dtype=torch.int64)
+    total, squares = torch.zeros(channels).double(), torch.zeros(channels, channels).double()
+    cells = first = 0
+    kept: dict[int, bytes] = {}
+    for z in torch.split(generator.sample_z(samples, seed), batch):
+        state = generator.run(generator.start(z.to(device)), until=layer)
+        pictures = generator.picture(generator.run(state))
+        features = state.features.float().cpu().transpose(0, 1)  # C x B x h x w
+
+        flat = features.flatten(1)
+        if not len(edges):
+            low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
+            room = 0.1 * (high - low).clamp_min(1e-6)
+            edges = low - room + (high - low + 2 * room) * torch.linspace(0, 1, BINS + 1)
+        bins = torch.searchsorted(edges[:, 1:-1].contiguous(), flat.contiguous())
+        counts.scatter_add_(1, bins, torch.ones_like(bins))
+        wide = flat.double()
+        total += wide.sum(dim=1)
+        squares += wide @ wide.T
+        cells += flat.shape[1]
+
+        peaks = torch.cat([peaks, features.amax(dim=(2, 3))], dim=1)
+        numbers = torch.cat([numbers, torch.arange(first, first + len(z)).expand(channels, -1)], dim=1)
+        maps = torch.cat([maps, features.half()], dim=1)
+        best = peaks.argsort(dim=1, descending=True)[:, :STRONGEST]
+        peaks, numbers = peaks.gather(1, best), numbers.gather(1, best)
+        maps = maps[torch.arange(channels)[:, None], best]
+        shown = set(numbers.flatten().tolist())
+        kept = {number: file for number, file in kept.items() if number in shown}
+        for number in shown - kept.keys():
+            kept[number] = thumbnail(array_of(pictures[number - first : number - first + 1]))
+        first += len(z)
+        if ticket is not None:
+            ticket.checkpoint(first / samples)
+    order = sorted(kept)
+    place = {number: index for index, number in enumerate(order)}
+    strongest = numbers.clone().apply_(lambda number: place[number])
+    mean = total / cells
+    covariance = squares / cells - torch.outer(mean, mean)
+    deviation = covariance.diagonal().clamp_min(1e-12).sqrt()
+    return Atlas(
+        samples,
+        seed,
+        tuple(kept[number] for number in order),
+        tuple(order),
+        strongest.numpy(),
+        peaks.numpy(),
+        maps.numpy(),
+        counts.numpy(),
+        edges.numpy(),
+        (covariance / torch.outer(deviation, deviation)).float().numpy(),
+    )
+
+
+@torch.no_grad()
+def measure_baselines(
+    generator: StagedGenerator,
+    segmenter: Any,
+    layer: str,
+    *,
+    samples: int = 300,
+    seed: int = 0,
+    ticket: Ticket | None = None,
+) -> Baselines:
+    """The layer's own axes, rotated ones and a position-only detector on the same samples."""
+    channels = generator.shape(layer)[0]
+    given: dict[str, Any] = {"samples": samples, "seed": seed}
+    own = dissect(generator, segmenter, layer=layer, ticket=share_of(ticket, 0.0, 0.45), **given)
+    rotated = dissect(
+        generator,
+        segmenter,
+        layer=layer,
+        rotation=random_rotation(channels, seed),
+        ticket=share_of(ticket, 0.45, 0.9),
+        **given,
+    )
+    position = position_baseline(generator, segmenter, **given)
+    if ticket is not None:
+        ticket.checkpoint(1.0)
+    concepts = tuple(segmenter.classes)
+
+    def per_concept(found: Dissection) -> tuple[int, ...]:
+        labels = found.labels()
+        return tuple(labels.count(concept) for concept in concepts)
+
+    return Baselines(samples, concepts, per_concept(own), per_concept(rotated), tuple(position.iou.tolist()))
+
+
+def measure_effects(
+    generator: StagedGenerator,
+    segmenter: Any,
+    layer: str,
+    levels: Tensor,
+    *,
+    samples: int = 8,
+    ticket: Ticket | None = None,
+) -> Effects:
+    """What every unit causes by itself; see :func:`.dissection.unit_effects`."""
+    effect = unit_effects(generator, segmenter, layer, levels, samples=samples, ticket=ticket)
+    return Effects(samples, tuple(segmenter.classes), effect)
+
+
+def thumbnail(array: Array) -> bytes:
+    """uint8 H x W x 3 as one of an :class:`Atlas`'s files."""
+    image = Image.fromarray(array)
+    if max(image.size) > THUMBNAIL:
+        image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=92, subsampling=0)
+    return buffer.getvalue()
+
+
+def _write(path: Path, tensors: dict[str, Tensor], kind: str, config: dict[str, Any]) -> None:
+    write_safetensors(path, tensors, {"kind": kind, "config": json.dumps(config)})

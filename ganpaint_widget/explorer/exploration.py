@@ -1,0 +1,770 @@
+"""What the units of a layer mean, as arrays, tables and figures: the dissection explorer without a face.
+
+    units = Exploration("demo")                  # or Exploration("demo", "layer4").measure()
+    units.table(by="iou", concept="dome")        # the units, best first
+    units.picture(units.order(concept="dome"))   # their strongest samples, the active region outlined
+    units.per_concept()                          # units per concept, beside the baselines
+    units.curve("dome")                          # what the best 1, 2, ... of them cause
+    units.make_brush("my dome", [43, 8, 101])    # paint with them
+
+What a layer's dissection, atlas, baselines and effects cost to measure is kept in the cache, under the
+fingerprint of the generator's weights. Nothing here needs Jupyter; ``widget/explorer.py`` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from copy import copy
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw
+from torch.nn import functional as F
+
+from ..dissection import (
+    ArtifactCandidate,
+    CausalCurve,
+    artifact_candidates,
+    causal_curve,
+    causal_effect,
+    dissect,
+)
+from ..errors import GANPaintError
+from ..images.arrays import Array, Floats, array_of
+from ..images.contours import contours
+from ..method.edits import Edit
+from ..method.equation import apply
+from ..models.catalogue import CATALOGUE
+from ..models.devices import load
+from ..models.generator import StagedGenerator, State
+from ..models.model import Model
+from ..models.units import Dissection
+from ..tickets import Ticket, share_of
+from ..validation import checked_mask, checked_name, checked_strength, checked_units
+from . import brushes, charts
+from .atlas import STRONGEST, Atlas, Baselines, Effects, make_atlas, measure_baselines, measure_effects
+from .brushes import Brush
+
+Order = Literal["number", "iou", "quality", "effect"]
+Part = Literal["dissection", "atlas", "baselines", "effects"]
+
+ORDERS: Final[tuple[Order, ...]] = ("iou", "effect", "quality", "number")
+PARTS: Final[tuple[Part, ...]] = ("dissection", "atlas", "baselines", "effects")
+"""What is measured of a layer, in the order in which one needs the other."""
+
+CURVE: Final = (1, 2, 4, 6, 8, 10, 15, 20)
+"""Numbers of units that a causality curve tries; 20 is that of the published figures."""
+
+MASKED: Final = 0.35
+"""How bright the rest of a sample is beside the outlined active region."""
+
+
+@dataclass(frozen=True, eq=False)
+class TopSamples:
+    """A unit's strongest samples.
+
+    Attributes:
+        pictures: uint8 S x T x T x 3.
+        maps: float32 S x h x w, the unit's activation.
+        regions: bool S x T x T, where that lies above the unit's 0.99 quantile.
+        seeds: the samples' numbers among those of the atlas.
+    """
+
+    pictures: Array
+    maps: Floats
+    regions: npt.NDArray[np.bool_]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Causality:
+    """What a concept's best units cause against their number, and what chance and others have measured.
+
+    Attributes:
+        curve: of the units ranked for the concept.
+        random: of as many random units, the mean of several draws.
+        published: share of the concept's pixels that switching 20 units off removes, where it was published
+            for this very generator and layer, else ``None``.
+        source: where that was published.
+    """
+
+    curve: CausalCurve
+    random: CausalCurve
+    published: float | None
+    source: str
+
+    def table(self) -> Any:
+        """One row for each number of units."""
+        return _table(
+            [
+                {
+                    "units": count,
+                    "added": self.curve.added[row],
+                    "removed": self.curve.removed[row],
+                    "ablated": self.curve.ablated[row],
+                    "ablated_random": self.random.ablated[row],
+                    "added_random": self.random.added[row],
+                    "ablated_published": self.published if count == 20 else None,
+                }
+                for row, count in enumerate(self.curve.units)
+            ]
+        )
+
+    def figure(self) -> charts.Chart:
+        """The curves as an SVG."""
+        lines = {
+            "ablated": self.curve.ablated,
+            "ablated, random units": self.random.ablated,
+            "added": self.curve.added,
+            "added, random units": self.random.added,
+        }
+        marks = [] if self.published is None else [(20.0, self.published, "published")]
+        return charts.lines(
+            self.curve.units,
+            lines,
+            marks,
+            f"Effect of the best units for “{self.curve.concept}”",
+            "units",
+            "share of pixels",
+        )
+
+
+class Exploration:
+    """A layer of a generator, its units and what is known of them.
+
+    Args:
+        generator: as for :func:`.models.registry.load`.
+        layer: the stage; by default where edits are made.
+
+    Attributes:
+        model: with ``layer`` as its edit layer, so that sessions on it edit there.
+        layer: the stage.
+        dissection: which units draw which concept; ``None`` until it is measured.
+        own: whether the generator came with this dissection.
+        atlas, baselines, effects: see the classes; ``None`` until they are measured.
+
+    Raises:
+        GANPaintError: there is no such generator or layer.
+    """
+
+    def __init__(self, generator: str | Path | StagedGenerator | Model = "demo", layer: str | None = None):
+        model = load(generator)
+        self.layer = layer or model.generator.edit_layer
+        if self.layer not in model.generator.stages:
+            raise GANPaintError(
+                f"The generator {model.name!r} has no layer {self.layer!r}.",
+                f"Choose one of: {', '.join(model.generator.stages)}.",
+            )
+        self.folder = brushes.folder(model.generator, self.layer)
+        own = model.dissection if self.layer == model.generator.edit_layer else None
+        self.own = own is not None
+        self.dissection = own or self._stored("dissection", Dissection.load)
+        self.model = replace(_at(model, self.layer), dissection=self.dissection)
+        self.atlas: Atlas | None = self._stored("atlas", Atlas.load)
+        self.baselines: Baselines | None = self._stored("baselines", Baselines.load)
+        self.effects: Effects | None = self._stored("effects", Effects.load)
+
+    def __repr__(self) -> str:
+        missing = f", without {', '.join(self.missing)}" if self.missing else ""
+        return f"<Exploration of {self.model.name!r}, {self.layer}: {self.channels} units{missing}>"
+
+    @cached_property
+    def channels(self) -> int:
+        """C: how many units the layer has."""
+        if self.dissection is not None:  # the generator need not run then
+            return int(self.dissection.iou.shape[1])
+        return self.model.generator.shape(self.layer)[0]
+
+    @property
+    def missing(self) -> tuple[Part, ...]:
+        """Which parts have not been measured yet."""
+        return tuple(part for part in PARTS if getattr(self, part) is None)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The names that the dissection knows; none before it is measured."""
+        return () if self.dissection is None else self.dissection.concepts
+
+    @cached_property
+    def shelf(self) -> brushes.Shelf:
+        """The layer's brushes, shared with all sessions that edit there."""
+        return brushes.shelf(self.folder, self.channels)
+
+    # --- measuring ---
+
+    def measure(
+        self,
+        *parts: Part,
+        samples: int = 500,
+        seed: int = 0,
+        executor: Executor | None = None,
+        ticket: Ticket | None = None,
+    ) -> Exploration:
+        """Measure what is missing and keep it in the cache.
+
+        Args:
+            parts: some of ``PARTS``; by default dissection and atlas, which everything else needs. What is
+                there already is not measured again.
+            samples: generated pictures.
+            seed: of their latents.
+            executor: where the dissection counts; see :func:`.dissection.dissect`.
+            ticket: progress and cancel. What was whole when it was cancelled stays.
+
+        Returns:
+            This object.
+
+        Raises:
+            GANPaintError: the generator comes with no segmenter, which has to name what it draws.
+        """
+        wanted = [part for part in PARTS if part in (parts or PARTS[:2]) and part in self.missing]
+        generator = self.model.generator
+        for done, part in enumerate(wanted):
+            share = share_of(ticket, done / len(wanted), (done + 1) / len(wanted))
+            given: dict[str, Any] = {"seed": seed, "ticket": share}
+            if part == "dissection":
+                found = dissect(
+                    generator, self._segmenter, layer=self.layer, samples=samples, executor=executor, **given
+                )
+                self._keep(part, found.save)
+                self.dissection = found
+                self.__dict__.pop("_labels", None)
+                self.model = replace(self.model, dissection=found)
+            elif part == "atlas":
+                self.atlas = make_atlas(generator, self.layer, samples=samples, **given)
+                self._keep(part, self.atlas.save)
+            elif part == "baselines":
+                self.baselines = measure_baselines(
+                    generator, self._segmenter, self.layer, samples=samples, **given
+                )
+                self._keep(part, self.baselines.save)
+            else:
+                self.effects = measure_effects(
+                    generator, self._segmenter, self.layer, self._dissected.high, ticket=share
+                )
+                self._keep(part, self.effects.save)
+        return self
+
+    @property
+    def _segmenter(self) -> Any:
+        if self.model.segmenter is None:
+            raise GANPaintError(
+                f"The generator {self.model.name!r} comes with no segmenter to name what it draws.",
+                "Pass a Model with a segmenter, for example ganpaint_widget.models.segmentation.ade20k().",
+            )
+        return self.model.segmenter
+
+    @property
+    def _dissected(self) -> Dissection:
+        if self.dissection is None:
+            raise GANPaintError(
+                f"The layer {self.layer!r} of {self.model.name!r} has not been dissected yet.",
+                "Call measure() first.",
+            )
+        return self.dissection
+
+    @property
+    def _surveyed(self) -> Atlas:
+        if self.atlas is None:
+            raise GANPaintError(
+                f"There is no atlas of {self.layer!r} of {self.model.name!r} yet.", 'Call measure("atlas").'
+            )
+        return self.atlas
+
+    def _stored(self, part: Part, read: Callable[[Path], Any]) -> Any:
+        path = self.folder / f"{part}.safetensors"
+        return read(path) if path.is_file() else None
+
+    def _keep(self, part: Part, write: Callable[[Path], object]) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(self.folder / f"{part}.safetensors")
+        except OSError as error:
+            raise GANPaintError(
+                f"The {part} cannot be kept in {self.folder}: {error.strerror or error}.",
+                "Make room there, or set GANPAINT_CACHE to another folder.",
+            ) from error
+
+    # --- units: in which order, and what is known of them ---
+
+    @cached_property
+    def _labels(self) -> list[str | None]:
+        return self._dissected.labels()
+
+    def label(self, unit: int) -> str | None:
+        """The concept of a unit's best IoU, if it is interpretable for one."""
+        return self._labels[self._checked(unit)]
+
+    def order(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[int]:
+        """The units' numbers, sorted.
+
+        Args:
+            by: ``"iou"``, ``"quality"`` (the information quality ratio) or ``"effect"`` (the average causal
+                effect of the unit alone), highest first, for ``concept`` or, without one, the best of any;
+                or ``"number"``.
+            concept: see there.
+            label: only units of this label.
+
+        Raises:
+            GANPaintError: there is no such order or concept, or it has not been measured.
+        """
+        units = list(range(self.channels))
+        if label is not None:
+            self._dissected.index(label)
+            units = [unit for unit in units if self._labels[unit] == label]
+        if by == "number":
+            return units
+        values = self.scores(by, concept)
+        return sorted(units, key=lambda unit: (-values[unit], unit))
+
+    def scores(self, by: Order, concept: str | None = None) -> Floats:
+        """C values by which :meth:`order` sorts: of the concept, or the largest of any."""
+        if by not in ORDERS or by == "number":
+            raise GANPaintError(f"Units have no score {by!r}.", "Choose one of: iou, effect, quality.")
+        found = self._dissected
+        if by == "effect":
+            if self.effects is None:
+                raise GANPaintError(
+                    "What each unit causes by itself has not been measured yet.", 'Call measure("effects").'
+                )
+            table, concepts = self.effects.effect, self.effects.concepts
+        else:
+            table, concepts = (found.iou if by == "iou" else found.iqr), found.concepts
+        if concept is None:
+            return np.asarray(table.amax(dim=0).numpy(), np.float32)
+        found.index(concept)
+        return np.asarray(table[concepts.index(concept)].numpy(), np.float32)
+
+    def search(self, text: str) -> tuple[str, ...]:
+        """The concepts whose names contain a text, upper and lower case alike; all for an empty one."""
+        return tuple(concept for concept in self.concepts if text.strip().lower() in concept.lower())
+
+    def table(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> Any:
+        """The units in an order, one row each: label; IoU, IQR and effect for ``concept`` or the label."""
+        found = self._dissected
+        rows = []
+        for unit in self.order(by, concept, label):
+            named = concept or self._labels[unit]
+            row: dict[str, Any] = {"unit": unit, "label": self._labels[unit]}
+            index = int(found.iou[:, unit].argmax()) if named is None else found.index(named)
+            row |= {"iou": float(found.iou[index, unit]), "iqr": float(found.iqr[index, unit])}
+            if self.effects is not None and found.concepts[index] in self.effects.concepts:
+                place = self.effects.concepts.index(found.concepts[index])
+                row["effect"] = float(self.effects.effect[place, unit])
+            rows.append(row)
+        return _table(rows)
+
+    def unit(self, unit: int) -> Any:
+        """A unit against every concept, one row each, best first: IoU, IQR, threshold, level, effect."""
+        return _table(self.unit_rows(unit))
+
+    def unit_rows(self, unit: int) -> list[dict[str, Any]]:
+        """The rows of :meth:`unit`, as they are."""
+        found, unit = self._dissected, self._checked(unit)
+        rows = []
+        for index in found.iou[:, unit].argsort(descending=True).tolist():
+            concept = found.concepts[index]
+            row: dict[str, Any] = {
+                "concept": concept,
+                "iou": float(found.iou[index, unit]),
+                "iqr": float(found.iqr[index, unit]),
+                "threshold": None if found.threshold is None else float(found.threshold[index, unit]),
+                "level": float(found.level[index, unit]),
+            }
+            if self.effects is not None and concept in self.effects.concepts:
+                row["effect"] = float(self.effects.effect[self.effects.concepts.index(concept), unit])
+            rows.append(row)
+        return rows
+
+    def per_concept(self) -> Any:
+        """How many units have each label, beside chance: the numbers behind the bars.
+
+        Columns: ``units`` (by label), ``above_position`` (those of them whose IoU is above that of a detector
+        that knows the position only), ``rotated`` (as many of the randomly rotated axes), ``iou`` (of the
+        best unit), ``position_iou``. What belongs to the baselines is missing until they are measured.
+        """
+        return _table(self.bars())
+
+    def bars(self) -> list[dict[str, Any]]:
+        """The rows of :meth:`per_concept`, as they are."""
+        found = self._dissected
+        rows = []
+        for index, concept in enumerate(found.concepts):
+            units = [unit for unit, label in enumerate(self._labels) if label == concept]
+            row: dict[str, Any] = {
+                "concept": concept,
+                "units": len(units),
+                "iou": float(found.iou[index].max()),
+                "color": found.colors[concept],
+            }
+            if self.baselines is not None and concept in self.baselines.concepts:
+                place = self.baselines.concepts.index(concept)
+                position = self.baselines.position[place]
+                row |= {
+                    "above_position": sum(float(found.iou[index, unit]) > position for unit in units),
+                    "rotated": self.baselines.rotated[place],
+                    "position_iou": position,
+                }
+            rows.append(row)
+        return rows
+
+    def concept_figure(self) -> charts.Chart:
+        """The bars as an SVG."""
+        rows = self.bars()
+        series = {"units": [row["units"] for row in rows]}
+        for name, title in (("above_position", "above position only"), ("rotated", "rotated axes")):
+            if self.baselines is not None:
+                series[title] = [row.get(name, 0) for row in rows]
+        return charts.bars([row["concept"] for row in rows], series, f"Units per concept, {self.layer}")
+
+    # --- units: what they look like ---
+
+    def top(self, unit: int) -> TopSamples:
+        """The samples that activate a unit most, and where."""
+        atlas, unit = self._surveyed, self._checked(unit)
+        pictures = np.stack([atlas.sample(int(file)) for file in atlas.strongest[unit]])
+        maps = atlas.maps[unit].astype(np.float32)
+        shown = _resized(maps, pictures.shape[1])
+        seeds = tuple(atlas.numbers[int(file)] for file in atlas.strongest[unit])
+        return TopSamples(pictures, maps, shown > self.active_level(unit), seeds)
+
+    def active_level(self, unit: int) -> float:
+        """The activation from which on a unit counts as active: its 0.99 quantile."""
+        return float(self._dissected.high[self._checked(unit)])
+
+    def histogram(self, unit: int) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Counts (B) and edges (B + 1) of a unit's activations over all cells of the atlas's samples."""
+        atlas, unit = self._surveyed, self._checked(unit)
+        return atlas.counts[unit], atlas.edges[unit]
+
+    def together(self, unit: int, count: int = 6) -> list[tuple[int, float]]:
+        """The units that are active where this one is, with Pearson's correlation over cells."""
+        values = self._surveyed.correlation[self._checked(unit)].copy()
+        values[unit] = -np.inf
+        return [(int(other), float(values[other])) for other in np.argsort(-values)[:count]]
+
+    def heatmap(self, unit: int, features: Floats, size: int | None = None) -> Floats:
+        """Where a unit is active in a picture: float32 size x size, 0 to 1, 1 at its 0.99 quantile and above.
+
+        Args:
+            unit: its number.
+            features: C x h x w at this layer, for example ``EditingSession.features``.
+            size: pixels a side; the generator's by default.
+        """
+        shown = _resized(features[self._checked(unit)][None], size or self.model.generator.resolution)[0]
+        return np.asarray(np.clip(shown / max(self.active_level(unit), 1e-6), 0, 1), np.float32)
+
+    def heatmap_picture(self, unit: int, picture: Any, features: Floats, size: int = 256) -> Image.Image:
+        """The same laid over the picture: dark where the unit rests, warm and bright where it is active."""
+        base = Image.fromarray(np.asarray(picture)).resize((size, size), Image.Resampling.LANCZOS)
+        heat = self.heatmap(unit, features, size)[..., None]
+        grey = np.asarray(base.convert("L").convert("RGB"), np.float32)
+        color = np.asarray(base, np.float32)
+        warm = np.concatenate([np.full_like(heat, 255), 225 - 165 * heat, 40 + 0 * heat], axis=2)
+        mixed = (1 - heat) * (0.30 * grey + 0.22 * color) + heat * (0.55 * color + 0.45 * warm)
+        return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+    def histogram_figure(self, unit: int, concept: str | None = None) -> charts.Chart:
+        """The histogram with its levels: 0.99 quantile, threshold, and what an addition aims at."""
+        counts, edges = self.histogram(unit)
+        found = self._dissected
+        marks = [(self.active_level(unit), "0.99 quantile")]
+        if concept is not None:
+            row = found.index(concept)
+            if found.threshold is not None:
+                marks.append((float(found.threshold[row, unit]), f"threshold, {concept}"))
+            marks.append((float(found.level[row, unit]), f"level, {concept}"))
+        return charts.histogram(counts.tolist(), edges.tolist(), marks, f"Activation of unit {unit}")
+
+    def outlines(self, unit: int) -> list[npt.NDArray[np.float32]]:
+        """Of each strongest sample the active region's border: segments N x 2 x 2 (x, y in 0 to 1)."""
+        maps = self._surveyed.maps[self._checked(unit)].astype(np.float32)
+        return contours(maps, self.active_level(unit))
+
+    def strip(self, unit: int, tile: int) -> Array:
+        """A unit's strongest samples side by side: uint8 tile x (S tile) x 3."""
+        atlas = self._surveyed
+        files = atlas.strongest[self._checked(unit)]
+        return np.concatenate([atlas.tile(int(file), tile) for file in files], axis=1)
+
+    def picture(self, units: Sequence[int], columns: int = 3, tile: int = 64) -> Image.Image:
+        """The atlas as one picture: each unit's strongest samples in a row, the active region outlined.
+
+        Args:
+            units: which, in this order, for example of :meth:`order`.
+            columns: units side by side.
+            tile: pixels a side of a sample.
+        """
+        head, gap = 14, 6
+        width = STRONGEST * tile + gap
+        rows = -(-len(units) // columns)
+        sheet = Image.new("RGB", (columns * width + gap, rows * (tile + head + gap) + gap), "white")
+        draw = ImageDraw.Draw(sheet)
+        for place, unit in enumerate(units):
+            left = gap + place % columns * width
+            top = gap + place // columns * (tile + head + gap)
+            name = f"{unit}  {self.label(unit) or ''}"
+            draw.text((left, top), name, fill="black")
+            sheet.paste(Image.fromarray(self.strip(unit, tile)), (left, top + head))
+            for index, lines in enumerate(self.outlines(unit)):
+                for one, other in lines * tile + (left + index * tile, top + head):
+                    draw.line([*one, *other], fill="#ffd400", width=2)
+        return sheet
+
+    # --- doing something with them ---
+
+    @torch.no_grad()
+    def intervene(
+        self,
+        off: Sequence[int] = (),
+        on: Sequence[int] = (),
+        *,
+        seed: int = 0,
+        state: State | None = None,
+        mask: object = None,
+        strength: float = 1.0,
+    ) -> tuple[Array, Array]:
+        """Switch units off or on in a sample, as edits do.
+
+        Args:
+            off: units that are set to 0.
+            on: units that are set to ``strength`` times their 0.99 quantile.
+            seed: of the sample; or ``state``, a state at this layer, one picture.
+            mask: where, as for ``EditingSession.add``; everywhere by default.
+            strength: 0 to 4.
+
+        Returns:
+            The picture before and after: uint8 R x R x 3 each.
+        """
+        generator = self.model.generator
+        size = generator.resolution
+        where = np.full((size, size), 255, np.uint8) if mask is None else checked_mask(mask, size, size)
+        strength = checked_strength(strength)
+        edits = []
+        if len(off):
+            units = checked_units(off, self.channels)
+            edits.append(Edit("off", "suppress", "", where, units=units))
+        if len(on):
+            units = checked_units(on, self.channels)
+            edits.append(Edit("on", "add", "", where, strength, units=units, levels=self.levels()))
+        state = self.state(seed) if state is None else state
+        before = array_of(generator.picture(generator.run(state)))
+        edited = apply(state, edits, self._dissected)
+        return before, array_of(generator.picture(generator.run(edited)))
+
+    @torch.no_grad()
+    def state(self, seed: int) -> State:
+        """A sample's state at this layer; ``state(seed).features`` are its activations, 1 x C x h x w."""
+        generator = self.model.generator
+        z = generator.sample_z(1, seed).to(next(generator.parameters()).device)
+        return generator.run(generator.start(z), until=self.layer)
+
+    def levels(self) -> Floats:
+        """C: what "on" means for each unit, its 0.99 quantile (as in GAN Dissection)."""
+        return np.asarray(self._dissected.high.numpy(), np.float32)
+
+    def make_brush(
+        self,
+        name: str,
+        units: Sequence[int],
+        *,
+        concept: str | None = None,
+        color: str | None = None,
+        samples: int = 40,
+    ) -> Brush:
+        """A named set of units to paint with, in every session of this process that edits this layer.
+
+        It is scored by the concept that it goes with, if there is a segmenter: how much of a patch at a
+        likely place turns into the concept, and how much of the concept vanishes; see
+        ``dissection.causal_effect``. It is kept in the cache.
+
+        Args:
+            name: 1 to 64 characters, no concept's.
+            units: their numbers.
+            concept: by which to score it; by default that of the units' highest mean IoU.
+            color: "#rrggbb" for the palette.
+            samples: pictures on which it is tried.
+
+        Raises:
+            GANPaintError: an argument is not as above; nothing has changed then.
+        """
+        found = self._dissected
+        numbers = checked_units(units, self.channels)
+        assert isinstance(numbers, tuple)
+        checked_name(name)
+        if name in found.concepts:
+            raise GANPaintError(f"There is a concept {name!r} already.", "Choose another name.")
+        concept = concept or found.concepts[int(found.iou[:, list(numbers)].mean(dim=1).argmax())]
+        found.index(concept)
+        levels = self.levels()
+        added = removed = 0.0
+        if self.model.segmenter is not None:
+            added, removed = causal_effect(
+                self.model.generator,
+                self.model.segmenter,
+                found,
+                concept,
+                units=numbers,
+                levels=levels,
+                samples=samples,
+            )
+        brush = Brush(name, numbers, levels, concept, added, removed, color or self.shelf.next_color())
+        self.shelf.put(brush)
+        return brush
+
+    def curve(
+        self,
+        concept: str,
+        *,
+        units: Sequence[int] = CURVE,
+        by: Order = "iou",
+        samples: int = 16,
+        draws: int = 2,
+        seed: int = 10_000,
+        ticket: Ticket | None = None,
+    ) -> Causality:
+        """Ablating and inserting a concept's best units against their number, beside random units.
+
+        Args:
+            concept: its name.
+            units: numbers of units; more than there are is left out.
+            by: how they are ranked.
+            samples: pictures.
+            draws: how many sets of random units are averaged.
+            seed: of the pictures and of the random units.
+            ticket: progress and cancel.
+        """
+        found = self._dissected
+        counts = [count for count in units if count <= self.channels]
+        given: dict[str, Any] = {"units": counts, "samples": samples, "seed": seed}
+        parts = draws + 1
+
+        def one(number: int, ranking: Sequence[int]) -> CausalCurve:
+            share = share_of(ticket, number / parts, (number + 1) / parts)
+            return causal_curve(
+                self.model.generator, self._segmenter, found, concept, ranking=ranking, ticket=share, **given
+            )
+
+        best = one(0, self.order(by, concept))
+        source = np.random.default_rng(seed)
+        chance = [one(1 + draw, source.permutation(self.channels).tolist()) for draw in range(draws)]
+
+        def mean(name: str) -> tuple[float, ...]:
+            return tuple(np.mean([getattr(curve, name) for curve in chance], axis=0).tolist())
+
+        random = CausalCurve(concept, best.units, mean("added"), mean("removed"), mean("ablated"))
+        published, where = published_removal(self.model.name, self.layer, concept)
+        return Causality(best, random, published, where)
+
+    def artifacts(self, *, samples: int = 200, ticket: Ticket | None = None) -> Any:
+        """All units, those first that are the likeliest to cause artifacts: unit, distance, excess."""
+        return _table([asdict(one) for one in self.suspects(samples=samples, ticket=ticket)])
+
+    def suspects(self, *, samples: int = 200, ticket: Ticket | None = None) -> list[ArtifactCandidate]:
+        """The candidates of :meth:`artifacts`, as they are.
+
+        See :func:`.dissection.artifact_candidates`; the features are the segmenter's.
+        """
+        segmenter = self._segmenter
+        if not callable(getattr(segmenter, "features", None)):
+            raise GANPaintError(
+                "The segmenter offers no features by which pictures could be compared.",
+                "Call ganpaint_widget.dissection.artifact_candidates with features of your own.",
+            )
+        return artifact_candidates(
+            self.model.generator, segmenter.features, layer=self.layer, samples=samples, ticket=ticket
+        )
+
+    def before_after(self, unit: int, count: int = 4) -> tuple[Array, Array]:
+        """A unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
+        atlas, unit = self._surveyed, self._checked(unit)
+        generator = self.model.generator
+        latents = generator.sample_z(atlas.samples, atlas.seed)
+        chosen = [atlas.numbers[int(file)] for file in atlas.strongest[unit][:count]]
+        pairs = []
+        for number in chosen:
+            with torch.no_grad():
+                z = latents[number : number + 1].to(next(generator.parameters()).device)
+                state = generator.run(generator.start(z), until=self.layer)
+            pairs.append(self.intervene(off=[unit], state=state))
+        before, after = zip(*pairs, strict=True)
+        return np.stack(before), np.stack(after)
+
+    def _checked(self, unit: int) -> int:
+        numbers = checked_units([unit], self.channels)
+        assert isinstance(numbers, tuple)
+        return numbers[0]
+
+
+def compare(one: Exploration, other: Exploration) -> Any:
+    """Two layers, or two generators, by the concepts that both know: units, best unit, IoU of each.
+
+    Counts are given as shares of the layer's units as well, since layers differ in their number.
+    """
+    return _table(compared(one, other))
+
+
+def compared(one: Exploration, other: Exploration) -> list[dict[str, Any]]:
+    """The rows of :func:`compare`, as they are."""
+    rows = []
+    for concept in one.concepts:
+        if concept not in other.concepts:
+            continue
+        row: dict[str, Any] = {"concept": concept}
+        for side, layer in (("one", one), ("other", other)):
+            found = layer._dissected
+            index = found.index(concept)
+            units = layer._labels.count(concept)
+            row |= {
+                f"{side}_units": units,
+                f"{side}_share": units / layer.channels,
+                f"{side}_best": int(found.iou[index].argmax()),
+                f"{side}_iou": float(found.iou[index].max()),
+            }
+        rows.append(row)
+    return rows
+
+
+def published_removal(model: str, layer: str, concept: str) -> tuple[float | None, str]:
+    """What switching 20 units off was published to remove of a concept, and where; ``None`` if nothing."""
+    entry = CATALOGUE.get(model)
+    if entry is None or entry.edit_layer != layer or concept not in entry.brushes:
+        return None, ""
+    removed = entry.brushes[concept].removed
+    return removed, "" if removed is None else entry.units_source
+
+
+# --- small things ---
+
+
+def _at(model: Model, layer: str) -> Model:
+    """The model edited at another layer. It shares the weights, and opens samples: the encoder and the
+    inversion of photos are for the layer that they were made for."""
+    if layer == model.generator.edit_layer:
+        return model
+    generator = copy(model.generator)
+    generator.edit_layer = layer
+    behind = generator.stages[generator.position(layer) + 1 :]
+    generator.fine_layers = tuple(name for name in generator.fine_layers if name in behind) or behind[-1:]
+    return replace(model, generator=generator, encoder=None, gallery=None, dissection=None)
+
+
+def _resized(maps: Floats, size: int) -> Floats:
+    """N x h x w brought to N x size x size as dissection compares them: bilinear, half-pixel alignment."""
+    tensor = torch.from_numpy(np.ascontiguousarray(maps, np.float32))[:, None]
+    grown = F.interpolate(tensor, size=(size, size), mode="bilinear", align_corners=False)
+    return np.asarray(grown[:, 0].numpy(), np.float32)
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    """A pandas DataFrame where pandas is installed, else the rows."""
+    try:
+        import pandas
+    except ImportError:
+        return rows
+    return pandas.DataFrame(rows)

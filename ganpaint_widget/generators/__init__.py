@@ -1,1 +1,0 @@
-"""Generators: the staged interface, the architectures behind it, and reading their weights."""

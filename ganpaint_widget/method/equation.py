@@ -1,0 +1,171 @@
+"""z to z_e: an edit carried out on the features of a generator's edit layer.
+
+The equation is that of Bau, Strobelt, Peebles, Wulff, Zhou, Zhu and Torralba, "Semantic Photo Manipulation
+with a Generative Image Prior" (SIGGRAPH 2019), with the units and levels of "GAN Dissection" (ICLR 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from ..models.catalogue import UNITS
+from .edits import Edit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.generator import State
+
+
+HELD_DOWN: Final = 0.5
+"""How far a removal holds the concept's units down in what it continues from the surroundings, which still
+show a trace of what is removed."""
+
+SIDEWAYS: Final = 3.0
+"""How much more a removal is like what lies beside it than like what lies above and below: ground, horizon
+and sky are layers."""
+
+
+class Knowledge(Protocol):
+    """What an edit has to know about a layer's units; a ``Dissection`` knows it."""
+
+    def target(self, concept: str, by: str) -> Tensor:
+        """C: the activation of each unit that stands for the concept, by one of ``TARGETS``."""
+
+    def units(self, concept: str, count: int) -> Tensor:
+        """The ``count`` best units of a concept, best first."""
+
+    def weights(self, concept: str, verb: str) -> Tensor:
+        """C: how far each unit takes part in an edit, 0 to 1."""
+
+
+Imagine = Callable[["State", str], "tuple[Tensor, Tensor]"]
+"""What the generator itself would draw in place of a state, see ``Model.imagine``: features of the state's
+shape, and B x 1 x H x W in [0, 1], how far they are free of a concept."""
+
+
+def apply(
+    state: State, edits: Iterable[Edit], dissection: Knowledge, imagine: Imagine | None = None
+) -> State:
+    """z to z_e: the edits carried out on the features of the edit layer, in their order.
+
+    For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
+
+        z_e[u,i] = (1 - alpha[u,i]) z[u,i] + alpha[u,i] (s p[u])
+
+    alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the
+    edit's own units. What is taken away takes every cell along that the mask touches, as in GANPaint
+    (max-pooling), or remains of it would show; what is put there goes wholly into cells of which the mask
+    covers two thirds, and less into others, or it would spill over by up to a cell. p is the unit's level for
+    the concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units
+    of the edit's own, as published. Zero is not "nothing here", though: a removal that is left to the
+    dissection acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the
+    concept's units held down. That is smooth, and a horizon behind a tree is not. So where the generator can
+    be asked it draws the result anew, as ``imagine`` says, and p is what it drew there, matched to the
+    surroundings, as far as that is free of the concept. The next edit starts from what this one has left;
+    edits that are switched off are skipped.
+
+    Args:
+        state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
+        edits: in the order of their strokes.
+        dissection: says which units draw a concept, and at which level.
+        imagine: asks the generator, for removals; without it they go by the surroundings alone.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    features = state.features
+    for edit in edits:
+        if not edit.enabled:
+            continue
+        mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
+        height, width = features.shape[-2:]
+        if edit.verb in ("add", "restyle"):
+            reach = (1.5 * F.adaptive_avg_pool2d(mask[None, None], (height, width))).clamp_max(1)
+        else:
+            reach = F.adaptive_max_pool2d(mask[None, None], (height, width))
+        if edit.units is None:
+            weight = dissection.weights(edit.concept, edit.verb).to(features).view(1, -1, 1, 1)
+        else:
+            numbers = (
+                dissection.units(edit.concept, UNITS[edit.units]).tolist()
+                if isinstance(edit.units, str)
+                else list(edit.units)
+            )
+            weight = features.new_zeros(1, features.shape[1], 1, 1)
+            weight[:, numbers] = 1
+        if edit.verb == "remove" and edit.units is None:
+            hidden = reach[0, 0] > 0
+            level = (1 - HELD_DOWN * weight) * continued(features, hidden)
+            alpha = reach
+            if imagine is not None and bool(hidden.any()):
+                emptied = state.replace((1 - alpha) * features + alpha * level)
+                imagined, free = imagine(emptied, edit.concept)
+                level = level + free * (imagined + continued(features - imagined, hidden) - level)
+        else:
+            level = torch.zeros_like(weight)
+            if edit.levels is not None:
+                level = torch.tensor(edit.levels).to(features).view(1, -1, 1, 1)
+            elif edit.verb == "add":
+                level = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
+            alpha = weight * reach
+        strength = 1.0 if edit.verb == "remove" else edit.strength
+        features = (1 - alpha) * features + alpha * (strength * level)
+    return state.replace(features)
+
+
+def continued(features: Tensor, hidden: Tensor) -> Tensor:
+    """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbours.
+
+    Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
+    the neighbours that there are. This is Laplace's equation with the cells around as its boundary values,
+    solved for all cells at once.
+
+    Args:
+        features: B x C x H x W.
+        hidden: H x W, boolean. Where all cells are hidden there is nothing to continue: they become 0.
+
+    Returns:
+        ``features`` with other values in the hidden cells.
+    """
+    import torch
+
+    if bool(hidden.all()):
+        return torch.zeros_like(features)
+    index = torch.arange(hidden.numel(), device=features.device).view(hidden.shape)
+    laplacian = features.new_zeros(hidden.numel(), hidden.numel())
+    for weight, one, other in ((SIDEWAYS, index[:, :-1], index[:, 1:]), (1, index[:-1], index[1:])):
+        laplacian[one, other] = laplacian[other, one] = -weight
+    laplacian.diagonal().copy_(-laplacian.sum(dim=1))
+    inside = hidden.flatten().to(features.device)
+    flat = features.flatten(2)
+    drawn = laplacian[inside][:, ~inside] @ flat[..., ~inside].transpose(1, 2)
+    result = flat.clone()
+    result[..., inside] = -torch.linalg.solve(laplacian[inside][:, inside], drawn).transpose(1, 2)
+    return result.view_as(features)
+
+
+def mean_levels(state: State, region: Tensor) -> Tensor:
+    """p of a reference: each unit's mean activation over a region (Bau et al. 2019, section "Editing")::
+
+        p[u] = sum_i m[i] z[u,i] / sum_i m[i]
+
+    m[i] is the share of cell i that the region covers, so that this is the mean over the region's pixels of
+    the features brought to the picture's size without interpolation.
+
+    Args:
+        state: the reference's state at the edit layer, one picture.
+        region: R x R, 0 to 1, with at least one pixel above 0.
+
+    Returns:
+        C levels.
+    """
+    from torch.nn import functional as F
+
+    features = state.features[0]
+    height, width = features.shape[-2:]
+    share = F.adaptive_avg_pool2d(region.to(features)[None, None], (height, width))[0, 0]
+    return (features * share).sum(dim=(1, 2)) / share.sum()

@@ -1,0 +1,378 @@
+"""Inversion: from a photo to the latent that makes the generator draw it again, z = E(x).
+
+After section 3.1 of Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019):
+an encoder gives a first guess, and optimisation of the features goes on from it. Edits work on the features
+of the edit layer, so those are what is optimised; staying near the encoder's guess keeps them in the
+region that the generator knows. The loss is the paper's::
+
+    L_r = mean |x - G(z)|  +  lambda * sum_i mean |F_i(x) - F_i(G(z))|
+
+F_i are the feature maps of a *perceptual metric*. The paper takes VGG16; any callable from pictures to a list
+of feature maps will do. By default it is the model's segmenter, which knows what matters in its world;
+without one it is VGG16, if its weights are at hand (``vgg.py``).
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..images.metrics import decibel, ssim
+from ..models.generator import StagedGenerator, State
+from ..models.vgg import VGG16, cached_vgg16
+from ..tickets import Cancelled, Ticket
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+"""A perceptual metric: pictures B x 3 x R x R in [-1, 1] to feature maps B x C_i x H_i x W_i."""
+
+STEPS = 60
+LEARNING_RATE = 0.05
+BETAS = 0.8, 0.9
+"""Adam's, shorter than usual: a photo is fixed, so its gradients are without noise that must be averaged."""
+
+PRIOR = 0.02
+"""Weight of the mean squared distance from the guess, in units of the guess's own mean square."""
+
+LAMBDA_PERCEPTUAL = 0.1
+"""lambda for the segmenter's features, kept near 1 by batch normalisation. The paper: 10 for VGG16's."""
+
+DRAWS, STARTS, SEARCH_STEPS = 64, 4, 150
+"""Without an encoder: this many latents are drawn, the best of them are improved for this many steps."""
+
+DOMAIN_SAMPLES, DOMAIN_SCENES = 24, 8
+"""A generator's own pictures, with which photos are compared: samples, and pictures of its gallery."""
+
+OUTSIDE = 1.25
+"""A :func:`distance` above this is outside the world. The margin is for what 32 pictures cannot say."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good an inversion is; over a batch, the mean.
+
+    Attributes:
+        decibel: PSNR of the reconstruction against the photo, in dB, at most 99.
+        ssim: structural similarity, at most 1.
+        perceptual: ``sum_i mean |F_i(x) - F_i(G(z))|``, 0 for the same picture; ``None`` without a metric.
+        in_domain, distance: see the functions of these names; ``None`` unless they were asked for and there
+            is an encoder.
+    """
+
+    decibel: float
+    ssim: float
+    perceptual: float | None
+    in_domain: float | None
+    distance: float | None = None
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What :func:`invert` found.
+
+    Attributes:
+        z: the latent, B x latent_size; where the search went on in a larger space (W+), where it began.
+        state: the generator's state at its edit layer.
+        scores: of the reconstruction from that state.
+        seconds: how long it took.
+    """
+
+    z: Tensor
+    state: State
+    scores: Scores
+    seconds: float
+
+
+def default_metric(model: Model) -> Features | None:
+    """The activations of the model's segmenter, or VGG16's if that is in the cache."""
+    features: Features | None = getattr(model.segmenter, "features", None)
+    if features is not None:
+        return features
+    vgg = cached_vgg16()
+    return None if vgg is None else vgg.to(next(model.generator.parameters()).device)
+
+
+def invert(
+    model: Model,
+    x: Tensor,
+    *,
+    steps: int = STEPS,
+    seconds: float | None = None,
+    starts: int = STARTS,
+    perceptual: Features | None = None,
+    weight: float | None = None,
+    domain: bool = False,
+    ticket: Ticket | None = None,
+) -> Inversion:
+    """Find z and the edit layer's features for photos.
+
+    Args:
+        model: the generator and, if it has one, its encoder; without an encoder z is searched from
+            several random starts.
+        x: the photos, B x 3 x R x R in [-1, 1].
+        steps: optimiser steps on the features.
+        seconds: a budget; when it is used up, the best so far is returned, at least the first guess.
+        starts: how many latents are improved at once where there is no encoder; the best is taken.
+        perceptual: the metric F, by default :func:`default_metric`.
+        weight: lambda, of the metric in the loss; 0 goes by pixels alone. By default the paper's for VGG16,
+            and ``LAMBDA_PERCEPTUAL`` for others.
+        domain: also score whether the photos are of the generator's world; takes a moment the first time.
+        ticket: progress and cancel; a cancelled inversion returns the best so far.
+    """
+    began = time.monotonic()
+    end = None if seconds is None else began + seconds
+    generator = model.generator
+    metric = perceptual if perceptual is not None else default_metric(model)
+    if weight is None:
+        weight = VGG16.LAMBDA if isinstance(metric, VGG16) else LAMBDA_PERCEPTUAL
+    loss = _Loss(x, metric if weight else None, weight)
+    work = _Work(ticket, 3 * steps)
+    if model.encoder is None:
+        work.total += len(x) * (DRAWS + 3 * min(starts, DRAWS) * SEARCH_STEPS)
+        found = [_search(generator, loss.of(one), starts, end, work) for one in range(len(x))]
+        z = torch.cat([near for near, _ in found])
+        with torch.no_grad():
+            begin = generator.start_extended(torch.cat([latents for _, latents in found]))
+            state = generator.run(begin, until=generator.edit_layer)
+    else:
+        with torch.no_grad():
+            z, features = model.encoder(x)
+            state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
+    state = _refine(generator, state, loss, steps, end, work)
+    with torch.no_grad():
+        picture = generator.picture(generator.run(state))
+    scores = score(model, picture, x, perceptual=metric, domain=domain)
+    return Inversion(z, state, scores, time.monotonic() - began)
+
+
+@torch.no_grad()
+def score(
+    model: Model, picture: Tensor, x: Tensor, *, perceptual: Features | None = None, domain: bool = True
+) -> Scores:
+    """How good pictures G(z) are as reconstructions of photos x, both B x 3 x R x R.
+
+    Args:
+        perceptual: the metric, by default :func:`default_metric`.
+        domain: also :func:`in_domain` and :func:`distance`, which take a moment the first time.
+    """
+    metric = perceptual if perceptual is not None else default_metric(model)
+    picture = picture.clamp(-1, 1)
+    return Scores(
+        decibel(picture, x),
+        ssim(picture, x),
+        None if metric is None else float(_distance(metric(picture), metric(x)).mean()),
+        in_domain(model, x) if domain else None,
+        distance(model, x) if domain else None,
+    )
+
+
+class _Loss:
+    """L_r of pictures against fixed photos; one number for each of the batch."""
+
+    def __init__(self, x: Tensor, metric: Features | None, weight: float) -> None:
+        self.x, self.metric, self.weight = x, metric, weight
+        with torch.no_grad():
+            self.wanted = [] if metric is None else [one.detach() for one in metric(x)]
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        loss = (picture - self.x).abs().flatten(1).mean(dim=1)
+        if self.metric is not None:
+            # The metric was made for pictures: beyond [-1, 1] it would mean nothing.
+            loss = loss + self.weight * _distance(self.metric(picture.clamp(-1, 1)), self.wanted)
+        return loss
+
+    def of(self, index: int) -> _Loss:
+        """The loss against one photo of the batch, for any number of pictures."""
+        return _Loss(self.x[index : index + 1], self.metric, self.weight)
+
+
+def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """``sum_i mean |F_i - F_i'|`` for each picture of the batch."""
+    parts = [(one - other).abs().flatten(1).mean(dim=1) for one, other in zip(maps, wanted, strict=True)]
+    return torch.stack(parts).sum(dim=0)
+
+
+class _Work:
+    """How much of an inversion is done, for its ticket: counted in passes through the generator, three for
+    one with its gradient, so that the time that is left can be told from the time that is used."""
+
+    def __init__(self, ticket: Ticket | None, total: int) -> None:
+        self.ticket, self.total, self.done = ticket, total, 0
+
+    def passed(self, passes: int) -> None:
+        """Some more are done. Raises Cancelled as :meth:`Ticket.checkpoint` does."""
+        self.done += passes
+        if self.ticket is not None:
+            self.ticket.checkpoint(self.done / self.total)
+
+
+def _search(
+    generator: StagedGenerator, loss: _Loss, starts: int, end: float | None, work: _Work
+) -> tuple[Tensor, Tensor]:
+    """The best of several random latents, each improved by Adam in the generator's extended space.
+
+    All take a step, then all the next, one picture at a time: a gradient of large ones takes a gigabyte.
+
+    Returns:
+        The z from which the best began, 1 x latent_size, and where it has come to.
+    """
+    draws = generator.sample_z(DRAWS, seed=0).to(loss.x)
+    drawn = []
+    try:
+        with torch.no_grad():
+            for one in draws:
+                drawn.append(loss(generator(one[None])))
+                work.passed(1)
+    except Cancelled:
+        pass  # what was drawn so far is looked at once
+    with torch.no_grad():
+        begins = draws[torch.cat(drawn).argsort()[:starts]]
+        guess, scale = generator.extended(begins), generator.extended(draws).std()
+    best_offset = torch.zeros_like(guess)
+    best = torch.full((len(guess),), torch.inf, device=loss.x.device)
+    offset = torch.zeros_like(guess).requires_grad_()
+    adam = _Adam(offset)
+    # Half of the budget, so that the features get theirs.
+    half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
+    try:
+        for step in range(SEARCH_STEPS + 1):
+            last = step == SEARCH_STEPS or (half is not None and time.monotonic() >= half)
+            offset.grad = None
+            for place in range(len(guess)):
+                only = slice(place, place + 1)
+                state = generator.run(generator.start_extended(guess[only] + scale * offset[only]))
+                error = loss(generator.picture(state))
+                if float(error.detach()) < best[place]:
+                    best[place], best_offset[place] = error.detach()[0], offset.detach()[place]
+                if not last:
+                    error.sum().backward(inputs=[offset])  # type: ignore[no-untyped-call]
+                    work.passed(3)
+            if last:
+                break
+            adam.step()
+    except Cancelled:
+        pass  # the best so far is returned
+    chosen = best.argmin()
+    return begins[chosen][None].clone(), (guess + scale * best_offset)[chosen][None].clone()
+
+
+def _refine(
+    generator: StagedGenerator,
+    state: State,
+    loss: _Loss,
+    steps: int,
+    end: float | None,
+    work: _Work,
+) -> State:
+    """Adam on the features: the loss, plus the distance from where they began. Returns the best met."""
+    guess = state.features.detach()
+    scale = guess.square().mean().sqrt()
+    offset = torch.zeros_like(guess).requires_grad_()
+    best_offset = torch.zeros_like(guess)
+    best = torch.full((len(guess),), torch.inf, device=guess.device)
+    adam = _Adam(offset)
+    try:
+        for step in range(steps + 1):
+            picture = generator.picture(generator.run(state.replace(guess + scale * offset)))
+            errors = loss(picture) + PRIOR * offset.square().flatten(1).mean(dim=1)
+            better = errors.detach() < best
+            best = torch.where(better, errors.detach(), best)
+            best_offset = torch.where(better.view(-1, 1, 1, 1), offset.detach(), best_offset)
+            if step == steps or (end is not None and time.monotonic() >= end):
+                break
+            offset.grad = None
+            errors.mean().backward(inputs=[offset])  # type: ignore[no-untyped-call]
+            adam.step()
+            work.passed(3)
+    except Cancelled:
+        pass  # the best so far is returned
+    return state.replace((guess + scale * best_offset).detach())
+
+
+class _Adam:
+    """Adam (Kingma and Ba, 2015) on one tensor.
+
+    PyTorch's own imports its compiler when the first is made: a second of a photo's opening, many on a cold
+    disk.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.steps = tensor, 0
+        self.mean, self.square = torch.zeros_like(tensor), torch.zeros_like(tensor)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the tensor by its gradient."""
+        gradient = self.tensor.grad
+        assert gradient is not None
+        self.steps += 1
+        first, second = BETAS
+        mean = self.mean.lerp_(gradient, 1 - first) / (1 - first**self.steps)
+        square = self.square.lerp_(gradient**2, 1 - second) / (1 - second**self.steps)
+        self.tensor -= LEARNING_RATE * mean / (square.sqrt() + 1e-8)
+
+
+# --- is the photo of the generator's world? ---
+
+_own_errors: weakref.WeakKeyDictionary[StagedGenerator, Tensor] = weakref.WeakKeyDictionary()
+
+
+def in_domain(model: Model, x: Tensor) -> float | None:
+    """How usual photos are in the generator's world, 0 to 1; ``None`` without an encoder.
+
+    The share of the generator's own pictures that are redrawn from their latents, G(E(x)), at least as badly
+    as the photo, by mean absolute error. For one of its own any value is as likely as any other; 0 means that
+    none is redrawn that badly. Only z is used: features, which can be chosen freely, redraw what is in no
+    generator's world.
+
+    Args:
+        model: with an encoder; 32 of its own pictures are measured once and remembered.
+        x: the photos, B x 3 x R x R in [-1, 1]; over a batch, the mean.
+    """
+    if model.encoder is None:
+        return None
+    return float((_own(model, x)[None] >= _errors(model, x)[:, None]).float().mean())
+
+
+def distance(model: Model, x: Tensor) -> float | None:
+    """How far photos are from the generator's world; arguments as for :func:`in_domain`.
+
+    The error that is meant there, in units of that of the worst of the generator's own pictures.
+    """
+    if model.encoder is None:
+        return None
+    return float((_errors(model, x) / _own(model, x).max()).mean())
+
+
+@torch.no_grad()
+def _errors(model: Model, x: Tensor) -> Tensor:
+    """Mean absolute error of G(E(x)) for each photo of a batch."""
+    assert model.encoder is not None
+    z, _ = model.encoder(x)
+    redrawn: Tensor = model.generator(z).clamp(-1, 1)
+    return (redrawn - x).abs().flatten(1).mean(dim=1)
+
+
+@torch.no_grad()
+def _own(model: Model, like: Tensor) -> Tensor:
+    """The errors of the generator's own pictures."""
+    generator, gallery = model.generator, model.gallery
+    if generator not in _own_errors:
+        batches = [
+            generator(z).clamp(-1, 1)
+            for z in torch.split(generator.sample_z(DOMAIN_SAMPLES, seed=1).to(like), 8)
+        ]
+        if gallery is not None:
+            scenes = np.stack([gallery.picture(one) for one in range(min(DOMAIN_SCENES, gallery.count))])
+            batches.append(torch.from_numpy(scenes).permute(0, 3, 1, 2).to(like) / 127.5 - 1)
+        _own_errors[generator] = torch.cat([_errors(model, batch) for batch in batches])
+    return _own_errors[generator]

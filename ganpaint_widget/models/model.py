@@ -1,0 +1,120 @@
+"""A generator with what was made for it, and what each of these parts must be able to do."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from .generator import StagedGenerator, State
+from .initializer import Initialiser
+from .units import Dissection
+
+TELLING = 8
+"""How many of a concept's best units tell whether a picture shows it."""
+
+
+class Gallery(Protocol):
+    """Pictures of a generator's own world, to open without having a photo at hand.
+
+    Asked from several threads: while one picture is opened, others may be looked at.
+    """
+
+    count: int
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """Picture ``index`` (0 to ``count`` - 1): uint8 R x R x 3."""
+        ...
+
+    def title(self, index: int) -> str:
+        """What to call it, in a few words."""
+        ...
+
+
+class Segmenter(Protocol):
+    """What dissection asks of a segmenter; any object with these two members is one.
+
+    Attributes:
+        classes: the names of the K classes.
+    """
+
+    classes: tuple[str, ...]
+
+    def segment(self, pictures: Tensor) -> Tensor:
+        """Label maps (B x H x W, int64 below K) of pictures B x 3 x H x W in [-1, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator and what was made for it.
+
+    Attributes:
+        name: how users call it.
+        generator: G.
+        encoder: photo to latent and features (see ``inversion.py``); without one inversion searches.
+        initialiser: a first delta for the adaptation; without one that begins with none.
+        dissection: which units draw which concept; without one nothing can be painted.
+        gallery: pictures of its world, if there are any.
+        segmenter: names the pixels of its pictures; without one, a restyle needs the region of its reference.
+    """
+
+    name: str
+    generator: StagedGenerator
+    encoder: nn.Module | None = None
+    dissection: Dissection | None = None
+    gallery: Gallery | None = None
+    segmenter: Segmenter | None = None
+    initialiser: Initialiser | None = None
+
+    def to(self, device: str | torch.device) -> Model:
+        """The same model on a device; its networks are copied, unless they are there already.
+
+        Latents are drawn on the CPU (:meth:`.StagedGenerator.sample_z`), and so are the same on every device.
+        """
+        if next(self.generator.parameters()).device == torch.device(device):
+            return self
+        networks: dict[str, Any] = {
+            name: deepcopy(network).to(device)
+            for name, network in vars(self).items()
+            if isinstance(network, nn.Module)
+        }
+        return replace(self, **networks)
+
+    @torch.no_grad()
+    def first_delta(self, edited: State, x: Tensor, keep: Tensor) -> dict[str, Tensor] | None:
+        """Where :func:`.adaptation.adapt` may ``start``, in one pass; ``None`` without an initialiser.
+
+        Args:
+            edited, x, keep: as there.
+        """
+        if self.initialiser is None:
+            return None
+        deltas: dict[str, Tensor] = self.initialiser(self.generator, edited, x, keep)[0]
+        return deltas
+
+    @torch.no_grad()
+    def imagine(self, state: State, concept: str) -> tuple[Tensor, Tensor]:
+        """What G draws from the latent of G's picture of a state, E(G(state)): the same scene, as G knows it.
+
+        Needs an encoder and a dissection.
+
+        Args:
+            state: at the edit layer.
+            concept: what should not be in it.
+
+        Returns:
+            Features of the edit layer, B x C x H x W; and how far each of their cells is free of the concept,
+            B x 1 x H x W: 1 where none of its best ``TELLING`` units is on, 0 where half of them are.
+        """
+        assert self.encoder is not None and self.dissection is not None
+        generator = self.generator
+        z = self.encoder(generator.picture(generator.run(state)).clamp(-1, 1))[0]
+        features = generator.run(generator.start(z), until=generator.edit_layer).features
+        on = self.dissection.on(concept, features, TELLING).float().mean(dim=1, keepdim=True)
+        return features, (1 - 2 * on).clamp_min(0)

@@ -1,0 +1,312 @@
+"""The edits of a picture: how they change, how that is taken back, and how it is written down.
+
+The edits are an immutable tuple of immutable :class:`~.editing.Edit`\\ s. Whatever changes them goes through
+:meth:`History._commit`: everything has been checked by then, the journal is written, the tuple is swapped for
+another, and the revision counts up. So what fails has changed nothing, and undo is keeping the old tuples.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Hashable, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ..errors import GANPaintError
+from ..images.files import Original
+from ..method.edits import Edit, Mask
+from ..validation import checked_id, checked_mask, checked_number, checked_rect
+from . import journal as record
+from .events import Array, Changed, Event, Noticed
+
+Edits = tuple[Edit, ...]
+
+MAX_UNDO: Final = 200
+MAX_EDITS: Final = 200
+
+SPEAKER: Final[ContextVar[tuple[str, int] | None]] = ContextVar("ganpaint-speaker", default=None)
+"""On whose behalf a verb is carried out: a page and the number of its message. It goes into the journal, so
+that after a recovery a page that says its last messages again is not obeyed twice."""
+
+log = logging.getLogger(__name__)
+
+
+class History:
+    """The edits of the picture that is open, their undo and their journal. Not thread-safe: the session
+    changes it under its own lock.
+
+    Args:
+        journal: the directory that the journal is made in; ``None`` keeps none.
+
+    Attributes:
+        edits: in the order in which they apply.
+        revision: grows by one with everything that changes what is edited.
+        touched: the id of the edit that the newest revision painted, if it did.
+        continues: the names of the journals that this one goes on with.
+        heard: page to its last message that is in the journal, from before a recovery, too.
+        notice: what the user has to know of the journal, such as that it could not be written.
+    """
+
+    def __init__(self, journal: Path | None) -> None:
+        self.edits: Edits = ()
+        self.revision = 0
+        self.touched: str | None = None
+        self.continues: tuple[str, ...] = ()
+        self.heard: dict[str, int] = {}
+        self.notice: Noticed | None = None
+        self._undo: list[Edits] = []
+        self._redo: list[Edits] = []
+        self._stroke: tuple[Hashable] | None = None  # key of the stroke that the next paint() may go on with
+        self._stroke_count = 0
+        self._journal = None if journal is None else record.Journal(journal)
+        self._news: list[Event] = []
+
+    def begin(self, opening: record.Operation, photo: Array, original: Original | None = None) -> None:
+        """Another picture: its edits, its undo and its journal begin. ``opening`` describes it."""
+        self.edits = ()
+        self._undo.clear()
+        self._redo.clear()
+        self._count()
+        operation = {
+            "op": "open",
+            "format": record.FORMAT,
+            **opening,
+            "continues": list(self.continues),
+        }
+        self._journalling(lambda journal: journal.open(operation, photo, original))
+
+    def resume(self, edits: Edits) -> None:
+        """Begin with edits that were made earlier, as from a project; there is no undo before them."""
+        self.edits = edits
+        self._count()
+        if edits:
+            self._journalling(lambda journal: journal.preface(record.operations_of([edits])))
+
+    def close(self) -> None:
+        """Let go of the journal, which stays on disk. What follows is not in it."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def news(self) -> list[Event]:
+        """What has happened since this was asked last: to be told once the session's lock is free."""
+        news, self._news = self._news, []
+        return news
+
+    # --- reads ---
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._undo)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._redo)
+
+    @property
+    def before(self) -> Edits | None:
+        """The edits before the last step; ``None`` when there is none."""
+        return self._undo[-1] if self._undo else None
+
+    @property
+    def journals(self) -> tuple[str, ...]:
+        """The name of the journal, then those that it continues; none where none is kept."""
+        return () if self._journal is None else (self._journal.path.name, *self.continues)
+
+    def find(self, edit_id: str) -> int | None:
+        """The place of an edit in the order."""
+        return next((place for place, edit in enumerate(self.edits) if edit.id == edit_id), None)
+
+    def place(self, edit_id: str) -> int:
+        """The same of an edit that must be there. GANPaintError when it is not."""
+        place = self.find(checked_id(edit_id))
+        if place is None:
+            known = ", ".join(edit.id for edit in self.edits[-10:])
+            raise GANPaintError(
+                f"There is no edit {edit_id!r}.", f"Choose one of: {known}." if known else "Paint one first."
+            )
+        return place
+
+    def edit(self, edit_id: str) -> Edit:
+        """An edit by its id. GANPaintError when it is not there."""
+        return self.edits[self.place(edit_id)]
+
+    # --- changes: each checks everything, journals, and then changes the state ---
+
+    def paint(
+        self,
+        edit_id: str,
+        rect: tuple[int, int, int, int],
+        values: object,
+        fresh: Edit | None,
+        stroke: Hashable | None,
+    ) -> None:
+        """A piece of a stroke, see :meth:`.EditingSession.paint`. An unknown edit begins as ``fresh``."""
+        place = self.find(edit_id)
+        edit = fresh if place is None else self.edits[place]
+        if edit is None:  # it was known when the call began; another thread has deleted it since
+            edit = self.edit(edit_id)
+        size = len(edit.mask)
+        x, y, width, height = checked_rect(rect, size)
+        piece = checked_mask(values, height, width)
+        if place is None and len(self.edits) >= MAX_EDITS:
+            raise GANPaintError(
+                f"This picture already has {MAX_EDITS} edits, and no more are kept.",
+                "Delete one, or go on painting in one of them.",
+            )
+        if not piece.size:
+            return
+
+        mask = edit.mask.copy()
+        mask[y : y + height, x : x + width] = piece
+        mask.setflags(write=False)
+        painted = replace(edit, mask=mask)
+        edits = (*self.edits, painted) if place is None else with_edit(self.edits, place, painted)
+        goes_on = stroke is not None and self._stroke == (stroke,)
+        number = self._stroke_count if goes_on else self._stroke_count + 1
+        operation = record.painting((x, y, width, height), piece, edit, stroke=number, begins=place is None)
+        self._commit(edits, operation, new_step=not goes_on)
+        self._stroke = None if stroke is None else (stroke,)
+        self._stroke_count = number
+        self.touched = edit_id
+
+    def alter(self, edit_id: str, name: Literal["retune", "toggle"], changes: Mapping[str, Any]) -> Edit:
+        """Change an edit's attributes, and return it as it is then."""
+        place = self.place(edit_id)
+        after = replace(self.edits[place], **changes)
+        if after != self.edits[place]:
+            operation = {"op": name, "edit": edit_id, **record.packed(after, changes)}
+            self._commit(with_edit(self.edits, place, after), operation)
+        return self.edits[place]
+
+    def move(self, edit_id: str, index: int) -> None:
+        """Give an edit another place in the order."""
+        place = self.place(edit_id)
+        index = checked_number(index, "place", len(self.edits) - 1)
+        if index != place:
+            rest = self.edits[:place] + self.edits[place + 1 :]
+            edits = (*rest[:index], self.edits[place], *rest[index:])
+            self._commit(edits, {"op": "move", "edit": edit_id, "index": index})
+
+    def delete(self, edit_id: str) -> None:
+        """Take an edit away."""
+        place = self.place(edit_id)
+        edits = self.edits[:place] + self.edits[place + 1 :]
+        self._commit(edits, {"op": "delete", "edit": edit_id})
+
+    def step(self, name: Literal["undo", "redo"]) -> bool:
+        """Undo or redo; ``False`` when there is nothing."""
+        source, target = (self._undo, self._redo) if name == "undo" else (self._redo, self._undo)
+        if not source:
+            return False
+        self._write({"op": name})
+        target.append(self.edits)
+        self.edits = source.pop()
+        self._count()
+        return True
+
+    def _commit(self, edits: Edits, operation: record.Operation, *, new_step: bool = True) -> None:
+        if new_step and self._journal is not None and self._journal.too_long:
+            # Between two steps only: the next piece of a stroke could not tell which step it belongs to.
+            self._journalling(lambda journal: journal.rewrite(self._operations()))
+        self._write(operation)
+        if new_step:
+            self._undo.append(self.edits)
+            del self._undo[:-MAX_UNDO]
+        self._redo.clear()
+        self.edits = edits
+        self._count()
+
+    def _count(self) -> None:
+        self.revision += 1
+        self.touched = None
+        self._stroke = None
+        self._news.append(Changed(self.revision))
+
+    # --- the journal ---
+
+    def _write(self, operation: record.Operation) -> None:
+        speaker = SPEAKER.get()
+        if speaker is not None:
+            page, sequence = speaker
+            self.heard[page] = max(sequence, self.heard.get(page, 0))
+            operation = {**operation, "by": [page, sequence]}
+        self._journalling(lambda journal: journal.write(operation))
+
+    def _operations(self) -> list[record.Operation]:
+        """Operations that lead to the present state, its undo and redo included."""
+        states = [*self._undo, self.edits, *reversed(self._redo)]
+        operations = [*record.operations_of(states), *({"op": "undo"} for _ in self._redo)]
+        return [*operations, *({"op": "heard", "by": [page, count]} for page, count in self.heard.items())]
+
+    def _journalling(self, work: Callable[[record.Journal], None]) -> None:
+        """A full disk is no reason to stop somebody from painting, but they have to know."""
+        if self._journal is None:
+            return
+        try:
+            work(self._journal)
+        except OSError as error:
+            self.close()
+            self.notice = Noticed(
+                "warning",
+                f"The journal cannot be written ({error}): if the kernel ends, what was painted is lost.",
+            )
+            self._news.append(self.notice)
+
+    def replay(self, recording: record.Recording, check: Callable[[Edit], Edit]) -> None:
+        """Do again what a journal has recorded, as far as it is sound; a notice tells of what is not."""
+        for number, operation in enumerate(recording.operations):
+            try:
+                token = SPEAKER.set(_speaker_of(operation))
+                try:
+                    self._replay_one(operation, len(recording.photo), check)
+                finally:
+                    SPEAKER.reset(token)
+            except (ValueError, KeyError, TypeError, zlib.error) as error:
+                log.warning("The journal %s stops at operation %d: %s", recording.path, number + 1, error)
+                self.notice = Noticed(
+                    "warning",
+                    f"Only {number} of {len(recording.operations)} steps could be recovered: {error}",
+                )
+                return
+
+    def _replay_one(self, operation: Mapping[str, Any], size: int, check: Callable[[Edit], Edit]) -> None:
+        name = operation["op"]
+        if name == "paint":
+            values: Mask = record.values_of(operation)
+            known = self.find(checked_id(operation["edit"])) is not None
+            fresh = None if known else check(record.edit_of(operation, size))
+            stroke = ("recovered", str(operation["stroke"]))
+            self.paint(operation["edit"], operation["rect"], values, fresh, stroke)
+        elif name in ("retune", "toggle"):
+            changes = record.unpacked(operation)
+            check(replace(self.edit(operation["edit"]), **changes))
+            self.alter(operation["edit"], name, changes)
+        elif name == "move":
+            self.move(operation["edit"], operation["index"])
+        elif name == "delete":
+            self.delete(operation["edit"])
+        elif name in ("undo", "redo"):
+            self.step(name)
+        elif name == "heard":
+            self._write({"op": "heard"})
+        else:
+            raise ValueError(f"There is no operation {name!r}.")
+
+
+def with_edit(edits: Edits, place: int, edit: Edit) -> Edits:
+    """The edits with another one in a place."""
+    return (*edits[:place], edit, *edits[place + 1 :])
+
+
+def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
+    """On whose behalf a journal's operation was carried out. ValueError if that is damaged."""
+    match operation.get("by"):
+        case None:
+            return None
+        case [str() as page, int() as sequence] if sequence > 0:
+            return page, sequence
+    raise ValueError("It does not say who asked for it.")

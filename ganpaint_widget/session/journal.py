@@ -1,0 +1,493 @@
+"""The journal: what a session did, on disk before anybody is told that it was done.
+
+If the kernel dies, ``EditingSession.recover()`` plays the journal back. Since it holds people's
+photos, this is what it keeps, where, and for how long:
+
+- A session gets a directory of its own, readable by its user alone (mode 0700), when the first edit
+  is painted. Who only looks leaves nothing behind.
+- The directory lies in ``ganpaint/journal`` in the user's data directory (``platformdirs``), or where the
+  environment variable ``GANPAINT_JOURNAL`` says. ``GANPAINT_JOURNAL=off`` keeps no journal at all.
+- In it are ``original-N``, a photo as it came, and ``photo-N.png``, the square of it that is being edited
+  (earlier ones are deleted when another
+  picture is opened), and ``ops.jsonl``, one operation a line, with the references of restyles in it.
+- When a session starts a journal, the oldest sessions that are not in use are deleted until all
+  together have at most 200 MB. Deleting the directory by hand is always safe.
+
+Each line is flushed, so that what a session has accepted survives the end of its process; a last line cut
+short by a power failure is ignored.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import math
+import os
+import re
+import time
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GANPaintError
+from ..images import files
+from ..method.edits import Edit, Mask, Reference
+
+Operation = dict[str, Any]
+
+FORMAT: Final = 2
+READABLE: Final = (1, 2)
+"""1 knew no restyles, moves, units, targets and variants; what it did know reads the same."""
+
+MAX_TOTAL_BYTES: Final = 200 * 2**20
+# A journal longer than this is written anew: an hour of painting is mostly masks that have been painted over.
+MAX_OPERATIONS_BYTES: Final = 16 * 2**20
+
+_OPERATIONS = "ops.jsonl"
+_LOCK = "lock"
+_OURS = re.compile(r"ops\.jsonl(\.new)?|lock|photo-\d+\.png|original-\d+")
+_DIRECTORY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
+
+
+def journal_root() -> Path | None:
+    """The directory that holds the journals of all sessions; ``None`` where journals are switched off."""
+    place = os.environ.get("GANPAINT_JOURNAL", "")
+    if place.strip().lower() == "off":
+        return None
+    if place:
+        return Path(place).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("ganpaint")) / "journal"
+
+
+# --- writing ---
+
+
+class Journal:
+    """The append-only log of one session. Not thread-safe: the session writes under its own lock.
+
+    Args:
+        root: where the journals of all sessions lie; this one makes a directory in it.
+        max_total: bytes that all journals together may have before the oldest are deleted.
+
+    Every method may raise ``OSError``, for example when the disk is full.
+    """
+
+    def __init__(self, root: Path, *, max_total: int = MAX_TOTAL_BYTES) -> None:
+        self.path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+        self._max_total = max_total
+        self._opening: tuple[Operation, npt.NDArray[np.uint8], files.Original | None] | None = None
+        self._file: IO[bytes] | None = None
+        self._lock: IO[bytes] | None = None
+        self._photos = 0
+        self._limit = MAX_OPERATIONS_BYTES
+
+    def open(
+        self,
+        operation: Operation,
+        photo: npt.NDArray[np.uint8],
+        original: files.Original | None = None,
+    ) -> None:
+        """A picture was opened, and whatever came before it is over.
+
+        The operation is written with its photo. In a session that has painted nothing yet this
+        waits for the first edit.
+        """
+        self._opening = operation, photo, original
+        self._preface: list[Operation] = []
+        if self._file is not None:
+            self._begin_picture()
+
+    def preface(self, operations: Iterable[Operation]) -> None:
+        """What was there when the picture was opened, as from a project: written with the opening."""
+        self._preface = list(operations)
+        if self._file is not None:
+            for operation in self._preface:
+                self._append(operation)
+
+    def write(self, operation: Operation) -> None:
+        """Append one operation and flush it."""
+        if self._file is None:
+            self._begin()
+            self._begin_picture()
+        self._append(operation)
+
+    @property
+    def too_long(self) -> bool:
+        """Whether :meth:`rewrite` would be worth its while."""
+        return self._file is not None and self._file.tell() > self._limit
+
+    def rewrite(self, operations: Iterable[Operation]) -> None:
+        """Replace all that followed the opening of the picture by ``operations``, in one step."""
+        assert self._file is not None and self._opening is not None
+        fresh = self.path / f"{_OPERATIONS}.new"
+        with fresh.open("wb") as file:
+            file.write(_line(self._opening[0]))
+            file.writelines(map(_line, operations))
+        self._file.close()  # before it is replaced: Windows insists
+        os.replace(fresh, self.path / _OPERATIONS)
+        self._file = (self.path / _OPERATIONS).open("ab")
+        # A session whose history alone is that long would otherwise be rewritten with every stroke.
+        self._limit = max(MAX_OPERATIONS_BYTES, 2 * self._file.tell())
+
+    def close(self) -> None:
+        """Let go of the files; the journal stays, to be recovered or purged."""
+        for file in (self._file, self._lock):
+            if file is not None:
+                file.close()
+        self._file = self._lock = None
+
+    def _begin(self) -> None:
+        root = self.path.parent
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        purge(root, self._max_total)
+        self.path.mkdir(mode=0o700)
+        self._lock = (self.path / _LOCK).open("wb")
+        _try_lock(self._lock)
+        self._file = (self.path / _OPERATIONS).open("ab")
+
+    def _begin_picture(self) -> None:
+        assert self._opening is not None
+        operation, photo, original = self._opening
+        self._photos += 1
+        name = f"photo-{self._photos}.png"
+        (self.path / name).write_bytes(files.encode_png(photo))
+        operation["photo"] = name
+        kept = {name}
+        if original is not None:
+            operation["original"] = name = f"original-{self._photos}"
+            operation["fit"] = original.fit
+            (self.path / name).write_bytes(original.encoded())
+            kept.add(name)
+        for one in (operation, *self._preface):
+            self._append(one)
+        # Only now: had we died before the line was written, the picture before this one would still count.
+        for old in (*self.path.glob("photo-*.png"), *self.path.glob("original-*")):
+            if old.name not in kept:
+                old.unlink()
+
+    def _append(self, operation: Operation) -> None:
+        assert self._file is not None
+        self._file.write(_line(operation))
+        self._file.flush()
+
+
+def purge(root: Path, max_total: int) -> None:
+    """Delete the oldest journals in ``root`` that no session is using until ``max_total`` bytes are left."""
+    journals = sorted(_journals(root), key=_last_used)
+    sizes = {path: _size(path) for path in journals}
+    total = sum(sizes.values())
+    for path in journals:
+        if total <= max_total:
+            return
+        if not _in_use(path):
+            # File by file, and only files that are ours: the root may have been set to any directory.
+            # Another session that starts now may be doing the same.
+            with contextlib.suppress(OSError):
+                for file in path.iterdir():
+                    if _OURS.fullmatch(file.name):
+                        file.unlink(missing_ok=True)
+                path.rmdir()
+            total -= sizes[path]
+
+
+def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
+    """Operations that, played back, lead through the given states, one step of undo from each to the next.
+
+    Args:
+        history: states of the edits as undo keeps them, the oldest first. Each came from the one before
+            it by one verb or one stroke. The oldest may hold several edits, whose undo is lost already.
+    """
+    for number, after in enumerate(history):
+        before = history[number - 1] if number else ()
+        # A stroke may have crossed several edits. Words, so that no stroke of the session has the same key.
+        stroke = f"step {number}"
+        known = {edit.id: edit for edit in before}
+        kept = {edit.id for edit in after}
+        told = False
+        for edit in before:
+            if edit.id not in kept:
+                yield {"op": "delete", "edit": edit.id}
+                told = True
+        for edit in after:
+            old = known.get(edit.id)
+            if old is None or not np.array_equal(old.mask, edit.mask):
+                yield _repainting(edit, stroke, begins=old is None)
+                told = True
+            settings = [] if old is None else [one for one in SETTINGS if _differ(old, edit, one)]
+            if settings:
+                yield {"op": "retune", "edit": edit.id, **packed(edit, settings)}
+                told = True
+            if edit.enabled != (old is None or old.enabled):
+                yield {"op": "toggle", "edit": edit.id, "enabled": edit.enabled}
+                told = True
+        for move in _moves([edit.id for edit in before], [edit.id for edit in after]):
+            yield move
+            told = True
+        if number and not told:
+            # Painting over what was painted already is a step, too, and undo will take it back.
+            yield _repainting(after[-1], stroke, begins=False)
+
+
+def _differ(old: Edit, new: Edit, setting: str) -> bool:
+    one, other = getattr(old, setting), getattr(new, setting)
+    return not np.array_equal(one, other) if setting == "levels" else bool(one != other)
+
+
+def _moves(before: list[str], after: list[str]) -> list[Operation]:
+    """The move, if there was one, that led from one order of ids to another; what came or went aside."""
+    stayed = [one for one in before if one in after]
+    ordered = [one for one in after if one in before]
+    if stayed == ordered:
+        return []
+    pairs = enumerate(zip(stayed, ordered, strict=True))
+    first = next(place for place, (one, other) in pairs if one != other)
+    # Either the edit that is there now has come up, or the one that was there has gone down.
+    for moved in (ordered[first], stayed[first]):
+        if [one for one in stayed if one != moved] == [one for one in ordered if one != moved]:
+            return [{"op": "move", "edit": moved, "index": after.index(moved)}]
+    raise AssertionError("One step of undo moves one edit.")
+
+
+def _repainting(edit: Edit, stroke: str, *, begins: bool) -> Operation:
+    height, width = edit.mask.shape
+    return painting((0, 0, width, height), edit.mask, edit, stroke=stroke, begins=begins)
+
+
+# --- edits as JSON ---
+
+SETTINGS: Final = ("strength", "units", "target", "variant", "levels", "reference")
+"""What :meth:`EditingSession.retune` can change."""
+
+
+def painting(
+    rect: tuple[int, int, int, int], values: Mask, edit: Edit, *, stroke: int | str, begins: bool
+) -> Operation:
+    """The operation of one piece of a stroke: what was painted is ``values`` inside ``rect``.
+
+    Args:
+        begins: whether this is the edit's first; then all its settings are kept with it.
+    """
+    plain = Edit(edit.id, edit.verb, edit.concept, edit.mask, edit.strength)
+    unusual = [one for one in SETTINGS if begins and _differ(plain, edit, one)]
+    return {
+        "op": "paint",
+        "edit": edit.id,
+        "verb": edit.verb,
+        "concept": edit.concept,
+        "strength": edit.strength,
+        **packed(edit, unusual),
+        "stroke": stroke,
+        "rect": list(rect),
+        "data": _pack(np.ascontiguousarray(values).tobytes()),
+    }
+
+
+def packed(edit: Edit, names: Iterable[str]) -> Operation:
+    """Some of an edit's attributes as JSON; :func:`unpacked` is the way back."""
+    fields: Operation = {}
+    for name in names:
+        value = getattr(edit, name)
+        if isinstance(value, Reference):
+            value = {
+                "seed": value.seed,
+                "picture": None if value.picture is None else _pack(value.picture.tobytes()),
+                "region": None if value.region is None else _pack(value.region.tobytes()),
+                "size": len(edit.mask),
+            }
+        elif isinstance(value, np.ndarray):
+            value = {"levels": _pack(value.astype("<f4").tobytes()), "count": len(value)}
+        fields[name] = value
+    return fields
+
+
+def unpacked(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an edit that an operation holds. What is wrong with them is not all found here.
+
+    Raises:
+        ValueError, KeyError, TypeError or zlib.error: it holds something else.
+    """
+    fields = {name: operation[name] for name in (*SETTINGS, "enabled") if name in operation}
+    if isinstance(fields.get("units"), list):
+        fields["units"] = tuple(fields["units"])
+    if fields.get("levels") is not None:
+        data = _unpack(fields["levels"]["levels"], 4 * fields["levels"]["count"])
+        fields["levels"] = np.frombuffer(data, "<f4").astype(np.float32)
+    if fields.get("reference") is not None:
+        stored = fields["reference"]
+        size = stored["size"]
+
+        def array(name: str, *shape: int) -> npt.NDArray[np.uint8] | None:
+            if stored[name] is None:
+                return None
+            data = _unpack(stored[name], math.prod(shape))
+            return np.frombuffer(data, np.uint8).reshape(shape)
+
+        fields["reference"] = Reference(
+            stored["seed"], array("picture", size, size, 3), array("region", size, size)
+        )
+    return fields
+
+
+def edit_of(operation: Mapping[str, Any], size: int) -> Edit:
+    """The edit that a :func:`painting` began, with nothing painted yet. Errors as in :func:`unpacked`."""
+    blank = np.zeros((size, size), np.uint8)
+    return Edit(operation["edit"], operation["verb"], operation["concept"], blank, **unpacked(operation))
+
+
+def _pack(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 3)).decode("ascii")
+
+
+def _unpack(text: str, count: int) -> bytes:
+    """What :func:`_pack` packed; one byte more than ``count`` at most, so that too much is not unpacked."""
+    return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), count + 1)
+
+
+def _line(operation: Operation) -> bytes:
+    return json.dumps(operation, separators=(",", ":")).encode() + b"\n"
+
+
+# --- reading ---
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A journal that has been read: the last picture that was opened, and what was done to it.
+
+    Attributes:
+        path: the session's directory.
+        opening: the operation that opened the picture.
+        photo: uint8 R x R x 3.
+        original: the photo at its own size, if it is one.
+        operations: what followed, in order.
+    """
+
+    path: Path
+    opening: Mapping[str, Any]
+    photo: npt.NDArray[np.uint8]
+    original: files.Original | None
+    operations: tuple[Operation, ...]
+
+
+def read(path: Path) -> Recording:
+    """Read a session's journal.
+
+    Raises:
+        GANPaintError: there is no journal, or its beginning cannot be read.
+    """
+    operations = list(_operations(path))
+    openings = [index for index, operation in enumerate(operations) if operation.get("op") == "open"]
+    if not openings:
+        raise GANPaintError(f"There is no journal in {str(path)!r}.", "Pass the directory of one session.")
+    opening = operations[openings[-1]]
+    if opening.get("format") not in READABLE:
+        raise GANPaintError(
+            f"The journal in {str(path)!r} was written by another version.",
+            "Install the newest ganpaint_widget.",
+        )
+    name = opening.get("photo")
+    if not (isinstance(name, str) and _OURS.fullmatch(name)):
+        raise GANPaintError(f"The journal in {str(path)!r} names no photo.", "Recover another one.")
+    photo = np.array(files.read(path / name))
+    original, name = None, opening.get("original")
+    if isinstance(name, str) and _OURS.fullmatch(name):
+        original = files.read_original(path / name, opening.get("fit"))
+    return Recording(path, opening, photo, original, tuple(operations[openings[-1] + 1 :]))
+
+
+def newest(root: Path | None) -> Path:
+    """The newest journal in ``root`` with something painted, of a session that has ended if there is one.
+
+    Raises:
+        GANPaintError: there is none.
+    """
+    painted = [] if root is None else [path for path in _journals(root) if _has_edits(path)]
+    if not painted:
+        raise GANPaintError(
+            "There is no journal to recover.",
+            "Journals begin with the first edit; GANPAINT_JOURNAL says where they are, or that they are off.",
+        )
+    # Newest first, but those in use last: another kernel may be alive and well.
+    return max(painted, key=lambda path: (not _in_use(path), _last_used(path)))
+
+
+def values_of(operation: Mapping[str, Any]) -> Mask:
+    """What :func:`painting` packed: uint8 h x w. ValueError or zlib.error when it is not that."""
+    _, _, width, height = operation["rect"]
+    return np.frombuffer(_unpack(operation["data"], width * height), np.uint8).reshape(height, width)
+
+
+def _operations(path: Path) -> Iterator[Operation]:
+    """The operations up to the first line that is not whole."""
+    with contextlib.suppress(OSError), (path / _OPERATIONS).open("rb") as file:
+        for line in file:
+            try:
+                operation = json.loads(line)
+            except ValueError:
+                return
+            if not (line.endswith(b"\n") and isinstance(operation, dict)):
+                return
+            yield operation
+
+
+def _has_edits(path: Path) -> bool:
+    return any(operation.get("op") != "open" for operation in _operations(path))
+
+
+def _journals(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return [path for path in root.iterdir() if _DIRECTORY.fullmatch(path.name) and path.is_dir()]
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return sum(file.stat().st_size for file in path.iterdir())
+    return 0
+
+
+def _last_used(path: Path) -> tuple[float, str]:
+    try:
+        return (path / _OPERATIONS).stat().st_mtime, path.name
+    except OSError:
+        return 0.0, path.name
+
+
+def _in_use(path: Path) -> bool:
+    """Whether the session that writes this journal is still there."""
+    try:
+        with (path / _LOCK).open("rb+") as file:
+            return not _try_lock(file)
+    except OSError:
+        return False
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Lock an open file against all others until it is closed, which the end of its process does, too.
+
+    A process id would not do: in a container every kernel may have the same one.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Windows says "permission denied" where another holds it; elsewhere the file system knows no locks.
+        return os.name != "nt"
+    return True

@@ -1,0 +1,475 @@
+"""The project file: a whole edit in one ``.ganpaint`` file, to go on with or to hand on.
+
+It is a zip archive of
+
+==========================  ==========================================================================
+``project.json``            format, versions, the generator's name and the hash of its weights, the
+                            settings of the edits and their order
+``photo.png``               x, R x R
+``original``                the photo at its own size, as the file that it came as
+``result.png``              G'(z_e), if there was a blend
+``masks/N.png``             the mask of edit N, 8-bit grey
+``references/N.png``        the picture that edit N restyles after, if it is no sample
+``regions/N.png``           the region of it
+``tensors.safetensors``     z, the features of the edit layer, the levels of edits, delta; float32
+==========================  ==========================================================================
+
+Since z and the features are in it, nothing has to be inverted again, and the same machine draws the same
+picture, bit for bit. Undo is not in it.
+
+A project may come from a stranger. Nothing of it is unpacked to disk, nothing in it is executed, only the
+names above are accepted, nothing may be compressed (so that nothing can swell), and every size is looked at
+before anything is read or decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import re
+import stat
+import struct
+import sys
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GANPaintError
+from ..images import files
+from ..method.edits import Edit, Mask, Reference
+from ..version import __version__
+
+Array = npt.NDArray[np.uint8]
+Tensors = Mapping[str, npt.NDArray[np.float32]]
+
+FORMAT: Final = 1
+
+MAX_FILE_BYTES: Final = 512 * 2**20
+MAX_MANIFEST_BYTES: Final = 8 * 2**20
+MAX_PNG_BYTES: Final = 64 * 2**20
+MAX_EDITS: Final = 400
+"""The edits of the session and those of a blend that was made before, each at most 200."""
+MAX_DIRECTORY_BYTES: Final = 2**20
+"""Of the archive's table of contents, which is read whole: some ten thousand names."""
+
+_MANIFEST, _PHOTO, _RESULT, _TENSORS = "project.json", "photo.png", "result.png", "tensors.safetensors"
+_ORIGINAL = "original"
+_NUMBERED = re.compile(r"(?:masks|references|regions)/(?:0|[1-9]\d{0,2})\.png")
+_LIMITS: Final = {_MANIFEST: MAX_MANIFEST_BYTES, _TENSORS: MAX_FILE_BYTES}
+_END_RECORD = struct.Struct("<4s4H2LH")
+_DATA_URL = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]*)")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBlend:
+    """A blend as a project keeps it; see :class:`.session.Blend`."""
+
+    array: Array
+    edits: tuple[Edit, ...]
+    before: float
+    after: float
+    survival: float | None
+    delta: Tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """What a project file holds, its types and sizes checked; what fits a generator, the session checks.
+
+    Attributes:
+        generator: its name; ``None`` if it was given as an object.
+        weights: SHA-256 of its weights, see :func:`.generators.checkpoints.fingerprint`.
+        kind, title, index: where the picture came from; ``index`` is the scene or the sample's seed.
+        photo: x, uint8 R x R x 3.
+        z: 1 x latent_size.
+        features: of the edit layer, 1 x C x H x W.
+        extra: what else the generator's state holds, by name.
+        edits: in their order.
+        blend: the last blend, if there was one.
+        original: the photo at its own size, if it is one.
+        versions: of the programs that wrote it.
+    """
+
+    generator: str | None
+    weights: str
+    kind: str
+    title: str
+    index: int
+    photo: Array
+    z: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    extra: Tensors
+    edits: tuple[Edit, ...]
+    blend: StoredBlend | None = None
+    original: files.Original | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- writing ---
+
+
+def encode(project: Project) -> bytes:
+    """The bytes of a project file."""
+    from safetensors.numpy import save
+
+    distinct: list[Edit] = list(project.edits)
+    tensors = {"z": project.z, "features": project.features}
+    tensors |= {f"extra/{name}": value for name, value in project.extra.items()}
+    blend = None
+    if project.blend is not None:
+        distinct += [edit for edit in project.blend.edits if edit not in distinct]
+        tensors |= {f"delta/{name}": value for name, value in project.blend.delta.items()}
+        blend = {
+            "edits": [distinct.index(edit) for edit in project.blend.edits],
+            "before": project.blend.before,
+            "after": project.blend.after,
+            "survival": project.blend.survival,
+        }
+    entries: dict[str, bytes] = {}
+    described = []
+    for number, edit in enumerate(distinct):
+        entries[f"masks/{number}.png"] = files.encode_png(edit.mask)
+        if edit.levels is not None:
+            tensors[f"levels/{number}"] = edit.levels
+        reference = edit.reference
+        if reference is not None and reference.picture is not None:
+            entries[f"references/{number}.png"] = files.encode_png(reference.picture)
+        if reference is not None and reference.region is not None:
+            entries[f"regions/{number}.png"] = files.encode_png(reference.region)
+        described.append(
+            {
+                "id": edit.id,
+                "verb": edit.verb,
+                "concept": edit.concept,
+                "strength": edit.strength,
+                "enabled": edit.enabled,
+                "units": edit.units,
+                "target": edit.target,
+                "variant": edit.variant,
+                "reference": None if reference is None else {"seed": reference.seed},
+            }
+        )
+    manifest = {
+        "format": FORMAT,
+        "versions": {"ganpaint_widget": __version__, "python": sys.version.split()[0]}
+        | dict(project.versions),
+        "generator": {"name": project.generator, "weights": project.weights},
+        "picture": {"kind": project.kind, "title": project.title, "index": project.index}
+        | ({} if project.original is None else {"fit": project.original.fit}),
+        "edits": described,
+        "stack": list(range(len(project.edits))),
+        "blend": blend,
+    }
+    entries[_PHOTO] = files.encode_png(project.photo)
+    if project.original is not None:
+        entries[_ORIGINAL] = project.original.encoded()
+    if project.blend is not None:
+        entries[_RESULT] = files.encode_png(project.blend.array)
+    entries[_TENSORS] = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        # Not compressed: pictures are already, and features hardly can be.
+        archive.writestr(zipfile.ZipInfo(_MANIFEST), json.dumps(manifest, indent=1))
+        for name, data in entries.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return target.getvalue()
+
+
+def write(path: Path, project: Project) -> None:
+    """Write a project, beside and then renamed, so that no half file is left.
+
+    Raises:
+        GANPaintError: it cannot be written there.
+    """
+    data = encode(project)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+    except OSError as error:
+        raise GANPaintError(
+            f"The project cannot be written to {str(path)!r}: {error}.", "Choose another place."
+        ) from error
+
+
+# --- reading ---
+
+
+def read(source: Path | bytes) -> Project:
+    """Read a project, from a file or its bytes.
+
+    Raises:
+        GANPaintError: there is no such file, or it is no project, damaged or too large.
+    """
+    named = "of these bytes" if isinstance(source, bytes) else repr(source.name)
+    try:
+        with _stream(source, named) as file:
+            _check_directory(named, file)
+            with zipfile.ZipFile(file) as archive:
+                return _parsed(named, _files(named, archive))
+    except GANPaintError:
+        raise
+    except OSError as error:
+        raise GANPaintError(f"The file {named} cannot be read: {error}.", "Check its permissions.") from error
+    except Exception as error:  # zip, JSON, PNG and safetensors each have their own ways to be damaged
+        raise _refusal(named, "is damaged") from error
+
+
+def _stream(source: Path | bytes, named: str) -> BinaryIO:
+    """The file, if it is one and not too large."""
+    if isinstance(source, bytes):
+        size = len(source)
+    elif source.is_file():  # a device or a pipe has no size and may never end
+        size = source.stat().st_size
+    else:
+        raise GANPaintError(f"There is no file {str(source)!r}.", "Check the path.")
+    if size > MAX_FILE_BYTES:
+        raise _refusal(named, f"has more than {MAX_FILE_BYTES // 2**20} MB")
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
+def _refusal(named: str, why: str) -> GANPaintError:
+    return GANPaintError(
+        f"The file {named} {why} and cannot be opened as a project.",
+        "Pass a file that EditingSession.save has written.",
+    )
+
+
+def _check_directory(named: str, file: BinaryIO) -> None:
+    """Refuse an archive whose table of contents is large, for ``zipfile`` reads that before anything else."""
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    # The end record, without the comment that may follow it in other archives, and without the locator of
+    # an end record for archives of more than 4 GB before it.
+    file.seek(max(0, size - _END_RECORD.size - 20))
+    tail = file.read()
+    if len(tail) < _END_RECORD.size:
+        raise _refusal(named, "is no zip archive")
+    signature, *_, length, _, comment = _END_RECORD.unpack(tail[-_END_RECORD.size :])
+    if signature != b"PK\x05\x06" or comment or tail.startswith(b"PK\x06\x07"):
+        raise _refusal(named, "is no zip archive of the usual kind")
+    if length > MAX_DIRECTORY_BYTES:
+        raise _refusal(named, "holds too many files")
+    file.seek(0)
+
+
+def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """The archive's files by name, none of which is another than ours or larger than it may be."""
+    entries: dict[str, bytes] = {}
+    left = MAX_FILE_BYTES
+    for entry in archive.infolist():
+        name = entry.filename
+        known = name in (_MANIFEST, _PHOTO, _ORIGINAL, _RESULT, _TENSORS) or _NUMBERED.fullmatch(name)
+        plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
+        plain = plain and not stat.S_ISLNK(entry.external_attr >> 16)
+        if not known or name in entries or not plain:
+            raise _refusal(named, "holds something that is no part of a project")
+        limit = min(left, _LIMITS.get(name, MAX_PNG_BYTES))
+        if entry.file_size > limit:  # what it claims; what it has is looked at as well
+            raise _refusal(named, "holds something that is too large")
+        with archive.open(entry) as packed:
+            data = packed.read(limit + 1)
+        if len(data) > limit:
+            raise _refusal(named, "holds something that is too large")
+        left -= len(data)
+        entries[name] = data
+    return entries
+
+
+def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
+    """The project in the files; whatever is raised over them means that they are damaged."""
+    from safetensors.numpy import load
+
+    manifest = json.loads(entries[_MANIFEST])
+    if manifest["format"] != FORMAT:
+        raise GANPaintError(
+            f"The project {named} was written by another version.",
+            "Install the newest ganpaint_widget.",
+        )
+    tensors = load(entries[_TENSORS])
+    for value in tensors.values():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise ValueError("Tensors must be float32 and finite.")
+    photo = _picture(entries[_PHOTO])
+    size = len(photo)
+    described = _of(manifest["edits"], list)
+    if len(described) > MAX_EDITS:
+        raise _refusal(named, "has too many edits")
+    edits = [_edit(_of(one, dict), number, entries, tensors, size) for number, one in enumerate(described)]
+
+    def stack(numbers: object) -> tuple[Edit, ...]:
+        chosen = tuple(edits[_count(number)] for number in _of(numbers, list))
+        if len({edit.id for edit in chosen}) < len(chosen):
+            raise ValueError("Two edits have the same id.")
+        return chosen
+
+    blend = None
+    if manifest["blend"] is not None:
+        stored = _of(manifest["blend"], dict)
+        survival = stored["survival"]
+        blend = StoredBlend(
+            _picture(entries[_RESULT], size),
+            stack(stored["edits"]),
+            _number(stored["before"]),
+            _number(stored["after"]),
+            None if survival is None else _number(survival),
+            _under("delta/", tensors),
+        )
+    name = manifest["generator"]["name"]
+    picture = manifest["picture"]
+    kind = _of(picture["kind"], str)
+    if kind not in ("photo", "scene", "sample"):
+        raise ValueError("There is no such kind of picture.")
+    return Project(
+        generator=None if name is None else _of(name, str),
+        weights=_of(manifest["generator"]["weights"], str),
+        kind=kind,
+        title="".join(sign for sign in _of(picture["title"], str)[:255] if sign.isprintable()),
+        index=_count(picture["index"]),
+        photo=photo,
+        z=tensors["z"],
+        features=tensors["features"],
+        extra=_under("extra/", tensors),
+        edits=stack(manifest["stack"]),
+        blend=blend,
+        original=files.read_original(entries[_ORIGINAL], picture["fit"]) if _ORIGINAL in entries else None,
+        versions={_of(key, str): _of(value, str) for key, value in manifest["versions"].items()},
+    )
+
+
+def _edit(
+    described: Mapping[str, Any], number: int, entries: Mapping[str, bytes], tensors: Tensors, size: int
+) -> Edit:
+    units, reference = described["units"], None
+    if described["reference"] is not None:
+        picture, region = entries.get(f"references/{number}.png"), entries.get(f"regions/{number}.png")
+        reference = Reference(
+            described["reference"]["seed"],
+            None if picture is None else _picture(picture, size),
+            None if region is None else _grey(region, size),
+        )
+    return Edit(
+        id=described["id"],
+        verb=described["verb"],
+        concept=described["concept"],
+        mask=_grey(entries[f"masks/{number}.png"], size),
+        strength=described["strength"],
+        enabled=described["enabled"],
+        units=tuple(units) if isinstance(units, list) else units,
+        target=described["target"],
+        variant=described["variant"],
+        levels=tensors.get(f"levels/{number}"),
+        reference=reference,
+    )
+
+
+def _picture(data: bytes, size: int | None = None) -> Array:
+    """A PNG of the project: a square, of a side that must be ``size`` if that is known."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError("That is no PNG.")
+    width, height = struct.unpack(">II", data[16:24])
+    if width != height or size not in (None, width):
+        raise ValueError("The picture has another size than the photo.")
+    return np.array(files.read(data))
+
+
+def _grey(data: bytes, size: int) -> Mask:
+    return np.ascontiguousarray(_picture(data, size)[:, :, 0])
+
+
+def _under(prefix: str, tensors: Tensors) -> dict[str, npt.NDArray[np.float32]]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _of(value: Any, kind: Callable[..., Any]) -> Any:
+    if type(value) is not kind:
+        raise TypeError("A value has the wrong type.")
+    return value
+
+
+def _count(value: Any) -> int:
+    if _of(value, int) < 0 or value > 2**31 - 1:
+        raise ValueError("A number is out of range.")
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value) if type(value) in (int, float) else float("nan")
+    if not np.isfinite(number):
+        raise ValueError("A number is none.")
+    return number
+
+
+# --- GANPaint Studio ---
+
+
+def read_interventions(source: object, size: int) -> list[tuple[str, str, float, Mask]]:
+    """Edits that GANPaint Studio has recorded: of each, verb, concept, strength and mask.
+
+    A recording is a JSON list of objects ``{"erase": bool, "feature": concept, "strength": number,
+    "value_mask": "data:image/png;base64,..."}``.
+
+    Args:
+        source: the path of a JSON file, or what it says.
+        size: R: the masks are brought to uint8 R x R.
+
+    Raises:
+        GANPaintError: it is no such recording, or a file of more than 64 MB.
+    """
+    recorded = source
+    if isinstance(source, (str, os.PathLike)):
+        recorded = _json_file(Path(os.fspath(source)))
+    if not isinstance(recorded, list) or len(recorded) > MAX_EDITS:
+        raise _no_recording(f"a list of at most {MAX_EDITS} objects")
+    found = []
+    for one in recorded:
+        if not isinstance(one, dict) or type(one.get("erase")) is not bool:
+            raise _no_recording("objects that say whether they erase")
+        address = one.get("value_mask")
+        url = _DATA_URL.fullmatch(address) if isinstance(address, str) else None
+        if url is None or len(url[1]) > MAX_PNG_BYTES:
+            raise _no_recording("masks as PNG data URLs")
+        if not isinstance(one.get("feature"), str):
+            raise _no_recording("the names of features")
+        try:
+            data = base64.b64decode(url[1])
+        except ValueError as error:
+            raise _no_recording("masks in base64") from error
+        mask = files.read_mask(data, size)
+        found.append(("remove" if one["erase"] else "add", one["feature"], one.get("strength", 1.0), mask))
+    return found
+
+
+def _json_file(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PNG_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise GANPaintError(f"The file {str(path)!r} cannot be read: {error}.", "Check the path.") from error
+    if len(data) > MAX_PNG_BYTES:
+        raise _no_recording(f"at most {MAX_PNG_BYTES // 2**20} MB")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _no_recording("JSON") from error
+
+
+def _no_recording(lacks: str) -> GANPaintError:
+    return GANPaintError(
+        f"This is no recording of GANPaint Studio: it does not hold {lacks}.",
+        "Pass a JSON list of objects with erase, feature, strength and value_mask.",
+    )

@@ -1,0 +1,344 @@
+"""The one thread that owns the model.
+
+A model is not thread-safe, strokes arrive faster than pictures can be computed, and a blend takes
+half a minute during which the user goes on painting. A :class:`Worker` is the answer to all three:
+
+- a *job* is done in its turn, first come first served, and hands back a ``Future``;
+- a *request* has a key, and only the newest one of a key is done: older ones that are still
+  waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first;
+- a long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports
+  how far it is, learns that it has been cancelled, and lets waiting requests in between. A *courteous*
+  one also rests there for as long as requests keep coming and no other job waits;
+- *idle* work begins when nothing else has been asked for a while, and ends at its next checkpoint when
+  something is. It is called again until it says that it is done.
+
+Whatever goes wrong in a job or a request belongs to whoever asked for it; the thread goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from ..errors import GANPaintError
+from ..tickets import Cancelled, Report, Ticket
+
+T = TypeVar("T")
+OnError = Callable[[BaseException], None]
+
+log = logging.getLogger(__name__)
+
+QUIET: Final = 0.5
+"""Seconds without requests after which idle work begins and courteous jobs go on: longer than between two
+strokes."""
+
+# How long a wait may last before Python looks for Ctrl-C again: on Windows an endless wait is deaf to it.
+_TICK = 0.1
+
+
+class _IdleTicket(Ticket):
+    """Ends as soon as anybody wants anything else."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._for = worker
+
+    @property
+    def cancelled(self) -> bool:
+        return super().cancelled or self._for.wanted
+
+
+@dataclass(frozen=True)
+class _Request:
+    run: Callable[[], object]
+    on_error: OnError | None
+    future: Future[Any] | None = None
+
+
+class Worker:
+    """One daemon thread, and the queues in front of it.
+
+    Args:
+        start: ``False`` makes a worker with no thread of its own, which works only inside
+            :meth:`run_pending` (and :meth:`call` and :meth:`wait`): for tests, step by step.
+    """
+
+    def __init__(self, name: str = "ganpaint-worker", *, start: bool = True) -> None:
+        self._wake = threading.Condition()
+        self._jobs: deque[tuple[Future[Any], Callable[[], object]]] = deque()
+        self._requests: dict[Hashable, _Request] = {}
+        self._idle: dict[Hashable, tuple[Callable[[Ticket], bool], OnError | None]] = {}
+        self._worked = time.monotonic()  # when the last work ended that was not idle
+        self._served = -math.inf  # when requests were served last
+        self._closed = False
+        self._owner: int | None = None  # the thread that is doing our work at this moment
+        self._thread: threading.Thread | None = None
+        if start:
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    # --- asking for work, from any thread ---
+
+    def submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
+        """Queue ``work(*arguments)``; its value or its exception comes with the future.
+
+        Raises:
+            GANPaintError: the worker has been closed.
+        """
+        future: Future[T] = Future()
+        with self._wake:
+            self._refuse_if_closed()
+            self._jobs.append((future, lambda: work(*arguments)))
+            self._wake.notify()
+        return future
+
+    def request(self, key: Hashable, work: Callable[[], object], on_error: OnError | None = None) -> None:
+        """Have ``work()`` done soon; a waiting request with the same key is dropped in its favour.
+
+        Args:
+            on_error: called on the worker's thread with what ``work`` raised; the log gets it otherwise.
+
+        Raises:
+            GANPaintError: the worker has been closed.
+        """
+        with self._wake:
+            self._refuse_if_closed()
+            # The newest request keeps the place of the one that it replaces, so that no key waits for ever.
+            self._requests[key] = _Request(work, on_error)
+            self._wake.notify()
+
+    def ask(self, work: Callable[..., T], *arguments: object) -> T:
+        """As :meth:`call`, but served like a request, inside long jobs, too: for what takes a moment."""
+        if self.current:
+            return work(*arguments)
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work(*arguments))
+            except BaseException as error:  # it goes to whoever asked
+                future.set_exception(error)
+
+        with self._wake:
+            self._refuse_if_closed()
+            self._requests[object()] = _Request(run, None, future)
+            self._wake.notify()
+        return self.wait(future)
+
+    def idle(self, key: Hashable, work: Callable[[Ticket], bool], on_error: OnError | None = None) -> None:
+        """Have ``work(ticket)`` done when nothing else is: again and again, until it returns ``True``.
+
+        ``Cancelled`` counts as ``False``. Other work of the same key is dropped in its favour; an exception
+        ends it, see :meth:`request`.
+        """
+        with self._wake:
+            self._refuse_if_closed()
+            self._idle[key] = work, on_error
+            self._wake.notify()
+
+    def ticket(self, observer: Callable[[Report], None] | None = None, *, courteous: bool = False) -> Ticket:
+        """A ticket for a long job: ``worker.submit(job, ticket)``."""
+        return Ticket(self, observer, courteous=courteous)
+
+    def call(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do ``work(*arguments)`` on the worker's thread and wait; on that thread itself, do it at once."""
+        if self.current:
+            return work(*arguments)
+        return self.wait(self.submit(work, *arguments))
+
+    def wait(self, future: Future[T], timeout: float | None = None) -> T:
+        """The value of a job's future, in a wait that Ctrl-C can end.
+
+        Raises:
+            TimeoutError: ``timeout`` seconds have passed.
+            GANPaintError: called on the worker's own thread, where the job could never begin.
+        """
+        if self.current and not future.done():
+            raise GANPaintError(
+                "This call would wait for the very thread that it is made on.",
+                "Make it outside the observer's callback, for example from a thread of your own.",
+            )
+        if self._thread is None:
+            self.run_pending()
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return future.result(_TICK)
+            except FutureTimeout:
+                if future.done():  # the job's own TimeoutError, not that of our wait
+                    raise
+                if end is not None and time.monotonic() >= end:
+                    raise TimeoutError from None
+
+    @property
+    def current(self) -> bool:
+        """Whether the calling thread is the one that does this worker's work just now."""
+        return self._owner == threading.get_ident()
+
+    @property
+    def threaded(self) -> bool:
+        """Whether the worker has a thread of its own (see ``start``)."""
+        return self._thread is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything waits to be done that is not idle work."""
+        return self._closed or bool(self._jobs or self._requests)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self, timeout: float | None = None) -> None:
+        """End the thread: the job that is running is asked to stop, what still waits is cancelled."""
+        with self._wake:
+            self._closed = True
+            asked = [request.future for request in self._requests.values() if request.future is not None]
+            waiting = [*(future for future, _ in self._jobs), *asked]
+            self._jobs.clear()
+            self._requests.clear()
+            self._idle.clear()
+            self._wake.notify_all()
+        for future in waiting:
+            future.cancel()
+        if self._thread is not None and not self.current:
+            self._thread.join(timeout)
+
+    # --- doing it, on one thread ---
+
+    def serve(self) -> None:
+        """Do the requests that are waiting now. Called from checkpoints; elsewhere it does nothing."""
+        if not self.current:
+            return
+        with self._wake:
+            # Those that arrive from here on wait for the next turn, so that jobs get theirs however fast
+            # somebody paints.
+            waiting, self._requests = self._requests, {}
+        for request in waiting.values():
+            try:
+                request.run()
+            except BaseException as error:  # the thread must survive whatever a request raises
+                self._hand_over(request.on_error, error)
+        if waiting:
+            self._served = time.monotonic()
+
+    def give_way(self, ticket: Ticket) -> None:
+        """Do what is requested until nothing has been for a while, another job waits or the ticket ends."""
+        while self.current and self.threaded:
+            with self._wake:
+                while not (self.wanted or ticket.cancelled):
+                    left = self._served + QUIET - time.monotonic()
+                    if left <= 0:
+                        return
+                    self._wake.wait(min(left, _TICK))
+                if self._jobs or ticket.cancelled:
+                    return
+            self.serve()
+
+    def run_pending(self) -> None:
+        """Do all that is waiting, on the calling thread: how a worker made with ``start=False`` is driven."""
+        if self._thread is not None:
+            raise RuntimeError("This worker has a thread of its own. Make it with start=False to step it.")
+        if self.current:
+            return
+        before, self._owner = self._owner, threading.get_ident()
+        try:
+            while self.wanted or self._idle:
+                self._turn()
+                if not self.wanted:
+                    self._idle_turn()
+        finally:
+            self._owner = before
+
+    def _run(self) -> None:
+        self._owner = threading.get_ident()
+        while True:
+            with self._wake:
+                while not self.wanted:
+                    left = self._worked + QUIET - time.monotonic()
+                    if self._idle and left <= 0:
+                        break
+                    self._wake.wait(left if self._idle else None)
+                if self._closed:
+                    return
+            if self.wanted:
+                self._turn()
+                self._worked = time.monotonic()
+            else:
+                self._idle_turn()
+
+    def _turn(self) -> None:
+        """All requests that are waiting, then one job."""
+        self.serve()
+        with self._wake:
+            if not self._jobs:
+                return
+            future, work = self._jobs.popleft()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            value = work()
+        except BaseException as error:  # it goes to whoever holds the future
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def _idle_turn(self) -> None:
+        """The idle work that has waited the longest, until it is done or something else is wanted."""
+        with self._wake:
+            if not self._idle:
+                return
+            key, entry = next(iter(self._idle.items()))
+        work, on_error = entry
+        done = True
+        try:
+            done = work(_IdleTicket(self))
+        except Cancelled:
+            done = False
+        except BaseException as error:
+            self._hand_over(on_error, error)
+        with self._wake:
+            if self._idle.get(key) is entry:  # it may have been replaced meanwhile
+                del self._idle[key]
+                if not done:
+                    self._idle[key] = entry
+
+    def _hand_over(self, on_error: OnError | None, error: BaseException) -> None:
+        try:
+            if on_error is None:
+                log.error("A request failed.", exc_info=error)
+            else:
+                on_error(error)
+        except Exception:
+            log.exception("The error handler of a request failed.")
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise GANPaintError("This worker has been closed.", "Make a new session.")
+
+
+_default: tuple[int, Worker] | None = None
+_default_lock = threading.Lock()
+
+
+def default_worker() -> Worker:
+    """The worker that all sessions of this process share, since they share models by name."""
+    global _default
+    with _default_lock:
+        # Threads do not survive a fork, so a forked child needs a worker of its own.
+        if _default is None or _default[0] != os.getpid():
+            worker = Worker()
+            # A thread that is inside torch while the interpreter is taken down can crash it.
+            atexit.register(worker.close, timeout=2.0)
+            _default = (os.getpid(), worker)
+        return _default[1]

@@ -1,0 +1,1 @@
+"""Training the networks that go with a generator, for any generator."""

@@ -1,0 +1,28 @@
+"""What training asks of its pictures, and how weights are laid out for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Data(Protocol):
+    """Pictures to train on beside a generator's own samples."""
+
+    def batches(self, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Random batches without end: pictures B x 3 x R x R in [-1, 1], and labels, int64 B x R x R."""
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def channels_last(module: M) -> M:
+    """The module itself, its weights laid out channels last: fastest on CPUs in bfloat16."""
+    # One by one: Module.to fails on weights of five dimensions, as StyleGAN2's are.
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return module

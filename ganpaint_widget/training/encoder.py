@@ -1,0 +1,90 @@
+"""Training an encoder on a generator's own samples, and the demo world's on scenes as well."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch.nn import functional as F
+
+from ..models.encoder import Encoder
+from ..models.generator import StagedGenerator
+from .data import Data, channels_last
+
+log = logging.getLogger(__name__)
+
+
+def new_encoder(generator: StagedGenerator) -> Encoder:
+    """An encoder of a size that suits a generator, its weights random."""
+    shape = generator.shape(generator.edit_layer)
+    # From 128 px on, its first convolution sees blocks of pixels: 64 x 64 of them, or twice the layer's grid.
+    fold = max(1, generator.resolution // max(64, 2 * shape[-1]))
+    return Encoder(generator.resolution, generator.latent_size, shape, fold=fold)
+
+
+def train_encoder(
+    generator: StagedGenerator,
+    data: Data | None = None,
+    *,
+    encoder: Encoder | None = None,
+    steps: int = 400,
+    batch: int = 24,
+    seed: int = 0,
+) -> Encoder:
+    """An encoder for a generator, from its own samples; with ``data``, half of each batch are scenes.
+
+    On samples, z and the edit layer's features are known: cosine distance of z, and mean squared error of the
+    features relative to their own mean square (the losses of Bau et al. 2019, section 3.1, in one stage
+    instead of layer by layer). Of all pictures the generator must draw the picture again from the features,
+    and from z alone: mean absolute error.
+
+    Args:
+        generator: G; its weights stay.
+        data: scenes at the generator's resolution.
+        encoder: where to begin, for example the one that was trained along with the generator; it is changed.
+        steps: optimiser steps (AdamW, one-cycle up to 1e-3).
+        batch: pictures a step.
+        seed: of the initial weights, latents and batches.
+    """
+    torch.manual_seed(seed)
+    channels_last(generator).requires_grad_(False).eval()
+    encoder = channels_last(encoder or new_encoder(generator))
+    own = batch if data is None else batch // 2
+    encoder.train().requires_grad_(True)
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=steps)
+    batches = None if data is None else data.batches(batch - own, seed)
+    for step in range(steps):
+        z = torch.randn(own, generator.latent_size)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                state = generator.run(generator.start(z), until=generator.edit_layer)
+                samples = generator.picture(generator.run(state)).float().clamp(-1, 1)
+            pictures = samples if batches is None else torch.cat([samples, next(batches)[0]])
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+            guess_z, guess = encoder(pictures)
+            from_z = generator.run(generator.start(guess_z), until=generator.edit_layer)
+            drawn = generator.picture(generator.run(from_z.replace(guess))).float()
+            drawn_z = generator.picture(generator.run(from_z)).float()
+        features = state.features.float()
+        loss_features = (guess[: len(z)].float() - features).square().mean() / features.square().mean()
+        loss_z = 1 - F.cosine_similarity(guess_z[: len(z)].float(), z).mean()
+        loss_drawn = (drawn - pictures).abs().mean()
+        loss_drawn_z = (drawn_z - pictures).abs().mean()
+        loss = 2 * loss_drawn + loss_drawn_z + loss_features + loss_z
+        if batches is not None:
+            # On scenes the features must stay such as z could make, or edits would meet others.
+            kind, there = from_z.features[own:].float(), guess[own:].float()
+            loss = loss + 0.1 * (there - kind).square().mean() / kind.square().mean().detach()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % 100 == 0 or step == steps - 1:
+            log.info(
+                "encoder step %d of %d: features %.3f, z %.3f, picture %.3f, picture by z %.3f",
+                step,
+                steps,
+                *(float(one.detach()) for one in (loss_features, loss_z, loss_drawn, loss_drawn_z)),
+            )
+    return encoder.eval()

@@ -1,0 +1,96 @@
+"""Training an initialiser on a generator's own samples, and the demo world's on scenes as well."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..method.adaptation import DILATION, Way, dilate
+from ..models.generator import StagedGenerator
+from ..models.initializer import Initialiser
+from .data import Data, channels_last
+
+log = logging.getLogger(__name__)
+
+
+def train_initialiser(
+    generator: StagedGenerator,
+    encoder: nn.Module,
+    data: Data | None = None,
+    *,
+    steps: int = 350,
+    batch: int = 12,
+    seed: int = 0,
+) -> Initialiser:
+    """An initialiser for a generator and its encoder; with ``data``, half of each batch are scenes.
+
+    The pictures are made strange, each in a different place, by a part of another one, for photographs are
+    not what a generator draws. They are inverted by the encoder; in every other one a part of another's
+    features is pasted as an edit. What is minimised is the loss of :func:`.adaptation.adapt`.
+
+    Args:
+        generator: G; its weights stay.
+        encoder: E; its weights stay.
+        data: scenes at the generator's resolution.
+        steps: optimiser steps (AdamW, one-cycle up to 2e-3).
+        batch: pictures a step.
+        seed: of the initial weights, latents and batches.
+    """
+    torch.manual_seed(seed)
+    channels_last(generator).requires_grad_(False).eval()
+    channels_last(encoder).requires_grad_(False).eval()
+    shapes = {name: generator.shape(name) for name in generator.fine_layers}
+    initialiser = channels_last(Initialiser(shapes)).train()
+    optimiser = torch.optim.AdamW(initialiser.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=2e-3, total_steps=steps)
+    own = batch if data is None else batch // 2
+    batches = None if data is None else data.batches(batch - own, seed)
+    every_other = (torch.arange(batch) % 2).view(-1, 1, 1, 1).float()
+    for step in range(steps):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            x = generator(torch.randn(own, generator.latent_size)).float().clamp(-1, 1)
+            if batches is not None:
+                x = torch.cat([x, next(batches)[0]])
+            strange = torch.rand(batch, 1, 1, 1) * _blobs(batch, generator.resolution)
+            x = torch.lerp(x, x.roll(1, 0), strange).contiguous(memory_format=torch.channels_last)
+            z, features = encoder(x)
+            state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
+            painted = every_other * _rectangles(batch, generator.resolution)
+            cells = F.interpolate(painted, features.shape[-2:], mode="area")
+            edited = state.replace(torch.lerp(features, features.roll(2, 0), cells.to(features.dtype)))
+            reach = max(1, round(DILATION * generator.resolution))
+            keep = 1 - torch.cat([dilate(one[None], reach) for one in painted])
+        with torch.autocast("cpu", torch.bfloat16):
+            deltas, drawn = initialiser(generator, edited, x, keep)
+        weight = keep / keep.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
+        missed = ((drawn.float() - x).square() * weight).mean()
+        size = torch.stack([one.float().square().mean() for one in deltas.values()]).sum()
+        loss = missed + Way().regularisation * size
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % 50 == 0 or step == steps - 1:
+            log.info(
+                "initialiser step %d of %d: missed %.5f, size %.4f", step, steps, missed.item(), size.item()
+            )
+    return initialiser.float().eval()
+
+
+def _blobs(count: int, size: int) -> Tensor:
+    """Smooth random regions, B x 1 x R x R in [0, 1]."""
+    noise = F.interpolate(torch.randn(count, 1, 5, 5), size=(size, size), mode="bicubic")
+    return torch.sigmoid(12 * (noise - 0.5))
+
+
+def _rectangles(count: int, size: int) -> Tensor:
+    """A random rectangle in each picture, B x 1 x R x R of 0 and 1."""
+    masks = torch.zeros(count, 1, size, size)
+    for mask in masks:
+        height, width = (int(one) for one in torch.randint(size // 12, size // 2, (2,)))
+        top, left = int(torch.randint(0, size - height, ())), int(torch.randint(0, size - width, ()))
+        mask[:, top : top + height, left : left + width] = 1
+    return masks

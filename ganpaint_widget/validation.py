@@ -1,0 +1,222 @@
+"""Every check of a value that comes from outside: it returns the value as the package uses it, or raises."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .errors import GANPaintError
+from .method.edits import MAX_SEED, MAX_STRENGTH, MAX_VARIANT, TARGETS, VERBS, Edit, Mask, Reference
+from .models.catalogue import UNITS
+
+_ID = re.compile(r"[A-Za-z0-9-]{1,32}")
+
+
+def checked_verb(verb: object) -> str:
+    """``verb`` if there is such a verb, else GANPaintError."""
+    if not (isinstance(verb, str) and verb in VERBS):
+        raise GANPaintError(f"There is no verb {_shown(verb)}.", f"Choose one of: {', '.join(VERBS)}.")
+    return verb
+
+
+def checked_concept(concept: object, known: Sequence[str], generator: str) -> str:
+    """``concept`` if the generator knows it, else GANPaintError with those that it knows."""
+    if not known:
+        raise GANPaintError(
+            f"The generator {generator!r} has no dissection, so it knows no concepts to paint with.",
+            "Measure one with `ganpaint dissect`, or choose a generator that comes with one.",
+        )
+    if not (isinstance(concept, str) and concept in known):
+        raise GANPaintError(
+            f"The generator {generator!r} knows no concept {_shown(concept)}.",
+            f"Choose one of: {', '.join(known)}.",
+        )
+    return concept
+
+
+def checked_name(name: object) -> str:
+    """``name`` if a brush can be called so: 1 to 64 visible characters, else GANPaintError."""
+    if not (isinstance(name, str) and 0 < len(name.strip()) == len(name) <= 64 and name.isprintable()):
+        raise GANPaintError(f"{_shown(name)} cannot be the name of a brush.", "Use 1 to 64 characters.")
+    return name
+
+
+def checked_strength(strength: Any) -> float:
+    """``strength`` as a float from 0 to 4, else GANPaintError."""
+    try:
+        value = math.nan if isinstance(strength, (str, bytes, bool)) else float(strength)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not 0 <= value <= MAX_STRENGTH:  # false for NaN, too
+        raise GANPaintError(
+            f"The strength is {_shown(strength)}.",
+            f"Pass a number from 0 to {MAX_STRENGTH:g}; 1 is the usual one.",
+        )
+    return value
+
+
+def checked_units(units: object, channels: int) -> str | tuple[int, ...] | None:
+    """``units`` as ``None``, one of ``UNITS``, or distinct numbers below ``channels``, else GANPaintError."""
+    if units is None or (isinstance(units, str) and units in UNITS):
+        return units
+    try:
+        numbers = [] if isinstance(units, (str, bytes)) else list(units)  # type: ignore[call-overload]
+    except TypeError:
+        numbers = []
+    whole = [int(one) for one in numbers if isinstance(one, (int, np.integer)) and not isinstance(one, bool)]
+    if not numbers or len(whole) < len(numbers) or not all(0 <= one < channels for one in whole):
+        raise GANPaintError(
+            f"{_shown(units)} are no units of this layer.",
+            f"Pass one of {', '.join(UNITS)}, or numbers from 0 to {channels - 1}.",
+        )
+    return tuple(sorted(set(whole)))
+
+
+def checked_target(target: object) -> str:
+    """``target`` if there is such a target, else GANPaintError."""
+    if not (isinstance(target, str) and target in TARGETS):
+        raise GANPaintError(
+            f"There is no target {_shown(target)} for an addition.", f"Choose one of: {', '.join(TARGETS)}."
+        )
+    return target
+
+
+def checked_number(value: object, name: str, largest: int) -> int:
+    """``value`` as a whole number from 0 to ``largest``, else GANPaintError that calls it ``name``."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not (whole and 0 <= value <= largest):  # type: ignore[operator]
+        raise GANPaintError(f"The {name} is {_shown(value)}.", f"Pass a whole number from 0 to {largest}.")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, channels: int) -> Edit:
+    """An edit whose fields may hold anything, as one that can be carried out, else GANPaintError.
+
+    Args:
+        edit: to be checked, for example from a file; its arrays are arrays.
+        known: the concepts of the generator.
+        generator: what to call it in messages.
+        size: R of its pictures.
+        channels: C of its edit layer.
+    """
+    checked_id(edit.id)
+    verb = checked_verb(edit.verb)
+    units = checked_units(edit.units, channels)
+    # A brush's edit: it says itself what its name stands for, so that it outlives the brush.
+    own = isinstance(units, tuple) and (verb == "remove" or edit.levels is not None)
+    if own and edit.concept not in known:
+        checked_name(edit.concept)
+    elif verb != "suppress" or edit.concept != "":
+        checked_concept(edit.concept, known, generator)
+    if verb == "suppress" and not isinstance(units, tuple):
+        raise GANPaintError("It is not said which units are to be suppressed.", "Pass their numbers.")
+    variant = checked_number(edit.variant, "variant", MAX_VARIANT)
+    target = checked_target(edit.target)
+    if verb != "add" and (variant or target != TARGETS[0]):
+        raise GANPaintError(
+            f"The verb {verb} has neither variants nor targets.", "Leave them out; only an addition has them."
+        )
+    if verb == "restyle" and (edit.reference is None or edit.levels is None):
+        raise GANPaintError(
+            "A restyle needs a reference.", "Pass a picture, or the seed of one of the generator's samples."
+        )
+    if verb != "restyle" and edit.reference is not None:
+        raise GANPaintError(f"The verb {verb} takes no reference.", "Leave it out, or restyle instead.")
+    if edit.levels is not None and not (
+        edit.levels.shape == (channels,)
+        and edit.levels.dtype == np.float32
+        and np.isfinite(edit.levels).all()
+        and (verb == "restyle" or variant or (verb == "add" and own))
+    ):
+        raise GANPaintError(
+            "The edit's levels do not fit this generator.", "Make the edit anew with this generator."
+        )
+    if verb == "add" and variant and edit.levels is None:
+        raise GANPaintError("The variant comes without its levels.", "Make the edit anew.")
+    if edit.reference is not None:
+        _check_reference(edit.reference, size)
+    if not isinstance(edit.enabled, (bool, np.bool_)):
+        raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
+    return replace(
+        edit,
+        mask=checked_mask(edit.mask, size, size),
+        strength=checked_strength(edit.strength),
+        enabled=bool(edit.enabled),
+        units=units,
+        variant=variant,
+    )
+
+
+def _check_reference(reference: Reference, size: int) -> None:
+    if (reference.seed is None) == (reference.picture is None):
+        raise GANPaintError("The reference is neither a sample nor a picture.", "Pass one of the two.")
+    if reference.seed is not None:
+        checked_number(reference.seed, "seed of the reference", MAX_SEED)
+    elif reference.picture is not None and (
+        reference.picture.shape != (size, size, 3) or reference.picture.dtype != np.uint8
+    ):
+        raise GANPaintError(
+            f"The reference's picture has the shape {reference.picture.shape}.",
+            f"Pass one of {size} x {size} x 3.",
+        )
+    if reference.region is not None:
+        checked_mask(reference.region, size, size)
+        if not reference.region.any():
+            raise GANPaintError("The region of the reference is empty.", "Paint where its concept is.")
+
+
+def checked_id(edit: object) -> str:
+    """``edit`` if it can be the id of an edit, else GANPaintError."""
+    if not (isinstance(edit, str) and _ID.fullmatch(edit)):
+        raise GANPaintError(
+            f"{_shown(edit)} cannot be the id of an edit.", "Use 1 to 32 letters, digits and hyphens."
+        )
+    return edit
+
+
+def checked_mask(mask: object, height: int, width: int) -> Mask:
+    """``mask`` as uint8 ``height`` x ``width``, else GANPaintError. Boolean masks become 0 and 255."""
+    try:
+        array = np.asarray(mask)
+    except (TypeError, ValueError) as error:  # ragged lists, for one
+        raise GANPaintError(
+            "The mask is no array.", f"Pass a uint8 array of the shape {height} x {width}."
+        ) from error
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    if array.dtype != np.uint8:
+        raise GANPaintError(
+            f"The mask has the data type {array.dtype}.",
+            "Pass uint8 values from 0 (not painted) to 255 (painted).",
+        )
+    if array.shape != (height, width):
+        raise GANPaintError(
+            f"The mask has the shape {array.shape}.",
+            f"Pass one of {height} x {width}, in the picture's own pixels.",
+        )
+    return array
+
+
+def checked_rect(rect: object, size: int) -> tuple[int, int, int, int]:
+    """``rect`` as x, y, width, height inside ``size`` x ``size``, else GANPaintError."""
+    numbers = list(rect) if isinstance(rect, (tuple, list)) else []
+    whole = all(isinstance(number, (int, np.integer)) and not isinstance(number, bool) for number in numbers)
+    if len(numbers) == 4 and whole:
+        x, y, width, height = (int(number) for number in numbers)
+        if min(x, y, width, height) >= 0 and x + width <= size and y + height <= size:
+            return x, y, width, height
+    raise GANPaintError(
+        f"{_shown(rect)} is no rectangle inside the picture.",
+        f"Pass four whole numbers x, y, width, height within {size} x {size} pixels.",
+    )
+
+
+def _shown(value: object) -> str:
+    """``value`` for an error message: input from outside may be of any length."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

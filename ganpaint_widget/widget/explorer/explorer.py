@@ -1,0 +1,914 @@
+"""`DissectionExplorer`: what the units of a layer mean, to look at and to try out.
+
+Everything that is computed comes from `exploration.py`, and all editing is done by the session of a
+`GANPaint` that is part of the explorer: what units do is watched in the same editor that one paints in, and a
+region is painted there.
+
+Threads. Controls are handled on one or several threads of the kernel, long jobs and heatmaps on the session's
+worker. `_lock` is held by whoever changes what is shown; while it is held, nobody waits for the worker.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import ipywidgets
+import numpy as np
+from ipywidgets import HTML, Button, Dropdown, FloatSlider, GridBox, HBox, Layout, Text, VBox
+from ipywidgets.widgets.widget_description import DescriptionStyle
+from ipywidgets.widgets.widget_string import HTMLStyle, TextStyle
+
+from ... import session as events
+from ...errors import GANPaintError
+from ...explorer.brushes import Brush
+from ...explorer.exploration import Exploration, compared
+from ...session import EditingSession
+from ...session.worker import default_worker
+from ...tickets import Cancelled, Report, Ticket
+from ..paint import GANPaint
+from .look import (
+    ANY,
+    CELL,
+    COLUMNS,
+    COMPANY,
+    EVERYWHERE,
+    HEAT,
+    MODES,
+    OUTLINE,
+    PAGE,
+    PAINTED,
+    ROWS,
+    SELECTED,
+    SORTS,
+    STYLE,
+)
+from .pads import SHARPNESS, Pad
+from .sheets import Sheets, enlarged, gaps, read
+from .tables import comparison, heading, note, tracks, unit_table
+
+if TYPE_CHECKING:
+
+    from ...models.generator import StagedGenerator
+    from ...models.model import Model
+
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+PROGRESS_PAUSE = 0.1
+"""Seconds between two updates of the progress bar."""
+
+
+class DissectionExplorer(VBox):  # type: ignore[misc]
+    """The units of a layer, as the last expression of a cell.
+
+    Args:
+        generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
+        layer: the stage; by default where edits are made. Where it has not been dissected, the explorer
+            offers to do it.
+        paint: an editor to try units out in, whose generator this is; by default one of the explorer's own.
+
+    `explorer.exploration` computes everything that is shown, `explorer.paint` is the editor.
+
+    Raises:
+        GANPaintError: an unknown argument, generator or layer, or an editor of another generator.
+    """
+
+    # Here, because ipywidgets closes also what was never finished.
+    _leave: Callable[[], None] | None = None
+    _ticket: Ticket | None = None
+    _pads: tuple[Pad, ...] = ()
+
+    def __init__(
+        self,
+        generator: str | Path | StagedGenerator | Model = "demo",
+        layer: str | None = None,
+        *,
+        paint: GANPaint | None = None,
+        **unknown: object,
+    ) -> None:
+        if unknown:
+            raise GANPaintError(
+                f"DissectionExplorer has no argument {', '.join(map(repr, unknown))}.",
+                "Its arguments are generator, layer and paint.",
+            )
+        self._generator = generator
+        self._worker = default_worker()
+        self._lock = threading.RLock()
+        self._reported = 0.0
+        self._quiet = 0  # above 0: controls are being set by the explorer itself
+        self._editors: dict[str, GANPaint] = {}
+        self._opening: dict[str, Future[None]] = {}
+        self._units: list[int] = []
+        self._page = 0
+        self._unit: int | None = None
+        self._selection: list[int] = []
+        self._label: str | None = None
+        self._bar_rows: dict[str, HBox] = {}
+        # The page loads the controls' code while the layer is read.
+        reading = self._worker.submit(read, generator, layer)
+        self._build()
+        try:
+            self._exploration, self._sheets = self._worker.wait(reading)
+            if paint is not None:
+                if paint.session.model.generator is not self._exploration.model.generator:
+                    raise GANPaintError(
+                        "The editor's generator or layer is not the explorer's.",
+                        "Pass an editor of the same generator, or none.",
+                    )
+                self._editors[self._exploration.layer] = paint
+        except GANPaintError:
+            _close(self._rooms)
+            raise
+        stages = self._exploration.model.generator.stages
+        self._set(self._layer, options=stages, value=self._exploration.layer)
+        self._other.options = stages
+        super().__init__(children=self._rooms)
+        self.add_class("gpx")
+        self._enter()
+
+    # --- for Python ---
+
+    @property
+    def exploration(self) -> Exploration:
+        """What is shown, as arrays, tables and figures."""
+        return self._exploration
+
+    @property
+    def paint(self) -> GANPaint:
+        """The editor in which units are tried out. It opens when a page shows the atlas; this waits for it.
+
+        Raises:
+            GANPaintError: it could not be opened, or the layer has not been dissected yet.
+        """
+        layer = self._exploration.layer
+        self._open_editor()
+        if layer not in self._editors and layer in self._opening:
+            self._worker.wait(self._opening[layer])
+        return self._opened()
+
+    @property
+    def unit(self) -> int | None:
+        """The unit that is looked at; ``None`` before one was chosen."""
+        return self._unit
+
+    @property
+    def selection(self) -> tuple[int, ...]:
+        """The units that are switched, and of which a brush is made: those added, else the one looked at."""
+        if self._selection:
+            return tuple(self._selection)
+        return () if self._unit is None else (self._unit,)
+
+    def show_unit(self, unit: int) -> None:
+        """Look at a unit, as if it were clicked. GANPaintError when there is no such unit."""
+        self._exploration.label(unit)
+        with self._lock:
+            self._unit = int(unit)
+            self._show_cells()
+            self._show_unit()
+            self._retry()
+
+    def select(self, units: Sequence[int]) -> None:
+        """Choose the units to be switched; none: the one that is looked at. GANPaintError for no units."""
+        for unit in units:
+            self._exploration.label(unit)
+        with self._lock:
+            self._selection = list(dict.fromkeys(int(unit) for unit in units))
+            self._show_selection()
+            self._retry()
+
+    def close(self) -> None:
+        """Take the explorer off the page, its editor too. Brushes stay."""
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
+        if self._ticket is not None:
+            self._ticket.cancel()
+        for pad in self._pads:
+            pad.close()
+        super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live explorer, and the page of the atlas as a picture for places without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None or self._exploration.dissection is None or self._exploration.atlas is None:
+            return bundle
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        data["image/jpeg"] = self._sheets.stored(tuple(self._shown()))
+        return bundle
+
+    def __repr__(self) -> str:
+        return f"<DissectionExplorer of {self._exploration.model.name!r}, {self._exploration.layer}>"
+
+    # --- the controls ---
+
+    def _build(self) -> None:
+        """All controls, once; what they say comes with :meth:`_enter`."""
+        # Layouts and styles in common: each of its own would be one more model for the page to build.
+        plain, wrap = Layout(), Layout(flex_flow="row wrap")
+        html = partial(HTML, layout=plain, style=HTMLStyle())
+        button = partial(Button, layout=plain, style=ipywidgets.ButtonStyle())
+        row, column = partial(HBox, layout=wrap), partial(VBox, layout=plain)
+        narrow = DescriptionStyle(description_width="initial")
+        dropdown = partial(Dropdown, style=narrow)
+        text = partial(Text, style=TextStyle(description_width="initial"))
+        switch = partial(
+            ipywidgets.ToggleButtons, style=ipywidgets.ToggleButtonsStyle(button_width="auto"), layout=plain
+        )
+
+        self._layer = dropdown(description="Layer", layout=Layout(width="160px"))
+        self._sort = dropdown(options=list(SORTS), description="Sort by", layout=Layout(width="190px"))
+        self._concept = dropdown(options=[ANY], description="for", layout=Layout(width="160px"))
+        self._search = text(placeholder="Search concepts", layout=Layout(width="150px"))
+        self._back = button(icon="chevron-left", tooltip="Previous page", layout=Layout(width="36px"))
+        self._next = button(icon="chevron-right", tooltip="Next page", layout=Layout(width="36px"))
+        self._where = html()
+
+        self._status = html()
+        self._status.add_class("gpx-status")
+        self._progress = ipywidgets.FloatProgress(min=0, max=1, layout=Layout(width="220px"))
+        self._cancel = button(description="Cancel", icon="stop", layout=Layout(width="100px"))
+        self._job = HBox([self._progress, self._cancel], layout=Layout(display="none"))
+        self._offer = button(layout=Layout(width="auto", display="none"))
+        self._offer.button_style = "primary"
+
+        self._atlas = Pad(COLUMNS * CELL[0], ROWS * CELL[1])
+        self._cells = [button(tooltip="Look at this unit") for _ in range(PAGE)]
+        for place, cell in enumerate(self._cells):
+            self._on_click(cell, partial(self._cell_clicked, place))
+        cells = GridBox(
+            self._cells,
+            layout=Layout(
+                grid_area="1 / 1 / 2 / 2",
+                grid_template_columns=f"repeat({COLUMNS}, {CELL[0]}px)",
+                grid_template_rows=f"repeat({ROWS}, {CELL[1]}px)",
+            ),
+        )
+        cells.add_class("gpx-cells")
+        stage = GridBox([self._atlas.canvas, cells], layout=Layout(flex="none", margin="0"))
+
+        self._bars = VBox(layout=Layout(width="236px"))
+        self._bars.add_class("gpx-bars")
+        self._bar_button = partial(button, layout=Layout(width="80px", flex="none"))
+        self._bars_row = plain
+        self._bar_track = partial(html, layout=Layout(width="150px", margin="0"))
+        self._legend = html()
+        fitting = Layout(width="auto", align_self="flex-start")
+        self._baseline = button(
+            description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
+        )
+        bars = column([html(heading("Units per concept")), self._bars, self._baseline])
+
+        self._heat = Pad(HEAT, HEAT)
+        self._named = html()
+        self._rows = html()
+        self._histogram = html()
+        self._together = row()
+        self._company = [button(layout=Layout(width="auto")) for _ in range(COMPANY)]
+        for other in self._company:
+            self._on_click(other, partial(self._company_clicked, other))
+        unit = row(
+            [
+                VBox([self._named, self._heat.canvas], layout=Layout(width="240px", flex="none")),
+                column([self._rows, html(note("Active together with")), self._together]),
+                column([self._histogram]),
+            ]
+        )
+
+        self._add = button(icon="plus", layout=Layout(width="auto"))
+        self._chosen = text(
+            description="Units", placeholder="numbers", continuous_update=False, layout=Layout(width="300px")
+        )
+        self._mode = switch(options=list(MODES), description="Switch")
+        self._region = switch(options=[EVERYWHERE, PAINTED], description="in the")
+        self._strength = FloatSlider(
+            value=1, min=0, max=4, step=0.1, description="Strength", continuous_update=False,
+            style=ipywidgets.SliderStyle(description_width="initial"), layout=Layout(width="240px"),
+        )  # fmt: skip
+        self._reset = button(description="Reset", icon="undo", layout=Layout(width="90px"))
+        self._brush_name = text(description="Brush", placeholder="name", layout=Layout(width="190px"))
+        self._brush = button(description="Make brush", icon="paint-brush", layout=Layout(width="130px"))
+        self._brushes = row()
+        self._hint = html()
+        act = column(
+            [
+                row([self._add, self._chosen, self._brush_name, self._brush, self._brushes]),
+                row([self._mode, self._region, self._strength, self._reset]),
+                self._hint,
+            ]
+        )
+        act.add_class("gpx-act")
+
+        self._curve_concept = dropdown(description="Concept", layout=Layout(width="200px"))
+        self._curve = button(description="Measure curves", layout=fitting)
+        self._curves = html()
+        self._find = button(description="Rank all units", layout=fitting)
+        self._suspects = row()
+        self._pair_title = html()
+        self._pair = Pad(4 * 120, 2 * 120)
+        self._other = dropdown(description="Layer", layout=Layout(width="160px"))
+        self._other_generator = text(
+            description="of", placeholder="this generator", layout=Layout(width="260px")
+        )
+        self._compare_button = button(description="Compare", layout=fitting)
+        self._compared = html()
+        self._more = ipywidgets.Tab(
+            [
+                column([row([self._curve_concept, self._curve]), self._curves]),
+                column([self._find, self._suspects, self._pair_title, self._pair.canvas]),
+                column([row([self._other, self._other_generator, self._compare_button]), self._compared]),
+            ],
+            titles=("Causality", "Artifact units", "Compare"),
+            layout=plain,
+        )
+
+        self._pads = (self._atlas, self._heat, self._pair)
+        self._atlas.canvas.on_client_ready(self._go_on_soon)
+        self._editor = column()
+        self._known = VBox([row([stage, bars])])
+        self._below = (unit, act, self._editor, self._more)
+        turn = [self._back, self._where, self._next]
+        head = row([self._layer, self._sort, self._concept, self._search, *turn])
+        self._rooms = [html(STYLE), head, row([self._status, self._job, self._offer]), self._known]
+
+        for control, changed in (
+            (self._layer, self._layer_changed),
+            (self._sort, self._order_changed),
+            (self._concept, self._order_changed),
+            (self._search, self._searched),
+            (self._chosen, self._typed),
+            (self._mode, self._switched),
+            (self._region, self._switched),
+            (self._strength, self._switched),
+        ):
+            control.observe(partial(self._on_change, changed), "value")
+        for button, clicked in (
+            (self._back, partial(self._turn, -1)),
+            (self._next, partial(self._turn, 1)),
+            (self._cancel, self._cancel_job),
+            (self._offer, self._measure),
+            (self._baseline, partial(self._measure_part, "baselines")),
+            (self._add, self._add_clicked),
+            (self._reset, self._reset_clicked),
+            (self._brush, self._make_brush),
+            (self._curve, self._measure_curve),
+            (self._find, self._find_artifacts),
+            (self._compare_button, self._compare_clicked),
+        ):
+            self._on_click(button, clicked)
+
+    def _on_click(self, button: Button, clicked: Callable[[], object]) -> None:
+        button.on_click(lambda _: self._guarded(clicked))
+
+    def _on_change(self, changed: Callable[[], object], change: object) -> None:
+        if not self._quiet:
+            self._guarded(changed)
+
+    def _guarded(self, handle: Callable[[], object]) -> None:
+        """What a control does; what goes wrong is said in the status line, and nothing else has changed."""
+        try:
+            with self._lock:
+                handle()
+        except GANPaintError as error:
+            self._say(str(error), wrong=True)
+        except Exception as error:
+            log.exception("The explorer failed.")
+            self._say(f"That could not be done ({type(error).__name__}: {error}).", wrong=True)
+
+    def _set(self, control: Any, **values: Any) -> None:
+        """Set a control without its handler being called."""
+        self._quiet += 1
+        try:
+            for name, value in values.items():
+                setattr(control, name, value)
+        finally:
+            self._quiet -= 1
+
+    def _say(self, text: str, *, wrong: bool = False) -> None:
+        kind = "gpx-wrong" if wrong else "gpx-note"
+        self._status.value = f"<div class='{kind}' role='status'>{escape(text)}</div>"
+
+    # --- a layer ---
+
+    def _enter(self) -> None:
+        """Show the layer of ``_exploration``: what is known of it, or the offer to measure it."""
+        found = self._exploration
+        self._page, self._unit, self._selection, self._label = 0, None, [], None
+        whole = not (found.dissection is None or found.atlas is None)
+        self._known.layout.display = None if whole else "none"
+        missing = [part for part in ("dissection", "atlas") if part in found.missing]
+        self._offer.layout.display = None if missing else "none"
+        self._offer.description = f"Measure {' and '.join(missing)}"
+        for control in (self._sort, self._concept, self._search, self._back, self._next):
+            control.disabled = not whole
+        if not whole:
+            what = "has not been dissected yet" if "dissection" in missing else "has no atlas yet"
+            self._where.value = ""
+            self._say(f"{found.layer} of {found.model.name} {what}; that is measured once and kept.")
+            return
+        self._say(f"{found.model.name}, {found.layer}: {found.channels} units.")
+        concepts = found.concepts
+        self._set(self._concept, options=[ANY, *concepts], value=ANY)
+        self._set(self._search, value="")
+        self._set(self._mode, value="as it is")
+        self._set(self._curve_concept, options=concepts, value=concepts[0])
+        self._curves.value = self._compared.value = self._pair_title.value = ""
+        _replace(self._suspects, ())
+        if found.layer in self._editors:
+            self._attach(self._editors[found.layer])
+        else:
+            self._editor.children = (HTML(note("Opening the editor …")),)
+        self._show_order()
+        self._show_bars()
+        self._show_selection()
+        self._show_brushes()
+        self.show_unit(self._units[0])
+        if self._atlas.ready:
+            self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        """What is below the atlas, once a page has had the processor for itself to show that."""
+        self._worker.idle((id(self), "below"), self._go_on)
+
+    def _go_on(self, _: Ticket) -> bool:
+        self._known.children = (self._known.children[0], *self._below)
+        self._open_editor()
+        return True
+
+    def _open_editor(self) -> None:
+        """Have the worker make a session for the layer, if that is dissected: it takes a moment."""
+        found = self._exploration
+        with self._lock:
+            if found.dissection is None or found.layer in self._editors or found.layer in self._opening:
+                return
+            context = contextvars.copy_context()
+            self._opening[found.layer] = self._worker.submit(context.run, self._make_editor, found)
+
+    def _make_editor(self, found: Exploration) -> None:
+        # By its name where that is all there is to know, so that the journal can tell whose session it was.
+        named = found.own and isinstance(self._generator, str)
+        try:
+            source = self._generator if named else found.model
+            paint = GANPaint(session=EditingSession(generator=source, progressive=True))
+        except Exception as error:
+            self._say(f"The editor could not be opened: {error}", wrong=True)
+            raise
+        with self._lock:
+            self._editors[found.layer] = paint
+            if self._exploration.layer == found.layer:
+                self._attach(paint)
+                self._ask_for_heat()
+
+    def _attach(self, paint: GANPaint) -> None:
+        if self._leave is not None:
+            self._leave()
+        self._editor.children = (paint,)
+        self._leave = paint.session.observe(self._on_event)
+
+    def _opened(self) -> GANPaint:
+        """The editor, without waiting for it."""
+        try:
+            return self._editors[self._exploration.layer]
+        except KeyError:
+            raise GANPaintError("The editor has not been opened yet.", "Try again in a moment.") from None
+
+    def _layer_changed(self) -> None:
+        layer = self._layer.value
+        self._run(
+            f"Opening {layer}",
+            lambda ticket: read(self._generator, layer),
+            self._entered,
+        )
+
+    def _entered(self, found: tuple[Exploration, Sheets]) -> None:
+        self._exploration, self._sheets = found
+        self._enter()
+
+    def _measure(self) -> None:
+        found = self._exploration
+        self._run(
+            f"Measuring {found.layer}", lambda ticket: found.measure(ticket=ticket), lambda _: self._enter()
+        )
+
+    def _measure_part(self, part: Any) -> None:
+        found = self._exploration
+
+        def done(_: object) -> None:
+            self._show_order()
+            self._show_bars()
+            self._show_unit()
+
+        self._run(f"Measuring {part}", lambda ticket: found.measure(part, ticket=ticket), done)
+
+    # --- long jobs ---
+
+    def _run(self, what: str, work: Callable[[Ticket], T], done: Callable[[T], object]) -> None:
+        """``work`` on the worker, with progress and Cancel, then ``done`` with what it found."""
+        if self._ticket is not None:
+            raise GANPaintError("Something is being measured already.", "Wait for it, or cancel it.")
+        ticket = self._worker.ticket(self._report)
+        self._ticket = ticket
+        self._progress.value = 0
+        self._job.layout.display = None
+        self._say(f"{what} …")
+
+        def job() -> None:
+            try:
+                try:
+                    found = work(ticket)
+                finally:
+                    with self._lock:
+                        self._ticket = None
+                        self._job.layout.display = "none"
+                with self._lock:
+                    self._say(f"{what}: done.")
+                    done(found)
+            except Cancelled:
+                self._say(f"{what} was cancelled.")
+            except GANPaintError as error:
+                self._say(str(error), wrong=True)
+            except Exception as error:
+                log.exception("%s failed.", what)
+                self._say(f"{what} failed ({type(error).__name__}: {error}).", wrong=True)
+
+        # In the context of the message that asked for it, so that its news go to the page along the same way.
+        context = contextvars.copy_context()
+        self._worker.submit(context.run, job)
+
+    def _report(self, report: Report) -> None:
+        now = time.monotonic()
+        if now - self._reported >= PROGRESS_PAUSE:
+            self._reported = now
+            self._progress.value = report.fraction
+
+    def _cancel_job(self) -> None:
+        if self._ticket is not None:
+            self._ticket.cancel()
+            self._say("Stopping …")
+
+    # --- the atlas ---
+
+    def _shown(self) -> list[int]:
+        """The units on the page."""
+        return self._units[self._page * PAGE : (self._page + 1) * PAGE]
+
+    def _order_changed(self) -> None:
+        self._page = 0
+        self._show_order()
+        self._show_unit()
+
+    def _searched(self) -> None:
+        found = self._exploration.search(self._search.value)
+        if not found:
+            raise GANPaintError(
+                f"There is no concept like {self._search.value!r}.",
+                f"There are: {', '.join(self._exploration.concepts)}.",
+            )
+        self._say("")
+        if self._search.value.strip() and len(found) == 1:
+            self._set(self._concept, value=found[0])
+        elif not self._search.value.strip():
+            self._set(self._concept, value=ANY)
+        self._order_changed()
+        self._show_bars()
+
+    def _show_order(self) -> None:
+        """Sort and filter the units, and show the page."""
+        found = self._exploration
+        by = SORTS[self._sort.value]
+        if by == "effect" and found.effects is None:
+            self._set(self._sort, value="IoU")
+            self._measure_then_sort()
+            by = "iou"
+        concept = None if self._concept.value == ANY else self._concept.value
+        self._units = found.order(by, concept, self._label)
+        self._page = min(self._page, max(0, (len(self._units) - 1) // PAGE))
+        self._show_page()
+
+    def _measure_then_sort(self) -> None:
+        found = self._exploration
+
+        def done(_: object) -> None:
+            self._set(self._sort, value="causal effect")
+            self._order_changed()
+
+        self._run(
+            "Measuring what each unit causes by itself",
+            lambda ticket: found.measure("effects", ticket=ticket),
+            done,
+        )
+
+    def _turn(self, step: int) -> None:
+        pages = max(1, -(-len(self._units) // PAGE))
+        self._page = min(max(self._page + step, 0), pages - 1)
+        self._show_page()
+
+    def _show_page(self) -> None:
+        units = self._shown()
+        first = self._page * PAGE
+        self._where.value = (
+            f"<span class='gpx-note'>{first + 1}–{first + len(units)} of {len(self._units)}</span>"
+            if units
+            else "<span class='gpx-note'>no units</span>"
+        )
+        self._back.disabled = self._page == 0
+        self._next.disabled = first + PAGE >= len(self._units)
+        self._show_cells()
+        picture, borders = self._sheets.drawn(tuple(units))
+
+        def sketch(pad: Pad) -> None:
+            pad.encoded(picture, 0, 0)
+            for gap in gaps(len(units)):
+                pad.wipe(*gap)
+            pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
+            pad.lines(borders, OUTLINE, 1.5)
+
+        self._atlas.show(sketch)
+        ahead = tuple(self._units[first + PAGE : first + 2 * PAGE])
+        if ahead:
+            sheets = self._sheets  # the next page, before anybody asks for it
+            self._worker.idle((id(self), "ahead"), lambda _: sheets.drawn(ahead) is not None)
+
+    def _show_cells(self) -> None:
+        """The captions of the page, and which unit is looked at."""
+        found, units = self._exploration, self._shown()
+        by = SORTS[self._sort.value]
+        concept = None if self._concept.value == ANY else self._concept.value
+        values = found.scores("iou" if by == "number" else by, concept)
+        name = {"iou": "IoU", "number": "IoU", "effect": "effect", "quality": "IQR"}[by]
+        for place, cell in enumerate(self._cells):
+            unit = units[place] if place < len(units) else None
+            _mark(cell, "gpx-none", unit is None)
+            if unit is None:
+                continue
+            label = found.label(unit)
+            with cell.hold_sync():
+                cell.description = f"{unit} · {label or 'no label'} · {name} {values[unit]:.2f}"
+                _mark(cell, "gpx-current", unit == self._unit)
+                _mark(cell, "gpx-chosen", unit in self._selection)
+
+    def _cell_clicked(self, place: int) -> None:
+        units = self._shown()
+        if place < len(units):
+            self.show_unit(units[place])
+
+    # --- the bars ---
+
+    def _show_bars(self) -> None:
+        found = self._exploration
+        rows = [row for row in found.bars() if row["concept"] in found.search(self._search.value)]
+        rows.sort(key=lambda row: -row["units"])
+        largest = max([1, *(max(row["units"], row.get("rotated", 0)) for row in rows)])
+        shown = []
+        for row in rows:
+            bar = self._bar(row["concept"])
+            _mark(bar.children[0], "gpx-current", row["concept"] == self._label)
+            bar.children[1].value = tracks(row, largest)
+            shown.append(bar)
+        measured = found.baselines is not None
+        legend = "<div class='gpx-note'>■ units" + (
+            ", dark: better than position alone<br>□ axes rotated at random</div>" if measured else "</div>"
+        )
+        self._legend.value = legend
+        self._bars.children = (*shown, self._legend)
+        self._baseline.layout.display = "none" if measured else None
+
+    def _bar(self, concept: str) -> HBox:
+        """A concept's row, made once: widgets are never forgotten by the page."""
+        if concept not in self._bar_rows:
+            tooltip = f"Show only units labelled {concept}; again: show all"
+            button = self._bar_button(description=concept, tooltip=tooltip)
+            self._on_click(button, partial(self._bar_clicked, concept))
+            self._bar_rows[concept] = HBox([button, self._bar_track()], layout=self._bars_row)
+        return self._bar_rows[concept]
+
+    def _bar_clicked(self, concept: str) -> None:
+        self._label = None if self._label == concept else concept
+        self._order_changed()
+        self._show_bars()
+        count = len(self._units)
+        self._say("All units." if self._label is None else f"{count} units labelled {concept}.")
+
+    # --- one unit ---
+
+    def _show_unit(self) -> None:
+        found, unit = self._exploration, self._unit
+        if unit is None:
+            return
+        label = found.label(unit)
+        concept = (None if self._concept.value == ANY else self._concept.value) or label
+        told = label if label is not None else "interpretable for no concept"
+        self._named.value = f"<div class='gpx-title'>Unit {unit} · {escape(told)}</div>"
+        self._rows.value = unit_table(found.unit_rows(unit), concept)
+        self._histogram.value = found.histogram_figure(unit, concept).inline
+        for button, (other, correlation) in zip(self._company, found.together(unit, COMPANY), strict=False):
+            button.description, button.tooltip = str(other), f"Unit {other}: correlation {correlation:.2f}"
+        self._together.children = self._company[: found.channels - 1]
+        self._add.description = f"Add unit {unit}"
+        self._ask_for_heat()
+
+    def _company_clicked(self, button: Button) -> None:
+        self.show_unit(int(button.description))
+
+    def _ask_for_heat(self) -> None:
+        # On the worker, where features are at hand, beside whatever long job runs there.
+        context = contextvars.copy_context()
+        self._worker.request((id(self), "heat"), lambda: context.run(self._guarded, self._show_heat))
+
+    def _show_heat(self) -> None:
+        found, unit = self._exploration, self._unit
+        if unit is None or found.layer not in self._editors:
+            return
+        paint = self._opened()
+        shown = found.heatmap_picture(unit, paint.shown, paint.session.features(), HEAT * SHARPNESS)
+        array = np.asarray(shown)
+        self._heat.show(lambda pad: pad.picture(array, 0, 0))
+
+    def _on_event(self, event: events.Event) -> None:
+        """The session's news. During a stroke the editor's own preview goes first."""
+        if isinstance(event, events.Rendered) and not self._opened().painting:
+            self._ask_for_heat()
+        elif isinstance(event, events.PaletteChanged):
+            self._guarded(self._show_brushes)
+
+    # --- switching units ---
+
+    def _add_clicked(self) -> None:
+        if self._unit is not None:
+            self.select([*self._selection, self._unit])
+
+    def _typed(self) -> None:
+        words = self._chosen.value.replace(",", " ").split()
+        if not all(word.isdecimal() for word in words):
+            raise GANPaintError("These are no numbers of units.", "Write them like this: 4, 8, 15")
+        self.select([int(word) for word in words])
+
+    def _show_selection(self) -> None:
+        self._set(self._chosen, value=", ".join(map(str, self._selection)))
+        self._show_cells()
+
+    def _switched(self) -> None:
+        """Make the session's edits as the switches say."""
+        verb, everywhere = MODES[self._mode.value], self._region.value == EVERYWHERE
+        session = self._opened().session
+        old = [edit for edit in session.edits if edit.concept == SELECTED]
+        if verb is None:
+            for edit in old:
+                session.delete(edit.id)
+            self._exploration.shelf.take(SELECTED)
+            self._hint.value = ""
+            return
+        units = self.selection
+        if not units:
+            raise GANPaintError("No units are chosen.", "Click one in the atlas.")
+        levels = self._exploration.levels()
+        # In the editor it is a brush like any other, with which its region is painted.
+        self._exploration.shelf.put(Brush(SELECTED, units, levels, color="#b03060", kept=False))
+        strength = self._strength.value if verb == "add" else 1.0
+        full = np.full((session.size, session.size), 255, np.uint8)
+        masks = [edit.mask for edit in old if everywhere or not edit.mask.all()]
+        mask = full if everywhere else masks[-1] if masks else np.zeros_like(full)
+        for edit in old:
+            session.delete(edit.id)
+        rect = (0, 0, session.size, session.size)
+        session.paint(_NAME, rect, mask, verb=verb, concept=SELECTED, strength=strength)
+        self._hint.value = "" if everywhere else (
+            "<div class='gpx-note'>Paint the region in the editor below: choose “selected units” and "
+            f"“{'Add' if verb == 'add' else 'Remove'}” there.</div>"
+        )  # fmt: skip
+
+    def _retry(self) -> None:
+        """Other units: what is switched follows."""
+        if MODES[self._mode.value] is None or not self.selection:
+            return
+        session, levels = self._opened().session, self._exploration.levels()
+        self._exploration.shelf.put(Brush(SELECTED, self.selection, levels, color="#b03060", kept=False))
+        for edit in session.edits:
+            if edit.concept == SELECTED:
+                session.retune(edit.id, units=self.selection)
+
+    def _reset_clicked(self) -> None:
+        self._set(self._mode, value="as it is")
+        self._set(self._strength, value=1.0)
+        self._set(self._region, value=EVERYWHERE)
+        self._switched()
+
+    # --- brushes ---
+
+    def _make_brush(self) -> None:
+        found, name, units = self._exploration, self._brush_name.value.strip(), self.selection
+        if not units:
+            raise GANPaintError("No units are chosen.", "Click one in the atlas, or add several.")
+
+        def done(brush: Brush) -> None:
+            self._say(
+                f"The brush “{brush.name}” is in every editor of {found.layer} now. Scored as "
+                f"{brush.concept}: adds it to {brush.added:.0%} of what is painted, removes "
+                f"{brush.removed:.0%} of it."
+            )
+
+        self._run(f"Trying out the brush “{name}”", lambda _: found.make_brush(name, units), done)
+
+    def _show_brushes(self) -> None:
+        shelf = self._exploration.shelf
+        shown = []
+        for brush in shelf.brushes:
+            if brush.name == SELECTED:
+                continue
+            text = f"{brush.name} ({len(brush.units)})"
+            choose = Button(description=text, tooltip="Choose its units", layout=Layout(width="auto"))
+            self._on_click(choose, partial(self.select, brush.units))
+            drop = Button(icon="trash", tooltip=f"Delete the brush {brush.name}", layout=Layout(width="34px"))
+            self._on_click(drop, partial(shelf.take, brush.name))
+            shown += [choose, drop]
+        _replace(self._brushes, shown)
+
+    # --- causality, artifacts, comparison ---
+
+    def _measure_curve(self) -> None:
+        found, concept = self._exploration, self._curve_concept.value
+
+        def done(curves: Any) -> None:
+            source = "" if curves.published is None else f"◇ {escape(curves.source)}"
+            self._curves.value = f"{curves.figure().inline}<div class='gpx-note'>{source}</div>"
+
+        self._run(f"Measuring “{concept}”", lambda ticket: found.curve(concept, ticket=ticket), done)
+
+    def _find_artifacts(self) -> None:
+        found = self._exploration
+
+        def done(ranked: Sequence[Any]) -> None:
+            shown = []
+            for one in ranked[:12]:
+                button = Button(
+                    description=f"{one.unit} (+{one.excess:.1f})",
+                    tooltip=f"{one.excess:.1f} standard deviations further from the usual than chance",
+                    layout=Layout(width="auto"),
+                )
+                self._on_click(button, partial(self._suspect_clicked, one.unit))
+                shown.append(button)
+            _replace(self._suspects, shown)
+            self._pair_title.value = (
+                "<div class='gpx-note'>Candidates, the likeliest first, for your eye to judge. Click one: "
+                "its strongest samples, and below them the same with the unit off.</div>"
+            )
+
+        self._run("Ranking units", lambda ticket: found.suspects(ticket=ticket), done)
+
+    def _suspect_clicked(self, unit: int) -> None:
+        found = self._exploration
+
+        def done(pictures: tuple[Any, Any]) -> None:
+            rows = [np.concatenate(list(row), axis=1) for row in pictures]
+            sheet = enlarged(np.concatenate(rows, axis=0), (4 * 120 * SHARPNESS, 2 * 120 * SHARPNESS))
+            self._pair.show(lambda pad: pad.picture(sheet, 0, 0))
+            self.show_unit(unit)
+
+        self._run(f"Drawing without unit {unit}", lambda _: found.before_after(unit), done)
+
+    def _compare_clicked(self) -> None:
+        found, layer = self._exploration, self._other.value
+        generator = self._other_generator.value.strip() or self._generator
+
+        def work(ticket: Ticket) -> tuple[Exploration, list[dict[str, Any]]]:
+            other = Exploration(generator, None if generator is not self._generator else layer)
+            return other.measure("dissection", ticket=ticket), compared(found, other)
+
+        def done(result: tuple[Exploration, list[dict[str, Any]]]) -> None:
+            other, rows = result
+            self._compared.value = comparison(found, other, rows)
+
+        self._run("Comparing", work, done)
+
+
+_NAME = "explorer"
+"""The id of the edit by which the explorer switches units."""
+
+
+def _close(controls: Sequence[Any]) -> None:
+    """Controls that no page will see, and all that is in them."""
+    for control in controls:
+        _close(getattr(control, "children", ()))
+        control.close()
+
+
+def _replace(box: HBox, controls: Sequence[Button]) -> None:
+    """Other controls in a box; the old ones are gone for good."""
+    old, box.children = box.children, tuple(controls)
+    for control in old:
+        control.close()
+
+
+def _mark(control: Any, name: str, on: bool) -> None:
+    if on:
+        control.add_class(name)
+    else:
+        control.remove_class(name)
