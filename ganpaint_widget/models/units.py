@@ -23,6 +23,38 @@ MEASURED = ("add", "remove")
 """The verbs whose weights and effects are measured, in the order of the tables."""
 
 
+def setting_of(features: Tensor) -> Tensor:
+    """What a picture is like as a whole: each unit's mean over the grid, B x C from features B x C x H x W."""
+    return features.mean(dim=(2, 3))
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """Single objects of K concepts, M rows for each, and what the pictures around them were like.
+
+    Attributes:
+        activations: K x M x C, each unit's mean over the object.
+        settings: K x M x C, :func:`setting_of` the picture that shows it.
+        counts: K, how many of the M rows are filled.
+    """
+
+    activations: Tensor
+    settings: Tensor
+    counts: Tensor
+
+    def nearest(self, row: int, setting: Tensor) -> list[int]:
+        """The exemplars of concept ``row``, those first whose pictures are most like a setting of C units.
+
+        Every unit counts in units of its own spread over all the settings that are known.
+        """
+        filled = torch.arange(self.settings.shape[1]) < self.counts[:, None]
+        spread = self.settings[filled].std(dim=0, unbiased=False).clamp_min(1e-6)
+        own = self.settings[row, : int(self.counts[row])]
+        apart = ((own - setting.float().cpu()) / spread).square().sum(dim=1)
+        order: list[int] = apart.argsort(stable=True).tolist()
+        return order
+
+
 @dataclass(frozen=True)
 class Dissection:
     """The measured relation of a layer's C units to K concepts.
@@ -44,6 +76,7 @@ class Dissection:
         samples: how many generated pictures were measured.
         threshold: K x C, the activation above which a pair's IoU counts a unit as on; ``None`` where that is
             not known (published units, files of earlier versions).
+        exemplars: single objects of each concept as targets of additions; ``None`` where none were looked for.
     """
 
     layer: str
@@ -58,6 +91,7 @@ class Dissection:
     colors: Mapping[str, str]
     samples: int
     threshold: Tensor | None = None
+    exemplars: Exemplars | None = None
 
     def index(self, concept: str) -> int:
         """The row of a concept; an unknown one raises and lists the known ones."""
@@ -70,9 +104,31 @@ class Dissection:
             ) from None
 
     def target(self, concept: str, by: str = "tuned") -> Tensor:
-        """C activations that an addition aims at, by one of ``editing.TARGETS``."""
+        """C activations that an addition aims at, the same for every picture: "tuned", "quantile" or "mean"."""
         row = self.index(concept)
         return {"tuned": self.level[row], "quantile": self.high, "mean": self.present[row]}[by]
+
+    def exemplar(self, concept: str, features: Tensor, variant: int = 0) -> Tensor:
+        """C activations of one object of a concept, that of the picture most like this one.
+
+        Args:
+            concept: which one; it must have exemplars, see :meth:`has_exemplars`.
+            features: of the picture that is edited, before any edit, 1 x C x H x W.
+            variant: 0 for the object of the most similar picture, 1 for that of the next one, and so on;
+                after the last it begins anew.
+        """
+        assert self.exemplars is not None
+        row = self.index(concept)
+        order = self.exemplars.nearest(row, setting_of(features)[0])
+        return self.exemplars.activations[row, order[variant % len(order)]]
+
+    def has_exemplars(self, concept: str) -> bool:
+        """Whether additions of a concept can take one of its objects as their target."""
+        return self.exemplars is not None and int(self.exemplars.counts[self.index(concept)]) > 0
+
+    def default_target(self, concept: str) -> str:
+        """What additions of a concept aim at if nobody chooses: an exemplar if there is one."""
+        return "exemplar" if self.has_exemplars(concept) else "tuned"
 
     def weights(self, concept: str, verb: str) -> Tensor:
         """C values in [0, 1]: how far each unit takes part in an edit.
@@ -137,6 +193,8 @@ class Dissection:
         tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
         if self.threshold is not None:
             tensors["threshold"] = self.threshold.contiguous()
+        if self.exemplars is not None:
+            tensors |= {f"exemplars.{name}": one.contiguous() for name, one in vars(self.exemplars).items()}
         meta = {
             "layer": self.layer,
             "concepts": list(self.concepts),
@@ -149,10 +207,20 @@ class Dissection:
     def load(cls, path: Path) -> Dissection:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "dissection")
+        exemplars = {
+            name.removeprefix("exemplars."): one for name, one in tensors.items() if name.startswith("exemplars.")
+        }
         return cls(
             layer=config["layer"],
             concepts=tuple(config["concepts"]),
             colors=config["colors"],
             samples=config["samples"],
+            exemplars=_read_exemplars(exemplars) if exemplars else None,
             **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
         )
+
+
+def _read_exemplars(tensors: Mapping[str, Tensor]) -> Exemplars:
+    return Exemplars(
+        tensors["activations"].float(), tensors["settings"].float(), tensors["counts"].to(torch.int64)
+    )
