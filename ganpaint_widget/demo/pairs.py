@@ -33,7 +33,7 @@ MINIMUM_SHARE = 0.002
 """Smaller objects (33 of 128 x 128 pixels) are mostly hidden and teach nothing."""
 
 SEEDS_PER_PAIR = 2
-"""A scene may offer no object that is large enough, so that more seeds are set aside than pairs are wanted."""
+"""A scene may offer no object that is large enough, so more seeds are set aside than pairs are wanted."""
 
 CHUNK = 100
 
@@ -49,12 +49,12 @@ class Pair(NamedTuple):
 
 
 def draw_pair(seed: int, size: int) -> Pair | None:
-    """The scene ``seed`` with and without one of its objects; ``None`` if it offers none that is large enough."""
+    """Draw the scene ``seed`` with and without one of its objects; ``None`` if none is large enough."""
     random = np.random.default_rng(seed)
     scene = Scene.sample(seed)
     for concept in random.permutation(OFTEN):
         choices = INDICES.get(str(concept), (None,))
-        index = choices[random.integers(len(choices))]
+        index = choices[int(random.integers(len(choices)))]
         for verb in random.permutation(["with_", "without"]):
             try:
                 other = getattr(scene, verb)(str(concept), index, size=size)
@@ -145,9 +145,11 @@ class Pairs:
                     field[mirrored] = field[mirrored, :, ::-1]
                     fields.append(field)
                 without, with_, *maps, mask = fields
+                instances = [torch.from_numpy(one.astype(np.int64)) for one in maps]
                 yield Batch(
                     to_tensor(without),
                     to_tensor(with_),
-                    *(torch.from_numpy(one.astype(np.int64)) for one in maps),
+                    instances[0],
+                    instances[1],
                     torch.from_numpy(mask.astype(np.float32))[:, None],
                 )

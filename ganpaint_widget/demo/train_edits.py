@@ -22,6 +22,7 @@ Convolutions learn by :class:`~ganpaint_widget.training.muon.Muon`, all else by 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 import math
@@ -64,7 +65,8 @@ BANK = 60
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run. ``warm_up`` and ``ramp`` count pictures; the rest are rates and weights."""
+    """Everything that decides a run. ``warm_up`` and ``ramp`` count pictures; others are rates and
+    weights."""
 
     latent_size: int = 256
     channels: tuple[int, ...] = (256, 256, 192, 96, 48, 32)
@@ -123,8 +125,10 @@ class Painter(nn.Module):
     def taught(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """What this stage teaches: parameters of the fine layers and the output, and of the encoder."""
         generator, encoder = self.generator, self.encoder
-        behind = generator.stages[generator.position(generator.edit_layer) + 1 :]
-        fine = [p for name in (*behind, generator.output_name) for p in generator.get_submodule(name).parameters()]
+        behind = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
+        fine = [
+            p for name in (*behind, generator.output_name) for p in generator.get_submodule(name).parameters()
+        ]
         return fine, [*encoder.trunk.parameters(), *encoder.features.parameters()]
 
 
@@ -182,7 +186,7 @@ def removed(features: Tensor, mask: Tensor) -> Tensor:
 def stroke(random: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """A stroke at about the place and size of a mask: a disc, a box, an ellipse or a scribble."""
     rows, columns = np.nonzero(mask)
-    height, width = max(6, np.ptp(rows) + 1), max(6, np.ptp(columns) + 1)
+    height, width = (max(6, int(at.max() - at.min()) + 1) for at in (rows, columns))
     y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
     y, x = y - rows.mean(), x - columns.mean()
     scale = random.uniform(0.7, 1.2)
@@ -196,8 +200,9 @@ def stroke(random: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDAr
     radius, corners = random.uniform(4, 9), random.integers(3, 7)
     path = random.uniform(-0.5, 0.5, (corners, 2)) * (height, width)
     drawn = np.zeros_like(mask)
-    for start, end in zip(path[:-1], path[1:], strict=True):
-        for at in np.linspace(start, end, 8):
+    for start, end in itertools.pairwise(path):
+        for share in np.linspace(0, 1, 8):
+            at = (1 - share) * start + share * end
             drawn |= np.hypot(y - at[0], x - at[1]) <= radius
     return drawn
 
@@ -274,9 +279,9 @@ class Lessons:
                 rows.append(
                     (painted(empty, where, other), pairs.with_[one], wanted, after[one], where, False)
                 )
-        features, pictures, labels, true_labels, focuses, known = zip(*rows, strict=True)
+        edited, pictures, labels, true_labels, focuses, known = zip(*rows, strict=True)
         return Lesson(
-            torch.cat(features),
+            torch.cat(edited),
             torch.stack(pictures),
             torch.stack(labels),
             torch.stack(true_labels),
@@ -286,11 +291,12 @@ class Lessons:
 
     def _own(self, features: Tensor, instances: Tensor) -> tuple[Tensor, Tensor]:
         """Features in which up to four of a scene's objects have become their mean, and where they are."""
-        present = [one for one in instances.unique().tolist() if one >> 3 in OBJECTS]
+        present = [one for one in torch.unique(instances).tolist() if one >> 3 in OBJECTS]
         focus = torch.zeros_like(instances, dtype=torch.float32)[None, None]
         for instance in self.random.permutation(present)[: self.random.integers(1, 5)].tolist():
             all_of_them = self.random.random() < 0.15
-            mask = (instances >> 3 == instance >> 3 if all_of_them else instances == instance).float()[None, None]
+            where = instances >> 3 == instance >> 3 if all_of_them else instances == instance
+            mask = where.float()[None, None]
             if float(mask.sum()) < 20:
                 continue
             features = painted(features, mask, mean_inside(features, mask))
@@ -303,6 +309,10 @@ class Lessons:
 
 
 # --- the run ---
+
+
+def _laid_out(pictures: Tensor) -> Tensor:
+    return pictures.contiguous(memory_format=torch.channels_last)
 
 
 def slopes(pictures: Tensor) -> Tensor:
@@ -332,8 +342,11 @@ class Run:
         self.discriminator = channels_last(PatchDiscriminator().to(device))
         self.segmenter = channels_last(copy.deepcopy(segmenter).to(device)).eval().requires_grad_(False)
         fine, encoder = self.painter.taught()
-        kernels = {id(p) for p in (*fine, *encoder) if p.dim() == 4 and p.shape[-1] == 3 and min(p.shape[:2]) > 3}
-        self.muon = Muon([p for p in (*fine, *encoder) if id(p) in kernels], lr=recipe.step_length)
+        matrices = [
+            p for p in (*fine, *encoder) if p.dim() == 4 and p.shape[-1] == 3 and min(p.shape[:2]) > 3
+        ]
+        kernels = {id(p) for p in matrices}
+        self.muon = Muon(matrices, lr=recipe.step_length)
         self.adam = torch.optim.Adam(
             [
                 {"params": [p for p in fine if id(p) not in kernels], "lr": recipe.learning_rate},
@@ -375,16 +388,15 @@ class Run:
         count = len(pairs.mask)
         precision = torch.autocast(self.device.type, torch.bfloat16)
         with precision:
-            seen = torch.cat([pairs.without, pairs.with_]).contiguous(memory_format=torch.channels_last)
-            features = painter.encode(seen).float()
+            features = painter.encode(_laid_out(torch.cat([pairs.without, pairs.with_]))).float()
             scale = features.detach().square().mean().sqrt()
             features = features + recipe.noise * scale * torch.randn_like(features)
             lesson = self.lessons(pairs, features[:count], features[count:], unknown=judged)
             drawn = painter.draw(lesson.features)
-            read = self.segmenter.features(drawn.clamp(-1.2, 1.2).contiguous(memory_format=torch.channels_last))
+            read = self.segmenter.features(_laid_out(drawn.clamp(-1.2, 1.2)))
             logits = self.segmenter.classify(read).float()
             with torch.no_grad():
-                wanted = self.segmenter.features(lesson.pictures.contiguous(memory_format=torch.channels_last))
+                wanted = self.segmenter.features(_laid_out(lesson.pictures))
         around = F.max_pool2d(lesson.focus, 2 * NEAR + 1, stride=1, padding=NEAR)
         weight = (1 + 2 * around) * lesson.known
         parts = {
@@ -392,7 +404,7 @@ class Run:
             "slopes": ((slopes(drawn) - slopes(lesson.pictures)).abs() * weight).mean(),
             "perceptual": torch.stack(
                 [
-                    ((a - b).abs().float() * F.adaptive_avg_pool2d(weight, a.shape[-2:])).mean()
+                    ((a - b).abs().float() * F.adaptive_avg_pool2d(weight, (a.shape[-2], a.shape[-1]))).mean()
                     / b.float().abs().mean()
                     for a, b in zip(read, wanted, strict=True)
                 ]
@@ -436,7 +448,10 @@ class Run:
         loss = (F.softplus(-gap) * weight).mean()
         if self.step % recipe.penalty_every == 0:
             some = torch.randperm(len(drawn), device=self.device)[:8]
-            for pictures, classes in ((lesson.pictures[some], true[some]), (drawn.detach()[some], wanted[some])):
+            for pictures, classes in (
+                (lesson.pictures[some], true[some]),
+                (drawn.detach()[some], wanted[some]),
+            ):
                 pictures = pictures.clone().requires_grad_()
                 with precision:
                     scores = discriminator(pictures, classes).mean(dim=(1, 2, 3)).sum()
@@ -455,7 +470,7 @@ class Run:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The average goes a little of the way to the painter; at first more, so that it forgets its start."""
+        """Move the average a little towards the painter; at first more, so that it forgets its start."""
         keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.painter.parameters()), 1 - keep)
         for old, new in zip(self.average.buffers(), self.painter.buffers(), strict=True):

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from ..models.progan import pixel_norm
 from ..training.data import channels_last
 from .data import SceneData, to_bytes
-from .scenes import CLASSES
+from .scenes import CLASSES, TRAINING
 from .train_edits import Painter
 
 log = logging.getLogger(__name__)
@@ -44,12 +44,11 @@ SMALL = 0.003
 
 @dataclass(frozen=True)
 class FeatureRecipe:
-    """Everything that decides a run; ``warm_up`` and ``steps`` count batches."""
+    """Everything that decides a run; ``warm_up`` counts batches."""
 
     scenes: int = 9_000
     batch: int = 32
     warm_up: int = 600
-    steps: int = 6_000
     learning_rate: float = 2e-3
     learning_rate_head: float = 5e-4
     learning_rate_judge: float = 1e-3
@@ -76,7 +75,9 @@ class FeatureDiscriminator(nn.Module):
             nn.Conv2d(width, width, 3, stride=2, padding=1),
             leaky,
         )
-        self.patches = nn.Sequential(nn.Conv2d(width, width // 2, 3, padding=1), leaky, nn.Conv2d(width // 2, 1, 1))
+        self.patches = nn.Sequential(
+            nn.Conv2d(width, width // 2, 3, padding=1), leaky, nn.Conv2d(width // 2, 1, 1)
+        )
         self.coarse = nn.Sequential(nn.Conv2d(width, width, 3, stride=2, padding=1), leaky)
         side = grid // 4
         self.whole = nn.Sequential(
@@ -90,7 +91,7 @@ class FeatureDiscriminator(nn.Module):
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(layer.weight, 0.2)
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
         fine = self.fine(features)
@@ -156,9 +157,9 @@ class _Known:
     def __init__(self, painter: Painter, scenes: SceneData, count: int, device: torch.device) -> None:
         trunk, features, shares = [], [], []
         grid = painter.generator.shape(painter.generator.edit_layer)[-1]
-        batches = scenes.batches(50, 0)
+        batches = scenes.batches(min(50, len(scenes)), 0)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-            for _ in range(-(-count // 50)):
+            for _ in range(-(-count // min(50, len(scenes)))):
                 pictures, labels = next(batches)
                 read = painter.encoder.shared(pictures.to(device))
                 trunk.append(read.bfloat16())
@@ -169,11 +170,19 @@ class _Known:
 
 
 def train_features(
-    folder: Path, painter: Painter, recipe: FeatureRecipe, *, minutes: float, device: str = "cpu", log_every: int = 50
+    folder: Path,
+    painter: Painter,
+    recipe: FeatureRecipe,
+    *,
+    minutes: float,
+    budget: float = math.inf,
+    device: str = "cpu",
+    seeds: range = TRAINING[:20_000],
+    log_every: int = 50,
 ) -> Painter:
-    """Teach a painter's early layers and its encoder's head for z, for ``minutes`` or ``recipe.steps``.
+    """Teach a painter's early layers and its head for z, for ``minutes`` or ``budget`` steps in all.
 
-    It goes on from ``folder/features.pt`` where that is of the same encoder. Writes that file and
+    It goes on from ``folder/features.pt`` where there is one. Writes that file and
     ``features-*.png`` (24 samples, then eight scenes as features and as z draw them) every three minutes and
     at the end.
 
@@ -184,9 +193,7 @@ def train_features(
     where = torch.device(device)
     painter = channels_last(copy.deepcopy(painter).to(where)).eval().requires_grad_(False)
     generator, encoder = painter.generator, painter.encoder
-    behind = generator.position(generator.edit_layer) + 1
-    early = nn.ModuleDict({name: generator.get_submodule(name) for name in generator.stages[:behind]})
-    learning = nn.ModuleDict({"early": early, "deep": encoder.deep, "latent": encoder.latent})
+    learning = _taught(painter)
     average = copy.deepcopy(learning)
     learning.requires_grad_(True)
     encoder.deep.train()
@@ -198,31 +205,33 @@ def train_features(
             "probe": nn.Conv2d(channels, len(CLASSES), 1),
         }
     ).to(where)
-    probe = judges["probe"]
+    judge, gate, probe = judges["features"], judges["latent"], judges["probe"]
     head = [*encoder.deep.parameters(), *encoder.latent.parameters()]
     making = torch.optim.Adam(
         [
-            {"params": early.parameters(), "lr": recipe.learning_rate},
+            {"params": learning["early"].parameters(), "lr": recipe.learning_rate},
             {"params": head, "lr": recipe.learning_rate_head},
         ],
         betas=(0.0, 0.99),
         fused=True,
     )
-    judging = torch.optim.Adam(judges.parameters(), lr=recipe.learning_rate_judge, betas=(0.0, 0.99), fused=True)
+    judging = torch.optim.Adam(
+        judges.parameters(), lr=recipe.learning_rate_judge, betas=(0.0, 0.99), fused=True
+    )
     kept: dict[str, nn.Module | torch.optim.Optimizer] = {
         "learning": learning, "average": average, "judges": judges, "making": making, "judging": judging,
     }  # fmt: skip
     step = 0
     checkpoint = folder / "features.pt"
-    made_for = float(sum(p.double().sum() for p in encoder.trunk.parameters()))
     if checkpoint.exists():
         stored = torch.load(checkpoint, weights_only=True, map_location=where)
-        if stored["made_for"] == made_for:
-            for name, part in kept.items():
-                part.load_state_dict(stored[name])
-            step = stored["step"]
-            log.info("going on from %d steps", step)
-    known = _Known(painter, SceneData(folder.parent / "scenes", generator.resolution), recipe.scenes, where)
+        for name, part in kept.items():
+            part.load_state_dict(stored[name])
+        step = stored["step"]
+        log.info("going on from %d steps", step)
+    known = _Known(
+        painter, SceneData(folder.parent / "scenes", generator.resolution, seeds), recipe.scenes, where
+    )
     balance = Balance()
     precision = torch.autocast(where.type, torch.bfloat16)
     quarter = recipe.batch // 4
@@ -233,7 +242,7 @@ def train_features(
         return pixel_norm(features.float())
 
     def keep() -> None:
-        content = {name: part.state_dict() for name, part in kept.items()} | {"step": step, "made_for": made_for}
+        content = {name: one.state_dict() for name, one in kept.items()} | {"step": step}
         partial = checkpoint.with_suffix(".partial")
         torch.save(content, partial)
         partial.replace(checkpoint)
@@ -247,7 +256,11 @@ def train_features(
             for inputs in (real, fake):
                 inputs = inputs.detach().clone().requires_grad_()
                 with precision:
-                    score = judge(inputs).flatten(1).mean(dim=1).sum() if inputs.dim() > 2 else judge(inputs).sum()
+                    score = (
+                        judge(inputs).flatten(1).mean(dim=1).sum()
+                        if inputs.dim() > 2
+                        else judge(inputs).sum()
+                    )
                 (gradient,) = torch.autograd.grad(score, inputs, create_graph=True)
                 squared = gradient.float().flatten(1).square().sum(dim=1).mean()
                 loss = loss + 0.5 * recipe.penalty_every * recipe.penalty * squared
@@ -255,7 +268,7 @@ def train_features(
 
     began = saved = time.monotonic()
     sums: dict[str, float] = defaultdict(float)
-    while time.monotonic() - began < 60 * minutes and step < recipe.steps:
+    while time.monotonic() - began < 60 * minutes and step < budget:
         warm = step < recipe.warm_up
         for group in making.param_groups:  # momentum serves regression and hurts the game of two
             group["betas"] = (0.8, 0.99) if warm else (0.0, 0.99)
@@ -271,14 +284,13 @@ def train_features(
         missed = (fake[:coded] - real[:coded]).abs().mean()
         parts = {"missed": missed}
         loss = missed
-        judge, gate = judges["features"], judges["latent"]
         learn = penalized(gate, drawn, read.detach())
         said = -(known.shares[chosen] * probe(real).log_softmax(dim=1)).sum(dim=1).mean()
         learn = learn + said
         if not warm:
             learn = learn + penalized(judge, real, fake.detach())
         judging.zero_grad(set_to_none=True)
-        learn.backward()  # type: ignore[no-untyped-call]
+        learn.backward()
         judging.step()
         judges.requires_grad_(False)
         empty = F.softplus(gate(drawn) - gate(read)).mean()
@@ -299,10 +311,10 @@ def train_features(
             torch._foreach_lerp_(list(average.parameters()), list(learning.parameters()), share)
             for old, new in zip(average.buffers(), learning.buffers(), strict=True):
                 old.copy_(new)
-        for name, part in parts.items():
-            sums[name] += float(part.detach())
+        for name, value in parts.items():
+            sums[name] += float(value.detach())
         if step % log_every == 0:
-            log.info("step %d: %s", step, {name: round(value / log_every, 4) for name, value in sums.items()})
+            log.info("step %d: %s", step, {name: round(one / log_every, 4) for name, one in sums.items()})
             sums.clear()
         if time.monotonic() - saved > 180:
             saved = time.monotonic()
@@ -311,14 +323,26 @@ def train_features(
     return _finished(painter, average)
 
 
+def with_features(painter: Painter, folder: Path) -> Painter:
+    """The painter with the early layers and the head for z that ``folder/features.pt`` keeps."""
+    stored = torch.load(folder / "features.pt", weights_only=True)
+    painter = copy.deepcopy(painter)
+    _taught(painter).load_state_dict(stored["average"])
+    return painter.requires_grad_(False).eval()
+
+
+def _taught(painter: Painter) -> nn.ModuleDict:
+    """What this stage teaches: the early layers, and the encoder's head for z."""
+    generator, encoder = painter.generator, painter.encoder
+    behind = generator.stage_index(generator.edit_layer) + 1
+    early = nn.ModuleDict({name: generator.get_submodule(name) for name in generator.stages[:behind]})
+    return nn.ModuleDict({"early": early, "deep": encoder.deep, "latent": encoder.latent})
+
+
 def _finished(painter: Painter, average: nn.ModuleDict) -> Painter:
     """A copy of the painter with the averaged weights in place of those that learn."""
     finished = copy.deepcopy(painter)
-    generator, encoder = finished.generator, finished.encoder
-    for name, module in average["early"].items():
-        generator.get_submodule(name).load_state_dict(module.state_dict())
-    encoder.deep.load_state_dict(average["deep"].state_dict())
-    encoder.latent.load_state_dict(average["latent"].state_dict())
+    _taught(finished).load_state_dict(average.state_dict())
     return finished.requires_grad_(False).eval()
 
 
@@ -331,6 +355,10 @@ def _write_sheet(painter: Painter, known: _Known, path: Path) -> None:
         return painter.draw(generator.run(generator.start(z), until=generator.edit_layer).features)
 
     samples = drawn(generator.sample_z(24, seed=7).to(trunk))
-    rows = [*samples.split(8), painter.draw(known.features[:8].float()), drawn(encoder.latent(encoder.deep(trunk)))]
+    rows = [
+        *torch.split(samples, 8),
+        painter.draw(known.features[:8].float()),
+        drawn(encoder.latent(encoder.deep(trunk))),
+    ]
     sheet = np.concatenate([np.concatenate(list(to_bytes(row.cpu())), axis=1) for row in rows])
     Image.fromarray(sheet).save(path)

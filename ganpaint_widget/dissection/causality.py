@@ -25,9 +25,7 @@ def _found(generator: StagedGenerator, segmenter: Segmenter, state: State, row: 
     return segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)) == row
 
 
-def likely_patch(
-    found: Tensor, one: int, state: State, random: torch.Generator, cells: int
-) -> Tensor | None:
+def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator, cells: int) -> Tensor | None:
     """A square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
 
     Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if
@@ -241,21 +239,26 @@ class _Trial:
         Looked at is the mask when adding, and where the concept was when removing. ``activations`` are
         those of the edit, where they are not the dissection's.
         """
+        # Single units are asked what they cause, and an exemplar is all of them.
+        whole = verb == "add" and units is None and activations is None
+        target = self.dissection.default_target(self.concept) if whole else "tuned"
+
+        def edited(one: int) -> Tensor:
+            edit = Edit(
+                "e",
+                verb,
+                self.concept,
+                painted(masks[one]),
+                units=units,
+                target=target,
+                activations=activations,
+            )
+            return apply(self.state.one(one), [edit], self.dissection).features
+
         shares: list[float] = []
         for part in _parts(list(masks), self.BATCH):
-            edited = [
-                apply(
-                    self.state.one(one),
-                    [
-                        Edit(
-                            "e", verb, self.concept, painted(masks[one]), units=units, activations=activations
-                        )
-                    ],
-                    self.dissection,
-                ).features
-                for one in part
-            ]
-            state = self.state.pick(part).replace(torch.cat(edited))
+            edits = torch.cat([edited(one) for one in part])
+            state = self.state.pick(part).replace(edits)
             found = _found(self.generator, self.segmenter, state, self.row)
             for one, after in zip(part, found, strict=True):
                 place = masks[one] if verb == "add" else self.objects[one]

@@ -1,8 +1,8 @@
 """Exemplars: what single objects of a concept look like in features, as targets of additions.
 
-A mean over all domes is the mean of gold, teal and slate ones in every light, and looks like none of them. One
+The mean over all domes mixes gold, teal and slate ones in every light, and looks like none of them. One
 object's own mean is a color and a light that go together. So a concept keeps a number of objects that differ
-from each other, and with each what the picture around it was like: an addition takes the object whose
+from each other, and with each what the picture around it was like. An addition takes the object whose
 surroundings are most like the photo, and its variants take the next ones.
 """
 
@@ -73,7 +73,7 @@ def find_exemplars(
         regions = connected_regions(labels)
         settings = setting_of(state.features)
         for one in range(len(labels)):
-            numbers, sizes = regions[one].unique(return_counts=True)
+            numbers, sizes = torch.unique(regions[one], return_counts=True)
             for number in numbers[sizes >= MINIMUM_SHARE * labels[one].numel()]:
                 where = regions[one] == number
                 objects = found.get(segmenter.classes[int(labels[one][where][0])])
@@ -82,10 +82,10 @@ def find_exemplars(
         if ticket is not None:
             ticket.checkpoint(done / len(states))
     chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
-    activations, settings, counts = zip(*chosen, strict=True)
+    activations, around, counts = zip(*chosen, strict=True)
     return replace(
         dissection,
-        exemplars=Exemplars(torch.stack(activations), torch.stack(settings), torch.tensor(counts)),
+        exemplars=Exemplars(torch.stack(activations), torch.stack(around), torch.tensor(counts)),
     )
 
 
@@ -169,5 +169,6 @@ def _chosen(objects: list[tuple[Tensor, Tensor]], count: int, channels: int) -> 
 
 def _mean_inside(features: Tensor, where: Tensor) -> Tensor:
     """Each unit's mean over a region H x W of the picture: C, from features C x h x w."""
-    share = F.adaptive_avg_pool2d(where.to(features)[None, None], features.shape[-2:])[0, 0]
+    _, height, width = features.shape
+    share = F.adaptive_avg_pool2d(where.to(features)[None, None], (height, width))[0, 0]
     return (features * share).sum(dim=(1, 2)) / share.sum()

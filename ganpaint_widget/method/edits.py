@@ -24,8 +24,8 @@ MAX_STRENGTH: Final = 4.0
 
 TARGETS: Final = ("tuned", "quantile", "mean", "exemplar")
 """What an addition aims at: the activation that dissection has tuned, the unit's 0.99 quantile over many
-samples (GAN Dissection), its mean over the places where the concept is (GANPaint), or the mean over one object
-of the concept, from the picture that is most like the one that is edited."""
+samples (GAN Dissection), its mean over the places where the concept is (GANPaint), or its mean over one
+object of the concept, from the picture that is most like the one that is edited."""
 
 MAX_VARIANT: Final = 9999
 MAX_SEED: Final = 2**31 - 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ MEASURED = ("add", "remove")
 
 
 def setting_of(features: Tensor) -> Tensor:
-    """What a picture is like as a whole: each unit's mean over the grid, B x C from features B x C x H x W."""
+    """Describe pictures as wholes: each unit's mean over the grid, B x C from features B x C x H x W."""
     return features.mean(dim=(2, 3))
 
 
@@ -76,7 +76,7 @@ class Dissection:
         samples: how many generated pictures were measured.
         threshold: K x C, the activation above which a pair's IoU counts a unit as on; ``None`` where that is
             not known (published units, files of earlier versions).
-        exemplars: single objects of each concept as targets of additions; ``None`` where none were looked for.
+        exemplars: single objects of each concept, as targets of additions; ``None``: not looked for.
     """
 
     layer: str
@@ -104,7 +104,7 @@ class Dissection:
             ) from None
 
     def target(self, concept: str, by: str = "tuned") -> Tensor:
-        """C activations that an addition aims at, the same for every picture: "tuned", "quantile" or "mean"."""
+        """C activations that additions to any picture aim at, by "tuned", "quantile" or "mean"."""
         row = self.index(concept)
         return {"tuned": self.level[row], "quantile": self.high, "mean": self.present[row]}[by]
 
@@ -188,6 +188,18 @@ class Dissection:
         """How well the generator knows the concept, 0 to 1: the mean of adding's and removing's effect."""
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
+    def only(self, rows: Sequence[int]) -> Dissection:
+        """The same for the concepts in some rows, in that order."""
+        chosen = list(rows)
+        names = tuple(self.concepts[row] for row in chosen)
+        tables = ("iou", "iqr", "present", "level", "weight", "effect", "threshold")
+        parts: dict[str, Any] = {
+            name: table[chosen] for name in tables if (table := getattr(self, name)) is not None
+        }
+        if self.exemplars is not None:
+            parts["exemplars"] = Exemplars(*(table[chosen] for table in vars(self.exemplars).values()))
+        return replace(self, concepts=names, colors={name: self.colors[name] for name in names}, **parts)
+
     def save(self, path: Path) -> None:
         """Write as safetensors, with names and colors in the metadata."""
         tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
@@ -208,7 +220,9 @@ class Dissection:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "dissection")
         exemplars = {
-            name.removeprefix("exemplars."): one for name, one in tensors.items() if name.startswith("exemplars.")
+            name.removeprefix("exemplars."): one
+            for name, one in tensors.items()
+            if name.startswith("exemplars.")
         }
         return cls(
             layer=config["layer"],
