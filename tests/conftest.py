@@ -28,7 +28,7 @@ from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.session import EditingSession
-from ganpaint_widget.session.processes.opening import GLANCE
+from ganpaint_widget.session.processes.inverting import GLANCE
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.tickets import Cancelled
 

@@ -37,7 +37,7 @@ from ganpaint_widget.session import (
 )
 from ganpaint_widget.session.document import MAX_EDITS, MAX_UNDO
 from ganpaint_widget.session.journal import Journal
-from ganpaint_widget.session.processes.opening import GLANCE
+from ganpaint_widget.session.processes.inverting import GLANCE
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.tickets import Cancelled
 

@@ -50,9 +50,12 @@ class Blended:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend."""
+    """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend.
 
-    job: Literal["blend", "open"]
+    ``open``: a picture, or a reference, that is being opened; ``fit``: a faithful preview that is waited for.
+    """
+
+    job: Literal["blend", "open", "fit"]
     fraction: float
     seconds_left: float | None
     psnr: float | None
