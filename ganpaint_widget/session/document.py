@@ -46,7 +46,7 @@ class History:
         revision: grows by one with everything that changes what is edited.
         touched: the id of the edit that the newest revision painted, if it did.
         continues: the names of the journals that this one goes on with.
-        heard: page to its last message that is in the journal, from before a recovery, too.
+        acknowledged: page to its last message that is in the journal, from before a recovery, too.
         notice: what the user has to know of the journal, such as that it could not be written.
     """
 

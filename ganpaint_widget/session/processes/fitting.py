@@ -143,8 +143,8 @@ class Fitting:
         if not fit.done:
             return False
         if not work.fitted:  # somebody who would not wait may have done it meanwhile
-            work.fitted, work.fit = True, None
             self._found(work, fit.delta)
+            work.fitted, work.fit = True, None
         return True
 
     def _found(self, work: _Work, delta: Mapping[str, Tensor]) -> None:
