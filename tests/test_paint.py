@@ -1136,7 +1136,7 @@ def test_after_a_recovery_what_has_opened_a_picture_is_not_done_again(
         picture = files.encode_png(np.full((SIZE, SIZE, 3), 200, np.uint8))
         file = picture if opening == "picture" else source.project_file()
         name = "p.png" if opening == "picture" else "p.ganpaint"
-        page.command("open", file, name=name, **{"fit": "crop"})
+        page.command("open", file, name=name, fit="crop")
     if painted:
         page.stroke(edit="e2")
     line.wait(lambda: [m for m in line.of("accepted") if m["sequence"] == page.sequence])

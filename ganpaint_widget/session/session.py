@@ -630,7 +630,7 @@ class EditingSession:
 
     @property
     def faithful(self) -> bool:
-        """Whether the preview is to be G'(z_e), with a G' that was fitted to the photo as it is, not G(z_e)."""
+        """Whether the preview is to be G'(z_e), with a G' that is fitted to the photo as it is."""
         return self._fitting.on
 
     @faithful.setter
@@ -851,7 +851,7 @@ class EditingSession:
 
     @property
     def preview(self) -> Image.Image:
-        """G(z_e), or G'(z_e) if it is to be faithful, with all edits made so far: waits for it to be rendered.
+        """G(z_e), or G'(z_e) if it is to be faithful, with all edits made so far: waits for it.
 
         Raises:
             GANPaintError: it could not be.
