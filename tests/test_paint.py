@@ -1117,6 +1117,53 @@ def test_after_a_recovery_a_page_says_again_what_it_must_and_nothing_is_done_twi
         widget.close()
 
 
+@pytest.mark.parametrize("opening", ["scene", "numbered scene", "picture", "project"])
+@pytest.mark.parametrize("painted", [False, True], ids=["nothing painted on it", "painted on it"])
+def test_after_a_recovery_what_has_opened_a_picture_is_not_done_again(
+    model_with_gallery: Any, worker: Worker, opening: str, painted: bool
+) -> None:
+    first = GANPaint(session=EditingSession(generator=model_with_gallery, worker=worker))
+    line: Line = first.comm
+    page = Page(first)
+    page.hello()
+    page.stroke(edit="e1")
+    if opening == "scene":
+        page.command("scene")
+    elif opening == "numbered scene":
+        page.command("scene", index=2)
+    else:
+        source = EditingSession(generator=model_with_gallery, worker=worker, journal=False)
+        picture = files.encode_png(np.full((SIZE, SIZE, 3), 200, np.uint8))
+        file = picture if opening == "picture" else source.project_file()
+        name = "p.png" if opening == "picture" else "p.ganpaint"
+        page.command("open", file, name=name, **{"fit": "crop"})
+    if painted:
+        page.stroke(edit="e2")
+    line.wait(lambda: [m for m in line.of("accepted") if m["sequence"] == page.sequence])
+    photo = np.asarray(first.session.photo)
+    edits = [edit.id for edit in first.session.edits]
+    assert edits == (["e2"] if painted else [])
+    first.session.close()  # as if its kernel had been killed: the page has seen no answer
+
+    # Twice: what a recovered session writes says the same as what it has read.
+    for _ in range(2):
+        second = GANPaint.recover(generator=model_with_gallery)
+        again = Page(second)
+        again.hello()
+        assert second.comm.of("welcome")[-1]["sequence"] == page.sequence
+        again.sequence = 1
+        again.command("scene")  # said again, whatever it was: it is known, and nothing is opened
+        assert second.comm.of("accepted")[-1]["sequence"] == page.sequence
+        assert not second._backlog
+        assert np.array_equal(np.asarray(second.session.photo), photo)
+        assert [edit.id for edit in second.session.edits] == edits
+        second.session.close()
+        second.close()
+        if not painted:
+            break  # nothing is written of a session that has only looked
+    first.close()
+
+
 # --- a line that is down --------------------------------------------------------------------------
 
 

@@ -70,11 +70,14 @@ class History:
         self._undo.clear()
         self._redo.clear()
         self._count()
+        self._hear()
         operation = {
             "op": "open",
             "format": record.FORMAT,
             **opening,
             "continues": list(self.continues),
+            # Nothing before this line is played back, and a page may say it again.
+            "heard": dict(self.heard),
         }
         self._journalling(lambda journal: journal.open(operation, photo, original))
 
@@ -229,12 +232,18 @@ class History:
     # --- the journal ---
 
     def _write(self, operation: record.Operation) -> None:
+        speaker = self._hear()
+        if speaker is not None:
+            operation = {**operation, "by": list(speaker)}
+        self._journalling(lambda journal: journal.write(operation))
+
+    def _hear(self) -> tuple[str, int] | None:
+        """Note on whose behalf something is done; ``None`` where no page asked for it."""
         speaker = SPEAKER.get()
         if speaker is not None:
             page, sequence = speaker
             self.heard[page] = max(sequence, self.heard.get(page, 0))
-            operation = {**operation, "by": [page, sequence]}
-        self._journalling(lambda journal: journal.write(operation))
+        return speaker
 
     def _operations(self) -> list[record.Operation]:
         """Operations that lead to the present state, its undo and redo included."""

@@ -21,6 +21,7 @@ Importing this module does not import torch; making a session does.
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 import sys
@@ -291,7 +292,8 @@ class EditingSession:
         with session._change() as history:
             if isinstance(earlier, list):
                 history.continues = (recording.path.name, *(one for one in earlier if isinstance(one, str)))
-            history.begin(session._opening(), session._opened.photo)
+            history.heard = record.heard_of(opening)
+            history.begin(session._opening(), session._opened.photo, source.original)
             history.replay(recording, session._checked)
         return session
 
@@ -1229,7 +1231,8 @@ class EditingSession:
 
         ticket = self._worker.ticket(tell)
         try:
-            self._worker.call(self._open_now, source, ticket)
+            # In the caller's context, so that the journal notes which page's message has asked for it.
+            self._worker.call(contextvars.copy_context().run, self._open_now, source, ticket)
         except Cancelled:
             raise GANPaintError("Opening the picture was cancelled.", "Open it again.") from None
         except GANPaintError:
