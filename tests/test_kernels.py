@@ -72,7 +72,7 @@ ganpaint_widget.method.adaptation.adapt = double.adapt
 ganpaint_widget.method.adaptation.render = double.render
 ganpaint_widget.method.adaptation.keep_mask = double.keep_mask
 
-# From here on ipykernel 7.3 overlooks no message: see keep_awake in paint.py.
+# From here on ipykernel 7.3 overlooks no message: see keep_awake in kernel.py.
 GANPaint(session=EditingSession(generator=model)).close()
 """
 

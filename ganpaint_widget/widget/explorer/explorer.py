@@ -56,7 +56,6 @@ from .sheets import Sheets, enlarged, gaps, read
 from .tables import comparison, heading, note, tracks, unit_table
 
 if TYPE_CHECKING:
-
     from ...models.generator import StagedGenerator
     from ...models.model import Model
 
