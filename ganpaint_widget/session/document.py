@@ -46,7 +46,7 @@ class History:
         revision: grows by one with everything that changes what is edited.
         touched: the id of the edit that the newest revision painted, if it did.
         continues: the names of the journals that this one goes on with.
-        heard: page to its last message that is in the journal, from before a recovery, too.
+        acknowledged: page to its last message that is in the journal, from before a recovery, too.
         notice: what the user has to know of the journal, such as that it could not be written.
     """
 
@@ -55,7 +55,7 @@ class History:
         self.revision = 0
         self.touched: str | None = None
         self.continues: tuple[str, ...] = ()
-        self.heard: dict[str, int] = {}
+        self.acknowledged: dict[str, int] = {}
         self.notice: Noticed | None = None
         self._undo: list[Edits] = []
         self._redo: list[Edits] = []
@@ -70,14 +70,14 @@ class History:
         self._undo.clear()
         self._redo.clear()
         self._count()
-        self._hear()
+        self._acknowledge()
         operation = {
             "op": "open",
             "format": record.FORMAT,
             **opening,
             "continues": list(self.continues),
             # Nothing before this line is played back, and a page may say it again.
-            "heard": dict(self.heard),
+            "heard": dict(self.acknowledged),
         }
         self._journalling(lambda journal: journal.open(operation, photo, original))
 
@@ -232,24 +232,27 @@ class History:
     # --- the journal ---
 
     def _write(self, operation: record.Operation) -> None:
-        speaker = self._hear()
+        speaker = self._acknowledge()
         if speaker is not None:
             operation = {**operation, "by": list(speaker)}
         self._journalling(lambda journal: journal.write(operation))
 
-    def _hear(self) -> tuple[str, int] | None:
+    def _acknowledge(self) -> tuple[str, int] | None:
         """Note on whose behalf something is done; ``None`` where no page asked for it."""
         speaker = SPEAKER.get()
         if speaker is not None:
             page, sequence = speaker
-            self.heard[page] = max(sequence, self.heard.get(page, 0))
+            self.acknowledged[page] = max(sequence, self.acknowledged.get(page, 0))
         return speaker
 
     def _operations(self) -> list[record.Operation]:
         """Operations that lead to the present state, its undo and redo included."""
         states = [*self._undo, self.edits, *reversed(self._redo)]
         operations = [*record.operations_of(states), *({"op": "undo"} for _ in self._redo)]
-        return [*operations, *({"op": "heard", "by": [page, count]} for page, count in self.heard.items())]
+        return [
+            *operations,
+            *({"op": "heard", "by": [page, count]} for page, count in self.acknowledged.items()),
+        ]
 
     def _journalling(self, work: Callable[[record.Journal], None]) -> None:
         """A full disk is no reason to stop somebody from painting, but they have to know."""

@@ -90,7 +90,7 @@ class GANPaint(anywidget.AnyWidget):
     """The painting editor, as the last expression of a cell.
 
     Args:
-        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centred
+        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centered
             square is resized to the generator's size. None: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
         session: an EditingSession to show, instead of making one from `photo` and `generator`.
@@ -111,9 +111,9 @@ class GANPaint(anywidget.AnyWidget):
     _result = traitlets.Bytes(b"").tag(sync=True)
     """PNG of G'(z_e), the last finished blend of this picture; empty before there is one."""
     _masks = traitlets.Dict().tag(sync=True)
-    """Edit id to PNG (8-bit grey, the picture's size)."""
+    """Edit id to PNG (8-bit gray, the picture's size)."""
     _segments = traitlets.Bytes(b"").tag(sync=True)
-    """PNG (8-bit grey) of the photo's labels, indices into the state's `classes`; may be empty."""
+    """PNG (8-bit gray) of the photo's labels, indices into the state's `classes`; may be empty."""
     _state = traitlets.Dict().tag(sync=True)
     """Everything else at rest: see docs/protocol.md."""
 
@@ -138,7 +138,7 @@ class GANPaint(anywidget.AnyWidget):
                 "A session already has its photo and its generator.",
                 "Pass the session alone, or the other two.",
             )
-        # anywidget makes synchronised text of these two. Read here and not in the class, so that a checkout
+        # anywidget makes synchronized text of these two. Read here and not in the class, so that a checkout
         # without the built files can be imported, and says what it lacks.
         self._esm = static_file("widget.js").read_text(encoding="utf-8")
         self._css = static_file("widget.css").read_text(encoding="utf-8")
@@ -316,7 +316,7 @@ class GANPaint(anywidget.AnyWidget):
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
         """A page's write of widget state, which is always refused: a page speaks in messages.
 
-        Without this a page could write every synchronised trait, `_esm` included, which is code that other
+        Without this a page could write every synchronized trait, `_esm` included, which is code that other
         pages run.
         """
         ours = [name for name in sync_data if name in self.keys]
@@ -338,10 +338,10 @@ class GANPaint(anywidget.AnyWidget):
             message = protocol.parse(content, buffers)
         except ProtocolError as refusal:
             if refusal.page is not None and refusal.sequence is not None:
-                self._stream.heard(refusal.page)
+                self._stream.touch(refusal.page)
                 self._turns.take(refusal.page, refusal.sequence, refusal)
             else:
-                self._say(protocol.error(refusal.page, None, refusal.what, refusal.mend))
+                self._say(protocol.error(refusal.page, None, refusal.message, refusal.hint))
             return
         _ON_MESSAGE[type(message)](self, message)
 
@@ -356,7 +356,7 @@ class GANPaint(anywidget.AnyWidget):
         self._stream.ack(message.page, message.frame)
 
     def _on_cancel(self, message: Cancel) -> None:
-        self._stream.heard(message.page)
+        self._stream.touch(message.page)
         self._session.cancel()
         if self._session.job is not None:
             self._say(protocol.notice("info", "Stopping; the best so far is kept."))
@@ -371,11 +371,11 @@ class GANPaint(anywidget.AnyWidget):
     def _on_turn(self, message: Stroke | Command) -> None:
         if isinstance(message, Stroke) and message.drawn is not None:
             self._stream.ack(message.page, message.drawn)
-        self._stream.heard(message.page)
+        self._stream.touch(message.page)
         self._turns.take(message.page, message.sequence, message)
 
     def _on_question(self, message: Samples | Refer | Variants | Scenes) -> None:
-        self._stream.heard(message.page)
+        self._stream.touch(message.page)
         self._questions.ask(message)
 
     # --- what they say is done --------------------------------------------------------------------
@@ -412,11 +412,11 @@ class GANPaint(anywidget.AnyWidget):
             reference=reference,
         )
 
-    def _retune(self, command: Command) -> None:
+    def _update_edit(self, command: Command) -> None:
         changes = dict(command.arguments)
         if "reference" in changes:
             changes["reference"] = self._questions.reference(changes["reference"])
-        self._session.retune(changes.pop("edit"), **changes)
+        self._session.update(changes.pop("edit"), **changes)
 
     def _open(self, command: Command) -> None:
         name, file = command.arguments["name"], command.file
@@ -481,7 +481,7 @@ class GANPaint(anywidget.AnyWidget):
         now = time.monotonic()
         if now - self._progressed >= PROGRESS_PAUSE or event.fraction in (0, 1):
             self._progressed = now
-            self._say(protocol.progress(event.job, event.fraction, event.seconds_left, event.decibel))
+            self._say(protocol.progress(event.job, event.fraction, event.seconds_left, event.psnr))
         if event.job == "blend" and self._state.get("job") is None:
             self._rest()
 
@@ -495,7 +495,7 @@ class GANPaint(anywidget.AnyWidget):
         self._say(protocol.notice(event.level, event.text))
 
     def _on_failed(self, event: events.Failed) -> None:
-        self._say(protocol.error(None, None, event.what, event.mend))
+        self._say(protocol.error(None, None, event.message, event.hint))
         self._rest()
 
     # --- pictures in motion -----------------------------------------------------------------------
@@ -581,7 +581,7 @@ _ON_MESSAGE: Mapping[type, Callable[[GANPaint, Any], None]] = {
 _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
     "undo": lambda paint, command: paint.session.undo(),
     "redo": lambda paint, command: paint.session.redo(),
-    "retune": GANPaint._retune,
+    "retune": GANPaint._update_edit,
     "toggle": lambda paint, command: paint.session.toggle(
         command.arguments["edit"], command.arguments["enabled"]
     ),

@@ -79,7 +79,7 @@ class Questions:
             try:
                 self._say(self._answer(question))
             except GANPaintError as error:
-                self._say(protocol.error(question.page, None, error.what, error.mend))
+                self._say(protocol.error(question.page, None, error.message, error.hint))
             except Exception as error:
                 log.exception("A question of the page failed.")
                 told = f"That could not be looked up ({type(error).__name__}: {error})."
@@ -137,7 +137,7 @@ def key_of(reference: Reference) -> str:
 
 def _references(page: str, concept: str, referred: Sequence[Referred]) -> protocol.Outgoing:
     entries = [
-        {"key": key_of(one.reference), "own": one.reference.seed is None, "decibel": one.decibel}
+        {"key": key_of(one.reference), "own": one.reference.seed is None, "decibel": one.psnr}
         for one in referred
     ]
     sheet = _sheet([[one.photo for one in referred], [one.reconstruction for one in referred]])

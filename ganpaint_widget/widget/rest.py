@@ -49,7 +49,7 @@ class AtRest:
 
     def _state(self, edits: Edits, blend: Blend | None, labels: Array | None) -> dict[str, Any]:
         session = self._session
-        notice, job = session.notice, session.job
+        notice, job, metrics = session.notice, session.job, session.metrics
         return {
             "revision": session.revision,
             "title": session.title,
@@ -72,7 +72,9 @@ class AtRest:
             "job": None if job is None else {"name": job.job, "fraction": job.fraction},
             "faithful": {"on": session.faithful, "ready": session.is_faithful},
             "blended": None if blend is None else blend.revision,
-            "measures": _without_nan(session.measures),
+            "measures": _without_nan(
+                {"reconstruction_decibel": metrics["reconstruction_psnr"], "blend": metrics["blend"]}
+            ),
             "notice": None if notice is None else {"level": notice.level, "text": notice.text},
         }
 

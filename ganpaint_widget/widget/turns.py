@@ -84,7 +84,7 @@ class Turns:
         self._calm = threading.Condition(self._books)
         # Never forgotten while the kernel lives: a page that was would be asked for messages that it no
         # longer has.
-        self._pages = {name: Page(count, count, count) for name, count in session.heard.items()}
+        self._pages = {name: Page(count, count, count) for name, count in session.acknowledged.items()}
         self._backlog: deque[Turn] = deque()
 
     # --- reads, from any thread ---
@@ -231,7 +231,7 @@ class Turns:
                 page.told = sequence
             self._calm.notify_all()
         if refused is not None:
-            self._say(protocol.error(name, sequence, refused.what, refused.mend))
+            self._say(protocol.error(name, sequence, refused.message, refused.hint))
         elif answered:
             self._say(protocol.accepted(name, sequence, revision))
         self._done(revision, booked)
