@@ -409,7 +409,7 @@ def read(path: Path) -> Recording:
     return Recording(path, opening, photo, original, tuple(operations[openings[-1] + 1 :]))
 
 
-def heard_of(opening: Mapping[str, Any]) -> dict[str, int]:
+def acknowledged_of(opening: Mapping[str, Any]) -> dict[str, int]:
     """Page to its last message that was carried out when the picture was opened, that message included.
 
     A journal of an earlier version does not say it, and a damaged one says nothing that counts.

@@ -269,7 +269,7 @@ class EditingSession:
         with session._change() as history:
             if isinstance(earlier, list):
                 history.continues = (recording.path.name, *(one for one in earlier if isinstance(one, str)))
-            history.acknowledged = record.heard_of(opening)
+            history.acknowledged = record.acknowledged_of(opening)
             history.begin(session._opening(), session._picture.photo, source.original)
             history.replay(recording, session._palette.checked)
         return session
