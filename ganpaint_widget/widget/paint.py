@@ -433,7 +433,10 @@ class GANPaint(anywidget.AnyWidget):
             self._session.next_scene()
 
     def _set_faithful(self, command: Command) -> None:
-        self._session.faithful = command.arguments["on"]
+        if command.arguments["on"]:
+            self._session.start_faithful()
+        else:
+            self._session.stop_faithful()
 
     def _save(self, command: Command) -> None:
         stem = PurePath(self._session.title.replace("\\", "/")).stem or "picture"
@@ -478,6 +481,8 @@ class GANPaint(anywidget.AnyWidget):
         self._offer("result", event.array, event.revision)
 
     def _on_progress(self, event: events.Progress) -> None:
+        if event.job == "fit":
+            return  # Python waits for it, and nothing of it is shown in the editor
         now = time.monotonic()
         if now - self._progressed >= PROGRESS_PAUSE or event.fraction in (0, 1):
             self._progressed = now
@@ -535,9 +540,7 @@ class GANPaint(anywidget.AnyWidget):
         """Write the state at rest. What has not changed is neither encoded nor sent."""
         with self._resting:
             covers = self._turns.all_accepted(self._stream.pages)
-            with self._books:
-                shown = self._shown
-            traits = self._at_rest.traits(covers, shown)
+            traits = self._at_rest.traits(covers)
             try:
                 # One message with all that differs, so that a page never sees half of a state.
                 with self.hold_sync():

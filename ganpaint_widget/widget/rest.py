@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..images import files
 from ..method.edits import Edit
-from ..session import Array, Blend, EditingSession, Rendered
+from ..session import EditingSession, View
 from ..session.document import Edits
 from .questions import key_of
 
@@ -26,37 +26,35 @@ class AtRest:
         self._pictures: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
         self._masks: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
 
-    def traits(self, covers: Mapping[str, int], shown: Rendered | None) -> dict[str, Any]:
-        """The traits by their names.
+    def traits(self, covers: Mapping[str, int]) -> dict[str, Any]:
+        """The traits by their names, all of one moment.
 
         Args:
             covers: page to its last message that is in the state. Read before this is called: a message
                 applied in between is in the edits but not yet in covers, and its page waits for the next
                 state. The other way round the page would take over a state without it.
-            shown: the newest G(z_e).
         """
-        session = self._session
-        edits, blend, labels = session.edits, session.blend, session.labels
+        view = self._session.view
         return {
-            "_photo": self._png("photo", np.asarray(session.photo)),
-            "_reconstruction": self._png("reconstruction", np.asarray(session.reconstruction)),
-            "_preview": b"" if shown is None else self._png("preview", shown.array),
-            "_result": b"" if blend is None else self._png("result", blend.array),
-            "_segments": b"" if labels is None else self._png("segments", labels),
-            "_masks": self._mask_pngs(edits),
-            "_state": self._state(edits, blend, labels) | {"covers": dict(covers)},
+            "_photo": self._png("photo", view.photo),
+            "_reconstruction": self._png("reconstruction", view.reconstruction),
+            "_preview": self._png("preview", view.preview),
+            "_result": b"" if view.blend is None else self._png("result", view.blend.array),
+            "_segments": b"" if view.labels is None else self._png("segments", view.labels),
+            "_masks": self._mask_pngs(view.edits),
+            "_state": self._state(view) | {"covers": dict(covers)},
         }
 
-    def _state(self, edits: Edits, blend: Blend | None, labels: Array | None) -> dict[str, Any]:
+    def _state(self, view: View) -> dict[str, Any]:
         session = self._session
-        notice, job, metrics = session.notice, session.job, session.metrics
+        notice, job, metrics = view.notice, view.job, view.metrics
         return {
-            "revision": session.revision,
-            "title": session.title,
+            "revision": view.revision,
+            "title": view.title,
             "width": session.size,
             "height": session.size,
             "cells": list(session.cells),
-            "classes": [] if labels is None else list(session.classes),
+            "classes": [] if view.labels is None else list(session.classes),
             "journal": list(session.journals),
             "generator": session.generator_name,
             "concepts": [
@@ -64,14 +62,14 @@ class AtRest:
                 for concept in session.palette
             ],
             "verbs": ["add", "remove", "restyle"],
-            "edits": [_described(edit) for edit in edits],
-            "can_undo": session.can_undo,
-            "can_redo": session.can_redo,
+            "edits": [_described(edit) for edit in view.edits],
+            "can_undo": view.can_undo,
+            "can_redo": view.can_redo,
             "has_gallery": session.has_gallery,
-            "scene": session.scene,
+            "scene": view.scene,
             "job": None if job is None else {"name": job.job, "fraction": job.fraction},
-            "faithful": {"on": session.faithful, "ready": session.is_faithful},
-            "blended": None if blend is None else blend.revision,
+            "faithful": {"on": view.faithful, "ready": view.is_faithful},
+            "blended": None if view.blend is None else view.blend.revision,
             "measures": _without_nan(
                 {"reconstruction_decibel": metrics["reconstruction_psnr"], "blend": metrics["blend"]}
             ),
