@@ -15,7 +15,7 @@ from .events import Progress as Progress
 from .events import Rendered as Rendered
 from .palette import Concept as Concept
 from .processes.blending import Blend as Blend
+from .reading import Referred as Referred
+from .reading import View as View
 from .session import KEEP as KEEP
 from .session import EditingSession as EditingSession
-from .session import Referred as Referred
-from .session import View as View
