@@ -131,13 +131,13 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
         edit.activations.shape == (channels,)
         and edit.activations.dtype == np.float32
         and np.isfinite(edit.activations).all()
-        and (verb == "restyle" or variant or (verb == "add" and own))
+        and (verb == "restyle" or variant or target == "exemplar" or (verb == "add" and own))
     ):
         raise GANPaintError(
             "The edit's activations do not fit this generator.", "Make the edit anew with this generator."
         )
-    if verb == "add" and variant and edit.activations is None:
-        raise GANPaintError("The variant comes without its activations.", "Make the edit anew.")
+    if verb == "add" and (variant or target == "exemplar") and edit.activations is None:
+        raise GANPaintError("The addition comes without its activations.", "Make the edit anew.")
     if edit.reference is not None:
         _check_reference(edit.reference, size)
     if not isinstance(edit.enabled, (bool, np.bool_)):

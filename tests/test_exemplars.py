@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from references import Boxes, Brightness
 
+from ganpaint_widget import EditingSession, GANPaintError, Model
 from ganpaint_widget.dissection import Dissection, dissect, find_exemplars
 from ganpaint_widget.dissection.exemplars import connected_regions, medoids
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply
+from ganpaint_widget.models.registry import load
 from ganpaint_widget.models.units import setting_of
 
 
@@ -115,3 +118,58 @@ def test_some_concepts_can_be_kept(found: Dissection) -> None:
     assert kept.concepts == ("ground",) and kept.exemplars is not None
     assert torch.equal(kept.iou[0], found.iou[ground])
     assert torch.equal(kept.exemplars.activations[0], found.exemplars.activations[ground])
+
+
+# --- in a session ---
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The demo's, with exemplars from a few of its own samples."""
+    demo = load("demo")
+    assert demo.segmenter is not None and demo.dissection is not None
+    known = find_exemplars(demo.generator, demo.segmenter, demo.dissection, samples=40, count=4)
+    return replace(demo, dissection=known)
+
+
+def disc(size: int) -> np.ndarray:
+    y, x = np.mgrid[:size, :size]
+    return np.where((y - 80) ** 2 + (x - 30) ** 2 < 200, 255, 0).astype(np.uint8)
+
+
+def test_a_session_adds_by_exemplars_where_there_are_some(model: Model, tmp_path: Path) -> None:
+    with EditingSession(scene=0, generator=model, journal=False) as session:
+        mask = disc(session.size)
+        edit = session.add("tree", mask)
+        assert edit.target == "exemplar" and edit.activations is not None
+        by_units = session.add("tree", mask, units="low")
+        assert by_units.target == "tuned" and by_units.activations is None
+        plain = session.add("tree", mask, target="mean")
+        assert plain.target == "mean" and plain.activations is None
+        other = session.update(edit.id, variant=1)
+        assert other.activations is not None and not np.array_equal(other.activations, edit.activations)
+        assert np.array_equal(session.update(edit.id, variant=0).activations, edit.activations)
+
+        # A stroke that grows goes on with what was chosen when it began.
+        half = session.size // 2
+        white = np.full((4, 4), 255, np.uint8)
+        session.paint("stroke", (half, half, 4, 4), white, verb="add", concept="dome")
+        begun = next(one for one in session.edits if one.id == "stroke")
+        session.paint("stroke", (half + 4, half, 4, 4), white, verb="add", concept="dome")
+        grown = next(one for one in session.edits if one.id == "stroke")
+        assert begun.target == "exemplar" and grown.activations is begun.activations
+
+        session.save(tmp_path / "a.ganpaint")
+        edits = session.edits
+    with EditingSession.load(tmp_path / "a.ganpaint", generator=model, journal=False) as again:
+        assert again.edits == edits
+
+
+def test_without_exemplars_an_addition_is_as_tuned_and_cannot_ask_for_one(model: Model) -> None:
+    assert model.dissection is not None
+    bare = replace(model, dissection=replace(model.dissection, exemplars=None))
+    with EditingSession(scene=0, generator=bare, journal=False) as session:
+        assert session.add("tree", disc(session.size)).target == "tuned"
+        with pytest.raises(GANPaintError, match="no exemplar of 'tree'"):
+            session.add("tree", disc(session.size), target="exemplar")
+        assert len(session.edits) == 1

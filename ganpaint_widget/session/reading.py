@@ -488,11 +488,15 @@ class Reading:
         The one place where they are chosen: once for each edit, before its first pixel is painted.
         """
         verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
-        if edit.activations is not None or not (verb == "restyle" or variant):
+        exemplary = verb == "add" and edit.target == "exemplar"
+        if edit.activations is not None or not (verb == "restyle" or variant or exemplary):
             return self._palette.checked(edit)
         # Everything else is checked first: measuring takes a while.
         blank = np.zeros(self._palette.channels, np.float32)
         checked = self._palette.checked(replace(edit, activations=blank))
+        if exemplary:
+            features = self._picture.fast.state.features
+            return replace(checked, activations=self._palette.exemplar(checked, features))
         return replace(checked, activations=self._references.activations(checked))
 
 

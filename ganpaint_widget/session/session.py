@@ -287,7 +287,7 @@ class EditingSession(Reading):
         strength: float = 1.0,
         *,
         units: object = None,
-        target: str = "tuned",
+        target: str | None = None,
         variant: int = 0,
     ) -> Edit:
         """Add a concept where the mask says.
@@ -298,8 +298,10 @@ class EditingSession(Reading):
             strength: 0 to 4.
             units: on which units it acts: ``None`` for all, each as far as the dissection says; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
-            target: the activation that it aims at: ``"tuned"`` by the dissection, the units' 0.99
-                ``"quantile"``, or their ``"mean"`` where the concept is.
+            target: the activation that it aims at: ``"exemplar"`` takes one object of the concept, from
+                the picture that is most like this one; ``"tuned"`` is the dissection's, ``"quantile"`` the
+                units' 0.99 quantile, ``"mean"`` their mean where the concept is. By default an exemplar
+                where the dissection has some, else ``"tuned"``.
             variant: 1, 2, ... are other plausible versions, the same for the same number; 0 is the plain
                 one. See :meth:`variants`.
 
@@ -377,7 +379,7 @@ class EditingSession(Reading):
         strength: float = 1.0,
         stroke: Hashable | None = None,
         units: object = None,
-        target: str = "tuned",
+        target: str | None = None,
         variant: int = 0,
         reference: object = None,
         region: object = None,

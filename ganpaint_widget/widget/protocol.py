@@ -304,7 +304,7 @@ COMMANDS: Mapping[str, Mapping[str, Rule]] = {
 SETTINGS: Mapping[str, Rule] = {
     "strength": _STRENGTH,
     "units": _either(_null, _choice("low", "medium", "high")),
-    "target": _choice("tuned", "quantile", "mean"),
+    "target": _choice("tuned", "quantile", "mean", "exemplar"),
     "variant": _integer(0, 9999),
     "reference": _referring,
 }
