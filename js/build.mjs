@@ -24,7 +24,7 @@ const widget = {
   ...browser,
   entryPoints: [
     { in: join(here, "src/widget.ts"), out: "widget" },
-    { in: join(here, "src/editor/editor.css"), out: "widget" },
+    { in: join(here, "src/editor/styles/editor.css"), out: "widget" },
   ],
   outdir: join(project, "ganpaint_widget/static"),
   minify: true,
@@ -42,8 +42,8 @@ async function watch() {
 const bare = {
   ...browser,
   entryPoints: [
-    { in: join(here, "src/bare.ts"), out: "bare" },
-    { in: join(here, "src/editor/editor.css"), out: "editor" },
+    { in: join(here, "src/dev/bare.ts"), out: "bare" },
+    { in: join(here, "src/editor/styles/editor.css"), out: "editor" },
   ],
   sourcemap: "inline",
 };

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Outbox } from "../src/editor/outbox";
-import { type PageMessage, pageProblem } from "../src/protocol";
+import { Outbox } from "../src/core/outbox";
+import type { PageMessage } from "../src/protocol/messages";
+import { pageProblem } from "../src/protocol/validate-page-message";
 
 const PAGE = "page-0001";
 let sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
@@ -36,8 +37,8 @@ test("messages are counted from 1, and valid", () => {
   stroke(1);
   outbox.command("retune", { edit: "e1", strength: 2 });
   outbox.command("open", { name: "a.png", fit: "crop" }, new Uint8Array(3));
-  outbox.drew(4);
-  outbox.ack();
+  outbox.frameDrawn(4);
+  outbox.acknowledge();
   outbox.cancel();
   assert.deepEqual(sequences(), ["hello", 1, 2, 3, "ack", "cancel"]);
   for (const { message, buffer } of sent) assert.equal(pageProblem(message, buffer?.length ?? null), null);
@@ -45,11 +46,11 @@ test("messages are counted from 1, and valid", () => {
 
 test("a page says when nobody sees it, whenever it says hello, and says hello when it is seen again", () => {
   outbox.hello();
-  outbox.see(true);
-  outbox.see(false);
-  outbox.see(false);
+  outbox.setVisible(true);
+  outbox.setVisible(false);
+  outbox.setVisible(false);
   outbox.hello();
-  outbox.see(true);
+  outbox.setVisible(true);
   assert.deepEqual(sequences(), ["hello", "hidden", "hello", "hidden", "hello"]);
   for (const { message } of sent) assert.equal(pageProblem(message, null), null);
 });
@@ -158,8 +159,8 @@ test("a picture's covered time is that of the newest message in it", () => {
 
 test("frames are acknowledged once, and never backwards", () => {
   for (const frame of [2, 2, 1, 3]) {
-    outbox.drew(frame);
-    outbox.ack();
+    outbox.frameDrawn(frame);
+    outbox.acknowledge();
   }
   assert.deepEqual(
     sent.map(({ message }) => message.type === "ack" && message.frame),
@@ -169,10 +170,10 @@ test("frames are acknowledged once, and never backwards", () => {
 
 test("a stroke's message says what has been drawn, once; saying it again does not", () => {
   welcome(0);
-  outbox.drew(5);
+  outbox.frameDrawn(5);
   stroke(1);
   stroke(2);
-  outbox.ack();
+  outbox.acknowledge();
   welcome(0);
   const drawn = sent.map(({ message }) => (message.type === "stroke" ? message.drawn : message.type));
   assert.deepEqual(drawn, [5, undefined, undefined, undefined]);

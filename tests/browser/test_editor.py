@@ -1,4 +1,4 @@
-"""The editor in a bare page with the pretended kernel of `make editor`: what needs a browser but no Jupyter.
+"""The editor in a bare page with the fake kernel of `make editor`: what needs a browser but no Jupyter.
 
 Both sides are at hand: the page's own state as `window.ganpaint`, and pointer, keys and touch through the
 browser's own entrances.
@@ -186,7 +186,7 @@ def test_segments_are_chosen_from_a_list(open_editor: Callable[..., Editor]) -> 
     rows.first.wait_for()
     names = [row.text_content() or "" for row in rows.all()]
     assert all(
-        re.fullmatch(r"\w+, \d+(\.\d)? %, (upper|lower|left|right|centre)( \w+)?", name) for name in names
+        re.fullmatch(r"\w+, \d+(\.\d)? %, (upper|lower|left|right|center)( \w+)?", name) for name in names
     )
     sizes = [float(name.split(", ")[1][:-2]) for name in names]
     assert sizes == sorted(sizes, reverse=True) and len(names) > 4
@@ -572,7 +572,7 @@ def test_marks_over_the_picture(open_editor: Callable[..., Editor]) -> None:
     assert not marked(0.5 / 16, 0.5 / 16)
     editor.canvas.press("g")
 
-    # what the segmenter sees: each class in one colour
+    # what the segmenter sees: each class in one color
     colors = editor.page.locator(".gp-colors")
     assert not colors.is_visible()
     editor.canvas.press("Shift+S")
@@ -819,7 +819,7 @@ def test_edits_are_dragged_to_their_places_and_masks_go_out_and_in(
     editor.wait("() => ganpaint.edits.length === 4")
     assert order()[-1] == "cloud"
     assert (exported.ravel() == page.evaluate("[...ganpaint.masks.get(ganpaint.edits[3].id).values]")).all()
-    # a picture of another size, with colours: its brightness counts
+    # a picture of another size, with colors: its brightness counts
     Image.linear_gradient("L").convert("RGB").save(tmp_path / "ramp.jpg")
     with page.expect_file_chooser() as chooser:
         page.locator('[data-action="import-mask"]').click()

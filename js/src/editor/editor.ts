@@ -1,29 +1,32 @@
 /** The painting editor: puts the panels together and turns what the user does into the page's words. */
 
-import type { PictureName } from "../protocol";
-import { createBanner } from "./banner";
-import { createBar } from "./bar";
-import { createBlend } from "./blend";
+import { paintedEdit } from "../core/edits";
+import type { Topic } from "../core/session";
+import type { PictureName } from "../protocol/messages";
+import { clamp, largestBrush, stepBrush } from "../raster/geometry";
+import { encodeGray } from "../raster/png";
+import type { Actions } from "./actions";
+import { PointerInput } from "./canvas/pointers";
+import { StageView } from "./canvas/view";
+import { WHOLE } from "./canvas/viewport";
 import { element, set, setStyle } from "./dom";
 import { pictureIn, prepareFile, readMask } from "./files";
-import { askFit } from "./fit";
-import { clamp, largestBrush, stepBrush } from "./geometry";
-import { createHand } from "./hand";
-import { createHistory } from "./history";
-import { type KeyAction, keyAction } from "./keys";
-import { paintedEdit, type Topic } from "./page";
-import { encodeGrey } from "./png";
-import { Pointers } from "./pointers";
-import { createReferences } from "./references";
-import { createSegments } from "./segments";
-import type { Actions, EditorPage, Settings } from "./settings";
-import { createStatus } from "./status";
-import { createStrip, PICTURES } from "./strip";
-import { createTools } from "./tools";
-import { createTuning } from "./tuning";
-import { View } from "./view";
-import { createViewBar } from "./viewbar";
-import { WHOLE } from "./viewport";
+import type { BrowserSession } from "./panel";
+import { createBanner } from "./panels/banner";
+import { createBlendPanel } from "./panels/blend-panel";
+import { createEditList } from "./panels/edit-list";
+import { createFineTuning } from "./panels/fine-tuning";
+import { askFit } from "./panels/fit-dialog";
+import { createPictureStrip, PICTURES } from "./panels/picture-strip";
+import { createReferencePanel } from "./panels/reference-panel";
+import { createSegmentList } from "./panels/segment-list";
+import { createStatusLine } from "./panels/status-line";
+import { createToolPanel } from "./panels/tool-panel";
+import { createTopBar } from "./panels/top-bar";
+import { createViewBar } from "./panels/view-bar";
+import type { Settings } from "./settings";
+import { type KeyAction, keyAction } from "./tools/keys";
+import { createToolController } from "./tools/tool-controller";
 
 const BLENDING = "Blending the edit into the photo…";
 const STOPPING = "Stopping; the best so far is kept.";
@@ -41,7 +44,7 @@ export interface Editor {
 }
 
 /** Puts an editor of `page` into `container`. A page may have several. */
-export function createEditor(container: HTMLElement, page: EditorPage): Editor {
+export function createEditor(container: HTMLElement, session: BrowserSession): Editor {
   const settings: Settings = {
     tool: "brush",
     size: 8,
@@ -75,7 +78,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   /** A blended picture is of the edits as they were: whoever changes them wants to see what comes of it. */
   function lookAtEdits(): void {
-    if (page.saved) return;
+    if (session.saved) return;
     awaitsResult = false;
     editing = true;
     settings.shown = "preview";
@@ -83,7 +86,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   function awaitResult(): void {
     awaitsResult = true;
-    resultBefore = page.pictures.get("result")?.image;
+    resultBefore = session.pictures.get("result")?.image;
   }
 
   const actions: Actions = {
@@ -92,14 +95,14 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       Object.assign(settings, changes);
       if (changes.verb !== undefined || changes.concept !== undefined) {
         // Another verb or concept: the next stroke works on the edit that it would continue, or on a new one.
-        settings.selected = paintedEdit(page.edits, settings.selected, settings.verb, settings.concept);
-        const edit = page.edits.find(({ id }) => id === settings.selected);
+        settings.selected = paintedEdit(session.edits, settings.selected, settings.verb, settings.concept);
+        const edit = session.edits.find(({ id }) => id === settings.selected);
         settings.strength = edit?.strength ?? 1;
       }
       refresh(true);
     },
     select(id) {
-      const edit = page.edits.find((each) => each.id === id);
+      const edit = session.edits.find((each) => each.id === id);
       if (!edit) return;
       const { verb, concept, strength } = edit;
       // What was suppressed from Python can be looked at and switched; painting goes on with something else.
@@ -113,121 +116,121 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       // Told when the slider is let go: each `retune` is a step of undo.
       if (done && settings.selected) {
         lookAtEdits();
-        page.command("retune", { edit: settings.selected, strength: value });
+        session.command("retune", { edit: settings.selected, strength: value });
       }
       refresh(false);
     },
     retune(changes) {
       if (!settings.selected) return;
       lookAtEdits();
-      page.command("retune", { edit: settings.selected, ...changes });
+      session.command("retune", { edit: settings.selected, ...changes });
     },
     refer(reference) {
       settings.reference = reference;
-      const edit = page.edits.find(({ id }) => id === settings.selected);
+      const edit = session.edits.find(({ id }) => id === settings.selected);
       if (edit?.verb === "restyle") actions.retune({ reference });
       refresh(false);
     },
     async referTo(file) {
-      page.speak({ level: "info", text: `Looking at ${file.name}…` });
+      session.setStatus({ level: "info", text: `Looking at ${file.name}…` });
       try {
         const { name, bytes } = await prepareFile(file);
-        page.outbox.ask({ type: "refer", name }, bytes);
+        session.questions.ask({ type: "refer", name }, bytes);
       } catch {
         const text = `${file.name} could not be read as a picture.`;
-        page.speak({ level: "error", text, mend: "Choose a PNG or JPEG file instead." });
+        session.setStatus({ level: "error", text, hint: "Choose a PNG or JPEG file instead." });
       }
     },
     faithful() {
-      if (!page.state) return;
+      if (!session.state) return;
       lookAtEdits();
-      page.command("faithful", { on: !page.state.faithful?.on });
+      session.command("faithful", { on: !session.state.faithful?.on });
     },
     show(picture) {
       awaitsResult = editing = false;
       actions.change({ shown: picture });
     },
-    point: (place) => hand.point(place),
-    take: (place, erase, time) => hand.take(place, erase, time),
+    point: (place) => tools.point(place),
+    take: (place, erase, time) => tools.take(place, erase, time),
     undo() {
-      if (!page.canUndo) return;
+      if (!session.canUndo) return;
       lookAtEdits();
-      page.command("undo", {});
+      session.command("undo", {});
     },
     redo() {
-      if (!page.canRedo) return;
+      if (!session.canRedo) return;
       lookAtEdits();
-      page.command("redo", {});
+      session.command("redo", {});
     },
     toggle(id) {
-      const edit = page.edits.find((each) => each.id === id);
+      const edit = session.edits.find((each) => each.id === id);
       if (!edit) return;
       lookAtEdits();
-      page.command("toggle", { edit: id, enabled: !edit.enabled });
+      session.command("toggle", { edit: id, enabled: !edit.enabled });
     },
     remove(id) {
       lookAtEdits();
-      page.command("delete", { edit: id });
+      session.command("delete", { edit: id });
     },
     move(id, index) {
-      if (index < 0 || index >= page.edits.length) return;
+      if (index < 0 || index >= session.edits.length) return;
       lookAtEdits();
-      page.command("move", { edit: id, index });
+      session.command("move", { edit: id, index });
     },
     scene(index, title = "the next scene") {
-      page.speak({ level: "info", text: `Opening ${title}…` });
-      page.command("scene", index === undefined ? {} : { index });
+      session.setStatus({ level: "info", text: `Opening ${title}…` });
+      session.command("scene", index === undefined ? {} : { index });
     },
     blend() {
-      if (page.job) return;
+      if (session.job) return;
       awaitResult();
-      page.speak({ level: "info", text: BLENDING });
-      page.command("blend", {});
+      session.setStatus({ level: "info", text: BLENDING });
+      session.command("blend", {});
     },
-    reblend: (on) => page.setReblend(on),
+    reblend: (on) => session.setReblend(on),
     cancel() {
-      if (!page.job) return;
-      page.speak({ level: "info", text: STOPPING });
-      page.outbox.cancel();
+      if (!session.job) return;
+      session.setStatus({ level: "info", text: STOPPING });
+      session.outbox.cancel();
     },
     save(what, where) {
-      page.speak({ level: "info", text: "Saving…" });
-      page.command("save", { what, where });
+      session.setStatus({ level: "info", text: "Saving…" });
+      session.command("save", { what, where });
     },
     async open(file) {
       const fit = await askFit(root, file);
       if (!fit) return;
-      page.speak({ level: "info", text: `Opening ${file.name}…` });
+      session.setStatus({ level: "info", text: `Opening ${file.name}…` });
       try {
         const { name, bytes, scaled } = await prepareFile(file);
-        if (scaled) page.speak({ level: "info", text: scaled });
+        if (scaled) session.setStatus({ level: "info", text: scaled });
         if (bytes.length === 0) throw new Error("empty");
-        page.command("open", { name, fit }, bytes);
+        session.command("open", { name, fit }, bytes);
       } catch {
         const text = `${file.name} could not be read as a picture, or is too large to be sent.`;
-        page.speak({ level: "error", text, mend: "Open a PNG or JPEG file, or open it in a cell." });
+        session.setStatus({ level: "error", text, hint: "Open a PNG or JPEG file, or open it in a cell." });
       }
     },
     async exportMask() {
-      const edit = page.edits.find(({ id }) => id === settings.selected);
-      const mask = edit && page.masks.get(edit.id);
+      const edit = session.edits.find(({ id }) => id === settings.selected);
+      const mask = edit && session.masks.get(edit.id);
       if (!mask) return;
-      const bytes = await encodeGrey(mask.values, mask.width, mask.height);
-      page.world.download(bytes, `mask-${edit.verb}-${edit.concept}.png`, "image/png");
+      const bytes = await encodeGray(mask.values, mask.width, mask.height);
+      session.host.download(bytes, `mask-${edit.verb}-${edit.concept}.png`, "image/png");
     },
     async importMask(file) {
       const { verb, concept, strength, reference } = settings;
       try {
-        const values = await readMask(file, page.width, page.height);
-        const edit = paintedEdit(page.edits, settings.selected, verb, concept);
+        const values = await readMask(file, session.width, session.height);
+        const edit = paintedEdit(session.edits, settings.selected, verb, concept);
         lookAtEdits();
         settings.selected =
-          page.replace({ edit, verb, concept, strength, reference, erase: false }, values, 0) ??
+          session.replace({ edit, verb, concept, strength, reference, erase: false }, values, 0) ??
           settings.selected;
-        page.speak({ level: "info", text: `${file.name} is now the mask of “${verb} ${concept}”.` });
+        session.setStatus({ level: "info", text: `${file.name} is now the mask of “${verb} ${concept}”.` });
       } catch {
         const text = `${file.name} could not be read as a mask.`;
-        page.speak({ level: "error", text, mend: "Choose a PNG: white is painted, black is not." });
+        session.setStatus({ level: "error", text, hint: "Choose a PNG: white is painted, black is not." });
       }
     },
     zoom(factor) {
@@ -240,8 +243,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     },
   };
 
-  const view = new View(() => refresh(true));
-  const hand = createHand(page, settings, {
+  const view = new StageView(() => refresh(true));
+  const tools = createToolController(session, settings, {
     painting: lookAtEdits,
     done(edit) {
       settings.selected = edit ?? settings.selected;
@@ -249,33 +252,45 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       refresh(true);
     },
     moved: () => refreshMarks(),
-    say: (text) => page.speak({ level: "info", text }),
+    say: (text) => session.setStatus({ level: "info", text }),
   });
-  const pointers = new Pointers(
+  const pointers = new PointerInput(
     view.canvas,
-    () => ({ width: page.width, height: page.height }),
-    hand,
+    () => ({ width: session.width, height: session.height }),
+    tools,
     () => refresh(true),
   );
 
   const toggled = {
     overlay: () => actions.change({ overlay: !settings.overlay }),
     grid: () => actions.change({ grid: !settings.grid }),
-    segments: () => page.labels && actions.change({ segments: !settings.segments }),
+    segments: () => session.labels && actions.change({ segments: !settings.segments }),
     divider: () => actions.change({ split: settings.split === null ? 0.5 : null }),
   };
-  const bar = createBar(actions);
+  const bar = createTopBar(actions);
   const viewBar = createViewBar(actions, () => pointers.port.zoom, toggled);
-  const strip = createStrip(actions);
-  const tools = createTools(actions);
-  const segments = createSegments(actions);
-  const references = createReferences(actions);
-  const details = createTuning(actions);
-  const history = createHistory(actions);
-  const blend = createBlend(actions);
-  const status = createStatus();
+  const strip = createPictureStrip(actions);
+  const toolPanel = createToolPanel(actions);
+  const segments = createSegmentList(actions);
+  const references = createReferencePanel(actions);
+  const details = createFineTuning(actions);
+  const history = createEditList(actions);
+  const blend = createBlendPanel(actions);
+  const status = createStatusLine();
   const banner = createBanner();
-  const panels = [bar, viewBar, strip, tools, segments, references, details, history, blend, status, banner];
+  const panels = [
+    bar,
+    viewBar,
+    strip,
+    toolPanel,
+    segments,
+    references,
+    details,
+    history,
+    blend,
+    status,
+    banner,
+  ];
 
   const root = element(
     "div",
@@ -298,7 +313,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
         element(
           "div",
           { class: "gp-panel" },
-          tools.root,
+          toolPanel.root,
           segments.root,
           references.root,
           details.root,
@@ -329,14 +344,14 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   /** Is somebody painting, or has only just lifted the hand? Draws once more when that is over. */
   function moving(): boolean {
-    if (painted && !page.painting) {
+    if (painted && !session.painting) {
       clearTimeout(pausing);
       pausing = setTimeout(() => {
         pausing = undefined;
         refresh(true);
       }, PAUSE);
     }
-    painted = page.painting;
+    painted = session.painting;
     return painted || pausing !== undefined;
   }
 
@@ -350,7 +365,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   function drawMarks(): void {
     cancelAnimationFrame(marking);
     marking = 0;
-    view.drawMarks(hand.marks());
+    view.showMarks(tools.marks());
   }
 
   function draw(): void {
@@ -360,31 +375,31 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
       settle();
       drawPanels();
     }
-    view.resize(page.width, page.height, pointers.port, moving());
+    view.resize(session.width, session.height, pointers.port, moving());
     drawPicture();
     if (masksToo) {
       masksToo = false;
-      view.drawSegments(settings.segments ? page.labels : null, segmentColors());
+      view.drawSegments(settings.segments ? session.labels : null, segmentColors());
       view.drawMasks(
-        page.edits
+        session.edits
           .filter((edit) => edit.enabled || edit.id === settings.selected || edit.id === settings.pointed)
           .map((edit) => ({
-            mask: page.masks.get(edit.id),
-            color: page.color(edit.concept),
+            mask: session.masks.get(edit.id),
+            color: session.color(edit.concept),
             current: edit.id === (settings.pointed ?? settings.selected),
           }))
           .flatMap(({ mask, ...rest }) => (mask ? [{ mask, ...rest }] : [])),
       );
     }
-    view.showOpening(page.opening);
+    view.showOpening(session.opening);
     drawMarks();
     mark();
-    page.drawn();
+    session.drawn();
   }
 
   function drawPanels(): void {
     const focused = focus();
-    for (const panel of panels) panel.update(page, settings);
+    for (const panel of panels) panel.update(session, settings);
     // A button that goes away or is disabled under the focus must not take the keys with it.
     if (focused && (!focused.isConnected || focused.matches(":disabled, [hidden], [hidden] *"))) {
       view.canvas.focus({ preventScroll: true });
@@ -393,16 +408,16 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   function drawPicture(): void {
     const shown: PictureName = settings.comparing ? "photo" : settings.shown;
-    const picture = page.pictures.get(shown);
-    const covered = page.outbox.stampAt(picture?.sequence ?? 0);
-    view.draw(shown, picture, covered, PICTURES[shown].label, page.pictures.get("photo"), settings.split);
+    const picture = session.pictures.get(shown);
+    const covered = session.outbox.stampAt(picture?.sequence ?? 0);
+    view.draw(shown, picture, covered, PICTURES[shown].label, session.pictures.get("photo"), settings.split);
   }
 
   /** The concepts' own colours; the other classes take theirs from round the circle of hues. */
   function segmentColors(): string[] {
-    const classes = page.state?.classes ?? [];
+    const classes = session.state?.classes ?? [];
     return classes.map((name, index) => {
-      const concept = page.state?.concepts.find((each) => each.name === name);
+      const concept = session.state?.concepts.find((each) => each.name === name);
       if (concept) return concept.color;
       // The golden angle keeps neighbours apart.
       const [red, green, blue] = [0, 120, 240].map((turn) =>
@@ -416,18 +431,18 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   function mark(): void {
     setStyle(root, "--gp-opacity", String(settings.opacity));
     set(root, {
-      "data-painting": page.painting,
+      "data-painting": session.painting,
       "data-overlay": settings.overlay ? (settings.pointed ? "pointed" : "on") : "off",
       "data-comparing": settings.comparing,
       "data-erasing": settings.tool === "eraser",
-      "data-accepted": page.outbox.accepted,
-      "data-sent": page.outbox.sent,
-      "data-revision": page.revision,
-      "data-ahead": page.ahead,
-      "data-job": page.job ? "blend" : "",
-      "data-title": page.state?.title ?? "",
-      "data-ready": page.outbox.welcomed,
-      "data-kernel": page.health,
+      "data-accepted": session.outbox.accepted,
+      "data-sent": session.outbox.sent,
+      "data-revision": session.revision,
+      "data-ahead": session.ahead,
+      "data-job": session.job ? "blend" : "",
+      "data-title": session.state?.title ?? "",
+      "data-ready": session.outbox.welcomed,
+      "data-kernel": session.health,
     });
   }
 
@@ -439,60 +454,64 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   /** What the user chose may be gone: an edit undone, a picture not there, a concept of another generator. */
   function settle(): void {
-    const concepts = page.state?.concepts ?? [];
+    const concepts = session.state?.concepts ?? [];
     if (!concepts.some(({ name }) => name === settings.concept)) settings.concept = concepts[0]?.name ?? "";
-    if (settings.selected && !page.edits.some(({ id }) => id === settings.selected)) {
+    if (settings.selected && !session.edits.some(({ id }) => id === settings.selected)) {
       settings.selected = null;
       settings.strength = 1;
     }
     // What the next stroke would go on with is what the strength is about.
-    settings.selected ??= paintedEdit(page.edits, null, settings.verb, settings.concept);
-    const edit = page.edits.find(({ id }) => id === settings.selected);
+    settings.selected ??= paintedEdit(session.edits, null, settings.verb, settings.concept);
+    const edit = session.edits.find(({ id }) => id === settings.selected);
     if (edit && !tuning) settings.strength = edit.strength;
     // A new restyle begins with the first reference that shows the concept.
-    if (!edit && page.sampled === settings.concept && !page.references.has(settings.reference?.key ?? "")) {
-      const key = [...page.references.keys()][0];
+    if (
+      !edit &&
+      session.questions.sampledConcept === settings.concept &&
+      !session.questions.references.has(settings.reference?.key ?? "")
+    ) {
+      const key = [...session.questions.references.keys()][0];
       settings.reference = key === undefined ? null : { key, region: null };
     }
-    if (settings.pointed && !page.edits.some(({ id }) => id === settings.pointed)) settings.pointed = null;
-    if (!blending && page.job && page.automatic && editing) awaitResult();
-    const result = page.pictures.get("result");
+    if (settings.pointed && !session.edits.some(({ id }) => id === settings.pointed)) settings.pointed = null;
+    if (!blending && session.job && session.blendPolicy.automatic && editing) awaitResult();
+    const result = session.pictures.get("result");
     if (awaitsResult && result && result.image !== resultBefore) settings.shown = "result";
     followBlend();
-    if (!page.pictures.has(settings.shown)) settings.shown = "preview";
-    if (settings.tool === "segment" && page.state?.classes.length === 0) settings.tool = "brush";
-    const largest = largestBrush(page.width, page.height);
+    if (!session.pictures.has(settings.shown)) settings.shown = "preview";
+    if (settings.tool === "segment" && session.state?.classes.length === 0) settings.tool = "brush";
+    const largest = largestBrush(session.width, session.height);
     if (!sized) settings.size = Math.max(1, Math.round(largest / 2));
     settings.size = clamp(settings.size, 1, largest);
   }
 
   /** Says what becomes of a blend, in place of what was said of it before, and of nothing else. */
   function followBlend(): void {
-    const word = page.word?.text;
-    const gone = page.health === "gone"; // it may still come back, and the blend with it
+    const word = session.status?.text;
+    const gone = session.health === "gone"; // it may still come back, and the blend with it
     if (blending && ON_THE_WAY.includes(word)) {
-      let text = page.state?.measures.blend ? "Blended into the photo." : "Stopped.";
+      let text = session.state?.measures.blend ? "Blended into the photo." : "Stopped.";
       if (gone) text = UNHEARD;
-      else if (page.job) text = word === STOPPING ? STOPPING : BLENDING;
-      if (text !== word) page.speak({ level: "info", text });
+      else if (session.job) text = word === STOPPING ? STOPPING : BLENDING;
+      if (text !== word) session.setStatus({ level: "info", text });
     }
     if (gone) return;
-    blending = page.job !== null;
+    blending = session.job !== null;
     awaitsResult &&= blending;
   }
 
-  const silence = page.listen((topic: Topic) => {
+  const silence = session.listen((topic: Topic) => {
     // At once, not with the next frame: who waits from outside for "sent" to be accepted must see what was sent.
     if (topic === "document") mark();
     // A picture under the hand does not wait, either: what answers it is on its way while the rest is drawn. A page
     // that nobody sees draws nothing, and asks for nothing.
-    if (topic === "picture" && page.painting && !document.hidden) {
+    if (topic === "picture" && session.painting && !document.hidden) {
       drawPicture();
-      page.drawn();
+      session.drawn();
     }
     // Under a moving hand, panels have nothing to say of each picture and each piece of the stroke.
     const passing = moving() && (topic === "picture" || topic === "mask");
-    refresh(topic !== "picture" && topic !== "word", !passing);
+    refresh(topic !== "picture" && topic !== "status", !passing);
   });
 
   // ------------------------------------------------------------------------------------------------------ keys
@@ -502,7 +521,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
   };
 
   const resize = (direction: 1 | -1): void =>
-    actions.change({ size: stepBrush(settings.size, direction, largestBrush(page.width, page.height)) });
+    actions.change({
+      size: stepBrush(settings.size, direction, largestBrush(session.width, session.height)),
+    });
 
   const run: Record<KeyAction, () => void> = {
     brush: () => actions.change({ tool: "brush" }),
@@ -515,8 +536,8 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     restyle: () => actions.change({ verb: "restyle", ...drawing() }),
     smaller: () => resize(-1),
     larger: () => resize(1),
-    undo: () => page.painting || actions.undo(),
-    redo: () => page.painting || actions.redo(),
+    undo: () => session.painting || actions.undo(),
+    redo: () => session.painting || actions.redo(),
     compare: () => comparing(true),
     ...toggled,
     fullScreen: actions.fullScreen,
@@ -525,9 +546,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     farther: () => actions.zoom(1 / 1.5),
     whole: () => actions.zoom(0),
     escape() {
-      if (hand.escape()) return;
+      if (tools.cancelShape()) return;
       // Out of the list of segments it goes back to the picture.
-      if (!page.job && segments.root.contains(focus())) view.canvas.focus({ preventScroll: true });
+      if (!session.job && segments.root.contains(focus())) view.canvas.focus({ preventScroll: true });
       else actions.cancel();
     },
   };
@@ -546,9 +567,9 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     const arrow = ARROWS[event.key];
     if (arrow) {
       const far = event.shiftKey ? 8 : 1;
-      status.whisper(hand.step(far * arrow[0], far * arrow[1]));
-      if (hand.cursor) pointers.reveal(hand.cursor);
-    } else if (event.key === "Enter") status.whisper(hand.strike(event.timeStamp));
+      status.whisper(tools.moveCursor(far * arrow[0], far * arrow[1]));
+      if (tools.cursor) pointers.reveal(tools.cursor);
+    } else if (event.key === "Enter") status.whisper(tools.pressAtCursor(event.timeStamp));
     else if (event.key === " ") pointers.spaced = true;
     else return false;
     return true;
@@ -563,7 +584,7 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
     if (event.key === "Tab") return;
     const dismissed = action === "escape" && status.dismiss();
     const listed = segments.root.contains(event.target as Node);
-    if (action === "escape" && !dismissed && !page.job && !hand.shaping && !listed) return;
+    if (action === "escape" && !dismissed && !session.job && !tools.shaping && !listed) return;
     event.stopPropagation();
     if (dismissed || paintingKey(event)) event.preventDefault();
     if (dismissed || !action) return;
@@ -619,13 +640,13 @@ export function createEditor(container: HTMLElement, page: EditorPage): Editor {
 
   root.addEventListener("paste", (event) => {
     const file = pictureIn(event.clipboardData);
-    if (!file || page.saved) return;
+    if (!file || session.saved) return;
     event.preventDefault();
     event.stopPropagation();
     actions.open(file);
   });
   const carries = (event: DragEvent): boolean =>
-    !page.saved && (event.dataTransfer?.types.includes("Files") ?? false);
+    !session.saved && (event.dataTransfer?.types.includes("Files") ?? false);
   root.addEventListener("dragover", (event) => {
     if (!carries(event)) return;
     event.preventDefault();
