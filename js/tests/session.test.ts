@@ -1,88 +1,26 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { deflateSync } from "node:zlib";
 import { movedEdit, paintedEdit } from "../src/core/edits";
 import type { HostKernelStatus } from "../src/core/host";
 import type { Undelivered } from "../src/core/outbox";
 import { EditorSession } from "../src/core/session";
 import type { SyncedState } from "../src/core/state-sync";
-import type { PageMessage, StrokeMessage } from "../src/protocol/messages";
+import type { StrokeMessage } from "../src/protocol/messages";
 import type { Edit, SessionState } from "../src/protocol/state";
-import { pageProblem } from "../src/protocol/validate-page-message";
+import { edit, flat, ID, NONE, SIZE, state, TestHost } from "./support";
 
-const ID = "page-0001";
-const SIZE = 16;
-
-/** A grey PNG of one value; the reader does not check sums. */
-function flat(value: number): Uint8Array {
-  const chunk = (kind: string, data: Uint8Array): Buffer => {
-    const size = Buffer.alloc(4);
-    size.writeUInt32BE(data.length);
-    return Buffer.concat([size, Buffer.from(kind), data, Buffer.alloc(4)]);
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(SIZE, 0);
-  header.writeUInt32BE(SIZE, 4);
-  header[8] = 8;
-  const row = [0, ...new Array<number>(SIZE).fill(value)];
-  const rows = deflateSync(Uint8Array.from(new Array(SIZE).fill(row).flat()));
-  return new Uint8Array(
-    Buffer.concat([
-      Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]),
-      chunk("IHDR", header),
-      chunk("IDAT", rows),
-    ]),
-  );
-}
-
-function state(changes: Partial<SessionState> = {}): SessionState {
-  return {
-    revision: 1,
-    covers: {},
-    title: "Church",
-    width: SIZE,
-    height: SIZE,
-    cells: [4, 4],
-    classes: [],
-    journal: [],
-    generator: "tiny",
-    concepts: [{ name: "tree", color: "#00ff00", quality: 1 }],
-    verbs: ["add", "remove"],
-    edits: [],
-    can_undo: false,
-    can_redo: false,
-    has_gallery: true,
-    job: null,
-    measures: { reconstruction_decibel: 20, blend: null },
-    notice: null,
-    ...changes,
-  };
-}
-
-const NONE = { photo: null, reconstruction: null, preview: null, result: null };
-const edit = (id: string, changes: Partial<Edit> = {}): Edit => ({
-  id,
-  verb: "add",
-  concept: "tree",
-  strength: 1,
-  enabled: true,
-  ...changes,
-});
 /** All that is decoded here is decoded at once; by the next turn of the loop its promises have been kept. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 const TREE = { edit: null, verb: "add", concept: "tree", strength: 1, erase: false } as const;
 const dab = (x: number, y: number, radius = 2) => ({ x, y, radius });
 
-let sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
-let ticks: (() => void)[] = [];
+let host: TestHost;
 let session: EditorSession<string>;
 let store: Map<string, { journal: string; undelivered: readonly Undelivered[] }>;
-let host: HostKernelStatus | null;
+let kernel: HostKernelStatus | null;
 
-const tick = (): void => {
-  for (const step of ticks.splice(0)) step();
-};
-const strokes = () => sent.flatMap(({ message }) => (message.type === "stroke" ? [message] : []));
+const tick = () => host.tick();
+const strokes = () => host.sent.flatMap(({ message }) => (message.type === "stroke" ? [message] : []));
 const rest = async (
   value: SessionState,
   masks: SyncedState["masks"] = {},
@@ -108,19 +46,14 @@ const frame = (number: number, revision: number, covers: number, name: string) =
   );
 
 beforeEach(async () => {
-  sent = [];
-  ticks = [];
   store = new Map();
-  host = null;
+  kernel = null;
+  host = new TestHost();
   session = new EditorSession<string>(ID, {
-    send: (message, buffer) => {
-      assert.equal(pageProblem(message, buffer?.length ?? null), null);
-      sent.push({ message: structuredClone(message), buffer });
-    },
-    decode: async (bytes) => new TextDecoder().decode(bytes),
-    onNextFrame: (step) => ticks.push(step),
-    download: () => {},
-    kernelStatus: () => host,
+    ...host,
+    decode: host.decode,
+    download: (bytes, name) => host.download(bytes, name),
+    kernelStatus: () => kernel,
     undelivered: {
       save: (journal, name, undelivered) => store.set(name, { journal, undelivered: [...undelivered] }),
       remove: (name) => store.delete(name),
@@ -182,13 +115,13 @@ test("while somebody paints, a frame accepts what it covers, and the next messag
       [2, 1],
     ],
   );
-  assert.ok(!sent.some(({ message }) => message.type === "ack"));
+  assert.ok(!host.sent.some(({ message }) => message.type === "ack"));
   // With nothing painted since, it is said by itself.
   frame(2, 2, 2, "picture");
   await settled();
   session.drawn();
   tick();
-  assert.deepEqual(sent.at(-1)?.message, { type: "ack", page: ID, frame: 2 });
+  assert.deepEqual(host.sent.at(-1)?.message, { type: "ack", page: ID, frame: 2 });
 });
 
 test("put together, the messages give the mask", () => {
@@ -199,7 +132,7 @@ test("put together, the messages give the mask", () => {
     if (step % 3 === 0) tick();
   }
   session.end(20);
-  for (const { message, buffer } of sent) {
+  for (const { message, buffer } of host.sent) {
     if (message.type !== "stroke" || !buffer) continue;
     const [x, y, width, height] = message.rect;
     for (let row = 0; row < height; row++) {
@@ -212,7 +145,7 @@ test("put together, the messages give the mask", () => {
 test("a stroke that paints nothing sends nothing and makes no edit", () => {
   session.begin(TREE, dab(-40, -40), 1);
   session.end(2);
-  assert.equal(sent.length, 0);
+  assert.equal(host.sent.length, 0);
   assert.equal(session.edits.length, 0);
 });
 
@@ -288,7 +221,7 @@ test("a command comes after what was painted before it", () => {
   session.begin(TREE, dab(8, 8), 1);
   session.command("blend", {});
   assert.deepEqual(
-    sent.map(({ message }) => message.type),
+    host.sent.map(({ message }) => message.type),
     ["stroke", "command"],
   );
   assert.equal(strokes()[0]?.last, true);
@@ -308,11 +241,11 @@ test("frames say what they cover, and only the drawn one is acknowledged", async
   const picture = session.pictures.get("preview");
   assert.deepEqual([picture?.image, picture?.sequence], ["two", 2]);
   assert.equal(session.outbox.stampAt(2), 1010);
-  assert.equal(sent.filter(({ message }) => message.type === "ack").length, 0);
+  assert.equal(host.sent.filter(({ message }) => message.type === "ack").length, 0);
   session.drawn();
   session.drawn();
   assert.deepEqual(
-    sent.flatMap(({ message }) => (message.type === "ack" ? [message.frame] : [])),
+    host.sent.flatMap(({ message }) => (message.type === "ack" ? [message.frame] : [])),
     [2],
   );
 });
@@ -460,17 +393,10 @@ test("a message that is not of the protocol changes nothing", async () => {
 });
 
 test("a file for another page is not downloaded here", () => {
-  const got: string[] = [];
-  const other = new EditorSession<string>(ID, {
-    send: () => {},
-    decode: async () => "",
-    onNextFrame: () => {},
-    download: (bytes, name) => got.push(`${name} ${bytes.length}`),
-  });
   const file = { type: "file", name: "a.png", format: "image/png" };
-  other.receive({ ...file, page: "page-0002" }, new Uint8Array(4));
-  other.receive({ ...file, page: ID }, new Uint8Array(4));
-  assert.deepEqual(got, ["a.png 4"]);
+  session.receive({ ...file, page: "page-0002" }, new Uint8Array(4));
+  session.receive({ ...file, page: ID }, new Uint8Array(4));
+  assert.deepEqual(host.downloaded, ["a.png 4"]);
 });
 
 test("a brush goes on with the selected edit, else with the last, if verb and concept agree", () => {
@@ -488,7 +414,7 @@ test("an edit is put at its new place at once, and the kernel is told", async ()
   session.command("move", { edit: "c", index: 0 });
   const ids = (edits: Edit[]) => edits.map(({ id }) => id).join("");
   assert.equal(ids(session.edits), "cab");
-  assert.deepEqual(sent.at(-1)?.message.type, "command");
+  assert.deepEqual(host.sent.at(-1)?.message.type, "command");
   assert.equal(ids(movedEdit(session.edits, "c", 2)), "abc");
   assert.equal(ids(movedEdit(session.edits, "gone", 1)), "cab");
 });
@@ -524,7 +450,7 @@ test("undo and redo show at once where they lead, and what is painted next goes 
     assert.deepEqual(shown(), expected);
   }
   session.command("undo", {});
-  sent = [];
+  host.sent = [];
   session.begin({ ...TREE, edit: first }, dab(8, 8, 1), 6);
   session.paint(dab(11, 11, 1), 7);
   session.end(8);
@@ -533,7 +459,7 @@ test("undo and redo show at once where they lead, and what is painted next goes 
   const values = session.masks.get(first)?.values as Uint8Array;
   assert.deepEqual(rect.slice(0, 2), [7, 7]);
   assert.equal(values[12 * SIZE + 9], 0);
-  assert.ok(sent.every(({ buffer }) => buffer?.length));
+  assert.ok(host.sent.every(({ buffer }) => buffer?.length));
   session.command("redo", {}); // a new stroke has ended that way
   assert.equal(session.masks.get(first)?.values, values);
   assert.equal(session.outbox.sent, sequence + 1);
@@ -581,10 +507,10 @@ test("a shape is one message: absolute values, last at once, as much as it chang
   assert.ok(session.masks.get(id)?.values.every((value) => value === 9));
 });
 
-const types = () => sent.splice(0).map(({ message }) => message.type);
+const types = () => host.types();
 
 test("a quiet kernel is asked, its silence is told with what the host knows, and its return begins with hello", () => {
-  sent = [];
+  host.sent = [];
   for (let now = 1000; now <= 2000; now += 500) session.beat(now);
   accept(0);
   session.beat(2500);
@@ -599,7 +525,7 @@ test("a quiet kernel is asked, its silence is told with what the host knows, and
     ["unreachable", "unreachable"],
     ["idle", "silent"],
   ] as const) {
-    host = status;
+    kernel = status;
     session.beat(10_000);
     assert.equal(session.health, health);
   }
@@ -609,14 +535,14 @@ test("a quiet kernel is asked, its silence is told with what the host knows, and
   assert.deepEqual(types(), ["beat"]);
   session.begin(TREE, dab(3, 3), 1);
   session.end(2);
-  sent = [];
+  host.sent = [];
   session.receive({ type: "alive", page: ID, sequence: 1, revision: 0 }, null);
   assert.equal(session.health, "answers");
   assert.deepEqual(types(), ["hello"]);
-  host = "dead";
+  kernel = "dead";
   session.beat(25_500);
   assert.equal(session.health, "gone");
-  host = "idle"; // it was started again, and is another one
+  kernel = "idle"; // it was started again, and is another one
   session.beat(26_000);
   session.beat(32_000);
   assert.equal(session.health, "gone");
@@ -626,17 +552,18 @@ test("a blend goes with its kernel, and comes back with it", () => {
   session.beat(1000);
   session.command("blend", {});
   session.receive({ type: "progress", job: "blend", fraction: 0.3, seconds_left: 40, decibel: 20 }, null);
-  host = "dead";
+  kernel = "dead";
   const running = () => session.job?.fraction;
   session.beat(2000);
   assert.equal(running(), undefined);
-  host = "idle";
+  kernel = "idle";
   session.receive({ type: "alive", page: ID, sequence: 1, revision: 0 }, null);
   assert.equal(running(), 0.3);
 });
 
 test("edits are blended again once the hand rests, and never the same ones twice", async () => {
-  const commands = () => sent.flatMap(({ message }) => (message.type === "command" ? [message.name] : []));
+  const commands = () =>
+    host.sent.flatMap(({ message }) => (message.type === "command" ? [message.name] : []));
   let revision = 1;
   const known = async (blended: number | null, job: SessionState["job"] = null) => {
     const { sent: covered } = session.outbox;
@@ -688,7 +615,7 @@ test("edits are blended again once the hand rests, and never the same ones twice
   wait();
   assert.equal(commands().length, 2);
   await known(1, { name: "blend", fraction: 0.2 });
-  const cancels = () => sent.filter(({ message }) => message.type === "cancel").length;
+  const cancels = () => host.sent.filter(({ message }) => message.type === "cancel").length;
   assert.equal(cancels(), 0);
   paint(12);
   assert.equal(cancels(), 1);
@@ -707,8 +634,8 @@ test("edits are blended again once the hand rests, and never the same ones twice
 });
 
 test("what was saved can be looked at where no kernel will ever answer, and nobody is asked", async () => {
-  host = "none";
-  sent = [];
+  kernel = "none";
+  host.sent = [];
   session.beat(1000);
   await rest(state({ edits: [edit("a")], job: { name: "blend", fraction: 0.5 } }), { a: flat(0) });
   session.beat(20_000);
@@ -723,7 +650,7 @@ test("what was saved can be looked at where no kernel will ever answer, and nobo
 test("a kernel that has not got what was sent is told again, and one that has is left alone", () => {
   session.begin(TREE, dab(3, 3), 1);
   session.end(2);
-  sent = [];
+  host.sent = [];
   session.receive({ type: "alive", page: ID, sequence: 1, revision: 1 }, null);
   assert.deepEqual(types(), []);
   session.receive({ type: "alive", page: ID, sequence: 0, revision: 0 }, null);
@@ -758,10 +685,10 @@ test("what an earlier page could not deliver is said again in its name, by its n
   });
   store.set(old, { journal: "journal-1", undelivered: [message(4), message(5), message(6)] });
   store.set("page-else", { journal: "another", undelivered: [message(1)] });
-  sent = [];
+  host.sent = [];
   await rest(state({ revision: 2, journal: ["journal-2", "journal-1"] }));
   await settled();
-  const said = () => sent.splice(0).map(({ message: each }) => [each.type, each.page]);
+  const said = () => host.sent.splice(0).map(({ message: each }) => [each.type, each.page]);
   // It wants no pictures of its own: they come for this session.
   assert.deepEqual(said(), [
     ["hello", old],
@@ -770,7 +697,7 @@ test("what an earlier page could not deliver is said again in its name, by its n
   // The kernel had taken in one more than the page knew.
   session.receive({ type: "welcome", version: 1, page: old, sequence: 4, revision: 2 }, null);
   assert.deepEqual(
-    sent.splice(0).map(({ message: each }) => "sequence" in each && [each.page, each.sequence]),
+    host.sent.splice(0).map(({ message: each }) => "sequence" in each && [each.page, each.sequence]),
     [
       [old, 5],
       [old, 6],

@@ -1,3 +1,5 @@
+/** What all panels have in common. */
+
 import type { EditorSession } from "../core/session";
 import type { Settings } from "./settings";
 
@@ -7,5 +9,5 @@ export type BrowserSession = EditorSession<ImageBitmap>;
 /** A part of the interface: built once, brought up to date whenever something has changed. */
 export interface Panel {
   root: HTMLElement;
-  update(session: BrowserSession, settings: Settings): void;
+  update(session: BrowserSession, settings: Readonly<Settings>): void;
 }

@@ -8,7 +8,7 @@ import type { Actions } from "../actions";
 import { element, hide, press, set, setStyle, setText, setValue } from "../dom";
 import { type IconName, icon } from "../icons";
 import type { Panel } from "../panel";
-import type { Settings, Tool } from "../settings";
+import type { Tool } from "../settings";
 
 interface Slider {
   root: HTMLElement;
@@ -71,10 +71,7 @@ export function createToolPanel(actions: Actions): Panel {
   });
   size.input.addEventListener("input", () => actions.change({ size: Number(size.input.value) }));
 
-  /** Who chooses what to paint is done with erasing. */
-  const drawing = (): Partial<Settings> => (erasing ? { tool: "brush" } : {});
-  let erasing = false;
-  const choose = (verb: Verb) => () => actions.change({ verb, ...drawing() });
+  const choose = (verb: Verb) => () => actions.change({ verb });
   const add = segment("data-verb", "add", "Add", "plus", "Add what you paint (A)", choose("add"));
   const remove = segment(
     "data-verb",
@@ -125,7 +122,6 @@ export function createToolPanel(actions: Actions): Panel {
   return {
     root,
     update(session, settings) {
-      erasing = settings.tool === "eraser";
       for (const [index, [tool]] of TOOLS.entries()) press(tools[index] as Element, settings.tool === tool);
       size.input.disabled = settings.tool !== "brush" && settings.tool !== "eraser";
       (tools[4] as HTMLButtonElement).disabled = session.state !== null && session.state.classes.length === 0;
@@ -151,7 +147,7 @@ export function createToolPanel(actions: Actions): Panel {
           for (const concept of known)
             chips.set(
               concept.name,
-              chip(concept, () => actions.change({ concept: concept.name, ...drawing() })),
+              chip(concept, () => actions.change({ concept: concept.name })),
             );
           concepts.replaceChildren(...chips.values());
         }

@@ -72,3 +72,11 @@ export function keyAction(event: Pressed): KeyAction | null {
   if (key === "s" && event.shiftKey) return "segments";
   return Object.hasOwn(PLAIN, key) ? (PLAIN[key] as KeyAction) : null;
 }
+
+/** The arrow keys as steps across and down. */
+export const ARROWS: Record<string, readonly [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};

@@ -5,7 +5,7 @@
 
 import { erasedEdit, paintedEdit } from "../../core/edits";
 import type { StrokeOptions } from "../../core/stroke";
-import type { Rect, Verb } from "../../protocol/messages";
+import type { Rect } from "../../protocol/messages";
 import { contour } from "../../raster/contour";
 import { footprint } from "../../raster/footprint";
 import { clamp, coverage, type Dab, type Point, reach } from "../../raster/geometry";
@@ -14,7 +14,7 @@ import { filledPatch, polygon, rectangleBetween } from "../../raster/shapes";
 import type { Marks } from "../canvas/marks";
 import type { PointerTarget } from "../canvas/pointers";
 import type { BrowserSession } from "../panel";
-import type { Settings, Tool } from "../settings";
+import type { SettingsStore, Tool } from "../settings";
 
 /** A shape that has been begun and not ended yet. */
 interface Shape {
@@ -55,9 +55,10 @@ export interface ToolEvents {
 
 export function createToolController(
   session: BrowserSession,
-  settings: Settings,
+  store: SettingsStore,
   events: ToolEvents,
 ): ToolController {
+  const settings = store.values;
   let shape: Shape | null = null;
   let hovered: Point | null = null;
   let cursor: Point | null = null;
@@ -65,8 +66,8 @@ export function createToolController(
   let under: { region: Region; outline: number[] } | null = null;
   let labels = session.labels;
 
-  function options(erase: boolean, verb: Verb = settings.verb, concept = settings.concept): StrokeOptions {
-    const { selected, strength, reference } = settings;
+  function options(erase: boolean): StrokeOptions {
+    const { verb, concept, selected, strength, reference } = settings;
     const edit = erase
       ? erasedEdit(session.edits, selected)
       : paintedEdit(session.edits, selected, verb, concept);
@@ -99,7 +100,7 @@ export function createToolController(
     const name = session.state?.classes[found.label] ?? "";
     // To remove something, the user points at it.
     const offered = session.state?.concepts.some((concept) => concept.name === name);
-    if (settings.verb === "remove" && offered && !erase) settings.concept = name;
+    if (settings.verb === "remove" && offered && !erase) store.change({ concept: name });
     events.painting();
     events.done(session.fill(options(erase), found, time));
     events.say(`Took the ${name} here: ${found.area} pixels.`);
