@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Outbox } from "../src/core/outbox";
-import type { PageMessage } from "../src/protocol/messages";
+import { Outbox, type Transmit } from "../src/core/outbox";
+import type { AcceptedMessage, PageMessage, WelcomeMessage } from "../src/protocol/messages";
 import { pageProblem } from "../src/protocol/validate-page-message";
+import { TestKernel } from "./support";
 
 const PAGE = "page-0001";
 let sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
@@ -187,4 +188,95 @@ test("it says when the kernel is behind", () => {
   assert.ok(outbox.waiting < 20);
   accept(outbox.sent);
   assert.equal(outbox.congested, false);
+});
+
+const FILE = new Uint8Array(6_000_000);
+
+/** An outbox and a kernel that answers it. */
+function connected(start = (hear: Transmit): Outbox => new Outbox(PAGE, hear)) {
+  const kernel: TestKernel = new TestKernel((message) => {
+    if (message.type === "alive") outbox.checkDelivery();
+    else outbox.receive(message as WelcomeMessage | AcceptedMessage);
+  });
+  const outbox: Outbox = start(kernel.hear);
+  outbox.hello();
+  return { kernel, outbox };
+}
+
+const names = ({ taken }: TestKernel) =>
+  taken.map((message) =>
+    message.type === "command" ? message.name : message.rect[2] ? "stroke" : "nothing",
+  );
+
+test("a file that the kernel is at work on is not sent again, however often it is asked and looked at", () => {
+  const { kernel, outbox } = connected();
+  outbox.command("open", { name: "a.png", fit: "crop" }, FILE);
+  for (let beat = 0; beat < 10; beat++) {
+    outbox.beat();
+    outbox.hello();
+    outbox.setVisible(false);
+    outbox.setVisible(true);
+  }
+  assert.equal(kernel.bytes, FILE.length);
+  assert.deepEqual(names(kernel), ["open", "nothing"]);
+  kernel.done();
+  assert.equal(outbox.waiting, 0);
+});
+
+test("a file that got lost is sent once more, before what comes after it", () => {
+  const { kernel, outbox } = connected();
+  kernel.lost = ({ type }) => type === "command";
+  outbox.command("open", { name: "a.png", fit: "crop" }, FILE);
+  kernel.lost = () => false;
+  outbox.beat();
+  outbox.beat();
+  assert.equal(kernel.bytes, 2 * FILE.length);
+  assert.deepEqual(names(kernel), ["open", "nothing"]);
+
+  const other = connected();
+  other.kernel.lost = () => true;
+  other.outbox.command("open", { name: "a.png", fit: "crop" }, FILE);
+  other.outbox.command("undo", {});
+  other.kernel.lost = () => false;
+  other.outbox.beat();
+  assert.deepEqual(names(other.kernel), ["open", "undo"]);
+  assert.equal(other.kernel.bytes, 2 * FILE.length);
+});
+
+test("strokes that wait for a slow command are not sent again with every beat", () => {
+  const { kernel, outbox } = connected();
+  outbox.command("scene", {});
+  const values = new Uint8Array(64 * 64);
+  for (let time = 1; time <= 50; time++) {
+    outbox.stroke(
+      {
+        stroke: time,
+        last: true,
+        edit: "e1",
+        verb: "add",
+        concept: "tree",
+        strength: 1,
+        rect: [0, 0, 64, 64],
+      },
+      values,
+      time,
+    );
+  }
+  for (let beat = 0; beat < 10; beat++) outbox.beat();
+  assert.ok(kernel.bytes <= 60 * values.length, `${kernel.bytes / values.length} strokes came`);
+  assert.equal(kernel.received, 51);
+});
+
+test("a later page asks first, and sends an earlier page's file only to a kernel that lacks it", () => {
+  const open = { type: "command", page: PAGE, sequence: 1, name: "open" } as const;
+  const message = { ...open, arguments: { name: "a.png", fit: "crop" } } as const;
+  for (const has of [true, false]) {
+    const { kernel, outbox } = connected((hear) => {
+      if (has) hear(message, FILE);
+      return Outbox.resume(PAGE, hear, [{ message, buffer: FILE }]);
+    });
+    assert.equal(kernel.bytes, FILE.length);
+    kernel.done();
+    assert.equal(outbox.waiting, 0);
+  }
 });

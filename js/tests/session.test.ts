@@ -562,8 +562,14 @@ test("a blend goes with its kernel, and comes back with it", () => {
 });
 
 test("edits are blended again once the hand rests, and never the same ones twice", async () => {
-  const commands = () =>
-    host.sent.flatMap(({ message }) => (message.type === "command" ? [message.name] : []));
+  // By their sequences: what the kernel has not accepted may be sent again.
+  const commands = () => [
+    ...new Map(
+      host.sent.flatMap(({ message }) =>
+        message.type === "command" ? [[message.sequence, message.name] as const] : [],
+      ),
+    ).values(),
+  ];
   let revision = 1;
   const known = async (blended: number | null, job: SessionState["job"] = null) => {
     const { sent: covered } = session.outbox;
@@ -654,7 +660,10 @@ test("a kernel that has not got what was sent is told again, and one that has is
   session.receive({ type: "alive", page: ID, sequence: 1, revision: 1 }, null);
   assert.deepEqual(types(), []);
   session.receive({ type: "alive", page: ID, sequence: 0, revision: 0 }, null);
-  assert.deepEqual(types(), ["hello"]);
+  assert.deepEqual(types(), ["stroke"], "by its number the kernel finds out");
+  accept(1);
+  session.receive({ type: "alive", page: ID, sequence: 0, revision: 0 }, null);
+  assert.deepEqual(types(), ["hello"], "it knows less than it did");
 });
 
 test("what is not delivered is stored until it is; nothing does where no journal is kept", async () => {
@@ -694,7 +703,9 @@ test("what an earlier page could not deliver is said again in its name, by its n
     ["hello", old],
     ["hidden", old],
   ]);
-  // The kernel had taken in one more than the page knew.
+  // The kernel had taken in one more than the page knew; it is told the last number, and misses what is before it.
+  session.receive({ type: "welcome", version: 1, page: old, sequence: 4, revision: 2 }, null);
+  assert.deepEqual(said(), [["command", old]]);
   session.receive({ type: "welcome", version: 1, page: old, sequence: 4, revision: 2 }, null);
   assert.deepEqual(
     host.sent.splice(0).map(({ message: each }) => "sequence" in each && [each.page, each.sequence]),

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { deflateSync } from "node:zlib";
 import type { Host } from "../src/core/host";
-import type { PageMessage } from "../src/protocol/messages";
+import type { KernelMessage, NumberedMessage, PageMessage } from "../src/protocol/messages";
 import type { Edit, SessionState } from "../src/protocol/state";
 import { pageProblem } from "../src/protocol/validate-page-message";
 
@@ -100,5 +100,48 @@ export class TestHost implements Host<string> {
   /** The types of what was sent since the last call. */
   types(): string[] {
     return this.sent.splice(0).map(({ message }) => message.type);
+  }
+}
+
+/**
+ * Numbers a page's messages as the kernel does: takes each once and in order, answers a gap with `welcome`, and accepts
+ * what is slow when it is `done`.
+ */
+export class TestKernel {
+  received = 0;
+  accepted = 0;
+  /** How many bytes have come in buffers. */
+  bytes = 0;
+  taken: NumberedMessage[] = [];
+  /** Which messages get lost on their way. */
+  lost: (message: PageMessage) => boolean = () => false;
+  readonly #answer: (message: KernelMessage) => void;
+
+  constructor(answer: (message: KernelMessage) => void) {
+    this.#answer = answer;
+  }
+
+  hear = (message: PageMessage, buffer?: Uint8Array): void => {
+    this.bytes += buffer?.length ?? 0;
+    if (this.lost(message)) return;
+    if (message.type === "hello") this.#say("welcome", message.page);
+    else if (message.type === "beat") this.#say("alive", message.page);
+    else if ("sequence" in message) {
+      if (message.sequence > this.received + 1) this.#say("welcome", message.page);
+      else if (message.sequence <= this.received) this.#say("accepted", message.page);
+      else {
+        this.received = message.sequence;
+        this.taken.push(message);
+      }
+    }
+  };
+
+  done(page = ID): void {
+    this.accepted = this.received;
+    this.#say("accepted", page);
+  }
+
+  #say(type: "welcome" | "alive" | "accepted", page: string): void {
+    this.#answer({ type, version: 1, page, sequence: this.accepted, revision: 0 });
   }
 }

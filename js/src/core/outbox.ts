@@ -1,6 +1,7 @@
 /**
- * What this page has told the kernel. Strokes and commands are numbered and kept until the kernel has accepted them;
- * what it has not accepted is sent again when it says `welcome`.
+ * What this page has told the kernel. Strokes and commands are numbered and kept until the kernel has accepted them.
+ * Not accepted does not mean lost: a kernel that opens a large photo accepts it minutes after it has come. So what was
+ * sent once is sent again only if the kernel is known to lack something.
  */
 
 import {
@@ -12,6 +13,7 @@ import {
   type NumberedMessage,
   type PageMessage,
   type Question,
+  type Rect,
   type StrokeMessage,
   VERSION,
   type WelcomeMessage,
@@ -34,6 +36,10 @@ export interface Undelivered {
  * the server, the kernel and this page some milliseconds, and one that overtakes the pictures makes none of them newer.
  */
 const CONGESTED = 2;
+/** Bytes: a message with more is not sent again just to find out whether the kernel has it. */
+const LARGE = 10_000;
+/** The edit of strokes without pixels: they change nothing and only ask, by their number, what the kernel has. */
+const PROBE = "probe";
 /** So many pointer times are remembered: more than can be under way. */
 const STAMPS = 1000;
 
@@ -47,6 +53,10 @@ export class Outbox {
   readonly #transmit: Transmit;
   #hidden = false;
   #undelivered: Undelivered[] = [];
+  /** Everything up to this sequence has been handed to the connection. */
+  #posted = 0;
+  /** Is a `hello` not answered yet? */
+  #greeting = false;
   #strokes = 0;
   /** The newest frame that has been drawn, and the newest that the kernel has been told of. */
   #drawn = 0;
@@ -67,12 +77,13 @@ export class Outbox {
     const outbox = new Outbox(page, transmit);
     outbox.#hidden = true; // its pictures go to the page that speaks for it
     outbox.#undelivered = [...undelivered];
-    outbox.sent = undelivered.at(-1)?.message.sequence ?? 0;
+    outbox.sent = outbox.#posted = undelivered.at(-1)?.message.sequence ?? 0;
     outbox.accepted = (undelivered[0]?.message.sequence ?? 1) - 1;
     return outbox;
   }
 
   hello(): void {
+    this.#greeting = true;
     this.#post({ type: "hello", version: VERSION, page: this.page });
     // To the kernel, a page that says hello wants to see pictures.
     if (this.#hidden) this.#post({ type: "hidden", page: this.page });
@@ -158,8 +169,13 @@ export class Outbox {
     if (message.type === "welcome") {
       this.welcomed = true;
       if (message.sequence < this.accepted) this.#renumber(message.sequence);
+      // It was not asked: something is missing before the message that the kernel answers.
+      else if (!this.#greeting) this.#posted = message.sequence;
+      this.#greeting = false;
       this.acceptUpTo(message.sequence);
-      for (const { message: waiting, buffer } of this.#undelivered) this.#post(waiting, buffer);
+      if (this.#posted === this.sent) this.checkDelivery();
+      else
+        for (const each of this.#undelivered) if (each.message.sequence > this.#posted) this.#deliver(each);
     } else if (message.sequence !== null) {
       // A refused message counts as accepted, or it would be replayed for ever.
       if (message.type === "error" && message.sequence > 0) this.#refused.add(message.sequence);
@@ -171,7 +187,40 @@ export class Outbox {
   /** The kernel has accepted everything up to `sequence`, or shows it in a picture. */
   acceptUpTo(sequence: number): void {
     this.accepted = Math.max(this.accepted, Math.min(sequence, this.sent));
+    this.#posted = Math.max(this.#posted, this.accepted);
     this.#undelivered = this.#undelivered.filter(({ message }) => message.sequence > sequence);
+  }
+
+  /**
+   * Asks whether the kernel has all that was sent: the last message says so by its number, and after a large one a
+   * stroke without pixels. A kernel that lacks something before it answers with `welcome`.
+   */
+  checkDelivery(): void {
+    const last = this.#undelivered.at(-1);
+    if (!last) return;
+    if ((last.buffer?.byteLength ?? 0) <= LARGE) this.#deliver(last);
+    else {
+      const stroke = {
+        type: "stroke",
+        page: this.page,
+        sequence: this.sent + 1,
+        stroke: this.nextStroke(),
+      } as const;
+      const nothing = {
+        edit: PROBE,
+        verb: "add",
+        concept: "-",
+        strength: 1,
+        rect: [0, 0, 0, 0] as Rect,
+      } as const;
+      this.#send({ ...stroke, ...nothing, last: true }, new Uint8Array(0));
+    }
+  }
+
+  /** Is this the number of a stroke that only asks? If the kernel refuses it, that answers as well. */
+  isProbe(sequence: number | null): boolean {
+    const found = this.#undelivered.find(({ message }) => message.sequence === sequence)?.message;
+    return found?.type === "stroke" && found.edit === PROBE;
   }
 
   /**
@@ -215,9 +264,13 @@ export class Outbox {
     if (!this.welcomed) return message.sequence;
     if (message.type === "stroke" && this.#drawn > this.#acknowledged) {
       this.#acknowledged = this.#drawn;
-      this.#post({ ...message, drawn: this.#drawn }, buffer);
-    } else this.#post(message, buffer);
+      this.#deliver({ message: { ...message, drawn: this.#drawn }, buffer });
+    } else this.#deliver({ message, buffer });
     return message.sequence;
+  }
+
+  #deliver({ message, buffer }: Undelivered): void {
+    if (this.#post(message, buffer) && message.sequence === this.#posted + 1) this.#posted++;
   }
 
   /** The kernel knows less of this page than it did: it started anew. What waits continues from what it knows. */
@@ -234,16 +287,18 @@ export class Outbox {
     };
     this.#stamps = this.#stamps.map(({ sequence: old, stamp }) => ({ sequence: now(old), stamp }));
     this.#refused.clear();
-    this.accepted = sequence;
+    this.accepted = this.#posted = sequence;
     this.sent = sequence + this.#undelivered.length;
   }
 
-  /** A send that throws (no kernel, a closed connection) loses nothing: the message is kept and replayed. */
-  #post(message: PageMessage, buffer?: Uint8Array): void {
+  /** A send that throws (no kernel, a closed connection) loses nothing: what is numbered is kept and sent again. */
+  #post(message: PageMessage, buffer?: Uint8Array): boolean {
     try {
       this.#transmit(message, buffer);
+      return true;
     } catch (reason) {
       console.warn("ganpaint: a message could not be sent now and waits", reason);
+      return false;
     }
   }
 }

@@ -250,6 +250,7 @@ export class EditorSession<Image = unknown> {
       this.#notify("document");
       // What was sent meanwhile may be lost on either side.
       this.outbox.hello();
+      this.#redelivery.retry();
     }
     this.#handle(message as KernelMessage, buffer ?? new Uint8Array(0));
   }
@@ -265,17 +266,23 @@ export class EditorSession<Image = unknown> {
         this.#notify("document");
         return;
       case "alive":
-        // A kernel that has not got what was sent a while ago will not get it: say everything again.
-        if (message.page === this.id && message.sequence < this.outbox.sent) this.outbox.hello();
+        if (message.page !== this.id) return;
+        // A kernel that knows less than it did has started anew; one that has not accepted all may lack something.
+        if (message.sequence < this.outbox.accepted) this.outbox.hello();
+        else if (message.sequence < this.outbox.sent) this.outbox.checkDelivery();
+        this.#saveUndelivered();
         return;
-      case "error":
+      case "error": {
+        const expected = message.page === this.id && this.outbox.isProbe(message.sequence);
         this.#redeliver(message);
         if (!this.outbox.receive(message)) return;
         this.#saveUndelivered();
+        if (expected) return;
         this.setStatus({ level: "error", text: message.what, hint: message.mend });
         // What the page showed ahead of a refused message has to go back to what the kernel has.
         if (message.sequence !== null) void this.#sync.reconsider();
         return;
+      }
       case "frame":
         this.outbox.acceptUpTo(message.covers[this.id] ?? 0);
         this.#saveUndelivered();

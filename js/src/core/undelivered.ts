@@ -37,6 +37,11 @@ export class Redelivery {
     }
   }
 
+  /** Asks anew what the kernel has of the earlier pages: the first hello may have been lost. */
+  retry(): void {
+    for (const outbox of this.#outboxes.values()) if (outbox.waiting > 0) outbox.hello();
+  }
+
   /** Takes in the kernel's answer to an earlier page. True if that page has delivered everything by it. */
   receive(message: WelcomeMessage | AcceptedMessage | ErrorMessage): boolean {
     const outbox = message.page === null ? undefined : this.#outboxes.get(message.page);

@@ -142,19 +142,22 @@ export class FakeKernel {
 
     if (message.type === "stroke") {
       const key = `${page} ${message.stroke}`;
-      if (this.stroke !== key) this.remember();
-      this.stroke = key;
+      // Without pixels it changes nothing.
+      if (buffer?.length && this.stroke !== key) {
+        this.remember();
+        this.stroke = key;
+      }
       const { edit: id, verb, concept, strength, rect, reference = null } = message;
-      if (!this.document.edits.some((edit) => edit.id === id)) {
+      if (buffer?.length && !this.document.edits.some((edit) => edit.id === id)) {
         this.document.edits.push({ id, verb, concept, strength, enabled: true, ...PLAIN, reference });
         this.document.masks.set(id, new Uint8Array(SIZE * SIZE));
       }
       // The documents before share their masks with this one.
-      const mask = (this.document.masks.get(id) as Uint8Array).slice();
-      this.document.masks.set(id, mask);
+      const mask = this.document.masks.get(id)?.slice();
+      if (mask) this.document.masks.set(id, mask);
       const [x, y, width, height] = rect;
       for (let row = 0; row < height; row++) {
-        mask.set((buffer as Uint8Array).subarray(row * width, (row + 1) * width), (y + row) * SIZE + x);
+        mask?.set((buffer as Uint8Array).subarray(row * width, (row + 1) * width), (y + row) * SIZE + x);
       }
     } else if (message.name === "undo" || message.name === "redo") {
       const [from, to] = message.name === "undo" ? [this.past, this.future] : [this.future, this.past];
