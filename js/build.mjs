@@ -18,7 +18,7 @@ const project = dirname(here);
 const argument = (name) => process.argv.find((word) => word === name || word.startsWith(`${name}=`));
 
 /** What runs in the browser: JupyterLab's own floor is about this old. */
-const browser = { bundle: true, format: "esm", target: ["es2022"], logLevel: "info" };
+const browser = { bundle: true, format: "esm", target: ["es2022"], charset: "utf8", logLevel: "info" };
 
 const widget = {
   ...browser,

@@ -400,6 +400,44 @@ def test_a_scene_is_chosen_from_the_gallery(
     assert editor.complaints == []
 
 
+def test_a_gallery_that_cannot_be_drawn_says_so(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    page.evaluate(
+        """() => {
+            const receive = ganpaint.receive.bind(ganpaint);
+            window.failing = true;
+            window.deaf = false;
+            ganpaint.receive = (message, buffer) => {
+                if (deaf) return;
+                if (message.type !== "scenes" || !failing) return receive(message, buffer);
+                const told = { what: "The scenes could not be drawn.", mend: "Free some memory." };
+                receive({ type: "error", page: ganpaint.id, sequence: null, ...told }, null);
+            };
+        }"""
+    )
+    dialog = page.locator("dialog")
+    line = dialog.locator("[role=status]")
+    page.locator("[data-action=gallery]").press("Enter")
+    line.filter(has_text="The scenes could not be drawn. Free some memory.").wait_for()
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "gallery-failed.png")
+    page.evaluate("() => { failing = false; }")
+    line.get_by_role("button", name="Try again").press("Enter")
+    dialog.locator(".gp-choice").nth(19).wait_for()
+    assert line.inner_text().strip() == "Scenes 1 to 20 of 30"
+    # a kernel that says nothing: the banner that tells of it lies behind the dialog
+    page.evaluate(
+        """() => {
+            deaf = true;
+            for (const seconds of [100, 105]) ganpaint.beat(1000 * seconds + performance.now());
+        }"""
+    )
+    dialog.locator("[data-action=later-scenes]").press("Enter")
+    line.filter(has_text="The kernel does not answer").wait_for()
+    assert editor.complaints == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_which_square_of_a_photo_is_asked(open_editor: Callable[..., Editor], theme: str) -> None:
     editor = open_editor(f"?theme={theme}")

@@ -1,6 +1,9 @@
-/** What the page asks the kernel beside the edits: references, variants and scenes. Answers are sheets of pictures. */
+/**
+ * What the page asks the kernel beside the edits: references, variants and scenes. Answers are sheets of pictures, or
+ * errors, which are kept for the panel that has asked.
+ */
 
-import type { ReferencesMessage, ScenesMessage, VariantsMessage } from "../protocol/messages";
+import type { Question, ReferencesMessage, ScenesMessage, VariantsMessage } from "../protocol/messages";
 import type { Host } from "./host";
 import type { Outbox, UnaddressedQuestion } from "./outbox";
 
@@ -24,6 +27,20 @@ export interface SceneTile<Image> extends Tile<Image> {
   title: string;
 }
 
+export type QuestionType = Question["type"];
+
+/** What happened to a question that has no answer, and what to do about it. */
+export interface QuestionFailure {
+  text: string;
+  hint: string;
+}
+
+export interface QuestionEvents {
+  changed(): void;
+  /** An answer has come and cannot be shown. */
+  unreadable(failure: QuestionFailure): void;
+}
+
 export class Questions<Image> {
   /** What restyles can refer to, by key, and of which concept the generator's samples among it are. */
   readonly references = new Map<string, ReferenceTile<Image>>();
@@ -36,23 +53,70 @@ export class Questions<Image> {
 
   readonly #host: Pick<Host<Image>, "decode">;
   readonly #outbox: Outbox;
-  readonly #changed: () => void;
+  readonly #events: QuestionEvents;
+  /** What has been asked and not been answered yet, the oldest first: the kernel answers in this order. */
+  readonly #pending = new Set<QuestionType>();
+  readonly #failures = new Map<QuestionType, QuestionFailure>();
 
-  constructor(host: Pick<Host<Image>, "decode">, outbox: Outbox, changed: () => void) {
+  constructor(host: Pick<Host<Image>, "decode">, outbox: Outbox, events: QuestionEvents) {
     this.#host = host;
     this.#outbox = outbox;
-    this.#changed = changed;
+    this.#events = events;
   }
 
   ask(question: UnaddressedQuestion, buffer?: Uint8Array): void {
+    this.#pending.add(question.type);
     this.#outbox.ask(question, buffer);
+    if (this.#failures.delete(question.type)) this.#events.changed();
+  }
+
+  /** Why the last question of a type has no answer; null as long as it may have one. */
+  failure(type: QuestionType): QuestionFailure | null {
+    return this.#failures.get(type) ?? null;
+  }
+
+  /** The kernel could not answer the oldest question. */
+  fail(failure: QuestionFailure): void {
+    const [oldest] = this.#pending;
+    if (oldest) this.#fail(oldest, failure);
+  }
+
+  /** The kernel comes back from a silence: what was asked before may never be answered. */
+  lose(): void {
+    for (const type of this.#pending) {
+      this.#fail(type, { text: "The kernel has not answered this.", hint: "It answers now: try again." });
+    }
+  }
+
+  #fail(type: QuestionType, failure: QuestionFailure): void {
+    this.#pending.delete(type);
+    this.#failures.set(type, failure);
+    this.#events.changed();
   }
 
   async receive(
     message: ReferencesMessage | VariantsMessage | ScenesMessage,
     bytes: Uint8Array,
   ): Promise<void> {
-    const sheet = await this.#host.decode(bytes, message.type === "scenes" ? "image/jpeg" : "image/png");
+    const samples = message.type === "references" && message.concept !== "";
+    const type = message.type === "references" ? (samples ? "samples" : "refer") : message.type;
+    this.#pending.delete(type);
+    this.#failures.delete(type);
+    try {
+      this.#take(
+        message,
+        await this.#host.decode(bytes, message.type === "scenes" ? "image/jpeg" : "image/png"),
+      );
+      this.#events.changed();
+    } catch (reason) {
+      console.warn("ganpaint: pictures from the kernel could not be read", reason);
+      const failure = { text: "The pictures from the kernel could not be read.", hint: "Try again." };
+      this.#fail(type, failure);
+      this.#events.unreadable(failure);
+    }
+  }
+
+  #take(message: ReferencesMessage | VariantsMessage | ScenesMessage, sheet: Image): void {
     if (message.type === "variants") {
       const { edit, variants } = message;
       const columns = variants.length;
@@ -72,6 +136,5 @@ export class Questions<Image> {
         this.references.set(entry.key, { ...entry, sheet, column, columns: entries.length });
       }
     }
-    this.#changed();
   }
 }

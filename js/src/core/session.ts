@@ -3,7 +3,7 @@
  * sent and what comes back. All views of one widget share it, because frames and sequences are counted per page.
  */
 
-import type { CommandArguments, CommandName, KernelMessage } from "../protocol/messages";
+import type { CommandArguments, CommandName, ErrorMessage, KernelMessage } from "../protocol/messages";
 import type { Edit, SessionState } from "../protocol/state";
 import { kernelProblem } from "../protocol/validate-kernel-message";
 import type { Dab } from "../raster/geometry";
@@ -75,7 +75,10 @@ export class EditorSession<Image = unknown> {
       this.revision = Math.max(this.revision, revision);
       this.#notify("picture");
     });
-    this.questions = new Questions(host, this.outbox, () => this.#notify("document"));
+    this.questions = new Questions(host, this.outbox, {
+      changed: () => this.#notify("document"),
+      unreadable: (failure) => this.setStatus({ level: "error", ...failure }),
+    });
     this.#sync = new StateSync(this.#mirror, this.pictures, {
       mayAdopt: (state) => !this.painting && this.outbox.coveredBy(state.covers),
       adopt: (state, masks) => this.#adopt(state, masks),
@@ -251,6 +254,7 @@ export class EditorSession<Image = unknown> {
       // What was sent meanwhile may be lost on either side.
       this.outbox.hello();
       this.#redelivery.retry();
+      this.questions.lose();
     }
     this.#handle(message as KernelMessage, buffer ?? new Uint8Array(0));
   }
@@ -278,7 +282,7 @@ export class EditorSession<Image = unknown> {
         if (!this.outbox.receive(message)) return;
         this.#saveUndelivered();
         if (expected) return;
-        this.setStatus({ level: "error", text: message.what, hint: message.mend });
+        this.#fail(message);
         // What the page showed ahead of a refused message has to go back to what the kernel has.
         if (message.sequence !== null) void this.#sync.reconsider();
         return;
@@ -310,6 +314,12 @@ export class EditorSession<Image = unknown> {
         if (message.page === this.id) void this.questions.receive(message, bytes);
         return;
     }
+  }
+
+  #fail({ page, sequence, what: text, mend: hint }: ErrorMessage): void {
+    this.setStatus({ level: "error", text, hint });
+    // Commands have numbers, questions have none.
+    if (page !== null && sequence === null) this.questions.fail({ text, hint });
   }
 
   /** The kernel has written its state: take over what is not older than the page's own. Resolves when that is done. */

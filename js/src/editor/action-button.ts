@@ -1,4 +1,4 @@
-import { element } from "./dom";
+import { element, on } from "./dom";
 import { type IconName, icon } from "./icons";
 
 /** A button with an icon; `bare` shows the icon alone. */
@@ -16,6 +16,6 @@ export function actionButton(
     icon(picture),
     element("span", { class: bare ? "gp-unseen" : "gp-label" }, label),
   );
-  button.addEventListener("click", run);
+  on(button, "click", run);
   return button;
 }

@@ -24,6 +24,38 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Listens to an element; such a listener goes with it. */
+export function on<K extends keyof HTMLElementEventMap>(
+  target: HTMLElement,
+  type: K,
+  listener: (event: HTMLElementEventMap[K]) => void,
+  options?: AddEventListenerOptions,
+): void {
+  target.addEventListener(type, listener, options);
+}
+
+export function context2d(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
+  return canvas.getContext("2d") as CanvasRenderingContext2D;
+}
+
+/** A file input that buttons open by a click on it; keys and screen readers have those buttons. */
+export function filePicker(accept: string, chosen: (file: File) => void): HTMLInputElement {
+  const input = element("input", {
+    type: "file",
+    accept,
+    class: "gp-unseen",
+    tabindex: -1,
+    "aria-hidden": "true",
+  });
+  on(input, "change", () => {
+    const file = input.files?.[0];
+    if (file) chosen(file);
+    // The same file can be chosen again.
+    input.value = "";
+  });
+  return input;
+}
+
 /** Writes only what differs: most of the interface stays as it is from one frame to the next. */
 export function set(target: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {

@@ -1,6 +1,6 @@
 /** Pictures that are pasted, or dropped onto the editor. */
 
-import { set } from "./dom";
+import { on, set } from "./dom";
 import { pictureIn } from "./files";
 
 /** `wanted` says whether files are taken now. */
@@ -11,21 +11,21 @@ export function attachFileDrop(root: HTMLElement, wanted: () => boolean, open: (
   };
   const carriesFiles = (event: DragEvent): boolean =>
     wanted() && (event.dataTransfer?.types.includes("Files") ?? false);
-  root.addEventListener("paste", (event) => {
+  on(root, "paste", (event) => {
     const file = pictureIn(event.clipboardData);
     if (!file || !wanted()) return;
     take(event);
     open(file);
   });
-  root.addEventListener("dragover", (event) => {
+  on(root, "dragover", (event) => {
     if (!carriesFiles(event)) return;
     take(event);
     set(root, { "data-dropping": true });
   });
-  root.addEventListener("dragleave", (event) => {
+  on(root, "dragleave", (event) => {
     if (!root.contains(event.relatedTarget as Node | null)) set(root, { "data-dropping": false });
   });
-  root.addEventListener("drop", (event) => {
+  on(root, "drop", (event) => {
     set(root, { "data-dropping": false });
     if (!carriesFiles(event)) return;
     take(event);

@@ -4,7 +4,7 @@ import { largestBrush, stepBrush } from "../raster/geometry";
 import type { Actions } from "./actions";
 import type { PointerInput } from "./canvas/pointers";
 import type { StageView } from "./canvas/view";
-import { set } from "./dom";
+import { on, set } from "./dom";
 import type { BrowserSession } from "./panel";
 import type { StatusLine } from "./panels/status-line";
 import type { Settings, SettingsStore } from "./settings";
@@ -88,8 +88,8 @@ export function attachKeyboard(
   }
 
   // A canvas that was clicked needs no focus ring: the ring is for those who come by keyboard.
-  root.addEventListener("pointerdown", () => set(root, { "data-by-pointer": true }), { capture: true });
-  root.addEventListener("keydown", (event) => {
+  on(root, "pointerdown", () => set(root, { "data-by-pointer": true }), { capture: true });
+  on(root, "keydown", (event) => {
     if (event.key === "Tab") set(root, { "data-by-pointer": false });
     const action = keyAction(event);
     // Tab moves on, and an Escape that has nothing to stop here belongs to the notebook. No other key gets there.
@@ -103,16 +103,16 @@ export function attachKeyboard(
     event.preventDefault();
     if (!event.repeat || REPEATING.has(action)) run[action]();
   });
-  root.addEventListener("keyup", (event) => {
+  on(root, "keyup", (event) => {
     if (event.key === " ") pointers.spaced = false;
     if (event.key.toLowerCase() === "c") comparing(false);
   });
-  root.addEventListener("focusout", () => {
+  on(root, "focusout", () => {
     comparing(false);
     pointers.spaced = false;
   });
   // A click into the editor gives it the keys, wherever it lands.
-  root.addEventListener("pointerdown", (event) => {
+  on(root, "pointerdown", (event) => {
     const target = event.target as Element;
     if (!target.closest("button, input, select, summary, label, canvas, [tabindex]")) {
       event.preventDefault();

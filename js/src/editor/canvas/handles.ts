@@ -1,17 +1,18 @@
 /** What is pressed or dragged on the stage beside the picture itself: the compare button and the divider. */
 
 import { clamp } from "../../raster/geometry";
+import { on } from "../dom";
 import { ARROWS } from "../tools/keys";
 import type { StageView } from "./view";
 
 /** The photo is shown as long as the button is held. */
 export function attachCompare({ compare }: StageView, comparing: (on: boolean) => void): void {
-  compare.addEventListener("pointerdown", (event) => {
+  on(compare, "pointerdown", (event) => {
     compare.setPointerCapture(event.pointerId);
     comparing(true);
   });
-  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-    compare.addEventListener(end, () => comparing(false));
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"] as const) {
+    on(compare, end, () => comparing(false));
   }
 }
 
@@ -22,16 +23,16 @@ export function attachDivider(
   divide: (split: number) => void,
 ): void {
   const to = (split: number): void => divide(clamp(split, 0.02, 0.98));
-  divider.addEventListener("pointerdown", (event) => {
+  on(divider, "pointerdown", (event) => {
     divider.setPointerCapture(event.pointerId);
     event.stopPropagation();
   });
-  divider.addEventListener("pointermove", (event) => {
+  on(divider, "pointermove", (event) => {
     if (!divider.hasPointerCapture(event.pointerId)) return;
     const box = root.getBoundingClientRect();
     to((event.clientX - box.left) / box.width);
   });
-  divider.addEventListener("keydown", (event) => {
+  on(divider, "keydown", (event) => {
     const arrow = ARROWS[event.key];
     const before = split();
     if (!arrow || before === null) return;

@@ -1,6 +1,7 @@
 /** Masks and labels as pixels and paths of a canvas. */
 
 import type { Mask } from "../../raster/mask";
+import { context2d } from "../dom";
 
 /** Segments x0, y0, x1, y1, ... as a path. */
 export function outlinePath(segments: readonly number[]): Path2D {
@@ -27,7 +28,7 @@ export function tints(color: string): Uint32Array {
 
 /** Gives each pixel the palette's color for its value: whole pixels at once, this is done for every piece of a stroke. */
 export function paintPixels(canvas: HTMLCanvasElement, values: Uint8Array, palette: Uint32Array): void {
-  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const context = context2d(canvas);
   const image = context.createImageData(canvas.width, canvas.height);
   const pixels = new Uint32Array(image.data.buffer);
   for (let at = 0; at < pixels.length; at++) pixels[at] = palette[values[at] as number] as number;

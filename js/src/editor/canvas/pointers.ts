@@ -4,6 +4,7 @@
  */
 
 import { brushRadius, type Dab, type Point } from "../../raster/geometry";
+import { on } from "../dom";
 import { dragged, type Size, toPicture, type Viewport, WHOLE, within, zoomedAbout } from "./viewport";
 
 /** What pointers lead: the current tool. All places are in picture pixels. */
@@ -43,15 +44,15 @@ export class PointerInput {
     this.#picture = picture;
     this.#target = target;
     this.#moved = moved;
-    canvas.addEventListener("pointerdown", this.#down);
-    canvas.addEventListener("pointermove", this.#move);
-    canvas.addEventListener("pointerup", this.#up);
-    canvas.addEventListener("pointercancel", this.#up);
-    canvas.addEventListener("lostpointercapture", this.#up);
-    canvas.addEventListener("pointerleave", () => target.hover(null));
-    canvas.addEventListener("wheel", this.#wheel, { passive: false });
+    on(canvas, "pointerdown", this.#down);
+    on(canvas, "pointermove", this.#move);
+    on(canvas, "pointerup", this.#up);
+    on(canvas, "pointercancel", this.#up);
+    on(canvas, "lostpointercapture", this.#up);
+    on(canvas, "pointerleave", () => target.hover(null));
+    on(canvas, "wheel", this.#wheel, { passive: false });
     // The menu would come up under a pen that is held still.
-    canvas.addEventListener("contextmenu", (event) => {
+    on(canvas, "contextmenu", (event) => {
       if (this.#painting !== null) event.preventDefault();
     });
   }

@@ -9,7 +9,7 @@ import type { PictureName } from "../../protocol/messages";
 import { contour } from "../../raster/contour";
 import type { Mask } from "../../raster/mask";
 import type { Labels } from "../../raster/regions";
-import { element, hide, set, setStyle, setText } from "../dom";
+import { context2d, element, hide, set, setStyle, setText } from "../dom";
 import { timeLeft } from "../format";
 import { icon } from "../icons";
 import { drawMarks, type Marks } from "./marks";
@@ -343,7 +343,7 @@ export class StageView {
       canvas.width = width;
       canvas.height = height;
     }
-    const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+    const context = context2d(canvas);
     context.clearRect(0, 0, width, height);
     return context;
   }

@@ -5,7 +5,9 @@ import { element, hide, set, setText } from "../dom";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
 
-const SILENCE: Record<Exclude<Health, "answers">, string> = {
+/** What a kernel's health means for the user; nothing to say of one that answers. */
+export const SILENCE: Record<Health, string> = {
+  answers: "",
   silent:
     "The kernel does not answer: it is busy or gone. What you paint is kept here, and follows when it answers.",
   busy: "The kernel is busy. What you paint is kept here, and follows as soon as it is free.",
@@ -23,7 +25,7 @@ export function createBanner(): Panel {
     update(session) {
       const notice = session.state?.notice;
       const warning = notice?.level === "warning" ? notice.text : "";
-      const silence = session.health === "answers" ? "" : SILENCE[session.health];
+      const silence = SILENCE[session.health];
       hide(root, !(silence || warning));
       set(root, { "data-kernel": session.health });
       setText(text, silence || warning);

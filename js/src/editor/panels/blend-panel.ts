@@ -2,7 +2,7 @@
 
 import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
-import { element, hide, set, setText } from "../dom";
+import { element, hide, on, set, setText } from "../dom";
 import { timeLeft } from "../format";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
@@ -35,11 +35,11 @@ export function createBlendPanel(actions: Actions): Panel {
     icon("close"),
     element("span", { class: "gp-label" }, "Cancel"),
   );
-  cancel.addEventListener("click", actions.cancel);
+  on(cancel, "click", actions.cancel);
   const running = element("div", { class: "gp-running" }, progress, cancel);
   const numbers = element("p", { class: "gp-numbers" });
   const box = element("input", { type: "checkbox", role: "switch", "data-action": "faithful" });
-  box.addEventListener("change", actions.faithful);
+  on(box, "change", actions.faithful);
   const stage = element("span", { class: "gp-hint" });
   const faithful = element(
     "label",
@@ -52,7 +52,7 @@ export function createBlendPanel(actions: Actions): Panel {
     stage,
   );
   const again = element("input", { type: "checkbox", role: "switch", "data-action": "reblend" });
-  again.addEventListener("change", () => actions.reblend(again.checked));
+  on(again, "change", () => actions.reblend(again.checked));
   const reblend = element(
     "label",
     { class: "gp-switch", title: "Once you have blended: blend by itself whenever you pause after an edit" },

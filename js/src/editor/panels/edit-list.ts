@@ -5,7 +5,7 @@ import type { Mask } from "../../raster/mask";
 import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
 import { paintMask } from "../canvas/pixels";
-import { element, hide, press, set, setText } from "../dom";
+import { element, filePicker, hide, on, press, set, setText } from "../dom";
 import { icon, setIcon } from "../icons";
 import type { BrowserSession, Panel } from "../panel";
 
@@ -37,13 +37,7 @@ export function createEditList(actions: Actions): Panel {
     actions.exportMask,
     true,
   );
-  const file = element("input", { type: "file", accept: "image/*", class: "gp-unseen", tabindex: -1 });
-  file.setAttribute("aria-hidden", "true");
-  file.addEventListener("change", () => {
-    const chosen = file.files?.[0];
-    if (chosen) actions.importMask(chosen);
-    file.value = "";
-  });
+  const file = filePicker("image/*", actions.importMask);
   const importing = actionButton(
     "import-mask",
     "Import a mask",
@@ -119,12 +113,12 @@ function createRow(id: string, actions: Actions): Row {
     element("span", { class: "gp-unseen" }, "Move"),
   );
   const root = element("li", { class: "gp-edit", "data-edit": id }, grip, select, eye, bin);
-  select.addEventListener("click", () => actions.select(id));
-  eye.addEventListener("click", () => actions.toggle(id));
-  bin.addEventListener("click", () => actions.remove(id));
+  on(select, "click", () => actions.select(id));
+  on(eye, "click", () => actions.toggle(id));
+  on(bin, "click", () => actions.remove(id));
   makeMovable(root, grip, id, actions);
-  root.addEventListener("pointerenter", () => actions.change({ pointed: id }));
-  root.addEventListener("pointerleave", () => actions.change({ pointed: null }));
+  on(root, "pointerenter", () => actions.change({ pointed: id }));
+  on(root, "pointerleave", () => actions.change({ pointed: null }));
 
   let drawn: Mask | null = null;
   let version = -1;
@@ -159,22 +153,22 @@ function makeMovable(row: HTMLElement, grip: HTMLElement, id: string, actions: A
     for (const each of rows()) set(each, { "data-target": each === target && each !== row });
   };
   let target: HTMLElement | undefined;
-  grip.addEventListener("pointerdown", (event) => grip.setPointerCapture(event.pointerId));
-  grip.addEventListener("pointermove", (event) => {
+  on(grip, "pointerdown", (event) => grip.setPointerCapture(event.pointerId));
+  on(grip, "pointermove", (event) => {
     if (!grip.hasPointerCapture(event.pointerId)) return;
     target = rows().find((each) => event.clientY < each.getBoundingClientRect().bottom) ?? rows().at(-1);
     show(target);
   });
-  grip.addEventListener("pointerup", () => {
+  on(grip, "pointerup", () => {
     if (target && target !== row) moveTo(rows().indexOf(target));
     target = undefined;
     show(target);
   });
-  grip.addEventListener("pointercancel", () => {
+  on(grip, "pointercancel", () => {
     target = undefined;
     show(target);
   });
-  grip.addEventListener("keydown", (event) => {
+  on(grip, "keydown", (event) => {
     const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
     if (step === 0) return;
     event.preventDefault();

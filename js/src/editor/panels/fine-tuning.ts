@@ -2,8 +2,9 @@
 
 import type { EditChanges, Target, Units } from "../../protocol/messages";
 import type { Actions } from "../actions";
-import { element, hide, setText, setValue } from "../dom";
+import { element, hide, on, setText, setValue } from "../dom";
 import type { Panel } from "../panel";
+import { createAnswerLine } from "./answer-line";
 import { createChoices } from "./tiles";
 
 const UNITS: [string, string][] = [
@@ -22,7 +23,7 @@ const TARGETS: [Target, string][] = [
 function select(label: string, name: string, options: [string, string][], chosen: (value: string) => void) {
   const input = element("select", { "data-select": name });
   for (const [value, text] of options) input.append(element("option", { value }, text));
-  input.addEventListener("change", () => chosen(input.value));
+  on(input, "change", () => chosen(input.value));
   return { input, root: element("label", { class: "gp-select-row" }, element("span", {}, label), input) };
 }
 
@@ -31,8 +32,11 @@ export function createFineTuning(actions: Actions): Panel {
   const units = select("Units", "units", UNITS, (value) => retune({ units: (value || null) as Units }));
   const target = select("Level", "target", TARGETS, (value) => retune({ target: value as Target }));
   const versions = createChoices("Variants", (key) => retune({ variant: Number(key) }));
-  const hint = element("p", { class: "gp-hint" }, "Other versions, as plausible as this one.");
-  const variants = element("div", { class: "gp-versions" }, hint, versions.root);
+  const line = createAnswerLine(() => {
+    asked = "";
+    again();
+  });
+  const variants = element("div", { class: "gp-versions" }, line.root, versions.root);
   const summary = element("summary", {});
   const root = element(
     "details",
@@ -43,7 +47,7 @@ export function createFineTuning(actions: Actions): Panel {
     target.root,
   );
   let again = (): void => {};
-  root.addEventListener("toggle", () => again());
+  on(root, "toggle", () => again());
 
   /** What the variants that are shown were asked for. */
   let asked = "";
@@ -71,7 +75,8 @@ export function createFineTuning(actions: Actions): Panel {
       };
       again();
       const tiles = session.questions.variants?.edit === edit.id ? session.questions.variants.tiles : [];
-      setText(hint, tiles.length ? "Other versions, as plausible as this one." : "Drawing other versions…");
+      const words = tiles.length ? "Other versions, as plausible as this one." : "Drawing other versions…";
+      line.update(words, session.questions.failure("variants"));
       versions.update(
         tiles.map((tile, number) => ({
           key: String(number),

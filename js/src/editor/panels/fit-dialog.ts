@@ -1,7 +1,7 @@
 /** Asks which square of a photo is to be edited, with both shown. */
 
 import type { Fit } from "../../protocol/messages";
-import { element } from "../dom";
+import { context2d, element, on } from "../dom";
 
 const SIDE = 176;
 /** A photo this near to a square is cropped without a question. */
@@ -31,14 +31,14 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap): Promise<Fi
         element("strong", {}, label),
         element("span", {}, text),
       );
-      button.addEventListener("click", () => {
+      on(button, "click", () => {
         fit = value;
         dialog.close();
       });
       return button;
     };
     const cancel = element("button", { class: "gp-button gp-plain", "data-action": "cancel-open" }, "Cancel");
-    cancel.addEventListener("click", () => dialog.close());
+    on(cancel, "click", () => dialog.close());
     const title = `${name}: ${image.width} × ${image.height} pixels. Which square is to be edited?`;
     const dialog = element(
       "dialog",
@@ -54,8 +54,8 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap): Promise<Fi
       cancel,
     );
     // The editor's keys are not meant here.
-    dialog.addEventListener("keydown", (event) => event.stopPropagation());
-    dialog.addEventListener("close", () => {
+    on(dialog, "keydown", (event) => event.stopPropagation());
+    on(dialog, "close", () => {
       dialog.remove();
       resolve(fit);
     });
@@ -68,7 +68,7 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap): Promise<Fi
 function drawn(image: ImageBitmap, fit: Fit): HTMLCanvasElement {
   const pixels = Math.round(SIDE * devicePixelRatio);
   const canvas = element("canvas", { width: pixels, height: pixels, "aria-hidden": "true" });
-  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const context = context2d(canvas);
   context.imageSmoothingQuality = "high";
   const side = fit === "crop" ? Math.min(image.width, image.height) : Math.max(image.width, image.height);
   const [width, height] = [(image.width / side) * pixels, (image.height / side) * pixels];

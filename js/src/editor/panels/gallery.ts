@@ -2,8 +2,10 @@
 
 import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
-import { element, hide, set, setText } from "../dom";
+import { element, hide, on, set } from "../dom";
 import type { BrowserSession } from "../panel";
+import { createAnswerLine } from "./answer-line";
+import { SILENCE } from "./banner";
 import { createChoices } from "./tiles";
 
 /** So many scenes at once: five across, and four where it is narrow. */
@@ -14,10 +16,13 @@ export function createGallery(actions: Actions) {
     dialog.close();
     actions.scene(Number(key), session?.questions.scenes.get(Number(key))?.title);
   });
-  const range = element("p", { role: "status" });
+  const line = createAnswerLine(() => {
+    asked = -1;
+    show();
+  });
   const turn = (label: string, name: string, by: number) => {
     const button = element("button", { class: "gp-button gp-plain", "data-action": name }, label);
-    button.addEventListener("click", () => {
+    on(button, "click", () => {
       // Round, as the next scene after the last is the first: a button that ends would take the focus with it.
       const pages = Math.ceil(total() / AT_ONCE);
       first = ((first / AT_ONCE + by + pages) % pages) * AT_ONCE;
@@ -26,7 +31,7 @@ export function createGallery(actions: Actions) {
     return button;
   };
   const close = element("button", { class: "gp-button gp-plain", "data-action": "close-gallery" }, "Close");
-  close.addEventListener("click", () => dialog.close());
+  on(close, "click", () => dialog.close());
   const turns = element(
     "div",
     { class: "gp-turns" },
@@ -37,7 +42,7 @@ export function createGallery(actions: Actions) {
   const dialog = element(
     "dialog",
     { class: "gp-dialog gp-gallery", "aria-label": "Gallery of scenes" },
-    range,
+    line.root,
     choices.root,
     turns,
   );
@@ -58,9 +63,9 @@ export function createGallery(actions: Actions) {
   );
   set(button, { "aria-haspopup": "dialog" });
   // The editor's keys are not meant here.
-  dialog.addEventListener("keydown", (event) => event.stopPropagation());
-  dialog.addEventListener("close", () => dialog.remove());
-  dialog.addEventListener("click", (event) => {
+  on(dialog, "keydown", (event) => event.stopPropagation());
+  on(dialog, "close", () => dialog.remove());
+  on(dialog, "click", (event) => {
     if (event.target === dialog) dialog.close(); // beside it
   });
 
@@ -77,17 +82,16 @@ export function createGallery(actions: Actions) {
     const here = scenes.has(first);
     if (!here && asked !== first) {
       asked = first;
-      session.questions.ask({ type: "scenes", first, count: AT_ONCE });
+      questions.ask({ type: "scenes", first, count: AT_ONCE });
     }
+    const failure = here ? null : questions.failure("scenes");
     hide(turns.firstElementChild as HTMLElement, total() <= AT_ONCE);
     hide(turns.children[1] as HTMLElement, total() <= AT_ONCE);
-    set(choices.root, { "aria-busy": String(!here) });
-    if (!here) {
-      setText(range, "Drawing the scenes…");
-      return;
-    }
+    set(choices.root, { "aria-busy": String(!here && !failure) });
     const last = Math.min(first + AT_ONCE, total());
-    setText(range, `Scenes ${first + 1} to ${last} of ${total()}`);
+    const waiting = SILENCE[session.health] || "Drawing the scenes…";
+    line.update(here ? `Scenes ${first + 1} to ${last} of ${total()}` : waiting, failure);
+    if (!here) return;
     choices.update(
       Array.from({ length: last - first }, (_, at) => first + at).flatMap((index) => {
         const scene = scenes.get(index);

@@ -3,7 +3,7 @@
 import type { Picture } from "../../core/pictures";
 import type { PictureName } from "../../protocol/messages";
 import type { Actions } from "../actions";
-import { element, press, setText } from "../dom";
+import { context2d, element, on, press, setText } from "../dom";
 import type { Panel } from "../panel";
 
 /** How a picture is called in words and in the method's notation; the e is set as a subscript. */
@@ -34,7 +34,7 @@ export function createPictureStrip(actions: Actions): Panel {
         element("i", {}, notation, element("sub", {}, subscript), after),
       ),
     );
-    button.addEventListener("click", () => actions.show(name));
+    on(button, "click", () => actions.show(name));
     root.append(button);
     return { name, button, canvas, symbol: notation, drawn: null as Picture<ImageBitmap> | null };
   });
@@ -55,7 +55,7 @@ export function createPictureStrip(actions: Actions): Panel {
         // While somebody paints, the large picture is what is looked at.
         if (picture === entry.drawn || (picture && entry.drawn && session.painting)) continue;
         entry.drawn = picture;
-        const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+        const context = context2d(canvas);
         if (picture) {
           canvas.width = picture.image.width;
           canvas.height = picture.image.height;

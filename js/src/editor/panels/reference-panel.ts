@@ -4,28 +4,28 @@ import type { ReferenceTile } from "../../core/questions";
 import type { Rect } from "../../protocol/messages";
 import { clamp } from "../../raster/geometry";
 import type { Actions } from "../actions";
-import { element, hide, set, setText } from "../dom";
+import { element, filePicker, hide, on, set, setText } from "../dom";
 import type { Panel } from "../panel";
+import { createAnswerLine } from "./answer-line";
 import { createChoices, drawTile } from "./tiles";
 
 export function createReferencePanel(actions: Actions): Panel {
   const strip = createChoices("Reference", (key) => actions.refer({ key, region: null }));
-  const file = element("input", { type: "file", accept: "image/*", class: "gp-unseen", tabindex: -1 });
-  file.setAttribute("aria-hidden", "true");
   let awaited = false;
-  file.addEventListener("change", () => {
-    const picture = file.files?.[0];
-    awaited = picture !== undefined;
-    if (picture) actions.referTo(picture);
-    file.value = "";
+  const file = filePicker("image/*", (picture) => {
+    awaited = true;
+    actions.referTo(picture);
   });
   const own = element(
     "button",
     { class: "gp-link", "data-action": "refer", title: "Take the look from a picture of your own" },
     "Your own picture…",
   );
-  own.addEventListener("click", () => file.click());
-  const looking = element("p", { class: "gp-hint" }, "Looking for samples that show it…");
+  on(own, "click", () => file.click());
+  const looking = createAnswerLine(() => {
+    asked = "";
+    actions.change({});
+  });
 
   const photo = element("canvas", {
     class: "gp-refers",
@@ -60,7 +60,7 @@ export function createReferencePanel(actions: Actions): Panel {
     { class: "gp-references", hidden: true },
     element("div", { class: "gp-head" }, element("h3", {}, "Reference"), own, file),
     strip.root,
-    looking,
+    looking.root,
     chosen,
   );
 
@@ -85,7 +85,7 @@ export function createReferencePanel(actions: Actions): Panel {
     region = next;
     actions.refer({ key, region });
   };
-  whole.addEventListener("click", () => choose(null));
+  on(whole, "click", () => choose(null));
 
   /** Where a pointer is, in picture pixels. */
   const place = (event: PointerEvent): [number, number] => {
@@ -96,26 +96,26 @@ export function createReferencePanel(actions: Actions): Panel {
     ];
   };
   let corner: [number, number] | null = null;
-  photo.addEventListener("pointerdown", (event) => {
+  on(photo, "pointerdown", (event) => {
     photo.setPointerCapture(event.pointerId);
     corner = place(event);
   });
-  photo.addEventListener("pointermove", (event) => {
+  on(photo, "pointermove", (event) => {
     if (!corner) return;
     const [x, y] = place(event);
     const wide: Rect = [Math.min(x, corner[0]), Math.min(y, corner[1]), 0, 0];
     region = [wide[0], wide[1], Math.abs(x - corner[0]), Math.abs(y - corner[1])];
     show();
   });
-  photo.addEventListener("pointerup", () => {
+  on(photo, "pointerup", () => {
     corner = null;
     // A click is no box.
     if (region) choose(region[2] > 1 && region[3] > 1 ? region : null);
   });
-  photo.addEventListener("pointercancel", () => {
+  on(photo, "pointercancel", () => {
     corner = null;
   });
-  photo.addEventListener("keydown", (event) => {
+  on(photo, "keydown", (event) => {
     const [across, down] = size;
     const step = Math.max(1, Math.round(across / 32));
     const [dx, dy] = (
@@ -138,13 +138,13 @@ export function createReferencePanel(actions: Actions): Panel {
     update(session, settings) {
       hide(root, settings.verb !== "restyle");
       if (root.hidden || !session.state) return;
+      const { questions } = session;
       if (asked !== settings.concept) {
         asked = settings.concept;
-        if (session.questions.sampledConcept !== asked)
-          session.questions.ask({ type: "samples", concept: asked });
+        if (questions.sampledConcept !== asked) questions.ask({ type: "samples", concept: asked });
       }
       const { reference, concept } = settings;
-      const entries = [...session.questions.references.values()];
+      const entries = [...questions.references.values()];
       const fresh = entries.filter((entry) => entry.own).at(-1);
       if (awaited && fresh && fresh.key !== key) {
         awaited = false;
@@ -158,8 +158,10 @@ export function createReferencePanel(actions: Actions): Panel {
         })),
         reference?.key ?? null,
       );
-      hide(looking, session.questions.sampledConcept === concept);
-      const current = reference ? (session.questions.references.get(reference.key) ?? null) : null;
+      hide(looking.root, questions.sampledConcept === concept);
+      looking.update("Looking for samples that show it…", questions.failure("samples"));
+      awaited &&= questions.failure("refer") === null;
+      const current = reference ? (questions.references.get(reference.key) ?? null) : null;
       hide(chosen, current === null);
       if (!reference || !current) return;
       key = reference.key;

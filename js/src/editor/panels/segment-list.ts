@@ -2,7 +2,7 @@
 
 import { type Labels, largestRegions, type RegionSummary } from "../../raster/regions";
 import type { Actions } from "../actions";
-import { element, hide } from "../dom";
+import { element, hide, on } from "../dom";
 import type { Panel } from "../panel";
 
 const STEPS: Record<string, number> = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 };
@@ -31,11 +31,11 @@ export function createSegmentList(actions: Actions): Panel {
       element("span", {}, name, element("span", { class: "gp-unseen" }, ", ")),
       element("span", { class: "gp-hint" }, where),
     );
-    for (const come of ["focus", "pointerenter"]) button.addEventListener(come, () => actions.point(inside));
-    for (const go of ["blur", "pointerleave"]) button.addEventListener(go, () => actions.point(null));
-    button.addEventListener("click", (event) => actions.take(inside, event.altKey, event.timeStamp));
+    for (const come of ["focus", "pointerenter"] as const) on(button, come, () => actions.point(inside));
+    for (const go of ["blur", "pointerleave"] as const) on(button, go, () => actions.point(null));
+    on(button, "click", (event) => actions.take(inside, event.altKey, event.timeStamp));
     // Not every browser makes a click of Enter with Alt.
-    button.addEventListener("keydown", (event) => {
+    on(button, "keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
       if (!event.repeat) actions.take(inside, event.altKey, event.timeStamp);
@@ -44,10 +44,10 @@ export function createSegmentList(actions: Actions): Panel {
   }
 
   // One stop on the way of Tab; inside, the arrows go from one to the next.
-  list.addEventListener("focusin", (event) => {
+  on(list, "focusin", (event) => {
     for (const each of list.children) each.setAttribute("tabindex", each === event.target ? "0" : "-1");
   });
-  list.addEventListener("keydown", (event) => {
+  on(list, "keydown", (event) => {
     const rows = [...list.children] as HTMLElement[];
     const at = rows.indexOf(event.target as HTMLElement);
     const step = STEPS[event.key];

@@ -1,6 +1,6 @@
 /** One quiet line for what happened, and a card for what went wrong and what to do about it. */
 
-import { element, set, setText } from "../dom";
+import { element, on, set, setText } from "../dom";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
 
@@ -48,7 +48,7 @@ export function createStatusLine(): StatusLine {
     card.remove();
     return shown;
   };
-  close.addEventListener("click", dismiss);
+  on(close, "click", dismiss);
   return {
     root,
     dismiss,

@@ -1,13 +1,13 @@
 /** Small pictures to choose from: buttons that show a part of a sheet. */
 
 import type { Tile } from "../../core/questions";
-import { element, press } from "../dom";
+import { context2d, element, on, press } from "../dom";
 
 /** Draws a tile of a sheet with so many rows. */
 export function drawTile(canvas: HTMLCanvasElement, tile: Tile<ImageBitmap>, row = 0): void {
   const side = tile.sheet.width / tile.columns;
   canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const context = context2d(canvas);
   context.drawImage(tile.sheet, tile.column * side, row * side, side, side, 0, 0, side, side);
 }
 
@@ -34,7 +34,7 @@ export function createChoices(label: string, choose: (key: string) => void) {
             const attributes = { class: "gp-choice", "data-choice": choice.key, title: choice.label };
             const name = element("span", { class: "gp-unseen" }, choice.label);
             const button = element("button", attributes, canvas, name);
-            button.addEventListener("click", () => choose(choice.key));
+            on(button, "click", () => choose(choice.key));
             return button;
           }),
         );

@@ -5,7 +5,7 @@ import { STRENGTH_MAX } from "../../protocol/messages";
 import type { Concept } from "../../protocol/state";
 import { largestBrush } from "../../raster/geometry";
 import type { Actions } from "../actions";
-import { element, hide, press, set, setStyle, setText, setValue } from "../dom";
+import { element, hide, on, press, set, setStyle, setText, setValue } from "../dom";
 import { type IconName, icon } from "../icons";
 import type { Panel } from "../panel";
 import type { Tool } from "../settings";
@@ -46,7 +46,7 @@ function segment(
 ) {
   const attributes = { class: "gp-segment", [data]: name, title, "aria-pressed": "false" };
   const button = element("button", attributes, icon(picture), element("span", {}, label));
-  button.addEventListener("click", run);
+  on(button, "click", run);
   return button;
 }
 
@@ -69,7 +69,7 @@ export function createToolPanel(actions: Actions): Panel {
     "data-slider": "size",
     title: "Brush size ([ and ])",
   });
-  size.input.addEventListener("input", () => actions.change({ size: Number(size.input.value) }));
+  on(size.input, "input", () => actions.change({ size: Number(size.input.value) }));
 
   const choose = (verb: Verb) => () => actions.change({ verb });
   const add = segment("data-verb", "add", "Add", "plus", "Add what you paint (A)", choose("add"));
@@ -101,8 +101,8 @@ export function createToolPanel(actions: Actions): Panel {
     "data-slider": "strength",
     title: "How strongly the edit is applied",
   });
-  strength.input.addEventListener("input", () => actions.strength(Number(strength.input.value), false));
-  strength.input.addEventListener("change", () => actions.strength(Number(strength.input.value), true));
+  on(strength.input, "input", () => actions.strength(Number(strength.input.value), false));
+  on(strength.input, "change", () => actions.strength(Number(strength.input.value), true));
 
   const root = element(
     "div",
@@ -174,6 +174,6 @@ function chip(concept: Concept, choose: () => void): HTMLButtonElement {
     element("span", { class: "gp-name" }, concept.name),
     meter,
   );
-  button.addEventListener("click", choose);
+  on(button, "click", choose);
   return button;
 }

@@ -2,7 +2,7 @@
 
 import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
-import { element, hide, setText } from "../dom";
+import { element, filePicker, hide, on, setText } from "../dom";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
 import { createGallery } from "./gallery";
@@ -11,7 +11,7 @@ import { createGallery } from "./gallery";
 function createSaveMenu(actions: Actions): HTMLDetailsElement {
   const entry = (label: string, title: string, what: "picture" | "project", where: "page" | "kernel") => {
     const button = element("button", { "data-save": `${what}-${where}`, title }, label);
-    button.addEventListener("click", () => {
+    on(button, "click", () => {
       root.open = false;
       actions.save(what, where);
     });
@@ -35,10 +35,10 @@ function createSaveMenu(actions: Actions): HTMLDetailsElement {
       entry("Save project in the notebook's folder", "Where downloads do not work", "project", "kernel"),
     ),
   );
-  root.addEventListener("focusout", (event) => {
+  on(root, "focusout", (event) => {
     if (!root.contains(event.relatedTarget as Node | null)) root.open = false;
   });
-  root.addEventListener("keydown", (event) => {
+  on(root, "keydown", (event) => {
     if (event.key !== "Escape" || !root.open) return;
     event.stopPropagation();
     root.open = false;
@@ -56,19 +56,7 @@ export function createTopBar(actions: Actions): Panel {
     actions.scene(),
   );
   const gallery = createGallery(actions);
-  const file = element("input", {
-    type: "file",
-    accept: "image/*,.ganpaint",
-    class: "gp-unseen",
-    tabindex: -1,
-  });
-  file.setAttribute("aria-hidden", "true");
-  file.addEventListener("change", () => {
-    const chosen = file.files?.[0];
-    if (chosen) actions.open(chosen);
-    // The same file can be chosen again.
-    file.value = "";
-  });
+  const file = filePicker("image/*,.ganpaint", actions.open);
   const open = actionButton(
     "open",
     "Open",

@@ -2,7 +2,7 @@
 
 import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
-import { element, hide, press, set, setText, setValue } from "../dom";
+import { element, hide, on, press, set, setText, setValue } from "../dom";
 import type { Panel } from "../panel";
 
 export function createViewBar(
@@ -31,7 +31,7 @@ export function createViewBar(
     "data-action": "whole",
     title: "Show the whole picture (0)",
   });
-  whole.addEventListener("click", () => actions.zoom(0));
+  on(whole, "click", () => actions.zoom(0));
   const overlay = actionButton(
     "overlay",
     "Masks",
@@ -50,7 +50,7 @@ export function createViewBar(
     "aria-label": "Opacity of the mask while painting",
     title: "Opacity of the mask while painting",
   });
-  opacity.addEventListener("input", () => actions.change({ opacity: Number(opacity.value), overlay: true }));
+  on(opacity, "input", () => actions.change({ opacity: Number(opacity.value), overlay: true }));
   const grid = actionButton("grid", "Grid", "grid", "Show the edited layer's grid (G)", toggled.grid, true);
   const segments = actionButton(
     "segments",
