@@ -84,6 +84,7 @@ export default () => {
       const made = new EditorSession<ImageBitmap>(randomId(32), {
         send: (message, buffer) => model.send(message, undefined, buffer ? [buffer] : []),
         decode: decodePicture,
+        release: (image) => image.close(),
         onNextFrame: (step) => requestAnimationFrame(step),
         download,
         undelivered: createUndeliveredStore(),
@@ -120,6 +121,7 @@ export default () => {
         document.removeEventListener("visibilitychange", seen);
         model.off("msg:custom", heard);
         for (const trait of TRAITS) model.off(`change:${trait}`, changed);
+        made.dispose();
       };
     },
 

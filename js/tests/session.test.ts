@@ -57,6 +57,7 @@ beforeEach(async () => {
     undelivered: {
       save: (journal, name, undelivered) => store.set(name, { journal, undelivered: [...undelivered] }),
       remove: (name) => store.delete(name),
+      close: () => {},
       find: async (journals) =>
         [...store]
           .filter(([, { journal }]) => journals.includes(journal))

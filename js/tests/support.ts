@@ -75,6 +75,7 @@ export class TestHost implements Host<string> {
   sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
   steps: (() => void)[] = [];
   downloaded: string[] = [];
+  released: string[] = [];
 
   send = (message: PageMessage, buffer?: Uint8Array): void => {
     assert.equal(pageProblem(message, buffer?.length ?? null), null);
@@ -84,6 +85,10 @@ export class TestHost implements Host<string> {
   async decode(bytes: Uint8Array): Promise<string> {
     return new TextDecoder().decode(bytes);
   }
+
+  release = (image: string): void => {
+    this.released.push(image);
+  };
 
   onNextFrame = (step: () => void): void => {
     this.steps.push(step);

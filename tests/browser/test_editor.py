@@ -979,6 +979,102 @@ def test_what_goes_wrong_is_said_in_two_sentences_and_changes_nothing(
     assert editor.complaints == []
 
 
+def test_what_the_browser_refuses_is_said(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    editor.stroke((0.3, 0.5), (0.5, 0.6))
+    editor.settle()
+    page.evaluate(
+        """() => {
+            Element.prototype.requestFullscreen = () => Promise.reject(new TypeError("not here"));
+            window.CompressionStream = class { constructor() { throw new TypeError("not here"); } };
+            HTMLDialogElement.prototype.showModal = () => { throw new TypeError("not here"); };
+        }"""
+    )
+    card = page.locator("[role=alert] .gp-card")
+    editor.canvas.press("f")
+    card.filter(has_text="full screen").wait_for()
+    page.locator("[data-action=export-mask]").click()
+    card.filter(has_text="The mask could not be saved").wait_for()
+    with page.expect_file_chooser() as chooser:
+        page.locator("[data-action=open]").click()
+    chooser.value.set_files({"name": "wide.png", "mimeType": "image/png", "buffer": plain(90, 60)})
+    card.filter(has_text="wide.png could not be read").wait_for()
+    assert editor.complaints == []
+
+
+HELD = """
+window.held = { listeners: 0, bitmaps: 0, observers: 0 };
+const ours = () => Number(new Error().stack.includes("bare.js"));  // the test listens as well
+for (const target of [window, document]) {
+    const { addEventListener, removeEventListener } = target;
+    target.addEventListener = (type, listener, options) => {
+        const count = ours();
+        held.listeners += count;
+        options?.signal?.addEventListener("abort", () => { held.listeners -= count; });
+        addEventListener.call(target, type, listener, options);
+    };
+    target.removeEventListener = (...what) => {
+        held.listeners -= ours();
+        removeEventListener.call(target, ...what);
+    };
+}
+const make = createImageBitmap, { close } = ImageBitmap.prototype;
+window.createImageBitmap = async (...sources) => {
+    const bitmap = await make(...sources);
+    held.bitmaps++;
+    return bitmap;
+};
+ImageBitmap.prototype.close = function () {
+    held.bitmaps -= this.width > 0;
+    close.call(this);
+};
+window.ResizeObserver = class extends ResizeObserver {
+    constructor(...what) {
+        super(...what);
+        held.observers++;
+    }
+    disconnect() {
+        held.observers--;
+        super.disconnect();
+    }
+};
+"""
+
+
+def test_an_editor_that_goes_takes_everything_with_it(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    page.add_init_script(HELD)
+    page.reload()
+    editor.wait("() => document.querySelector('[data-ganpaint-canvas]')?.dataset.viewport")
+    for y in (0.3, 0.5, 0.7):
+        editor.stroke((0.2, y), (0.6, y))
+        editor.settle()
+    # three pictures, whatever came before them
+    editor.wait("() => held.bitmaps === 3 && held.listeners > 0 && held.observers === 1")
+    page.locator("[data-action=gallery]").press("Enter")
+    page.locator("dialog .gp-choice").nth(19).wait_for()
+    page.keyboard.press("Escape")
+    editor.canvas.press("t")
+    page.locator(".gp-references .gp-choice").first.wait_for()
+    # and a question that is open
+    with page.expect_file_chooser() as chooser:
+        page.locator("[data-action=open]").click()
+    chooser.value.set_files({"name": "wide.png", "mimeType": "image/png", "buffer": plain(90, 60)})
+    page.locator("[data-fit=crop]").wait_for()
+    assert page.evaluate("held.bitmaps") == 3 + 2 + 1
+    page.evaluate(
+        """() => {
+            for (const editor of editors) editor.destroy();
+            ganpaint.dispose();
+        }"""
+    )
+    editor.wait("() => Object.values(held).every(count => count === 0)")
+    assert page.locator("[data-ganpaint-root], dialog").count() == 0
+    assert editor.complaints == []
+
+
 def test_a_blend_shows_how_far_it_is_and_is_cancelled_by_escape(open_editor: Callable[..., Editor]) -> None:
     editor = open_editor()
     page = editor.page

@@ -6,6 +6,8 @@ import type { UndeliveredStore } from "./undelivered";
 export interface Host<Image> {
   send: Transmit;
   decode(bytes: Uint8Array, format: string): Promise<Image>;
+  /** Frees what a decoded picture holds. */
+  release(image: Image): void;
   /** Runs the step before the next animation frame. */
   onNextFrame(step: () => void): void;
   download(bytes: Uint8Array, name: string, format: string): void;

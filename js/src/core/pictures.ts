@@ -19,7 +19,7 @@ export type PictureBytes = Record<PictureName, Uint8Array | null>;
 export class PictureStore<Image> {
   /** The number of the newest frame that has been taken over. */
   newestFrame = 0;
-  readonly #host: Pick<Host<Image>, "decode">;
+  readonly #host: Pick<Host<Image>, "decode" | "release">;
   readonly #outbox: Outbox;
   readonly #changed: (revision: number) => void;
   readonly #pictures = new Map<PictureName, Picture<Image>>();
@@ -28,9 +28,14 @@ export class PictureStore<Image> {
   /** The newest frame of each picture that waits to be decoded. */
   readonly #arrived = new Map<PictureName, { message: FrameMessage; bytes: Uint8Array }>();
   #decoding = false;
+  #disposed = false;
 
   /** `changed` is told the revision that a new picture shows. */
-  constructor(host: Pick<Host<Image>, "decode">, outbox: Outbox, changed: (revision: number) => void) {
+  constructor(
+    host: Pick<Host<Image>, "decode" | "release">,
+    outbox: Outbox,
+    changed: (revision: number) => void,
+  ) {
     this.#host = host;
     this.#outbox = outbox;
     this.#changed = changed;
@@ -42,6 +47,20 @@ export class PictureStore<Image> {
 
   has(name: PictureName): boolean {
     return this.#pictures.has(name);
+  }
+
+  /** Releases all pictures; what is being decoded is released when it comes. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#arrived.clear();
+    for (const name of this.#pictures.keys()) this.#replace(name, null);
+  }
+
+  #replace(name: PictureName, picture: Picture<Image> | null): void {
+    const before = this.#pictures.get(name);
+    if (picture) this.#pictures.set(name, picture);
+    else this.#pictures.delete(name);
+    if (before && before.image !== picture?.image) this.#host.release(before.image);
   }
 
   // --------------------------------------------------------------------------------------------------- frames
@@ -72,13 +91,17 @@ export class PictureStore<Image> {
 
   #show({ picture, frame, revision, covers }: FrameMessage, image: Image): void {
     const shown = this.#pictures.get(picture);
-    if (frame <= (shown?.frame ?? 0)) return;
+    if (this.#disposed || frame <= (shown?.frame ?? 0)) {
+      this.#host.release(image);
+      return;
+    }
     const sequence = Math.min(covers[this.#outbox.page] ?? 0, this.#outbox.sent);
     this.newestFrame = Math.max(this.newestFrame, frame);
     // At rest it is the same preview without the losses of a JPEG. Where a frame of the same revision shows something
     // else (the preview has become faithful), that comes at rest as well.
     const keep = picture === "preview" && this.#atRest.has("preview") && shown?.revision === revision;
-    this.#pictures.set(picture, { image: keep ? shown.image : image, revision, sequence, frame });
+    if (keep) this.#host.release(image);
+    this.#replace(picture, { image: keep ? shown.image : image, revision, sequence, frame });
     if (!keep) this.#atRest.delete(picture); // what is at rest is not what is shown any more
     this.#changed(revision);
   }
@@ -92,16 +115,19 @@ export class PictureStore<Image> {
     if (shown && shown.revision > revision) return;
     if (!bytes || bytes.byteLength === 0) {
       this.#atRest.delete(name);
-      if (this.#pictures.delete(name)) this.#changed(0);
+      if (!shown) return;
+      this.#replace(name, null);
+      this.#changed(0);
       return;
     }
-    const image =
-      shown && bytes === this.#atRest.get(name)
-        ? shown.image
-        : await this.#host.decode(bytes, "image/png").catch(() => null);
+    const image = shown && bytes === this.#atRest.get(name) ? shown.image : await this.#decode(bytes);
     // Decoding took time, in which a frame may have come, or a newer state.
     const overtaken = this.#pictures.get(name);
-    if (!image || (overtaken && overtaken.revision > revision)) return;
+    if (!image) return;
+    if (this.#disposed || (overtaken && overtaken.revision > revision)) {
+      if (image !== overtaken?.image) this.#host.release(image);
+      return;
+    }
     let sequence = Math.min(state.covers[this.#outbox.page] ?? 0, this.#outbox.sent);
     // Of two pictures of one revision, what one covers the other covers too, whichever came first.
     if (overtaken?.revision === revision) sequence = Math.max(sequence, overtaken.sequence);
@@ -110,7 +136,15 @@ export class PictureStore<Image> {
     if (same && overtaken.revision === revision) return;
     // With the number of the frame that it replaces: an even older one may still come.
     const frame = overtaken?.frame ?? 0;
-    this.#pictures.set(name, { image, revision, sequence, frame });
+    this.#replace(name, { image, revision, sequence, frame });
     this.#changed(0);
+  }
+
+  /** Null where a picture cannot be read: the one before stays. */
+  #decode(bytes: Uint8Array): Promise<Image | null> {
+    return this.#host.decode(bytes, "image/png").catch((reason) => {
+      console.warn("ganpaint: a picture could not be decoded", reason);
+      return null;
+    });
   }
 }

@@ -51,14 +51,17 @@ export class Questions<Image> {
   readonly scenes = new Map<number, SceneTile<Image>>();
   sceneCount = 0;
 
-  readonly #host: Pick<Host<Image>, "decode">;
+  readonly #host: Pick<Host<Image>, "decode" | "release">;
   readonly #outbox: Outbox;
   readonly #events: QuestionEvents;
   /** What has been asked and not been answered yet, the oldest first: the kernel answers in this order. */
   readonly #pending = new Set<QuestionType>();
   readonly #failures = new Map<QuestionType, QuestionFailure>();
+  /** The sheets that tiles show. */
+  #sheets = new Set<Image>();
+  #disposed = false;
 
-  constructor(host: Pick<Host<Image>, "decode">, outbox: Outbox, events: QuestionEvents) {
+  constructor(host: Pick<Host<Image>, "decode" | "release">, outbox: Outbox, events: QuestionEvents) {
     this.#host = host;
     this.#outbox = outbox;
     this.#events = events;
@@ -103,10 +106,10 @@ export class Questions<Image> {
     this.#pending.delete(type);
     this.#failures.delete(type);
     try {
-      this.#take(
-        message,
-        await this.#host.decode(bytes, message.type === "scenes" ? "image/jpeg" : "image/png"),
-      );
+      const sheet = await this.#host.decode(bytes, type === "scenes" ? "image/jpeg" : "image/png");
+      this.#sheets.add(sheet);
+      if (!this.#disposed) this.#take(message, sheet);
+      this.#releaseUnused();
       this.#events.changed();
     } catch (reason) {
       console.warn("ganpaint: pictures from the kernel could not be read", reason);
@@ -114,6 +117,22 @@ export class Questions<Image> {
       this.#fail(type, failure);
       this.#events.unreadable(failure);
     }
+  }
+
+  /** Releases all sheets; one that is being decoded is released when it comes. */
+  dispose(): void {
+    this.#disposed = true;
+    this.references.clear();
+    this.scenes.clear();
+    this.variants = null;
+    this.#releaseUnused();
+  }
+
+  #releaseUnused(): void {
+    const tiles = [...this.references.values(), ...this.scenes.values(), ...(this.variants?.tiles ?? [])];
+    const used = new Set(tiles.map(({ sheet }) => sheet));
+    for (const sheet of this.#sheets) if (!used.has(sheet)) this.#host.release(sheet);
+    this.#sheets = used;
   }
 
   #take(message: ReferencesMessage | VariantsMessage | ScenesMessage, sheet: Image): void {

@@ -63,6 +63,7 @@ export class EditorSession<Image = unknown> {
   /** The blend that the kernel told of last. */
   #blend: BlendProgress | null = null;
   #opening: OpenProgress | null = null;
+  #disposed = false;
 
   constructor(
     readonly id: string,
@@ -83,6 +84,14 @@ export class EditorSession<Image = unknown> {
       mayAdopt: (state) => !this.painting && this.outbox.coveredBy(state.covers),
       adopt: (state, masks) => this.#adopt(state, masks),
       labelsChanged: () => this.#notify("document"),
+      unreadable: (reason) => {
+        console.warn("ganpaint: the kernel's state could not be read", reason);
+        this.setStatus({
+          level: "error",
+          text: "What the kernel has written could not be read.",
+          hint: "Run the cell again that shows the editor.",
+        });
+      },
     });
     this.#stroke = new StrokeRecorder(this.#mirror, this.outbox, {
       onNextFrame: host.onNextFrame,
@@ -101,6 +110,16 @@ export class EditorSession<Image = unknown> {
 
   #notify(topic: Topic): void {
     for (const listener of this.#listeners) listener(topic);
+  }
+
+  /** The widget is gone: releases its pictures, keeps what is undelivered, and hears nothing any more. */
+  dispose(): void {
+    this.end(0);
+    this.#disposed = true;
+    this.#listeners.clear();
+    this.pictures.dispose();
+    this.questions.dispose();
+    this.host.undelivered?.close();
   }
 
   setStatus(status: StatusMessage | null): void {
@@ -244,6 +263,7 @@ export class EditorSession<Image = unknown> {
   // ------------------------------------------------------------------------------------- what the kernel says
 
   receive(message: unknown, buffer: Uint8Array | null): void {
+    if (this.#disposed) return;
     const problem = kernelProblem(message, buffer?.byteLength ?? null);
     if (problem) {
       console.warn("ganpaint: a message from the kernel was not understood.", problem, message);
@@ -323,8 +343,8 @@ export class EditorSession<Image = unknown> {
   }
 
   /** The kernel has written its state: take over what is not older than the page's own. Resolves when that is done. */
-  sync(synced: SyncedState): Promise<void> {
-    return this.#sync.receive(synced);
+  async sync(synced: SyncedState): Promise<void> {
+    if (!this.#disposed) await this.#sync.receive(synced);
   }
 
   #adopt(state: SessionState, masks: ReadonlyMap<string, Uint8Array>): void {

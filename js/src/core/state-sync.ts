@@ -20,6 +20,8 @@ export interface StateSyncEvents {
   mayAdopt(state: SessionState): boolean;
   adopt(state: SessionState, masks: ReadonlyMap<string, Uint8Array>): void;
   labelsChanged(): void;
+  /** The state is not as it should be. */
+  unreadable(reason: unknown): void;
 }
 
 export class StateSync<Image> {
@@ -45,7 +47,14 @@ export class StateSync<Image> {
 
   /** Looks once more at the newest state: what kept it from being taken over may have ended. */
   async reconsider(): Promise<void> {
-    const synced = this.#synced;
+    try {
+      await this.#consider(this.#synced);
+    } catch (reason) {
+      this.#events.unreadable(reason);
+    }
+  }
+
+  async #consider(synced: SyncedState | null): Promise<void> {
     if (!synced || !isSessionState(synced.state)) return;
     const state = synced.state;
     const attempt = ++this.#attempt;

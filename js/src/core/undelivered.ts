@@ -9,6 +9,8 @@ export interface UndeliveredStore {
   save(journal: string, page: string, undelivered: readonly Undelivered[]): void;
   remove(page: string): void;
   find(journals: readonly string[]): Promise<{ page: string; undelivered: Undelivered[] }[]>;
+  /** Writes what waits, and releases everything. */
+  close(): void;
 }
 
 export class Redelivery {
@@ -29,11 +31,15 @@ export class Redelivery {
     const wanted = journals.join(" ");
     if (wanted === this.#searched || !this.#store) return;
     this.#searched = wanted;
-    for (const { page, undelivered } of await this.#store.find(journals)) {
-      if (page === this.#page || this.#outboxes.has(page) || undelivered.length === 0) continue;
-      const outbox = Outbox.resume(page, this.#transmit, undelivered);
-      this.#outboxes.set(page, outbox);
-      outbox.hello();
+    try {
+      for (const { page, undelivered } of await this.#store.find(journals)) {
+        if (page === this.#page || this.#outboxes.has(page) || undelivered.length === 0) continue;
+        const outbox = Outbox.resume(page, this.#transmit, undelivered);
+        this.#outboxes.set(page, outbox);
+        outbox.hello();
+      }
+    } catch (reason) {
+      console.warn("ganpaint: what earlier pages could not deliver was not found", reason);
     }
   }
 

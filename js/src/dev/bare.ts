@@ -17,6 +17,7 @@ const kernel = new FakeKernel({
 const session = new EditorSession<ImageBitmap>(randomId(32), {
   send: kernel.send,
   decode: decodePicture,
+  release: (image) => image.close(),
   onNextFrame: (step) => requestAnimationFrame(step),
   download,
 });
@@ -25,9 +26,9 @@ kernel.session = session;
 for (let views = Number(wishes.get("views") ?? 1); views > 1; views--) {
   document.body.append(document.querySelector("[data-editor]")?.cloneNode() as Node);
 }
-for (const container of document.querySelectorAll<HTMLElement>("[data-editor]"))
-  createEditor(container, session);
+const containers = [...document.querySelectorAll<HTMLElement>("[data-editor]")];
+const editors = containers.map((container) => createEditor(container, session));
 session.outbox.hello();
 // For tests from outside.
-Object.assign(window, { ganpaint: session });
+Object.assign(window, { ganpaint: session, editors });
 setInterval(() => session.beat(performance.now()), 1000);

@@ -51,6 +51,8 @@ export interface Actions {
 
 /** The parts of an editor that actions reach. They are made after the actions, which the panels need. */
 export interface EditorParts {
+  /** Ends with the editor. */
+  life: AbortSignal;
   root: HTMLElement;
   tools: ToolController;
   pointers: PointerInput;
@@ -143,10 +145,11 @@ export function createActions(
       session.command("save", { what, where });
     },
     async open(file) {
-      const fit = await askFit(parts().root, file);
-      if (!fit) return;
-      say(`Opening ${file.name}…`);
       try {
+        const { root, life } = parts();
+        const fit = await askFit(root, file, life);
+        if (!fit) return;
+        say(`Opening ${file.name}…`);
         const { name, bytes, scaled } = await prepareFile(file);
         if (scaled) say(scaled);
         if (bytes.length === 0) throw new Error("empty");
@@ -160,8 +163,12 @@ export function createActions(
       const { edit } = settings;
       const mask = edit && session.masks.get(edit.id);
       if (!mask) return;
-      const bytes = await encodeGray(mask.values, mask.width, mask.height);
-      session.host.download(bytes, `mask-${edit.verb}-${edit.concept}.png`, "image/png");
+      try {
+        const bytes = await encodeGray(mask.values, mask.width, mask.height);
+        session.host.download(bytes, `mask-${edit.verb}-${edit.concept}.png`, "image/png");
+      } catch {
+        fail("The mask could not be saved as a picture.", "In a cell, paint.mask has it.");
+      }
     },
     async importMask(file) {
       const { selected, verb, concept, strength, reference } = settings.values;
@@ -182,9 +189,12 @@ export function createActions(
       if (factor === 0) pointers.look(WHOLE);
       else pointers.zoom(factor);
     },
-    fullScreen() {
-      if (document.fullscreenElement) void document.exitFullscreen();
-      else void parts().root.requestFullscreen();
+    async fullScreen() {
+      try {
+        await (document.fullscreenElement ? document.exitFullscreen() : parts().root.requestFullscreen());
+      } catch {
+        fail("The browser does not show this in full screen.", "Open the notebook in a tab of its own.");
+      }
     },
   };
   return actions;

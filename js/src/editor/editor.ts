@@ -37,7 +37,14 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
   const store = new SettingsStore(session, () => refresh(true));
   const settings = store.values;
   const follower = new BlendFollower(session, store);
-  const actions = createActions(session, store, follower, () => ({ root, tools, pointers }));
+  /** Ends with the editor, and takes with it what does not go with its elements. */
+  const life = new AbortController();
+  const actions = createActions(session, store, follower, () => ({
+    root,
+    tools,
+    pointers,
+    life: life.signal,
+  }));
 
   const view = new StageView(() => refresh(true));
   const tools = createToolController(session, store, {
@@ -132,7 +139,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
   function refresh(masks: boolean, panels = true): void {
     masksToo ||= masks;
     panelsToo ||= panels;
-    if (scheduled === 0) scheduled = requestAnimationFrame(draw);
+    if (scheduled === 0 && !life.signal.aborted) scheduled = requestAnimationFrame(draw);
   }
 
   let painted = false;
@@ -290,17 +297,16 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     (split) => store.change({ split }),
   );
   attachFileDrop(root, () => !session.saved, actions.open);
-  const fullScreenChanged = (): void => refresh(true);
-  document.addEventListener("fullscreenchange", fullScreenChanged);
+  document.addEventListener("fullscreenchange", () => refresh(true), { signal: life.signal });
 
   refresh(true);
   return {
     destroy() {
+      life.abort();
       silence();
       cancelAnimationFrame(scheduled);
       cancelAnimationFrame(marking);
       clearTimeout(pausing);
-      document.removeEventListener("fullscreenchange", fullScreenChanged);
       view.destroy();
       root.remove();
     },

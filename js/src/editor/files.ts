@@ -62,8 +62,11 @@ export async function readMask(file: Blob, width: number, height: number): Promi
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, 0, 0, width, height);
-  image.close();
+  try {
+    context.drawImage(image, 0, 0, width, height);
+  } finally {
+    image.close();
+  }
   const { data } = context.getImageData(0, 0, width, height);
   return Uint8Array.from({ length: width * height }, (_, at) => {
     const [red, green, blue, alpha] = data.subarray(4 * at, 4 * at + 4) as unknown as number[];

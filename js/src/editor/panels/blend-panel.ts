@@ -1,10 +1,9 @@
 /** "Blend into photo": the button, its progress, and what came of it in numbers. */
 
-import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
+import { actionButton } from "../buttons";
 import { element, hide, on, set, setText } from "../dom";
 import { timeLeft } from "../format";
-import { icon } from "../icons";
 import type { Panel } from "../panel";
 
 export function createBlendPanel(actions: Actions): Panel {
@@ -14,8 +13,8 @@ export function createBlendPanel(actions: Actions): Panel {
     "blend",
     "Fit the generator to this photo, so that the edit sits in it and the rest stays",
     actions.blend,
+    " gp-primary",
   );
-  start.classList.add("gp-primary");
   const bar = element("div", { class: "gp-bar-fill" });
   const progress = element(
     "div",
@@ -29,13 +28,13 @@ export function createBlendPanel(actions: Actions): Panel {
     bar,
     element("span", { class: "gp-percent" }),
   );
-  const cancel = element(
-    "button",
-    { class: "gp-button", "data-action": "cancel", title: "Stop and keep the best so far (Escape)" },
-    icon("close"),
-    element("span", { class: "gp-label" }, "Cancel"),
+  const cancel = actionButton(
+    "cancel",
+    "Cancel",
+    "close",
+    "Stop and keep the best so far (Escape)",
+    actions.cancel,
   );
-  on(cancel, "click", actions.cancel);
   const running = element("div", { class: "gp-running" }, progress, cancel);
   const numbers = element("p", { class: "gp-numbers" });
   const box = element("input", { type: "checkbox", role: "switch", "data-action": "faithful" });

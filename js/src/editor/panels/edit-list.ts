@@ -2,11 +2,11 @@
 
 import type { Edit } from "../../protocol/state";
 import type { Mask } from "../../raster/mask";
-import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
+import { actionButton } from "../buttons";
 import { paintMask } from "../canvas/pixels";
 import { element, filePicker, hide, on, press, set, setText } from "../dom";
-import { icon, setIcon } from "../icons";
+import { setIcon } from "../icons";
 import type { BrowserSession, Panel } from "../panel";
 
 const VERBS: Record<Edit["verb"], string> = {
@@ -35,7 +35,7 @@ export function createEditList(actions: Actions): Panel {
     "save",
     "Save this edit's mask as PNG",
     actions.exportMask,
-    true,
+    " gp-bare gp-small",
   );
   const file = filePicker("image/*", actions.importMask);
   const importing = actionButton(
@@ -44,9 +44,8 @@ export function createEditList(actions: Actions): Panel {
     "open",
     "Take a mask from a PNG: white is painted",
     () => file.click(),
-    true,
+    " gp-bare gp-small",
   );
-  for (const button of [exporting, importing]) button.classList.add("gp-small");
   const root = element(
     "section",
     { class: "gp-history" },
@@ -96,26 +95,15 @@ function createRow(id: string, actions: Actions): Row {
     element("span", { class: "gp-words" }, element("span", { class: "gp-line" }, swatch, name), detail),
   );
   const eye = element("button", { class: "gp-button gp-bare gp-small", "data-action": "toggle" });
-  const bin = element(
-    "button",
-    { class: "gp-button gp-bare gp-small", "data-action": "delete", title: "Delete this edit" },
-    icon("delete"),
-    element("span", { class: "gp-unseen" }, "Delete"),
-  );
-  const grip = element(
-    "button",
-    {
-      class: "gp-button gp-bare gp-small gp-grip",
-      "data-action": "move",
-      title: "Drag to another place, or use the arrow keys",
-    },
-    icon("grip"),
-    element("span", { class: "gp-unseen" }, "Move"),
-  );
+  const small = " gp-bare gp-small";
+  const remove = () => actions.remove(id);
+  const bin = actionButton("delete", "Delete", "delete", "Delete this edit", remove, small);
+  const gripTitle = "Drag to another place, or use the arrow keys";
+  const grip = actionButton("move", "Move", "grip", gripTitle, () => {}, small);
+  grip.classList.add("gp-grip");
   const root = element("li", { class: "gp-edit", "data-edit": id }, grip, select, eye, bin);
   on(select, "click", () => actions.select(id));
   on(eye, "click", () => actions.toggle(id));
-  on(bin, "click", () => actions.remove(id));
   makeMovable(root, grip, id, actions);
   on(root, "pointerenter", () => actions.change({ pointed: id }));
   on(root, "pointerleave", () => actions.change({ pointed: null }));

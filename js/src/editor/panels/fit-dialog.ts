@@ -1,26 +1,27 @@
 /** Asks which square of a photo is to be edited, with both shown. */
 
 import type { Fit } from "../../protocol/messages";
+import { textButton } from "../buttons";
 import { context2d, element, on } from "../dom";
 
 const SIDE = 176;
 /** A photo this near to a square is cropped without a question. */
 const SQUARE = 0.02;
 
-/** How a photo becomes a square; null if the user thinks better of it. The kernel squares it, by the same rules. */
-export async function askFit(host: HTMLElement, file: File): Promise<Fit | null> {
+/** How a photo becomes a square; null if the user thinks better of it, or the editor's life ends. The kernel squares it, by the same rules. */
+export async function askFit(host: HTMLElement, file: File, life: AbortSignal): Promise<Fit | null> {
   // What the browser cannot read, the kernel may.
   const image = await createImageBitmap(file).catch(() => null);
   if (!image) return "crop";
   try {
     if (Math.abs(image.width / image.height - 1) <= SQUARE) return "crop";
-    return await chosen(host, file.name, image);
+    return await chosen(host, file.name, image, life);
   } finally {
     image.close();
   }
 }
 
-function chosen(host: HTMLElement, name: string, image: ImageBitmap): Promise<Fit | null> {
+function chosen(host: HTMLElement, name: string, image: ImageBitmap, life: AbortSignal): Promise<Fit | null> {
   return new Promise((resolve) => {
     let fit: Fit | null = null;
     const choice = (value: Fit, label: string, text: string): HTMLButtonElement => {
@@ -37,8 +38,8 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap): Promise<Fi
       });
       return button;
     };
-    const cancel = element("button", { class: "gp-button gp-plain", "data-action": "cancel-open" }, "Cancel");
-    on(cancel, "click", () => dialog.close());
+    const close = (): void => dialog.close();
+    const cancel = textButton("cancel-open", "Cancel", close, "gp-button gp-plain");
     const title = `${name}: ${image.width} × ${image.height} pixels. Which square is to be edited?`;
     const dialog = element(
       "dialog",
@@ -57,8 +58,11 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap): Promise<Fi
     on(dialog, "keydown", (event) => event.stopPropagation());
     on(dialog, "close", () => {
       dialog.remove();
+      life.removeEventListener("abort", close);
       resolve(fit);
     });
+    // Taken off the page with its editor, it would never be closed.
+    life.addEventListener("abort", close);
     host.append(dialog);
     dialog.showModal();
   });

@@ -1,7 +1,7 @@
 /** The gallery: all scenes of the generator's world in small, so many of them at a time, to choose one. */
 
-import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
+import { actionButton, textButton } from "../buttons";
 import { element, hide, on, set } from "../dom";
 import type { BrowserSession } from "../panel";
 import { createAnswerLine } from "./answer-line";
@@ -21,17 +21,15 @@ export function createGallery(actions: Actions) {
     show();
   });
   const turn = (label: string, name: string, by: number) => {
-    const button = element("button", { class: "gp-button gp-plain", "data-action": name }, label);
-    on(button, "click", () => {
+    const run = (): void => {
       // Round, as the next scene after the last is the first: a button that ends would take the focus with it.
       const pages = Math.ceil(total() / AT_ONCE);
       first = ((first / AT_ONCE + by + pages) % pages) * AT_ONCE;
       show();
-    });
-    return button;
+    };
+    return textButton(name, label, run, "gp-button gp-plain");
   };
-  const close = element("button", { class: "gp-button gp-plain", "data-action": "close-gallery" }, "Close");
-  on(close, "click", () => dialog.close());
+  const close = textButton("close-gallery", "Close", () => dialog.close(), "gp-button gp-plain");
   const turns = element(
     "div",
     { class: "gp-turns" },
@@ -59,7 +57,7 @@ export function createGallery(actions: Actions) {
       dialog.showModal();
       show();
     },
-    true,
+    " gp-bare",
   );
   set(button, { "aria-haspopup": "dialog" });
   // The editor's keys are not meant here.

@@ -4,6 +4,7 @@ import type { ReferenceTile } from "../../core/questions";
 import type { Rect } from "../../protocol/messages";
 import { clamp } from "../../raster/geometry";
 import type { Actions } from "../actions";
+import { textButton } from "../buttons";
 import { element, filePicker, hide, on, set, setText } from "../dom";
 import type { Panel } from "../panel";
 import { createAnswerLine } from "./answer-line";
@@ -16,12 +17,8 @@ export function createReferencePanel(actions: Actions): Panel {
     awaited = true;
     actions.referTo(picture);
   });
-  const own = element(
-    "button",
-    { class: "gp-link", "data-action": "refer", title: "Take the look from a picture of your own" },
-    "Your own picture…",
-  );
-  on(own, "click", () => file.click());
+  const own = textButton("refer", "Your own picture…", () => file.click());
+  own.title = "Take the look from a picture of your own";
   const looking = createAnswerLine(() => {
     asked = "";
     actions.change({});
@@ -37,7 +34,7 @@ export function createReferencePanel(actions: Actions): Panel {
   const made = element("canvas", { role: "img", "aria-label": "What the generator makes of the reference" });
   const box = element("div", { class: "gp-box", hidden: true });
   const part = element("p", { class: "gp-hint" });
-  const whole = element("button", { class: "gp-link", "data-action": "no-region" }, "Without the box");
+  const whole = textButton("no-region", "Without the box", () => choose(null));
   const chosen = element(
     "div",
     { class: "gp-chosen" },
@@ -85,7 +82,6 @@ export function createReferencePanel(actions: Actions): Panel {
     region = next;
     actions.refer({ key, region });
   };
-  on(whole, "click", () => choose(null));
 
   /** Where a pointer is, in picture pixels. */
   const place = (event: PointerEvent): [number, number] => {

@@ -1,6 +1,7 @@
 /** One quiet line for what happened, and a card for what went wrong and what to do about it. */
 
-import { element, on, set, setText } from "../dom";
+import { actionButton } from "../buttons";
+import { element, set, setText } from "../dom";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
 
@@ -25,12 +26,12 @@ export function createStatusLine(): StatusLine {
   }
   const what = element("strong", {});
   const hint = element("span", {});
-  const close = element(
-    "button",
-    { class: "gp-button gp-bare gp-small", title: "Dismiss (Escape)" },
-    icon("close"),
-    element("span", { class: "gp-unseen" }, "Dismiss"),
-  );
+  const dismiss = (): boolean => {
+    const shown = card.isConnected;
+    card.remove();
+    return shown;
+  };
+  const close = actionButton("dismiss", "Dismiss", "close", "Dismiss (Escape)", dismiss, " gp-bare gp-small");
   // The alert's frame is always in the page: screen readers announce what changes inside it.
   const alert = element("div", { class: "gp-alert", role: "alert" });
   const card = element(
@@ -43,12 +44,6 @@ export function createStatusLine(): StatusLine {
   const root = element("div", { class: "gp-status" }, line, keys, alert);
 
   let seen = 0;
-  const dismiss = (): boolean => {
-    const shown = card.isConnected;
-    card.remove();
-    return shown;
-  };
-  on(close, "click", dismiss);
   return {
     root,
     dismiss,

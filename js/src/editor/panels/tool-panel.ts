@@ -58,6 +58,12 @@ const TOOLS: [Tool, string, string][] = [
   ["segment", "Segment", "Click a segment: takes all of the thing that you click (S)"],
 ];
 
+const VERBS: [Verb, string, IconName, string][] = [
+  ["add", "Add", "plus", "Add what you paint (A)"],
+  ["remove", "Remove", "minus", "Remove what you paint over (R)"],
+  ["restyle", "Restyle", "restyle", "Give what you paint over the look of a reference (T)"],
+];
+
 export function createToolPanel(actions: Actions): Panel {
   const tools = TOOLS.map(([tool, label, title]) =>
     segment("data-tool", tool, label, tool, title, () => actions.change({ tool })),
@@ -71,23 +77,8 @@ export function createToolPanel(actions: Actions): Panel {
   });
   on(size.input, "input", () => actions.change({ size: Number(size.input.value) }));
 
-  const choose = (verb: Verb) => () => actions.change({ verb });
-  const add = segment("data-verb", "add", "Add", "plus", "Add what you paint (A)", choose("add"));
-  const remove = segment(
-    "data-verb",
-    "remove",
-    "Remove",
-    "minus",
-    "Remove what you paint over (R)",
-    choose("remove"),
-  );
-  const restyle = segment(
-    "data-verb",
-    "restyle",
-    "Restyle",
-    "restyle",
-    "Give what you paint over the look of a reference (T)",
-    choose("restyle"),
+  const verbs = VERBS.map(([verb, label, icon, title]) =>
+    segment("data-verb", verb, label, icon, title, () => actions.change({ verb })),
   );
 
   const concepts = element("div", { class: "gp-concepts", role: "group", "aria-label": "Concept" });
@@ -109,13 +100,7 @@ export function createToolPanel(actions: Actions): Panel {
     { class: "gp-tools" },
     element("div", { class: "gp-segments gp-toolbox", role: "group", "aria-label": "Tool" }, ...tools),
     size.root,
-    element(
-      "div",
-      { class: "gp-segments gp-verbs", role: "group", "aria-label": "Verb" },
-      add,
-      remove,
-      restyle,
-    ),
+    element("div", { class: "gp-segments gp-verbs", role: "group", "aria-label": "Verb" }, ...verbs),
     concepts,
     strength.root,
   );
@@ -125,10 +110,11 @@ export function createToolPanel(actions: Actions): Panel {
       for (const [index, [tool]] of TOOLS.entries()) press(tools[index] as Element, settings.tool === tool);
       size.input.disabled = settings.tool !== "brush" && settings.tool !== "eraser";
       (tools[4] as HTMLButtonElement).disabled = session.state !== null && session.state.classes.length === 0;
-      press(add, settings.verb === "add");
-      press(remove, settings.verb === "remove");
-      press(restyle, settings.verb === "restyle");
-      hide(restyle, session.state !== null && !session.state.verbs.includes("restyle"));
+      for (const [index, [verb]] of VERBS.entries()) {
+        const button = verbs[index] as HTMLButtonElement;
+        press(button, settings.verb === verb);
+        hide(button, session.state !== null && !session.state.verbs.includes(verb));
+      }
       set(size.input, { max: largestBrush(session.width, session.height) });
       setSlider(size, settings.size, `${settings.size} px`);
 

@@ -1,7 +1,7 @@
 /** The bar above the picture: what is edited, undo and redo, scenes and files. */
 
-import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
+import { actionButton } from "../buttons";
 import { element, filePicker, hide, on, setText } from "../dom";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
@@ -50,8 +50,8 @@ function createSaveMenu(actions: Actions): HTMLDetailsElement {
 export function createTopBar(actions: Actions): Panel {
   const title = element("span", { class: "gp-title" });
   const generator = element("span", { class: "gp-generator" });
-  const undo = actionButton("undo", "Undo", "undo", "Undo (Z)", actions.undo, true);
-  const redo = actionButton("redo", "Redo", "redo", "Redo (Shift+Z)", actions.redo, true);
+  const undo = actionButton("undo", "Undo", "undo", "Undo (Z)", actions.undo, " gp-bare");
+  const redo = actionButton("redo", "Redo", "redo", "Redo (Shift+Z)", actions.redo, " gp-bare");
   const scene = actionButton("scene", "Next scene", "scene", "Edit the next scene of the gallery", () =>
     actions.scene(),
   );

@@ -1,7 +1,7 @@
 /** The bar below the picture: how it is looked at. */
 
-import { actionButton } from "../action-button";
 import type { Actions } from "../actions";
+import { actionButton } from "../buttons";
 import { element, hide, on, press, set, setText, setValue } from "../dom";
 import type { Panel } from "../panel";
 
@@ -16,7 +16,7 @@ export function createViewBar(
     "farther",
     "Zoom out (-, or Ctrl and the wheel)",
     () => actions.zoom(1 / 1.5),
-    true,
+    " gp-bare",
   );
   const closer = actionButton(
     "closer",
@@ -24,7 +24,7 @@ export function createViewBar(
     "closer",
     "Zoom in (+, or Ctrl and the wheel); hold the space bar to move the picture",
     () => actions.zoom(1.5),
-    true,
+    " gp-bare",
   );
   const whole = element("button", {
     class: "gp-button gp-whole",
@@ -38,7 +38,7 @@ export function createViewBar(
     "overlay",
     "Show the painted masks (O)",
     toggled.overlay,
-    true,
+    " gp-bare",
   );
   const opacity = element("input", {
     type: "range",
@@ -51,14 +51,21 @@ export function createViewBar(
     title: "Opacity of the mask while painting",
   });
   on(opacity, "input", () => actions.change({ opacity: Number(opacity.value), overlay: true }));
-  const grid = actionButton("grid", "Grid", "grid", "Show the edited layer's grid (G)", toggled.grid, true);
+  const grid = actionButton(
+    "grid",
+    "Grid",
+    "grid",
+    "Show the edited layer's grid (G)",
+    toggled.grid,
+    " gp-bare",
+  );
   const segments = actionButton(
     "segments",
     "Segments",
     "segments",
     "Show what the segmenter sees (Shift+S)",
     toggled.segments,
-    true,
+    " gp-bare",
   );
   const divider = actionButton(
     "divider",
@@ -66,7 +73,7 @@ export function createViewBar(
     "divider",
     "Photo left, edited right of a divider (D)",
     toggled.divider,
-    true,
+    " gp-bare",
   );
   const full = actionButton(
     "full-screen",
@@ -74,7 +81,7 @@ export function createViewBar(
     "full",
     "Full screen (F)",
     actions.fullScreen,
-    true,
+    " gp-bare",
   );
   const root = element(
     "div",
