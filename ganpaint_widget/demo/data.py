@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..storage import replacing
 from .scenes import TRAINING, render_many
 
 CLASS_COLORS = {
@@ -48,11 +49,8 @@ class SceneData:
         if not labels_path.exists():
             images, labels = render_many(seeds, size, processes=os.cpu_count() or 1)
             for path, array in ((images_path, images), (labels_path, labels)):
-                # Written beside and renamed, so that an interrupted run leaves no half file.
-                partial = path.with_suffix(".partial")
-                with open(partial, "wb") as file:
+                with replacing(path) as partial, partial.open("wb") as file:
                     np.save(file, array)
-                partial.replace(path)
         self.images = np.load(images_path, mmap_mode="r")
         self.labels = np.load(labels_path, mmap_mode="r")
 

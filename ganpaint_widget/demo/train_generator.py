@@ -46,6 +46,7 @@ from torch.nn import functional as F
 
 from ..models.encoder import Encoder
 from ..models.progan import ProGAN, _Output, pixel_norm
+from ..storage import replacing
 from ..training.data import channels_last
 from .data import CLASS_COLORS, SceneData, to_bytes
 from .scenes import CLASSES, TRAINING
@@ -378,11 +379,10 @@ def train(
     balance = Balance()
 
     def save() -> None:
-        partial = checkpoint.with_suffix(".partial")
         numbers = {"shown": shown, "step": step, "spent": spent, "recipe": asdict(recipe)}
         numbers["resolution"] = players.resolution
-        torch.save({name: part.state_dict() for name, part in players.parts().items()} | numbers, partial)
-        partial.replace(checkpoint)
+        with replacing(checkpoint) as partial:
+            torch.save({name: part.state_dict() for name, part in players.parts().items()} | numbers, partial)
         write_samples(
             players.average,
             F.avg_pool2d(watched, recipe.resolution // players.resolution),

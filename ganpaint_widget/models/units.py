@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GANPaintError
-from ..storage import read_safetensors, write_safetensors
+from ..storage import damaged, read_safetensors, write_safetensors
 
 MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
@@ -133,7 +133,13 @@ class Dissection:
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
     def save(self, path: Path) -> None:
-        """Write as safetensors, with names and colours in the metadata."""
+        """Write as safetensors, with names and colors in the metadata.
+
+        Raises:
+            ValueError: its parts do not fit together, or are not finite: it would not be read again.
+            OSError: it cannot be written there.
+        """
+        self._check()
         tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
         if self.threshold is not None:
             tensors["threshold"] = self.threshold.contiguous()
@@ -149,10 +155,36 @@ class Dissection:
     def load(cls, path: Path) -> Dissection:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "dissection")
-        return cls(
-            layer=config["layer"],
-            concepts=tuple(config["concepts"]),
-            colors=config["colors"],
-            samples=config["samples"],
-            **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
-        )
+        try:
+            found = cls(
+                layer=config["layer"],
+                concepts=tuple(config["concepts"]),
+                colors=config["colors"],
+                samples=config["samples"],
+                **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
+            )
+            found._check()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise damaged(path, "dissection", error) from error
+        return found
+
+    def _check(self) -> None:
+        """Raise ValueError if the parts do not fit together. What is written is checked as what is read."""
+        if not (type(self.layer) is str and type(self.samples) is int and self.iou.ndim == 2):
+            raise ValueError("no layer, number of samples or table of units")
+        concepts, units = self.iou.shape
+        names = [*self.concepts]
+        if len({*names}) != concepts or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{len(names)} names of {concepts} concepts")
+        if not all(isinstance(self.colors.get(name), str) for name in names):
+            raise ValueError("a concept without a color")
+        table = (concepts, units)
+        shapes = {"high": (units,), "weight": (concepts, 2, units), "effect": (concepts, 2)}
+        for name in (*TENSORS, "threshold"):
+            tensor = getattr(self, name)
+            if tensor is None and name == "threshold":
+                continue
+            if tensor.shape != shapes.get(name, table):
+                raise ValueError(f"{name} of the shape {tuple(tensor.shape)}")
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} with numbers that are not finite")

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-Array = npt.NDArray[np.uint8]
+from ..images.arrays import Array as Array
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from .. import storage
 from ..errors import GANPaintError
 from ..explorer import brushes
 from ..images import files, framing
@@ -49,7 +50,15 @@ from ..images.arrays import array_of, frozen
 from ..method.edits import MAX_SEED, MAX_VARIANT, Edit, Levels, Mask, Reference
 from ..models.devices import load
 from ..tickets import Cancelled, Report, Ticket
-from ..validation import checked_concept, checked_edit, checked_id, checked_mask, checked_number, checked_verb
+from ..validation import (
+    checked_concept,
+    checked_edit,
+    checked_id,
+    checked_number,
+    checked_scene,
+    checked_title,
+    checked_verb,
+)
 from ..version import __version__
 from . import journal as record
 from . import project
@@ -226,7 +235,7 @@ class EditingSession:
         self._fitting: Faithful | None = None
         self._seen: dict[int, dict[str, float]] = {}
         self._references: OrderedDict[Reference, OpenedPicture] = OrderedDict()
-        self._scene = scene
+        self._scene = checked_scene(scene)
         self._progressive = progressive and self._model.encoder is not None
         self._inverting: tuple[Ticket, Future[None]] | None = None
 
@@ -282,7 +291,7 @@ class EditingSession:
         source = Source(
             kind,
             str(opening.get("title", "")),
-            opening["index"],
+            opening["index"] % (MAX_SEED + 1),  # earlier versions have kept negative ones, too
             recording.photo,
             original=recording.original,
         )
@@ -428,7 +437,7 @@ class EditingSession:
         # Checked in the order of the arguments, so that the message is about the first that is wrong.
         if verb != "suppress":
             checked_concept(concept, self.concepts, self.generator_name)
-        values = checked_mask(mask, self.size, self.size)
+        values = files.read_mask(mask, self.size, self._opened.source.original)
         edit_id = f"e-{uuid.uuid4().hex[:10]}"
         fresh = self._fresh(edit_id, verb, concept, strength, **details)
         with self._change() as history:
@@ -588,16 +597,10 @@ class EditingSession:
             return reference
         if isinstance(reference, (int, np.integer)) and not isinstance(reference, bool):
             seed = checked_number(reference, "seed of the reference", MAX_SEED)
-            part = None if region is None else checked_mask(region, self.size, self.size)
+            part = None if region is None else files.read_mask(region, self.size)
             return Reference(seed=seed, region=part)
         image = files.read(reference)
-        part = None
-        if region is not None:
-            if getattr(region, "shape", None) == (self.size, self.size):
-                part = checked_mask(region, self.size, self.size)
-            else:
-                whole = checked_mask(region, image.height, image.width)
-                part = framing.square_mask(whole, self.size)
+        part = None if region is None else files.read_mask(region, self.size, image)
         return Reference(picture=framing.fitted(image, self.size), region=part)
 
     def undo(self) -> bool:
@@ -1035,13 +1038,7 @@ class EditingSession:
 
     def save_png(self, path: str | Path) -> None:
         """Write :meth:`png` to a file. GANPaintError when it cannot be written."""
-        data = self.png()
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise GANPaintError(
-                f"The picture cannot be written to {str(path)!r}: {error}.", "Choose another place."
-            ) from error
+        storage.write(Path(path).expanduser(), self.png(), "The picture")
 
     def save(self, path: str | Path) -> None:
         """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
@@ -1051,7 +1048,7 @@ class EditingSession:
         Raises:
             GANPaintError: it cannot be written there.
         """
-        project.write(Path(path), self._stored())
+        project.write(Path(path).expanduser(), self._stored())
 
     def project_file(self) -> bytes:
         """What :meth:`save` would write, for places without files."""
@@ -1183,9 +1180,8 @@ class EditingSession:
     # --- on the worker's thread ---
 
     def _photo_source(self, photo: object, title: str | None, fit: framing.Fit) -> Source:
-        if title is None:
-            title = Path(photo).name if isinstance(photo, (str, Path)) else "photo"
         original = files.read_original(photo, fit)
+        title = checked_title(original.name or "photo" if title is None else title)
         square = frozen(framing.fitted(original.image, self.size, fit))
         return Source("photo", title, self._scene, square, original=original)
 
@@ -1249,6 +1245,8 @@ class EditingSession:
         opened = open_picture(self._model, source, ticket, guess=later)
         labels = self._segment(opened.x)
         foreign = None if later else self._foreign(opened)
+        if foreign is None and source.original is not None and source.original.remark is not None:
+            foreign = Noticed("info", source.original.remark)
         if ticket.cancelled:
             raise Cancelled
         with self._lock:

@@ -28,7 +28,6 @@ from __future__ import annotations
 import base64
 import contextvars
 import hashlib
-import io
 import logging
 import math
 import threading
@@ -855,7 +854,9 @@ class GANPaint(anywidget.AnyWidget):
         for edit in edits:
             old = known.get(edit.id)
             fresh = old is None or old[0] is not edit.mask
-            self._mask_files[edit.id] = (edit.mask, _grey_png(edit.mask)) if fresh or old is None else old
+            if fresh or old is None:
+                old = edit.mask, files.encode_png(edit.mask)
+            self._mask_files[edit.id] = old
         return {name: data for name, (_, data) in self._mask_files.items()}
 
     # --- messages out -----------------------------------------------------------------------------
@@ -1011,12 +1012,6 @@ def _unused(path: Path) -> Path:
         path = path.with_name(f"{stem}-{number}{suffix}")
         number += 1
     return path
-
-
-def _grey_png(mask: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _without_nan(value: Any) -> Any:
