@@ -144,7 +144,9 @@ def cached(path: Path, read: Callable[[Path], T]) -> T | None:
     try:
         return read(path)
     except (GANPaintError, OSError) as error:
-        log.warning("%s in the cache is of no use and will be made anew: %s", path, error.args[0])
+        log.warning(
+            "%s in the cache is of no use and will be made anew: %s", path, getattr(error, "message", error)
+        )
         return None
 
 

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..errors import GANPaintError
-from ..method.edits import Levels
+from ..method.edits import Activations
 from ..storage import cache_folder, fingerprint, locked, replacing
 from ..validation import (
+    checked_activations,
     checked_color,
-    checked_levels,
     checked_name,
     checked_share,
     checked_title,
@@ -51,7 +51,7 @@ class Brush:
     Attributes:
         name: 1 to 64 visible characters; the palette shows it.
         units: their numbers.
-        levels: float32 C, the activations that adding aims at; read at ``units`` only.
+        activations: float32 C, the activations that adding aims at; read at ``units`` only.
         concept: the concept by which it was scored; ``None`` if it was not.
         added, removed: that score, 0 to 1: see ``dissection.causal_effect``.
         color: "#rrggbb".
@@ -60,7 +60,7 @@ class Brush:
 
     name: str
     units: tuple[int, ...]
-    levels: Levels
+    activations: Activations
     concept: str | None = None
     added: float = 0.0
     removed: float = 0.0
@@ -180,7 +180,7 @@ def checked(brush: Brush, channels: int) -> Brush:
     return Brush(
         checked_name(brush.name),
         units,
-        checked_levels(brush.levels, channels),
+        checked_activations(brush.activations, channels),
         None if brush.concept is None else checked_title(brush.concept),
         checked_share(brush.added, "score of adding"),
         checked_share(brush.removed, "score of removing"),
@@ -201,7 +201,7 @@ def _plain(brushes: Iterable[Brush]) -> list[dict[str, Any]]:
         {
             "name": brush.name,
             "units": list(brush.units),
-            "levels": [float(brush.levels[unit]) for unit in brush.units],
+            "levels": [float(brush.activations[unit]) for unit in brush.units],
             "concept": brush.concept,
             "added": brush.added,
             "removed": brush.removed,
@@ -261,13 +261,13 @@ def _brush(stored: Any, channels: int) -> Brush:
     numbers = checked_units(units, channels)
     if not isinstance(numbers, tuple) or list(numbers) != sorted(units):
         raise ValueError(f"It has the units {units}.")
-    levels = np.zeros(channels, np.float32)
-    levels[units] = checked_levels(stored["levels"], len(units))
+    activations = np.zeros(channels, np.float32)
+    activations[units] = checked_activations(stored["levels"], len(units))
     return checked(
         Brush(
             stored["name"],
             numbers,
-            levels,
+            activations,
             stored["concept"],
             stored["added"],
             stored["removed"],

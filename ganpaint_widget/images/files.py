@@ -152,7 +152,7 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
 
 def mask_of(source: object) -> Array:
     """The same at its own size: uint8 H x W."""
-    mask = np.asarray(_read(source, "mask", _grey).image)
+    mask = np.asarray(_read(source, "mask", _gray).image)
     return mask * np.uint8(255) if mask.max() == 1 else mask
 
 
@@ -247,8 +247,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _grey(image: Image.Image) -> Image.Image:
-    """Upright, 8-bit grey: the opacity if that differs between pixels, else the brightness."""
+def _gray(image: Image.Image) -> Image.Image:
+    """Upright, 8-bit gray: the opacity if that differs between pixels, else the brightness."""
     image = _upright(image, "mask")
     if has_alpha(image):
         alpha = image.convert("RGBA").getchannel("A")

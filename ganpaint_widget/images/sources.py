@@ -21,7 +21,7 @@ MAX_FILE_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 50_000_000
 
 CHANNELS: Final = (1, 3, 4)
-"""Of an array: grey, RGB, RGBA."""
+"""Of an array: gray, RGB, RGBA."""
 
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|file)://|data:", re.IGNORECASE)
 _ROUNDING: Final = 1e-3  # by so much a float may leave [0, 1]
@@ -184,9 +184,7 @@ def _arranged(values: npt.NDArray[Any], what: str, *, tensor: bool) -> npt.NDArr
     shape = values.shape
     if values.ndim == 4:
         if shape[0] != 1:
-            raise GANPaintError(
-                f"The {what} is a batch, {shape}.", f"Pass one {what} of it: x[0]."
-            )
+            raise GANPaintError(f"The {what} is a batch, {shape}.", f"Pass one {what} of it: x[0].")
         values = values[0]
     if 0 in shape or values.ndim not in (2, 3):
         raise GANPaintError(

@@ -20,7 +20,7 @@ from ..errors import GANPaintError
 from ..storage import read_safetensors, write_safetensors
 
 MAX_CHECKPOINT_BYTES: Final = 4 * 2**30
-"""No public generator comes near it: the largest, with discriminator and optimisers, has about 1.2 GB."""
+"""No public generator comes near it: the largest, with discriminator and optimizers, has about 1.2 GB."""
 
 
 def read_torch(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .checkpoints import checked_tensors, module_of, read_module, read_torch
 from .download import by_hand, cached
 from .encoder import Encoder
 from .generator import StagedGenerator
-from .initializer import Initialiser
+from .initializer import Initializer
 from .model import Model
 from .progan import ProGAN
 from .stylegan2 import StyleGAN2
@@ -96,8 +96,8 @@ def encoder_file(generator: StagedGenerator) -> Path:
     return cache_folder() / "encoders" / f"{fingerprint(generator)}.safetensors"
 
 
-def initialiser_file(generator: StagedGenerator) -> Path:
-    """Where it puts the initialiser that it trains for the same encoder."""
+def initializer_file(generator: StagedGenerator) -> Path:
+    """Where it puts the initializer that it trains for the same encoder."""
     return encoder_file(generator).with_suffix(".initialiser.safetensors")
 
 
@@ -110,9 +110,9 @@ def _with_encoder(model: Model) -> Model:
         return model
     device = next(model.generator.parameters()).device
     encoder = read_module(path, "encoder", Encoder).to(device)
-    own = initialiser_file(model.generator)
-    initialiser = read_module(own, "initialiser", Initialiser).to(device) if own.is_file() else None
-    return replace(model, encoder=encoder, initialiser=initialiser)
+    own = initializer_file(model.generator)
+    initializer = read_module(own, "initialiser", Initializer).to(device) if own.is_file() else None
+    return replace(model, encoder=encoder, initializer=initializer)
 
 
 def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:
@@ -144,7 +144,9 @@ def read_generator(path: Path) -> StagedGenerator:
     if path.suffix == ".safetensors":
         kind = kind_of(path)
         if kind is not None:
-            return read_module(path, "stylegan2", StyleGAN2) if kind == "stylegan2" else read_progan(path)
+            return (
+                read_module(path, "stylegan2", StyleGAN2.stored) if kind == "stylegan2" else read_progan(path)
+            )
         content: dict[str, Any] = dict(read_plain(path))
     else:
         content = read_torch(path)
@@ -203,7 +205,7 @@ def _read_public(name: str, path: Path, *_changed: int) -> Model:
     entry = CATALOGUE[name]
     generator = read_generator(path)
     if entry.edit_layer is not None and entry.edit_layer != generator.edit_layer:
-        generator.position(entry.edit_layer)
+        generator.stage_index(entry.edit_layer)
         generator.edit_layer = entry.edit_layer
     dissection = _measured(path, generator)
     if dissection is None and entry.brushes:
@@ -246,7 +248,7 @@ def published(entry: Entry) -> Dissection:
         for rank, place in enumerate(taken):
             unit = brush.units[place]
             score[row, unit] = brush.scores[place] * (1 - 1e-5 * rank)
-            level[unit] = brush.levels[place]
+            level[unit] = brush.activations[place]
             if rank < DEFAULT_UNITS:
                 weight[row, :, unit] = 1
         if brush.removed is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..deprecated import Renamed
 from ..images.arrays import Array as Array
 
 
@@ -45,12 +46,14 @@ class Blended:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is. ``decibel``: PSNR of the kept pixels so far, of a blend."""
+    """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend."""
 
     job: Literal["blend", "open"]
     fraction: float
     seconds_left: float | None
-    decibel: float | None
+    psnr: float | None
+
+    decibel = Renamed("psnr")
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,11 @@ class Noticed:
 class Failed:
     """Work in the background failed. Verbs that fail raise instead."""
 
-    what: str
-    mend: str
+    message: str
+    hint: str
+
+    what = Renamed("message")
+    mend = Renamed("hint")
 
 
 Event = Changed | Opened | PaletteChanged | Rendered | Blended | Progress | Finished | Noticed | Failed
