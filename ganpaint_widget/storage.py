@@ -133,7 +133,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def cached(path: Path, read: Callable[[Path], T]) -> T | None:
-    """Read a file of the cache; ``None`` if it is missing or damaged, so that it is made anew.
+    """Read a file of the cache; ``None`` if it is missing or damaged, as if it had never been made.
 
     Args:
         path: the file.
@@ -144,9 +144,8 @@ def cached(path: Path, read: Callable[[Path], T]) -> T | None:
     try:
         return read(path)
     except (GANPaintError, OSError) as error:
-        log.warning(
-            "%s in the cache is of no use and will be made anew: %s", path, getattr(error, "message", error)
-        )
+        why = error.message if isinstance(error, GANPaintError) else error
+        log.warning("%s is of no use, and has to be made anew: %s", path, why)
         return None
 
 
