@@ -26,7 +26,7 @@ def srgb_profile() -> bytes:
 
 
 def tagged(image: Image.Image) -> Image.Image:
-    """The picture with the profile of sRGB, which Pillow writes into every file that it is saved as."""
+    """The picture with the profile of sRGB, which Pillow writes into PNG and WEBP files of it."""
     image.info["icc_profile"] = srgb_profile()
     return image
 

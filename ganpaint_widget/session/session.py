@@ -255,7 +255,7 @@ class EditingSession:
         self._opened: OpenedPicture
         self._newest: _Rendering
         if photo is None:
-            self._open(self._scene_source(scene))
+            self._open(self._scene_source(self._scene))
         else:
             self._open(photo if isinstance(photo, Source) else self._photo_source(photo, None, fit))
 
@@ -1262,9 +1262,7 @@ class EditingSession:
         later = self._progressive and source.cached is None and source.kind != "sample"
         opened = open_picture(self._model, source, ticket, guess=later)
         labels = self._segment(opened.x)
-        foreign = None if later else self._foreign(opened)
-        if foreign is None and source.original is not None and source.original.remark is not None:
-            foreign = Noticed("info", source.original.remark)
+        foreign = _remarked(source, None if later else self._foreign(opened))
         if ticket.cancelled:
             raise Cancelled
         with self._lock:
@@ -1293,7 +1291,7 @@ class EditingSession:
         """The rest of an inversion, in place of the encoder's guess. Previews are served meanwhile."""
         try:
             opened = inverted(self._model, guess.source, guess.photo, ticket)
-            foreign = self._foreign(opened)
+            foreign = _remarked(guess.source, self._foreign(opened))
         except Cancelled:
             return
         except Exception as error:
@@ -1553,6 +1551,14 @@ def _source(stored: project.Project, same_weights: bool) -> Source:
     cached = CachedInversion(stored.z, stored.features, stored.extra) if same_weights else None
     kind: Any = stored.kind
     return Source(kind, stored.title, stored.index, stored.photo, cached, stored.original)
+
+
+def _remarked(source: Source, notice: Noticed | None) -> Noticed | None:
+    """The notice with what was left out of the picture's file, if anything was."""
+    remark = None if source.original is None else source.original.remark
+    if remark is None:
+        return notice
+    return Noticed("info", remark) if notice is None else Noticed(notice.level, f"{remark} {notice.text}")
 
 
 def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:
