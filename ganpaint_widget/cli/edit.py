@@ -19,7 +19,9 @@ from .common import GeneratorOption, JsonOption, plainly
 if TYPE_CHECKING:
     from ..session import EditingSession
 
-PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+PICTURES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
 DETAILS: Final = {
     "add": ("mask", "strength", "units", "target", "variant"),
     "remove": ("mask", "strength", "units"),

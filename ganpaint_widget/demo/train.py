@@ -25,6 +25,7 @@ from ..models.model import Model
 from ..models.progan import ProGAN
 from ..models.registry import read_progan
 from ..models.units import Dissection
+from ..storage import replacing
 from ..training.encoder import train_encoder
 from ..training.initializer import train_initializer
 from .data import CLASS_COLORS, SceneData, to_tensor
@@ -124,7 +125,8 @@ def _arranged(path: Path, generator: ProGAN, shown: int, segmenter: SceneSegment
         arranged.load_state_dict(stored["generator"])
         return arranged
     arranged = arrange_units(generator, segmenter)
-    torch.save({"shown": shown, "generator": arranged.state_dict()}, path)
+    with replacing(path) as partial:
+        torch.save({"shown": shown, "generator": arranged.state_dict()}, partial)
     return arranged
 
 

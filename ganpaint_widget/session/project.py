@@ -434,7 +434,7 @@ def read_interventions(source: object, size: int) -> list[tuple[str, str, float,
     """
     recorded = source
     if isinstance(source, (str, os.PathLike)):
-        recorded = _json_file(Path(os.fspath(source)))
+        recorded = _json_file(Path(os.fspath(source)).expanduser())
     if not isinstance(recorded, list) or len(recorded) > MAX_EDITS:
         raise _no_recording(f"a list of at most {MAX_EDITS} objects")
     found = []

@@ -186,8 +186,9 @@ class EditingSession:
     Thread-safe: every method may be called from any thread, observers' callbacks included.
 
     Args:
-        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centered
-            square is resized to the generator's size. ``None``: a scene of the generator's gallery.
+        photo: a path, a PIL image, an array or a tensor, or a file in any other wrapping, see
+            :func:`.images.sources.opened`; its colors are brought to sRGB, and its centered square is resized
+            to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
         fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
@@ -280,7 +281,8 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such journal, or it does not fit the generator.
         """
-        recording = record.read(record.newest(record.journal_root()) if path is None else Path(path))
+        place = record.newest(record.journal_root()) if path is None else Path(path).expanduser()
+        recording = record.read(place)
         opening = recording.opening
         chosen = generator if generator is not None else opening.get("generator")
         if chosen is None:
@@ -329,7 +331,7 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
         """
-        stored = project.read(source if isinstance(source, bytes) else Path(source))
+        stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         name = stored.generator
         if generator is None and (name is None or Path(name).name != name or Path(name).suffix):
             raise GANPaintError(
@@ -378,7 +380,8 @@ class EditingSession:
 
         Args:
             concept: one of ``concepts``.
-            mask: uint8 R x R, 0 to 255, in picture pixels; or boolean.
+            mask: R x R, or of the photo's own size: an array or a tensor of bool, of 0 and 1, of 0 to 255 or
+                of floats from 0 to 1; a PIL image; the path of a picture; see :func:`.files.read_mask`.
             strength: 0 to 4.
             units: on which units it acts: ``None`` for all, each as far as the dissection says; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
@@ -412,7 +415,7 @@ class EditingSession:
             concept, mask, strength, units: as in :meth:`add`. By the paper's equation the strength is a
                 factor of the reference's activations: 1 is its look, 0 removes, more exaggerates.
             reference: a picture, as in the constructor, or the seed of one of the generator's samples.
-            region: which part of the reference counts: uint8 or boolean, R x R or as large as the picture;
+            region: which part of the reference counts: a mask, R x R or as large as the picture;
                 ``None``: where the generator's segmenter sees the concept.
 
         Raises:
@@ -639,7 +642,7 @@ class EditingSession:
             GANPaintError: there is no such project, or it is damaged, or was made with another generator; the
                 picture that was open stays.
         """
-        stored = project.read(source if isinstance(source, bytes) else Path(source))
+        stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         same = self._worker.call(_fingerprint, self._model) == stored.weights
         if not same and (stored.generator is None or stored.generator != self._generator_name):
             raise GANPaintError(
