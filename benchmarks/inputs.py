@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -163,13 +164,18 @@ def turned(orientation: int) -> bytes:
     return saved(Image.fromarray(PICTURE).transpose(back[orientation]), "PNG", exif=exif.tobytes())
 
 
-def float_tiff() -> bytes:
-    """A TIFF of 32-bit floats in three channels, as scientific programs write them; Pillow reads none."""
-    pixels = (PICTURE / 255).astype("<f4").tobytes()
+def deep_tiff(pixels: bytes, bits: int, form: int) -> bytes:
+    """A TIFF of three channels as scientific programs write them and Pillow does not.
+
+    Args:
+        pixels: row by row, lowest byte first.
+        bits: of each number.
+        form: 1 for unsigned integers, 3 for floats.
+    """
     tags = [
-        (256, 3, 1, WIDTH), (257, 3, 1, HEIGHT), (258, 3, 1, 32), (259, 3, 1, 1), (262, 3, 1, 2),
+        (256, 3, 1, WIDTH), (257, 3, 1, HEIGHT), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 2),
         (273, 4, 1, 8 + 2 + 12 * 10 + 4), (277, 3, 1, 3), (278, 3, 1, HEIGHT), (279, 4, 1, len(pixels)),
-        (339, 3, 1, 3),
+        (339, 3, 1, form),
     ]  # fmt: skip
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
     return b"II*\0" + struct.pack("<I", 8) + directory + pixels
@@ -259,7 +265,13 @@ def _file_cases() -> Iterator[Case]:
     yield Case(
         "TIFF, floats up to 235", file("a.tif", saved(GRAY.astype(np.float32), "TIFF")), "floating-point"
     )
-    yield Case("TIFF, floats in three channels", file("a.tif", float_tiff()), "kind that is not read")
+    yield Case(
+        "TIFF, floats in three channels",
+        file("a.tif", deep_tiff((PICTURE / 255).astype("<f4").tobytes(), 32, 3)),
+        "kind that is not read",
+    )
+    sixteen = deep_tiff((PICTURE.astype("<u2") * 257).tobytes(), 16, 1)
+    yield Case("TIFF, 16 bits in three channels", file("a.tif", sixteen), PICTURE)
     if features.check("avif"):
         yield Case("AVIF", file("a.avif", saved(image, "AVIF", quality=95, subsampling="4:4:4")), PICTURE, 12)
         with_alpha = saved(image.convert("RGBA"), "AVIF", quality=95, subsampling="4:4:4")
@@ -336,6 +348,7 @@ def _file_cases() -> Iterator[Case]:
         "data:image/png;base64,AA",
     ):
         yield Case(f"address {address[:12]}", of(address), "web address")
+    yield Case("address as a Path", of(Path("https://example.org/a.jpg")), "web address")
     yield Case("path with a zero", of("a\0b.png"), "a\\x00b.png")
 
 
@@ -385,6 +398,7 @@ def _wrapped_cases() -> Iterator[Case]:
     yield Case("temporary file", spooled, PICTURE)
     yield Case("stream", of(Stream()), PICTURE)
     yield Case("FileUpload.value", of((upload,)), PICTURE)
+    yield Case("FileUpload", of(SimpleNamespace(value=(upload,))), PICTURE)
     yield Case("FileUpload.value[0]", of(upload), PICTURE)
     yield Case("FileUpload.value of ipywidgets 7", of({"a.png": {"metadata": {}, "content": png}}), PICTURE)
     yield Case("FileUpload.value of two files", of((upload, upload)), "2 files")

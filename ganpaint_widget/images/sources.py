@@ -23,7 +23,7 @@ MAX_PIXELS: Final = 50_000_000
 CHANNELS: Final = (1, 3, 4)
 """Of an array: gray, RGB, RGBA."""
 
-_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|file)://|data:", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|file):/|data:", re.IGNORECASE)  # a Path keeps one slash
 _ROUNDING: Final = 1e-3  # by so much a float may leave [0, 1]
 
 
@@ -56,8 +56,8 @@ def opened(source: object, what: str, limit: int = MAX_FILE_BYTES) -> File | Val
 
     Args:
         source: a path; the bytes of an image file, or a file object that holds them; the value of an
-            ``ipywidgets.FileUpload``, or one of its files; a PIL image; an array or a tensor, H x W or with
-            1, 3 or 4 channels first or last.
+            ``ipywidgets.FileUpload``, one of its files, or the widget itself; a PIL image; an array or a
+            tensor, H x W or with 1, 3 or 4 channels first or last.
         what: "picture" or "mask", for messages.
         limit: bytes that a file may have.
 
@@ -81,6 +81,8 @@ def opened(source: object, what: str, limit: int = MAX_FILE_BYTES) -> File | Val
         return _from_upload(source, what, limit)
     if callable(getattr(source, "read", None)):
         return _from_file_object(source, what, limit)
+    if isinstance(value := getattr(source, "value", None), (bytes, memoryview, tuple, dict)):
+        return opened(value, what, limit)  # a FileUpload, or an Image of ipywidgets
     if hasattr(source, "detach") and hasattr(source, "cpu"):  # a tensor, told without importing torch
         tensor: Any = source.detach().cpu()
         try:
