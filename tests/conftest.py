@@ -1,8 +1,7 @@
-"""A model so small that everything about it takes milliseconds, and quick doubles of the slow methods.
+"""A model so small that everything about it takes milliseconds.
 
-The generator is a ProGAN with random weights, the dissection is made up. What a session does around
-inversion and adaptation is tested with doubles that can be held up and looked into; the methods
-themselves have tests of their own.
+The generator is a ProGAN with random weights, the dissection is made up. What a session does is tested with
+the real methods. Inversions have small budgets, and a blend can be held up to be looked into.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,15 @@ import pytest
 import torch
 from hypothesis import settings
 
-import ganpaint_widget.method.adaptation
-import ganpaint_widget.method.inversion
 from ganpaint_widget.dissection import Dissection
+from ganpaint_widget.method import adaptation as adaptation_module
+from ganpaint_widget.method import inversion
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.session import EditingSession
-from ganpaint_widget.session.processes.opening import GLANCE
+from ganpaint_widget.session.processes import inverting
 from ganpaint_widget.session.worker import Worker
-from ganpaint_widget.tickets import Cancelled
+from ganpaint_widget.tickets import Ticket
 
 # Tests run side by side, so one thread each; the kernels that they start inherit the variable.
 torch.set_num_threads(1)
@@ -38,15 +37,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # On a busy machine any example may take long; that says nothing about the code.
 settings.register_profile("ganpaint", deadline=None)
 settings.load_profile("ganpaint")
-
-REAL = [
-    (module, name, getattr(module, name))
-    for module, names in [
-        (ganpaint_widget.method.inversion, ["invert"]),
-        (ganpaint_widget.method.adaptation, ["adapt", "render", "keep_mask"]),
-    ]
-    for name in names
-]
 
 # What several test files compare with. Without a package around the tests, files do not see each other.
 _spec = importlib.util.spec_from_file_location("references", Path(__file__).parent / "references.py")
@@ -172,88 +162,78 @@ def journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+SHORT_BUDGETS = [
+    (inversion, "STEPS", 6),
+    (inversion, "DRAWS", 4),
+    (inversion, "SEARCH_STEPS", 2),
+    (inverting, "GLANCE", 2),
+]
+FULL_BUDGETS = [(module, name, getattr(module, name)) for module, name, _ in SHORT_BUDGETS]
+
+
 @pytest.fixture(autouse=True)
-def quick_inversion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inversion that answers at once: a latent that depends on the picture, whatever it looks like."""
-
-    def invert(model: Any, x: torch.Tensor, *, steps: int = 60, ticket: Any = None) -> Any:
-        if ticket is not None:
-            ticket.checkpoint(0.5)
-        generator = model.generator
-        z = generator.sample_z(1, seed=int(x.mean() * 1000) % 997 + (997 if steps == GLANCE else 0))
-        with torch.inference_mode():
-            state = generator.run(generator.start(z), until=generator.edit_layer)
-            psnr = float(
-                -10 * torch.log10((generator.picture(generator.run(state)) - x).square().mean() / 4)
-            )
-        return SimpleNamespace(z=z, state=state, psnr=psnr)
-
-    monkeypatch.setattr(ganpaint_widget.method.inversion, "invert", invert)
+def short_inversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real method, but not for long: in most tests a photo only has to be open."""
+    for module, name, budget in SHORT_BUDGETS:
+        monkeypatch.setattr(module, name, budget)
 
 
-class SlowAdaptation:
-    """A double of adapt() that goes on, checkpoint after checkpoint, until it is allowed to end.
+@pytest.fixture
+def real_methods(short_inversion: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many steps of an inversion as users get, in this test."""
+    for module, name, budget in FULL_BUDGETS:
+        monkeypatch.setattr(module, name, budget)
+
+
+class HeldAdaptation:
+    """The real adaptation, held up after it has handed out its first picture, until it may go on.
 
     Attributes:
-        running: set once it has handed out its first picture.
-        proceed: it ends when this is set.
+        running: set once it has handed out that.
+        proceed: it goes on when this is set.
         error: raised at the end, if set.
     """
 
     def __init__(self) -> None:
         self.running = threading.Event()
         self.proceed = threading.Event()
+        self.proceed.set()
         self.error: Exception | None = None
+        self._run = adaptation_module.Fit.run
 
-    def adapt(self, generator, edited, x, keep, *, original, ticket=None, on_picture=None, **how) -> Any:
-        assert keep.shape == (1, 1, SIZE, SIZE)
-        assert not edited.features.is_inference()
-        layer = generator.fine_layers[0]
-        delta = {layer: torch.full((1, *generator.shape(layer)), 0.5)}
-        step = 0
-        try:
-            while True:
-                step += 1
-                fraction = 1 - 0.9**step
-                ticket.checkpoint(fraction, psnr=20 + 10 * fraction)
-                if on_picture is not None:
-                    on_picture(x, 20 + 10 * fraction)
-                self.running.set()
-                if self.proceed.wait(0.005):
-                    break
-        except Cancelled:
-            if step == 1:
-                raise
+    def run(self, fit: Any, *, ticket: Any = None, on_picture: Any = None, **how: Any) -> None:
+        """In place of ``Fit.run``."""
+        if on_picture is None:  # nobody looks at what is fitted in idle moments
+            self._run(fit, ticket=ticket, **how)
+            return
+        held = self
+
+        class Holding(Ticket):
+            shown = False
+
+            def checkpoint(self, fraction: float, **numbers: float) -> None:
+                ticket.checkpoint(fraction, **numbers)
+                while self.shown and not held.proceed.wait(0.005):
+                    held.running.set()
+                    ticket.checkpoint(fraction, **numbers)
+
+        holding = Holding()
+
+        def show(picture: Any, psnr: float) -> None:
+            on_picture(picture, psnr)
+            holding.shown = True
+
+        self._run(fit, ticket=holding, on_picture=show, **how)
         if self.error is not None:
             raise self.error
-        return SimpleNamespace(delta=delta, before=12.0, after=28.5, survival=0.9)
-
-    @staticmethod
-    def render(generator, state, delta) -> torch.Tensor:
-        with torch.inference_mode():
-            return 0.5 * generator.picture(generator.run(state))
-
-    @staticmethod
-    def keep_mask(generator, original, edited, strokes) -> torch.Tensor:
-        return 1 - strokes
-
-
-@pytest.fixture(autouse=True)
-def adaptation(monkeypatch: pytest.MonkeyPatch) -> SlowAdaptation:
-    """Blends in these tests end at once unless a test clears ``adaptation.proceed``."""
-    double = SlowAdaptation()
-    double.proceed.set()
-    monkeypatch.setattr(ganpaint_widget.method.adaptation, "adapt", double.adapt)
-    monkeypatch.setattr(ganpaint_widget.method.adaptation, "render", double.render)
-    monkeypatch.setattr(ganpaint_widget.method.adaptation, "keep_mask", double.keep_mask)
-    return double
 
 
 @pytest.fixture
-def real_methods(quick_inversion: None, adaptation: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No doubles in this test."""
-    for module, name, function in REAL:
-        monkeypatch.setattr(module, name, function)
+def adaptation(monkeypatch: pytest.MonkeyPatch) -> HeldAdaptation:
+    """For a test that looks into a running blend: clear ``adaptation.proceed`` to hold it up."""
+    held = HeldAdaptation()
+    monkeypatch.setattr(adaptation_module.Fit, "run", lambda fit, **how: held.run(fit, **how))
+    return held
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ import os, sys, time
 sys.path.insert(0, {tests!r})
 import torch
 import ganpaint_widget.method.adaptation
-from conftest import SIZE, SlowAdaptation, random_dissection
+from conftest import SIZE, HeldAdaptation, random_dissection
 from ganpaint_widget import EditingSession, GANPaint
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.progan import ProGAN
@@ -66,13 +66,11 @@ class File:
         time.sleep(seconds)
         return os.path.exists(File.path)
 
-double = SlowAdaptation()
-double.proceed = File()
-ganpaint_widget.method.adaptation.adapt = double.adapt
-ganpaint_widget.method.adaptation.render = double.render
-ganpaint_widget.method.adaptation.keep_mask = double.keep_mask
+held = HeldAdaptation()
+held.proceed = File()
+ganpaint_widget.method.adaptation.Fit.run = lambda fit, **how: held.run(fit, **how)
 
-# From here on ipykernel 7.3 overlooks no message: see keep_awake in paint.py.
+# From here on ipykernel 7.3 overlooks no message: see keep_awake in kernel.py.
 GANPaint(session=EditingSession(generator=model)).close()
 """
 

@@ -70,8 +70,12 @@ def test_the_photo_outlives_the_kernel_and_travels_with_the_project(
     wanted = np.asarray(session.full)
     journal = next((tmp_path / "journal").iterdir())
     session.close()
-    again = EditingSession.recover(journal, generator=model, journal=False, worker=worker)
-    assert np.array_equal(np.asarray(again.full), wanted)
+    for number in range(2):  # what a recovered session writes down can be recovered as well
+        root = tmp_path / f"again {number}"
+        again = EditingSession.recover(journal, generator=model, journal=root, worker=worker)
+        assert np.array_equal(np.asarray(again.full), wanted)
+        again.close()
+        (journal,) = root.iterdir()
     session.save(tmp_path / "photo.ganpaint")
     loaded = EditingSession.load(tmp_path / "photo.ganpaint", generator=model, journal=False, worker=worker)
     assert np.array_equal(np.asarray(loaded.full), wanted)

@@ -9,7 +9,6 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +88,9 @@ def test_everything_comes_back_bit_for_bit(full: EditingSession, saved: Path, mo
     assert back.notice == full.notice
 
 
-@pytest.mark.usefixtures("real_methods")
 def test_the_blend_is_drawn_again_from_what_is_kept(
     model: Any, photo: np.ndarray, mask: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(adaptation, "adapt", partial(adaptation.adapt, steps=4))
-    monkeypatch.setattr(inversion, "SEARCH_STEPS", 2)
-    monkeypatch.setattr(inversion, "DRAWS", 2)
-    monkeypatch.setattr(inversion, "invert", partial(inversion.invert, steps=2))
     session = begin(model, photo)
     session.add("tree", mask, 2)
     result = pixels(session.adapt())
@@ -104,7 +98,7 @@ def test_the_blend_is_drawn_again_from_what_is_kept(
     monkeypatch.setattr(inversion, "invert", None)  # nothing is inverted again
     back = again(tmp_path / "edit.ganpaint", model)
     assert np.array_equal(pixels(back.preview), pixels(session.preview))
-    edited = back._opened.fast.edited(back.edits)
+    edited = back._picture.fast.edited(back.edits)
     with torch.no_grad():
         drawn = adaptation.render(model.generator, edited, back.blend.delta)[0].clamp(-1, 1)
     drawn = ((drawn + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()

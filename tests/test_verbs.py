@@ -229,28 +229,13 @@ def test_suppressing_switches_units_off_everywhere(session: EditingSession):
     edit = session.suppress([2, 5])
     assert (edit.verb, edit.concept, edit.units, edit.mask.min()) == ("suppress", "", (2, 5), 255)
     assert not np.array_equal(pixels(session.preview), plain)
-    features = session._opened.fast.edited(session.edits).features
+    features = session._picture.fast.edited(session.edits).features
     assert not features[:, [2, 5]].any()
     session.toggle(edit.id, False)
     assert np.array_equal(pixels(session.preview), plain)
     for units in (None, "low"):
         with pytest.raises(GANPaintError, match="which units"):
             session.suppress(units)
-
-
-def test_suppressed_units_hold_nothing_back_from_the_photo(session: EditingSession, monkeypatch):
-    strokes = []
-    import ganpaint_widget.method.adaptation
-
-    keep_mask = ganpaint_widget.method.adaptation.keep_mask
-    monkeypatch.setattr(
-        ganpaint_widget.method.adaptation,
-        "keep_mask",
-        lambda g, o, e, s: strokes.append(s) or keep_mask(g, o, e, s),
-    )
-    session.suppress([2])
-    session.adapt()
-    assert not strokes[0].any()
 
 
 # --- order ---

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..method.edits import Edit
     from ..models.model import Model
     from ..models.units import Dissection
-    from ..session.processes.opening import OpenedPicture
+    from ..session.processes.inverting import OpenedPicture
 
 T = TypeVar("T")
 
@@ -175,7 +175,7 @@ def dissection() -> Dissection:
 @cache
 def opened(scene: int) -> OpenedPicture:
     """A scene of the gallery, as a session opens it."""
-    from ..session.processes.opening import Source, open_picture
+    from ..session.processes.inverting import Source, open_picture
 
     return open_picture(model(), Source("scene", f"Scene {scene + 1}", scene))
 

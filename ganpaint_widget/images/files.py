@@ -49,7 +49,7 @@ class Original:
 
     Attributes:
         image: upright and RGB, as :func:`read` gives it.
-        fit: which square: see :func:`frame`.
+        fit: which square: see :func:`.framing.frame`.
         file: the file's bytes as they came, if it came as a file that every installation can read.
         name: of the file, if it had one.
         remark: a sentence on what was left out of it, such as the other frames of an animation.

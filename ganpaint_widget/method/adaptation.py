@@ -26,7 +26,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -39,11 +39,15 @@ from torch.nn import functional as F
 from ..images.metrics import psnr as kept_psnr
 from ..models.generator import Modifier, StagedGenerator, State
 from ..tickets import Cancelled, Ticket
+from .lbfgs import lbfgs
 
 Delta = Mapping[str, Tensor]
 """A perturbation as named tensors, so that it can be stored as it is. Under a fine layer's name: what its
 output is multiplied by, less 1; under ``+`` and its name: what is added to it (both 1 x C x H x W, the
 layer's shape); under a parameter's name: the change of that weight."""
+
+Minimizer = Generator[None, float, None]
+"""See :func:`.lbfgs.lbfgs`."""
 
 OnPicture = Callable[[Tensor, float], None]
 """Called with an intermediate G'(z_e) (1 x 3 x R x R) and the kept pixels' PSNR in dB."""
@@ -52,6 +56,9 @@ DILATION = 16 / 256
 FEATHER = 4 / 256
 """The keep-mask's margin around the strokes and its Gaussian blur, as shares of the picture's side
 (published: 16 px and sigma 4 px at 256 px)."""
+
+VISIBLE = 2 / 127.5
+"""A change of a picture in [-1, 1] that can be seen: two steps of 255."""
 
 HISTORY, HISTORY_BYTES = 12, 512 * 2**20
 """L-BFGS remembers this many of its steps, and their gradients' changes, as far as they fit into this memory:
@@ -321,29 +328,35 @@ def _gate(home: Tensor, times: Tensor | None, plus: Tensor | None, tau: float) -
 
 
 @torch.no_grad()
-def keep_mask(generator: StagedGenerator, original: State, edited: State, strokes: Tensor) -> Tensor:
+def keep_mask(
+    generator: StagedGenerator, original: State, edited: State, strokes: Tensor, *, painted: bool = True
+) -> Tensor:
     """How much each pixel must stay the photo's: 1 x 1 x R x R in [0, 1].
 
     Zero on the strokes dilated by ``DILATION`` and on the footprint that the edit really has, feathered by
     ``FEATHER``. An edit works in cells of the edit layer, and the convolutions behind it carry it further
-    than the stroke; the footprint is where ``|G(z_e) - G(z)|`` is more than a quarter of its largest value
-    within one cell of the dilated strokes. What it changes further away is not wanted and is given back to
-    the photo.
+    than the stroke; the footprint is where ``|G(z_e) - G(z)|`` can be seen and is more than a quarter of its
+    largest value, within one cell of the dilated strokes. What it changes further away is not wanted and is
+    given back to the photo.
 
     Args:
         generator: G.
         original: z at the edit layer.
         edited: z_e at the edit layer.
         strokes: the union of the edits' masks, 1 x 1 x R x R in [0, 1].
+        painted: ``False`` for strokes that say no more than where the edit may show: only its footprint
+            counts.
     """
     size = generator.resolution
     reach = max(1, round(DILATION * size))
-    painted = dilate((strokes > 0.05).float(), reach)
+    near = dilate((strokes > 0.05).float(), reach)
     change = generator.picture(generator.run(edited)) - generator.picture(generator.run(original))
     change = change.abs().amax(dim=1, keepdim=True)
     cell = size // edited.features.shape[-1]
-    footprint = (change > 0.25 * change.amax()).float() * dilate(painted, cell)
-    edit = torch.maximum(painted, footprint)
+    seen = change > (0.25 * change.amax()).clamp_min(VISIBLE)
+    edit = seen.float() * dilate(near, cell)
+    if painted:
+        edit = torch.maximum(near, edit)
     sigma = max(0.5, FEATHER * size)
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=edit.device)
@@ -388,8 +401,125 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
 # --- fitting ---
 
 
-class _Enough(Exception):
-    """The budget is used up: raised inside the optimizer, whose best so far is the result."""
+class Fit:
+    """G' of one picture, being fitted. It can be interrupted after each evaluation of the loss.
+
+    It then goes on as if nothing had happened: the optimizer keeps what it has learned, and the budget counts
+    what was done.
+
+    Args:
+        generator: G; its weights are not changed.
+        edited: z_e at the edit layer; z itself for a delta that is to serve for any edit (see :func:`gated`).
+        x: the photo, 1 x 3 x R x R in [-1, 1].
+        keep: see :func:`keep_mask`.
+        original: z at the edit layer, for the survival of the edit.
+        steps: most evaluations of the loss and its gradient; by default ``config.steps``.
+        config: what is fitted and how.
+        start: a delta from before, of the same parametrization, to go on from.
+
+    Attributes:
+        delta: the best perturbation so far; empty before the first evaluation.
+        before: PSNR of the kept pixels of G(z_e) against the photo, in dB.
+        after: the same of G'(z_e) with :attr:`delta`.
+        steps: evaluations so far.
+        seconds: time that they took.
+        done: whether the budget is used up, or no step leads further.
+    """
+
+    def __init__(
+        self,
+        generator: StagedGenerator,
+        edited: State,
+        x: Tensor,
+        keep: Tensor,
+        *,
+        original: State,
+        steps: int | None = None,
+        config: AdaptationConfig | None = None,
+        start: Delta | None = None,
+    ) -> None:
+        self._config = config or AdaptationConfig()
+        self._budget = steps or self._config.steps
+        self._generator, self._original, self._edited = generator, original, edited
+        self._x, self._keep = x, keep
+        self._weight = keep / keep.mean().clamp_min(1e-6)
+        self._begun = bool(start)
+        with torch.inference_mode(False), torch.no_grad():
+            # What no perturbation reaches is computed once: all up to the first fine layer's own output.
+            cached = generator.run(edited, until=generator.fine_layers[0])
+            self.before = self.after = kept_psnr(generator.picture(generator.run(edited)), x, keep)
+        self.delta: Delta = {}
+        self.steps, self.seconds, self.done = 0, 0.0, False
+        self._best_loss, self._shown = math.inf, 0
+        fitted = _WeightFit if self._config.parametrization == "weights" else _DeltaFit
+        self._fitted = fitted(generator, cached, self._config, start or {})
+        self._minimizer = self._fitted.minimizer(self._budget)
+        next(self._minimizer)
+
+    def run(
+        self,
+        *,
+        seconds: float | None = None,
+        ticket: Ticket | None = None,
+        on_picture: OnPicture | None = None,
+    ) -> None:
+        """Go on until it is :attr:`done`, time is up or the ticket is cancelled, by one step at least.
+
+        Args:
+            seconds: most time for this run. The result then depends on the machine.
+            ticket: progress and cancel.
+            on_picture: see :func:`adapt`.
+        """
+        began, before = time.monotonic(), self.seconds
+        # Whoever calls may be in the middle of a computation without gradients.
+        with _frozen(self._generator), torch.inference_mode(False), torch.enable_grad():
+            while not self.done:
+                picture = self._step()
+                used = time.monotonic() - began
+                self.seconds = before + used
+                if picture is not None and on_picture is not None:
+                    early = self._shown == 0 and (self._begun or self.after > self.before)
+                    if early or self.steps - self._shown >= max(1, self._budget // 8):
+                        self._shown = self.steps
+                        on_picture(picture, self.after)
+                fraction = max(self.steps / self._budget, 0.0 if seconds is None else used / seconds)
+                if ticket is not None:
+                    try:
+                        ticket.checkpoint(min(fraction, 1.0), psnr=self.after)
+                    except Cancelled:
+                        return
+                if fraction >= 1:
+                    return
+
+    def _step(self) -> Tensor | None:
+        """Evaluate the loss once; the picture, if it is the best so far."""
+        delta = self._fitted.delta()
+        picture = self._fitted.picture(delta)
+        error = picture - self._x
+        error = error.abs() if self._config.parametrization == "network" else error.square()
+        size = sum(one.square().mean() for one in delta.values())
+        loss = (error * self._weight).mean() + self._config.regularization * size
+        for parameter in self._fitted.parameters:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        value = float(loss.detach())
+        better = value < self._best_loss
+        if better:
+            self._best_loss = value
+            self.delta = {name: one.detach().clone() for name, one in delta.items()}
+            self.after = kept_psnr(picture.detach(), self._x, self._keep)
+        self.steps += 1
+        self.done = self.steps >= self._budget
+        try:
+            self._minimizer.send(value)
+        except StopIteration:
+            self.done = True
+        return picture.detach() if better else None
+
+    def found(self) -> Adaptation:
+        """The best so far."""
+        alive = survival(self._generator, self._original, self._edited, self.delta, self._keep)
+        return Adaptation(self.delta, self.before, self.after, alive, self.steps, self.seconds)
 
 
 def adapt(
@@ -409,76 +539,15 @@ def adapt(
     """Fit delta so that G'(z_e) is the photo wherever ``keep`` says so; the best on the way is returned.
 
     Args:
-        generator: G; its weights are not changed.
-        edited: z_e at the edit layer; z itself for a delta that is to serve for any edit (see :func:`gated`).
-        x: the photo, 1 x 3 x R x R in [-1, 1].
-        keep: see :func:`keep_mask`.
-        original: z at the edit layer, for the survival of the edit.
-        steps: most evaluations of the loss and its gradient; by default ``way.steps``.
-        seconds: most time for them. The result then depends on the machine.
-        config: what is fitted and how.
-        start: a delta from before, of the same way, to go on from.
+        generator, edited, x, keep, original, steps, config, start: as for :class:`Fit`.
+        seconds: most time. The result then depends on the machine.
         ticket: progress and cancel; a cancelled run returns the best so far.
         on_picture: receives the best picture about eight times, the first time as soon as it is better
             than the preview, or with what ``start`` gives before any step.
     """
-    began = time.monotonic()
-    config = config or AdaptationConfig()
-    steps = steps or config.steps
-    with torch.no_grad():
-        # What no perturbation reaches is computed once: all up to the first fine layer's own output.
-        first = generator.fine_layers[0]
-        cached = generator.run(edited, until=first)
-        before = kept_psnr(generator.picture(generator.run(edited)), x, keep)
-    fit = (_WeightFit if config.parametrization == "weights" else _DeltaFit)(
-        generator, cached, config, start or {}
-    )
-    weight = keep / keep.mean().clamp_min(1e-6)
-    best: Delta = {}
-    best_loss, after, taken, shown = math.inf, before, 0, 0
-
-    def evaluate() -> Tensor:
-        nonlocal best, best_loss, after, taken, shown
-        delta = fit.delta()
-        picture = fit.picture(delta)
-        error = picture - x
-        error = error.abs() if config.parametrization == "network" else error.square()
-        size = sum(one.square().mean() for one in delta.values())
-        loss = (error * weight).mean() + config.regularization * size
-        for parameter in fit.parameters:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        taken += 1
-        value = float(loss.detach())
-        if value < best_loss:
-            best_loss = value
-            best = {name: one.detach().clone() for name, one in delta.items()}
-            after = kept_psnr(picture.detach(), x, keep)
-            early = shown == 0 and (bool(start) or after > before)
-            if on_picture is not None and (early or taken - shown >= max(1, steps // 8)):
-                shown = taken
-                on_picture(picture.detach(), after)
-        used = time.monotonic() - began
-        fraction = max(taken / steps, 0.0 if seconds is None else used / seconds)
-        if ticket is not None:
-            ticket.checkpoint(min(fraction, 1.0), psnr=after)
-        if fraction >= 1:
-            raise _Enough
-        return loss
-
-    try:
-        with _frozen(generator):
-            fit.minimize(evaluate, steps)
-    except (Cancelled, _Enough):
-        pass  # the best so far is the result that was asked for
-    return Adaptation(
-        delta=best,
-        before=before,
-        after=after,
-        survival=survival(generator, original, edited, best, keep),
-        steps=taken,
-        seconds=time.monotonic() - began,
-    )
+    fit = Fit(generator, edited, x, keep, original=original, steps=steps, config=config, start=start)
+    fit.run(seconds=seconds, ticket=ticket, on_picture=on_picture)
+    return fit.found()
 
 
 class _DeltaFit:
@@ -512,11 +581,11 @@ class _DeltaFit:
         state = self.cached.replace(modify[self.cached.stage](self.cached.features))
         return self.generator.picture(self.generator.run(state, modify=modify))
 
-    def minimize(self, evaluate: Callable[[], Tensor], steps: int) -> None:
-        if self.adam is None:
-            _lbfgs(self.parameters, evaluate, steps)
-        else:
-            _adam(self.parameters, evaluate, steps, self.adam)
+    def minimizer(self, steps: int) -> Minimizer:
+        if self.adam is not None:
+            return _adam(self.parameters, steps, self.adam)
+        size = sum(one.numel() * one.element_size() for one in self.parameters)
+        return lbfgs(self.parameters, max(2, min(HISTORY, HISTORY_BYTES // (2 * size))))
 
 
 class _WeightFit:
@@ -543,31 +612,16 @@ class _WeightFit:
     def picture(self, delta: Delta) -> Tensor:
         return self.copy.picture(self.copy.run(self.cached))
 
-    def minimize(self, evaluate: Callable[[], Tensor], steps: int) -> None:
-        _adam(self.parameters, evaluate, steps, 0.01)
+    def minimizer(self, steps: int) -> Minimizer:
+        return _adam(self.parameters, steps, 0.01)
 
 
-def _lbfgs(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps: int) -> None:
-    """L-BFGS with a line search by the strong Wolfe conditions (Nocedal & Wright, chapters 3 and 7)."""
-    size = sum(one.numel() * one.element_size() for one in parameters)
-    optimizer = torch.optim.LBFGS(
-        parameters,
-        max_iter=steps,
-        max_eval=steps + 1,
-        history_size=max(2, min(HISTORY, HISTORY_BYTES // (2 * size))),
-        tolerance_grad=0,
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
-    optimizer.step(lambda: float(evaluate().detach()))  # type: ignore[no-untyped-call]
-
-
-def _adam(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps: int, rate: float) -> None:
+def _adam(parameters: list[nn.Parameter], steps: int, rate: float) -> Minimizer:
     """Adam with a one-cycle learning rate."""
     optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.1)
-    for _ in range(steps):
-        evaluate()
+    while True:
+        yield
         optimizer.step()
         schedule.step()
 

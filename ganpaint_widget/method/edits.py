@@ -73,7 +73,8 @@ class Edit:
         concept: a concept that the generator's dissection knows, or the name of a brush (then the edit has
             units of its own, and activations if it adds); empty for ``"suppress"``.
         mask: uint8 R x R in picture pixels, 0 to 255, read-only.
-        strength: s of the equation, 0 to 4. Without effect where p is 0 and when removing.
+        strength: s of the equation, 0 to 4. It fades what takes away, from 0 (nothing is) to 1 (all is); more
+            is as 1 there.
         enabled: an edit that is switched off stays in its place and does nothing.
         units: on which units it acts: ``None`` for all, each as far as the dissection says;
             ``"low"``, ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or their numbers.

@@ -64,7 +64,9 @@ def apply(
     dissection acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the
     concept's units held down. That is smooth, and a horizon behind a tree is not. So where the generator can
     be asked it draws the result anew, as ``imagine`` says, and p is what it drew there, matched to the
-    surroundings, as far as that is free of the concept. The next edit starts from what this one has left;
+    surroundings, as far as that is free of the concept. Where something is taken away, nothing is there for a
+    factor to act on, and the strength is a factor of alpha instead: it fades the removal, from 0 (nothing is
+    taken away) to 1 (all of it is); more than 1 is as 1. The next edit starts from what this one has left;
     edits that are switched off are skipped.
 
     Args:
@@ -111,8 +113,11 @@ def apply(
             elif edit.verb == "add":
                 target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
             alpha = weight * reach
-        strength = 1.0 if edit.verb == "remove" else edit.strength
-        features = (1 - alpha) * features + alpha * (strength * target)
+        if edit.verb in ("add", "restyle"):
+            target = edit.strength * target
+        else:
+            alpha = min(edit.strength, 1.0) * alpha
+        features = (1 - alpha) * features + alpha * target
     return state.replace(features)
 
 

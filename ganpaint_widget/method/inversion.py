@@ -104,6 +104,9 @@ def default_metric(model: Model) -> Features | None:
     return None if vgg is None else vgg.to(next(model.generator.parameters()).device)
 
 
+# Whoever lets this in at a checkpoint may be in the middle of a computation without gradients.
+@torch.inference_mode(False)
+@torch.enable_grad()
 def invert(
     model: Model,
     x: Tensor,

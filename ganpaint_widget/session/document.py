@@ -46,7 +46,7 @@ class History:
         revision: grows by one with everything that changes what is edited.
         touched: the id of the edit that the newest revision painted, if it did.
         continues: the names of the journals that this one goes on with.
-        heard: page to its last message that is in the journal, from before a recovery, too.
+        acknowledged: page to its last message that is in the journal, from before a recovery, too.
         notice: what the user has to know of the journal, such as that it could not be written.
     """
 
@@ -70,11 +70,14 @@ class History:
         self._undo.clear()
         self._redo.clear()
         self._count()
+        self._acknowledge()
         operation = {
             "op": "open",
             "format": record.FORMAT,
             **opening,
             "continues": list(self.continues),
+            # Nothing before this line is played back, and a page may say it again.
+            "heard": dict(self.acknowledged),
         }
         self._journalling(lambda journal: journal.open(operation, photo, original))
 
@@ -229,12 +232,18 @@ class History:
     # --- the journal ---
 
     def _write(self, operation: record.Operation) -> None:
+        speaker = self._acknowledge()
+        if speaker is not None:
+            operation = {**operation, "by": list(speaker)}
+        self._journalling(lambda journal: journal.write(operation))
+
+    def _acknowledge(self) -> tuple[str, int] | None:
+        """Note on whose behalf something is done; ``None`` where no page asked for it."""
         speaker = SPEAKER.get()
         if speaker is not None:
             page, sequence = speaker
             self.acknowledged[page] = max(sequence, self.acknowledged.get(page, 0))
-            operation = {**operation, "by": [page, sequence]}
-        self._journalling(lambda journal: journal.write(operation))
+        return speaker
 
     def _operations(self) -> list[record.Operation]:
         """Operations that lead to the present state, its undo and redo included."""

@@ -1,12 +1,17 @@
-"""What a session's observers are called with; see :meth:`EditingSession.observe`."""
+"""What a session's observers are called with; see :meth:`.EditingSession.observe`."""
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from ..deprecated import Renamed
 from ..images.arrays import Array as Array
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,12 @@ class Blended:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend."""
+    """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend.
 
-    job: Literal["blend", "open"]
+    ``open``: a picture, or a reference, that is being opened; ``fit``: a faithful preview that is waited for.
+    """
+
+    job: Literal["blend", "open", "fit"]
     fraction: float
     seconds_left: float | None
     psnr: float | None
@@ -83,3 +91,34 @@ class Failed:
 
 
 Event = Changed | Opened | PaletteChanged | Rendered | Blended | Progress | Finished | Noticed | Failed
+
+
+class Observers:
+    """The callbacks that are told of what happens. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: tuple[tuple[object, Callable[[Event], None]], ...] = ()
+
+    def add(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Have ``callback`` called with every event from now on, until what is returned is called."""
+        own = object()  # the same callback may be registered twice
+        with self._lock:
+            self._callbacks = (*self._callbacks, (own, callback))
+
+        def leave() -> None:
+            with self._lock:
+                self._callbacks = tuple(entry for entry in self._callbacks if entry[0] is not own)
+
+        return leave
+
+    def tell(self, event: Event) -> None:
+        """Call all of them; what one of them raises is logged and goes no further."""
+        for _, callback in self._callbacks:
+            try:
+                callback(event)
+            except Exception:
+                log.exception("An observer of the session failed on %s.", type(event).__name__)
+
+    def __bool__(self) -> bool:
+        return bool(self._callbacks)

@@ -415,6 +415,17 @@ def read(path: Path) -> Recording:
     return Recording(path, opening, photo, original, tuple(operations[openings[-1] + 1 :]))
 
 
+def acknowledged_of(opening: Mapping[str, Any]) -> dict[str, int]:
+    """Page to its last message that was carried out when the picture was opened, that message included.
+
+    A journal of an earlier version does not say it, and a damaged one says nothing that counts.
+    """
+    stored = opening.get("heard")
+    if not isinstance(stored, dict):
+        return {}
+    return {page: count for page, count in stored.items() if type(count) is int and count > 0}
+
+
 def newest(root: Path | None) -> Path:
     """The newest journal in ``root`` with something painted, of a session that has ended if there is one.
 

@@ -5,7 +5,8 @@ half a minute during which the user goes on painting. A :class:`Worker` is the a
 
 - a *job* is done in its turn, first come first served, and hands back a ``Future``;
 - a *request* has a key, and only the newest one of a key is done: older ones that are still
-  waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first;
+  waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first, and so
+  does what is *asked* by somebody who waits for it;
 - a long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports
   how far it is, learns that it has been cancelled, and lets waiting requests in between. A *courteous*
   one also rests there for as long as requests keep coming and no other job waits;
@@ -25,7 +26,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -118,7 +119,10 @@ class Worker:
             self._wake.notify()
 
     def ask(self, work: Callable[..., T], *arguments: object) -> T:
-        """As :meth:`call`, but served like a request, inside long jobs, too: for what takes a moment."""
+        """As :meth:`call`, but served like a request: inside the checkpoints of long jobs, too.
+
+        If it takes more than a moment, it must have checkpoints of its own, which serve what comes meanwhile.
+        """
         if self.current:
             return work(*arguments)
         future: Future[T] = Future()
@@ -161,7 +165,9 @@ class Worker:
 
         Raises:
             TimeoutError: ``timeout`` seconds have passed.
-            GANPaintError: called on the worker's own thread, where the job could never begin.
+            GANPaintError: called on the worker's own thread, where the job could never begin; or the worker
+            has
+                been closed before it began.
         """
         if self.current and not future.done():
             raise GANPaintError(
@@ -174,6 +180,8 @@ class Worker:
         while True:
             try:
                 return future.result(_TICK)
+            except CancelledError:
+                raise self._closed_error() from None
             except FutureTimeout:
                 if future.done():  # the job's own TimeoutError, not that of our wait
                     raise
@@ -223,13 +231,17 @@ class Worker:
         with self._wake:
             # Those that arrive from here on wait for the next turn, so that jobs get theirs however fast
             # somebody paints.
-            waiting, self._requests = self._requests, {}
-        for request in waiting.values():
+            waiting = list(self._requests)
+        for key in waiting:
+            with self._wake:
+                # One by one: a request may itself take long, and serve the others at its own checkpoints.
+                request = self._requests.pop(key, None)
+            if request is None:
+                continue
             try:
                 request.run()
             except BaseException as error:  # the thread must survive whatever a request raises
                 self._hand_over(request.on_error, error)
-        if waiting:
             self._served = time.monotonic()
 
     def give_way(self, ticket: Ticket) -> None:
@@ -324,7 +336,11 @@ class Worker:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise GANPaintError("This worker has been closed.", "Make a new session.")
+            raise self._closed_error()
+
+    @staticmethod
+    def _closed_error() -> GANPaintError:
+        return GANPaintError("This worker has been closed.", "Make a new session.")
 
 
 _default: tuple[int, Worker] | None = None

@@ -1,14 +1,15 @@
-"""G' of a picture that is being edited: ``method/adaptation.py`` carried out for a session's edits.
+"""Blending: G'(z_e), the edits in a photo that is otherwise as it was, on demand.
 
-:func:`blend` fits G' to the photo around the edits, on demand. :class:`Faithful` fits it once to the photo as
-it is, when nothing else is to be done; from then on each preview can be faithful to the photo as well, and a
-blend begins from there. Where the model has an initializer both begin with what that says in one pass: the
-first picture is faithful at once. Everything here runs on the worker's thread (see ``worker.py``).
+G' is fitted to the photo around the edits. It begins with what :mod:`.fitting` has found for the photo
+without them, or with what the model's initializer says. A blend that was stopped goes on where it was, if the
+same edits are to be blended again.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,17 +18,23 @@ from PIL import Image
 
 from ...images import framing
 from ...images.arrays import array_of, frozen
-from ...tickets import Cancelled, Ticket
+from ...tickets import Cancelled, Report, Ticket
 from ..document import Edits
-from ..events import Array
-from .opening import OpenedPicture
+from ..events import Array, Blended, Event, Finished, Progress
+from ..worker import Worker
+from .inverting import OpenedPicture
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...models.generator import Modifier, StagedGenerator, State
+    from ...method.adaptation import Fit
+    from ...models.generator import StagedGenerator
     from ...models.model import Model
     from ..project import StoredBlend
+
+WARM_STEPS: Final = 12
+"""Evaluations of the loss for a blend that begins from a fitted G': half of what it takes from nothing.
+More would bring back more of the photo's own pixels, also where the edit is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,7 @@ class Blend:
         before, after: PSNR of the kept pixels against the photo, of G(z_e) and of G'(z_e).
         survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit, near 1 when the edit has
             survived; ``None`` without one.
+        picture: what was edited.
         delta: the perturbation that makes G' of G, by fine layer; see ``adaptation.render``.
     """
 
@@ -49,156 +57,219 @@ class Blend:
     before: float
     after: float
     survival: float | None
-    delta: Mapping[str, Tensor] = field(default_factory=dict)
+    picture: OpenedPicture = field(repr=False)
+    delta: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
-class Faithful:
-    """G' of a photo without edits, fitted bit by bit.
+@dataclass(frozen=True, eq=False)
+class _Running:
+    """A blend that is queued or running."""
+
+    ticket: Ticket
+    future: Future[Blend]
+    revision: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Stopped:
+    """A blend that was cancelled before it was done."""
+
+    picture: OpenedPicture
+    edits: Edits
+    fit: Fit
+
+
+class Blending:
+    """The blends of a session's picture, one at a time.
+
+    Args:
+        lock: that of the owner.
+        picture: the picture that is open at present.
+        fitted: the delta of a picture without edits, if it is fitted; see :meth:`.Fitting.result`.
+        tell: called on the worker's thread with what has happened.
+        failed: called there with what could not be done, and why.
 
     Attributes:
-        opened: the picture.
-        modify: draws G'(z_e), see :func:`.adaptation.gates`; ``None`` until there is a first delta.
-        fitted: whether it is as good as it gets.
+        result: the last finished blend of the picture; ``None`` before.
+        progress: how far the running one is; ``None`` when none runs.
     """
 
-    def __init__(self, model: Model, opened: OpenedPicture) -> None:
-        self.opened = opened
-        self.modify: Mapping[str, Modifier] | None = None
-        self.fitted = False
-        self._model = model
-        self._delta: Mapping[str, Tensor] = {}
-        self._taken = 0
+    def __init__(
+        self,
+        model: Model,
+        worker: Worker,
+        lock: threading.RLock,
+        *,
+        picture: Callable[[], OpenedPicture],
+        fitted: Callable[[OpenedPicture], Mapping[str, Tensor] | None],
+        tell: Callable[[list[Event]], None],
+        failed: Callable[[str, BaseException], None],
+    ) -> None:
+        self._model, self._worker, self._lock = model, worker, lock
+        self._picture, self._fitted, self._tell, self._failed = picture, fitted, tell, failed
+        self._running: _Running | None = None
+        self._stopped: _Stopped | None = None
+        self.result: Blend | None = None
+        self.progress: Progress | None = None
 
-    def fit(self, ticket: Ticket, on_modify: Callable[[], None]) -> bool:
-        """Go on until the ticket is cancelled, or it is done, which is returned.
+    def start(self, edits: Edits, revision: int) -> tuple[Future[Blend], Ticket]:
+        """Blend edits into the picture, in the worker's turn.
 
-        Args:
-            on_modify: called whenever there is a new :attr:`modify`.
+        If these are being blended already, this is that job; one of other edits is asked to end.
         """
+        with self._lock:
+            running = self._running
+            if running is not None and not running.ticket.cancelled and running.revision == revision:
+                return running.future, running.ticket
+            ticket = self._worker.ticket(self._report)
+            # The job takes the lock before it looks at _running, so it finds what is set here.
+            future = self._worker.submit(self._blend, self._picture(), edits, revision, ticket)
+            self._running = _Running(ticket, future, revision)
+            self.progress = Progress("blend", 0.0, None, None)
+            if running is not None:
+                running.ticket.cancel()
+        return future, ticket
+
+    def cancel(self) -> None:
+        """Ask the running blend to end; the best so far is its result."""
+        with self._lock:
+            if self._running is not None:
+                self._running.ticket.cancel()
+
+    def begin(self, result: Blend | None = None) -> None:
+        """Another picture, with the blend that it comes with; under the lock. The last one's is cancelled."""
+        self.cancel()
+        self._running = self._stopped = self.progress = None
+        self.result = result
+
+    def _report(self, report: Report) -> None:
+        progress = Progress("blend", report.fraction, report.seconds_left, report.numbers.get("psnr"))
+        with self._lock:
+            if self._running is None:
+                return
+            self.progress = progress
+        self._tell([progress])
+
+    def _blend(self, picture: OpenedPicture, edits: Edits, revision: int, ticket: Ticket) -> Blend:
+        def is_open() -> bool:
+            return self._picture() is picture
+
+        def on_picture(found: Tensor, psnr: float) -> None:
+            if is_open():
+                self._tell([Blended(array_of(found), revision, final=False)])
+
+        try:
+            # Told here and not where the job was queued, so that it cannot come after the job's end.
+            self._tell([Progress("blend", 0.0, None, None)])
+            if ticket.cancelled:
+                raise Cancelled
+            with self._lock:
+                now = self._picture()
+            if now.source is picture.source:
+                picture = now  # inverted since
+            fit = self._fit(picture, edits)
+            fit.run(ticket=ticket, on_picture=on_picture)
+            blend = self._blended(picture, edits, revision, fit)
+            with self._lock:
+                ours = is_open()
+                if ours:
+                    self.result = blend
+                    self._stopped = None if fit.done else _Stopped(picture, edits, fit)
+            if ours:
+                self._tell([Blended(blend.array, revision, final=True)])
+            return blend
+        except Cancelled:
+            raise
+        except Exception as error:
+            self._failed("The blend failed", error)
+            raise
+        finally:
+            with self._lock:
+                # Another one may have been queued since; then the session is still at work.
+                if self._running is not None and self._running.ticket is ticket:
+                    self._running = self.progress = None
+            self._tell([Finished("blend")])
+
+    def _fit(self, picture: OpenedPicture, edits: Edits) -> Fit:
+        """What fits G' to the photo around these edits: the one that was stopped, or a new one."""
         import torch
 
         from ...method import adaptation
 
-        state, x = self.opened.fast.state, self.opened.x
-        everything = torch.ones_like(x[:, :1])
+        stopped = self._stopped
+        if stopped is not None and stopped.picture is picture and stopped.edits == edits:
+            return stopped.fit
+        generator = self._model.generator
+        original, keep = picture.fast.state, kept(generator, picture, edits)
+        with torch.no_grad():
+            edited = picture.fast.edited(edits)
+        delta = self._fitted(picture)
+        if delta is None:
+            start, steps = self._model.first_delta(edited, picture.x, keep), None
+        else:
+            start, steps = adaptation.gated(generator, delta, original, edited), WARM_STEPS
+        return adaptation.Fit(generator, edited, picture.x, keep, original=original, steps=steps, start=start)
 
-        def found(delta: Mapping[str, Tensor]) -> None:
-            self._delta = delta
-            self.modify = adaptation.gates(self._model.generator, delta, state)
-            on_modify()
+    def _blended(self, picture: OpenedPicture, edits: Edits, revision: int, fit: Fit) -> Blend:
+        import torch
 
-        if not self._delta:
-            first = self._model.first_delta(state, x, everything)
-            if first is not None:
-                found(first)
-        adapted = adaptation.adapt(
-            self._model.generator,
-            state,
-            x,
-            everything,
-            original=state,
-            steps=adaptation.AdaptationConfig().steps - self._taken,
-            start=self._delta,
-            ticket=ticket,
-        )
-        self._delta, self._taken = adapted.delta, self._taken + adapted.steps
-        if ticket.cancelled and self._taken < adaptation.AdaptationConfig().steps:
-            return False
-        self.fitted = True
-        found(adapted.delta)
-        return True
-
-    def start(self, edited: State) -> Mapping[str, Tensor]:
-        """Where a blend of edits may begin."""
         from ...method import adaptation
 
-        return adaptation.gated(self._model.generator, self._delta, self.opened.fast.state, edited)
+        found = fit.found()
+        with torch.no_grad():
+            edited = picture.fast.edited(edits)
+            array = array_of(adaptation.render(self._model.generator, edited, found.delta))
+        return Blend(
+            array, revision, edits, found.before, found.after, found.survival, picture, dict(found.delta)
+        )
 
 
-WARM_STEPS: Final = 12
-"""Evaluations of the loss for a blend that begins from :class:`Faithful`: half of what it takes from nothing.
-More would bring back more of the photo's own pixels, also where the edit is."""
+def kept(generator: StagedGenerator, picture: OpenedPicture, edits: Edits) -> Tensor:
+    """How much each pixel must stay the photo's: 1 x 1 x R x R, see :func:`.adaptation.keep_mask`.
 
-
-def blend(
-    model: Model,
-    opened: OpenedPicture,
-    edits: Edits,
-    revision: int,
-    ticket: Ticket,
-    on_picture: Callable[[Array], None],
-    faithful: Faithful | None = None,
-) -> Blend:
-    """G'(z_e) of an open picture.
-
-    Args:
-        on_picture: receives better and better ones on the way.
-        faithful: of this picture, fitted, to begin from; otherwise the model's initializer says where.
-
-    Raises:
-        Cancelled: before there was anything to keep.
+    Both a blend and a saved picture go by it. An edit counts wherever it was painted. Suppressed units, which
+    are usually switched off everywhere, count where that can be seen.
     """
     import torch
 
-    from ...method import adaptation
+    from ...method.adaptation import keep_mask
 
-    if ticket.cancelled:
-        raise Cancelled
-    generator = model.generator
-    keep = kept(generator, opened, edits)
+    def strokes(some: Edits) -> Tensor:
+        union = np.zeros(picture.photo.shape[:2], np.uint8)
+        for edit in some:
+            union = np.maximum(union, edit.mask)
+        return torch.from_numpy(union.astype(np.float32) / 255).to(picture.x)[None, None]
+
+    edits = tuple(edit for edit in edits if edit.enabled)
+    painted = tuple(edit for edit in edits if edit.verb != "suppress")
     with torch.no_grad():
-        original = opened.fast.state
-        edited = opened.fast.edited(edits)
-    start = model.first_delta(edited, opened.x, keep) if faithful is None else faithful.start(edited)
-    adapted = adaptation.adapt(
-        generator,
-        edited,
-        opened.x,
-        keep,
-        original=original,
-        steps=None if faithful is None else WARM_STEPS,
-        start=start,
-        ticket=ticket,
-        on_picture=lambda picture, psnr: on_picture(array_of(picture)),
-    )
-    with torch.no_grad():
-        array = array_of(adaptation.render(generator, edited, adapted.delta))
-    return Blend(array, revision, edits, adapted.before, adapted.after, adapted.survival, dict(adapted.delta))
+        edited, original = picture.fast.edited(edits), picture.fast.state
+        keep = keep_mask(generator, original, edited, strokes(painted))
+        if len(painted) < len(edits):
+            suppressed = strokes(tuple(edit for edit in edits if edit.verb == "suppress"))
+            without = picture.fast.edited(painted)
+            seen = keep_mask(generator, without, edited, suppressed, painted=False)
+            keep = torch.minimum(keep, seen)
+        return keep
 
 
-def kept(generator: StagedGenerator, opened: OpenedPicture, edits: Edits) -> Tensor:
-    """How much each pixel must stay the photo's: 1 x 1 x R x R, see :func:`.adaptation.keep_mask`."""
-    import torch
-
-    from ...method import adaptation
-
-    strokes = np.zeros(opened.photo.shape[:2], np.uint8)
-    for edit in edits:
-        # What is suppressed was never in the photo, which may come back there.
-        if edit.enabled and edit.verb != "suppress":
-            strokes = np.maximum(strokes, edit.mask)
-    with torch.no_grad():
-        painted = torch.from_numpy(strokes.astype(np.float32) / 255).to(opened.x)[None, None]
-        return adaptation.keep_mask(generator, opened.fast.state, opened.fast.edited(edits), painted)
-
-
-def pasted(generator: StagedGenerator, opened: OpenedPicture, edits: Edits, array: Array) -> Image.Image:
+def pasted(generator: StagedGenerator, picture: OpenedPicture, edits: Edits, array: Array) -> Image.Image:
     """A picture of these edits in the photo at its own size, which stays as it is where nothing was edited.
 
     Args:
         array: G(z_e) or G'(z_e), uint8 R x R x 3; returned as it is where there is no larger photo.
     """
-    original = opened.source.original
+    original = picture.source.original
     if original is None:
         return Image.fromarray(array.copy())
-    changed = (1 - kept(generator, opened, edits)[0, 0]).mul(255).round().cpu().numpy().astype(np.uint8)
+    changed = (1 - kept(generator, picture, edits)[0, 0]).mul(255).round().cpu().numpy().astype(np.uint8)
     return framing.paste(original.image, array, original.fit, changed)
 
 
-def restored(stored: StoredBlend, edits: Edits, revision: int, like: Tensor) -> Blend:
-    """A blend from a project; its tensors are of the type and on the device of ``like``."""
+def restored(stored: StoredBlend, edits: Edits, revision: int, picture: OpenedPicture) -> Blend:
+    """A blend of a picture from a project."""
     import torch
 
-    delta = {name: torch.from_numpy(value).to(like) for name, value in stored.delta.items()}
+    delta = {name: torch.from_numpy(value).to(picture.x) for name, value in stored.delta.items()}
     array = frozen(stored.array)
-    return Blend(array, revision, edits, stored.before, stored.after, stored.survival, delta)
+    return Blend(array, revision, edits, stored.before, stored.after, stored.survival, picture, delta)

@@ -1,0 +1,177 @@
+"""L-BFGS with a line search, one evaluation at a time, so that it can be interrupted anywhere.
+
+After Nocedal and Wright, "Numerical Optimization" (2nd edition): the two-loop recursion is their algorithm
+7.4, the line search for the strong Wolfe conditions their algorithms 3.5 and 3.6, with the cubic
+interpolation of equation 3.59. PyTorch has the same method, but only from beginning to end: an interruption
+loses the curvature that it has learned. Its first use also imports PyTorch's compiler, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+SUFFICIENT, CURVATURE = 1e-4, 0.9
+"""c1 and c2 of the Wolfe conditions, as Nocedal and Wright advise for quasi-Newton methods."""
+
+TRIES: Final = 25
+"""Most evaluations of one line search."""
+
+SMALLEST: Final = 1e-9
+"""A bracket that moves no parameter by more than this is not searched any further."""
+
+POSITIVE: Final = 1e-10
+"""A step is remembered if the loss is curved upwards along it by more than this."""
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Where a line search has been: how far, the loss there, its slope along the line and its gradient."""
+
+    length: float
+    loss: float
+    slope: float
+    gradient: Tensor
+
+
+def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, None]:
+    """Minimize a loss; the generator's frame is all the state there is.
+
+    It yields whenever it wants to know the loss at the parameters as they are at that moment. Put the
+    gradients into their ``grad`` and send the loss::
+
+        minimizer = lbfgs(parameters, 12)
+        next(minimizer)
+        for _ in range(24):
+            ...  # the loss and its gradients
+            minimizer.send(loss)
+
+    It ends, with ``StopIteration``, where no step leads further down.
+
+    Args:
+        parameters: leaves, which are changed in place.
+        history: how many steps are remembered. Each takes twice the memory of the parameters.
+    """
+    loss = yield
+    gradient = _gathered(parameters)
+    steps: deque[Tensor] = deque(maxlen=history)
+    changes: deque[Tensor] = deque(maxlen=history)
+    while True:
+        direction = _direction(gradient, steps, changes)
+        slope = float(gradient @ direction)
+        if not slope < 0:
+            return
+        # Before anything is known of the curvature, a step that moves the parameters by 1 in all.
+        length = 1.0 if steps else min(1.0, 1 / float(gradient.abs().sum()))
+        begin = _Point(0.0, loss, slope, gradient)
+        home = [one.detach().clone() for one in parameters]
+        found = yield from _line_search(parameters, home, direction, begin, length)
+        _move(parameters, home, direction, found.length)
+        if found.length == 0:
+            return
+        step, change = direction.mul_(found.length), found.gradient - gradient
+        if float(step @ change) > POSITIVE:
+            steps.append(step)
+            changes.append(change)
+        loss, gradient = found.loss, found.gradient
+
+
+def _direction(gradient: Tensor, steps: Sequence[Tensor], changes: Sequence[Tensor]) -> Tensor:
+    """Minus the gradient, times the inverse Hessian as far as the last steps tell of it."""
+    direction = -gradient
+    pairs = [(step, change, 1 / float(step @ change)) for step, change in zip(steps, changes, strict=True)]
+    shares = []
+    for step, change, scale in reversed(pairs):
+        shares.append(scale * float(step @ direction))
+        direction.sub_(change, alpha=shares[-1])
+    if pairs:
+        _, change, scale = pairs[-1]
+        direction.div_(scale * float(change @ change))
+    for (step, change, scale), share in zip(pairs, reversed(shares), strict=True):
+        direction.add_(step, alpha=share - scale * float(change @ direction))
+    return direction
+
+
+def _line_search(
+    parameters: Sequence[Tensor], home: Sequence[Tensor], direction: Tensor, begin: _Point, length: float
+) -> Generator[None, float, _Point]:
+    """How far to go from ``home``: where the strong Wolfe conditions hold, or the lowest point found."""
+
+    def at(length: float) -> Generator[None, float, _Point]:
+        _move(parameters, home, direction, length)
+        loss = yield
+        gradient = _gathered(parameters)
+        return _Point(length, loss, float(gradient @ direction), gradient)
+
+    def lower(point: _Point) -> bool:
+        return point.loss <= begin.loss + SUFFICIENT * point.length * begin.slope
+
+    def flat(point: _Point) -> bool:
+        return abs(point.slope) <= -CURVATURE * begin.slope
+
+    # Go on until the minimum is passed.
+    before, point, tries = begin, (yield from at(length)), 1
+    while lower(point) and (tries == 1 or point.loss < before.loss) and point.slope < 0:
+        if flat(point) or tries == TRIES:
+            return point
+        further = _minimum(before, point)
+        further = min(max(further, point.length + 0.01 * (point.length - before.length)), 10 * point.length)
+        before, point, tries = point, (yield from at(further)), tries + 1
+    if lower(point) and flat(point) and (tries == 1 or point.loss < before.loss):
+        return point
+
+    # It is between the two: come closer.
+    low, high = sorted((before, point), key=lambda one: one.loss)
+    reach, hesitated = float(direction.abs().max()), False
+    while tries < TRIES and abs(high.length - low.length) * reach >= SMALLEST:
+        first, last = sorted((low.length, high.length))
+        middle, margin = min(max(_minimum(low, high), first), last), 0.1 * (last - first)
+        near = min(last - middle, middle - first) < margin
+        if near and (hesitated or middle in (first, last)):
+            # The cubic says "at the border" for the second time: it learns more a little away from there.
+            middle, near = (last - margin if last - middle < middle - first else first + margin), False
+        hesitated = near
+        point, tries = (yield from at(middle)), tries + 1
+        if not lower(point) or point.loss >= low.loss:
+            low, high = sorted((low, point), key=lambda one: one.loss)
+            continue
+        if flat(point):
+            return point
+        low, high = point, (low if point.slope * (high.length - low.length) >= 0 else high)
+    return low
+
+
+def _minimum(one: _Point, other: _Point) -> float:
+    """Of the cubic through two points with their slopes; their middle where it has none."""
+    first, last = sorted((one, other), key=lambda point: point.length)
+    width = last.length - first.length
+    bend = first.slope + last.slope - 3 * (first.loss - last.loss) / (first.length - last.length)
+    inner = bend * bend - first.slope * last.slope
+    if not inner >= 0:
+        return (first.length + last.length) / 2
+    root = inner**0.5
+    below = last.slope - first.slope + 2 * root
+    return last.length - width * (last.slope + root - bend) / below if below else last.length
+
+
+@torch.no_grad()
+def _move(parameters: Sequence[Tensor], home: Sequence[Tensor], direction: Tensor, length: float) -> None:
+    """Set the parameters to ``home + length * direction``."""
+    offset = 0
+    for one, begin in zip(parameters, home, strict=True):
+        part = direction[offset : offset + one.numel()].view_as(one)
+        torch.add(begin, part, alpha=length, out=one)
+        offset += one.numel()
+
+
+@torch.no_grad()
+def _gathered(parameters: Sequence[Tensor]) -> Tensor:
+    """All gradients in one vector of their own."""
+    return torch.cat(
+        [torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in parameters]
+    )

@@ -1,0 +1,74 @@
+"""What can be painted with: the concepts of the generator's dissection, and brushes made of its units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..explorer import brushes
+from ..method.edits import Edit
+from ..validation import checked_edit
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+
+
+@dataclass(frozen=True)
+class Concept:
+    """What can be painted: ``color`` as "#rrggbb", ``quality`` 0 to 1 (how well the generator knows it)."""
+
+    name: str
+    color: str
+    quality: float
+
+
+class Palette:
+    """The concepts of one generator, and the edits that can be made of them.
+
+    Args:
+        changed: called when a brush was made or removed.
+    """
+
+    def __init__(self, model: Model, changed: Callable[[], None]) -> None:
+        self._model, self._changed = model, changed
+        self._dissected: tuple[Concept, ...] = ()
+        self._shelf: brushes.Shelf | None = None
+        self.channels = 0
+        dissection = model.dissection
+        if dissection is not None:
+            self._dissected = tuple(
+                Concept(name, dissection.colors[name], float(dissection.quality(name)))
+                for name in dissection.concepts
+            )
+            self.channels = dissection.iou.shape[1]
+            place = brushes.folder(model.generator, dissection.layer)
+            self._shelf = brushes.shelf(place, self.channels)
+            self._shelf.watch(self._brushes_changed)
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """The dissection's, then the brushes."""
+        made = () if self._shelf is None else self._shelf.brushes
+        return (*self._dissected, *(Concept(brush.name, brush.color, brush.quality) for brush in made))
+
+    def fresh(self, edit_id: str, verb: str, concept: str, strength: float, **details: Any) -> Edit:
+        """A new edit, with nothing painted on it and nothing checked yet; of a brush, with its units."""
+        size = self._model.generator.resolution
+        brush = None if self._shelf is None else self._shelf.get(concept)
+        if brush is not None and details.get("units") is None:
+            activations = brush.activations if verb == "add" else None
+            details = {**details, "units": brush.units, "activations": activations}
+        return Edit(edit_id, verb, concept, np.zeros((size, size), np.uint8), strength, **details)
+
+    def checked(self, edit: Edit) -> Edit:
+        """An edit with everything about it checked. GANPaintError when something is wrong with it."""
+        # Brushes are none of these: their edits bring units and activations of their own.
+        known = tuple(concept.name for concept in self._dissected)
+        size = self._model.generator.resolution
+        return checked_edit(edit, known, self._model.name, size, self.channels)
+
+    def _brushes_changed(self) -> None:
+        self._changed()

@@ -1,0 +1,159 @@
+"""Fitting: G' of a photo as it is, so that each preview can be faithful to the photo.
+
+It is fitted when nothing else is to be done, and makes way for whatever is; it then goes on where it was.
+Where the model has an initializer the first G' is what that says in one pass: the very next preview is
+faithful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ...tickets import Report, Ticket
+from ..worker import Worker
+from .inverting import OpenedPicture
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...method.adaptation import Fit
+    from ...models.generator import Modifier
+    from ...models.model import Model
+
+
+@dataclass(eq=False)
+class _Work:
+    """What there is of one picture's G'."""
+
+    picture: OpenedPicture
+    begun: bool = False
+    fit: Fit | None = None
+    delta: Mapping[str, Tensor] = field(default_factory=dict)
+    modify: Mapping[str, Modifier] | None = None
+    fitted: bool = False
+
+
+class Fitting:
+    """G' of the photo that is open, without its edits.
+
+    Args:
+        changed: called on the worker's thread when :meth:`modify` has another answer.
+        failed: called there with what could not be done, and why; previews are plain from then on.
+        report: called with how far it is, when somebody waits for it.
+
+    Attributes:
+        on: whether it is wanted.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        worker: Worker,
+        *,
+        changed: Callable[[], object],
+        failed: Callable[[str, BaseException], None],
+        report: Callable[[Report], None],
+    ) -> None:
+        self.on = False
+        self._model, self._worker = model, worker
+        self._changed, self._failed = changed, failed
+        self._waiting = Waiting(
+            worker, "The faithful preview could not be fitted", "Fitting the preview was cancelled", report
+        )
+        self._work: _Work | None = None
+
+    def start(self, picture: OpenedPicture) -> None:
+        """Fit G' to a picture from now on, or go on with it. Another picture's is dropped."""
+        self.on = True
+        if self._work is None or self._work.picture is not picture:
+            self._work = _Work(picture)
+        work = self._work
+        self._worker.request((id(self), "begin"), lambda: self._begin(work), self._give_up)
+        if not work.fitted:
+            self._worker.idle((id(self), "fit"), lambda ticket: self._go_on(ticket, work), self._give_up)
+
+    def stop(self) -> None:
+        """Previews are plain from now on. What was fitted is kept, to be gone on with."""
+        self.on = False
+
+    def cancel(self) -> None:
+        """Who waits for it gets what there is so far."""
+        self._waiting.cancel()
+
+    def wait(self, picture: OpenedPicture) -> None:
+        """Until there is a first G' to draw with, if one is wanted. On the worker's thread it is as it is.
+
+        Raises:
+            GANPaintError: it could not be fitted.
+        """
+        work = self._of(picture)
+        if work is not None and work.modify is None and not self._worker.current:
+            self._waiting.run(self._first, work)
+
+    def modify(self, picture: OpenedPicture) -> Mapping[str, Modifier] | None:
+        """What draws G'(z_e), see :func:`.adaptation.gates`; ``None`` while previews are plain."""
+        work = self._of(picture)
+        return None if work is None else work.modify
+
+    def result(self, picture: OpenedPicture) -> Mapping[str, Tensor] | None:
+        """The delta of a picture that is fitted as well as it will be; ``None`` before."""
+        work = self._of(picture)
+        return work.delta if work is not None and work.fitted else None
+
+    def _of(self, picture: OpenedPicture) -> _Work | None:
+        work = self._work
+        return work if self.on and work is not None and work.picture is picture else None
+
+    def _begin(self, work: _Work) -> None:
+        """The first G', where one is to be had in one pass."""
+        import torch
+
+        if work.begun:
+            return
+        work.begun = True
+        x = work.picture.x
+        first = self._model.first_delta(work.picture.fast.state, x, torch.ones_like(x[:, :1]))
+        if first is not None:
+            self._found(work, first)
+
+    def _first(self, ticket: Ticket, work: _Work) -> None:
+        self._begin(work)
+        if work.modify is None and not self._go_on(ticket, work):
+            assert work.fit is not None
+            self._found(work, work.fit.delta)
+
+    def _go_on(self, ticket: Ticket, work: _Work) -> bool:
+        """Fit on until it is done, which is returned, or the ticket is cancelled."""
+        import torch
+
+        from ...method.adaptation import Fit
+
+        if work is not self._work or not self.on or work.fitted:
+            return True
+        self._begin(work)
+        if work.fit is None:
+            state, x = work.picture.fast.state, work.picture.x
+            everything = torch.ones_like(x[:, :1])
+            work.fit = Fit(self._model.generator, state, x, everything, original=state, start=work.delta)
+        fit = work.fit
+        fit.run(ticket=ticket)
+        if not fit.done:
+            return False
+        if not work.fitted:  # somebody who would not wait may have done it meanwhile
+            self._found(work, fit.delta)
+            work.fitted, work.fit = True, None
+        return True
+
+    def _found(self, work: _Work, delta: Mapping[str, Tensor]) -> None:
+        from ...method import adaptation
+
+        work.delta = delta
+        work.modify = adaptation.gates(self._model.generator, delta, work.picture.fast.state)
+        self._changed()
+
+    def _give_up(self, error: BaseException) -> None:
+        self.on, self._work = False, None
+        self._failed("The faithful preview could not be fitted", error)

@@ -1,0 +1,309 @@
+"""Inverting: from a picture to something that can be edited.
+
+That is z, the edit layer's features, and what follows from them. :func:`open_picture` does it in one go.
+:class:`Inverting` is what a session does with it: a picture replaces the last one only once it is there, and
+the inversion of the last goes on until then. So a picture that cannot be opened has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import GANPaintError
+from ...images.arrays import Array, array_of, frozen, tensor_of
+from ...images.files import Original
+from ...tickets import Cancelled, Report, Ticket
+from ..events import Noticed
+from ..worker import Worker
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...method.preview import Preview
+    from ...models.generator import State
+    from ...models.model import Model
+
+
+GLANCE: Final = 10
+"""Steps of an inversion's optimization before an editor shows it: the guess has wrong colors."""
+
+POOR: Final = 18.0
+"""Of a reconstruction, in dB: below this, nobody would call it the same photo."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a picture comes from; ``array`` is uint8 R x R x 3 and ``None`` for the generator's own scenes.
+
+    ``scene`` is one of the gallery, ``sample`` is G(z) for a seed, for generators that have no gallery.
+    ``original`` is the photo at its own size, into which the result is pasted. ``notice`` is what users
+    should know of where it comes from.
+    """
+
+    kind: Literal["photo", "scene", "sample"]
+    title: str
+    index: int = 0
+    array: Array | None = None
+    cached: CachedInversion | None = None
+    original: Original | None = None
+    notice: Noticed | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CachedInversion:
+    """What an inversion has found before, so that nothing is inverted again; ``extra`` is the state's."""
+
+    z: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    extra: Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedPicture:
+    """One picture that is being edited, ready to be rendered.
+
+    Attributes:
+        source: where it comes from.
+        photo: x, uint8 R x R x 3, read-only.
+        x: the same as 1 x 3 x R x R in [-1, 1].
+        z: the latent, 1 x latent_size.
+        fast: draws edits of it; its ``state`` is that of the edit layer.
+        reconstruction: G(z), uint8 R x R x 3, read-only.
+        psnr: PSNR of G(z) against x.
+        labels: what is where in the photo: uint8 R x R, indices into the segmenter's classes; ``None``
+            without one.
+        notice: what users should know of it, such as that it is outside the generator's world.
+    """
+
+    source: Source
+    photo: Array
+    x: Tensor
+    z: Tensor
+    fast: Preview
+    reconstruction: Array
+    psnr: float
+    labels: Array | None = None
+    notice: Noticed | None = None
+
+
+def open_picture(
+    model: Model, source: Source, ticket: Ticket | None = None, *, guess: bool = False
+) -> OpenedPicture:
+    """z, and all that follows from it, for a picture. GANPaintError and Cancelled come through.
+
+    Args:
+        guess: leave it at the encoder's guess, a little improved; :func:`inverted` does the rest.
+    """
+    import torch
+
+    generator = model.generator
+    size, device = generator.resolution, next(generator.parameters()).device
+    if source.array is not None and source.array.shape != (size, size, 3):
+        raise GANPaintError(
+            f"The stored picture has the shape {source.array.shape}, and {model.name!r} makes pictures of "
+            f"{size} x {size}.",
+            "Open it with the generator that it was painted with.",
+        )
+    if source.cached is not None:
+        assert source.array is not None
+        return opened_at(model, source, source.array, *_restored(model, source.cached))
+    if source.kind == "sample":
+        with torch.no_grad():
+            z = generator.sample_z(1, source.index).to(device)
+            state = generator.run(generator.start(z), until=generator.edit_layer)
+        return opened_at(model, source, None, z, state)
+    if source.array is not None:
+        photo = source.array
+    else:
+        assert model.gallery is not None
+        photo = model.gallery.picture(source.index % model.gallery.count)
+    return inverted(model, source, photo, ticket, guess=guess)
+
+
+def inverted(
+    model: Model, source: Source, photo: Array, ticket: Ticket | None = None, *, guess: bool = False
+) -> OpenedPicture:
+    """A photo, uint8 R x R x 3, opened by inversion; ``guess`` as in :func:`open_picture`. Cancelled comes
+    through."""
+    from ...method.inversion import STEPS, invert
+
+    device = next(model.generator.parameters()).device
+    found = invert(model, tensor_of(photo, device), steps=GLANCE if guess else STEPS, ticket=ticket)
+    if ticket is not None and ticket.cancelled:
+        raise Cancelled
+    return opened_at(model, source, photo, found.z, found.state)
+
+
+def _restored(model: Model, cached: CachedInversion) -> tuple[Tensor, State]:
+    """z and the state that were kept, on the generator's device. GANPaintError when they do not fit it."""
+    import torch
+
+    generator = model.generator
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        z = generator.sample_z(1, 0).to(device)
+        state = generator.run(generator.start(z), until=generator.edit_layer)
+    expected = {"z": z, "features": state.features} | {f"extra/{k}": v for k, v in state.extra.items()}
+    found = {"z": cached.z, "features": cached.features} | {f"extra/{k}": v for k, v in cached.extra.items()}
+    if {k: tuple(v.shape) for k, v in expected.items()} != {k: v.shape for k, v in found.items()}:
+        raise GANPaintError(
+            f"The stored features do not fit the generator {model.name!r}.",
+            "Open the project with the generator that it was made with.",
+        )
+    extra = {name: torch.from_numpy(value).to(state.extra[name]) for name, value in cached.extra.items()}
+    features = torch.from_numpy(cached.features).to(state.features)
+    return torch.from_numpy(cached.z).to(z), replace(state, features=features, extra=extra)
+
+
+def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, state: State) -> OpenedPicture:
+    """A picture whose state at the edit layer is known; for no photo, what the state draws is the photo."""
+    from ...images.metrics import psnr
+    from ...method.preview import Preview
+
+    # The state is kept for blending, which differentiates; inference mode's tensors refuse that.
+    fast = Preview(model, _plain(state))
+    picture = fast.render(())
+    reconstruction = array_of(picture)
+    photo = reconstruction if photo is None else frozen(photo)
+    x = tensor_of(photo, state.features.device)
+    return OpenedPicture(source, photo, x, z.detach().clone(), fast, reconstruction, psnr(picture, x))
+
+
+def _plain(state: State) -> State:
+    """The same state with tensors that autograd accepts, whatever mode they were made in."""
+    extra = {name: tensor.detach().clone() for name, tensor in state.extra.items()}
+    return replace(state, features=state.features.detach().clone(), extra=extra)
+
+
+def searching(model: Model) -> str | None:
+    """What a progress bar says of an inversion that may take minutes; ``None`` for one that takes moments."""
+    return None if model.encoder is not None else "No encoder: searching from several places"
+
+
+class Inverting:
+    """A session's pictures, opened in one go, or as a guess that is made better in the background.
+
+    Args:
+        progressive: take the encoder's guess first, where there is one.
+        opened: called on the worker's thread with a picture that is there, and a function. It must put the
+            picture in the last one's place and call that, under its lock: the inversion of the last one ends
+            there.
+        refined: called there with a guess and the same picture inverted as far as it will be.
+        failed: called there with what could not be done in the background, and why.
+        report: called with how far an opening is.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        worker: Worker,
+        *,
+        progressive: bool,
+        opened: Callable[[OpenedPicture, Callable[[], None]], None],
+        refined: Callable[[OpenedPicture, OpenedPicture], None],
+        failed: Callable[[str, BaseException], None],
+        report: Callable[[Report], None],
+    ) -> None:
+        self._model, self._worker = model, worker
+        self._progressive = progressive and model.encoder is not None
+        self._opened, self._refined, self._failed = opened, refined, failed
+        self._waiting = Waiting(
+            worker,
+            "The picture could not be opened",
+            "Opening the picture was cancelled",
+            report,
+            searching(model),
+        )
+        self._refining: tuple[Ticket, Future[None]] | None = None
+
+    def start(self, source: Callable[[], Source]) -> None:
+        """Open a picture, and wait until it is there. What was being opened before is cancelled then.
+
+        Args:
+            source: asked on the worker's thread.
+
+        Raises:
+            GANPaintError: it cannot be opened, or it was cancelled; nothing has changed then.
+        """
+        self._waiting.run(self._open, source)
+
+    def cancel(self) -> None:
+        """Give up what is being opened. A picture that is there already goes on getting better."""
+        self._waiting.cancel()
+
+    def wait(self) -> None:
+        """Until the picture is inverted as well as it will be. On the worker's own thread it is as it is."""
+        refining = self._refining
+        if refining is not None and not self._worker.current:
+            self._worker.wait(refining[1])
+
+    def _open(self, ticket: Ticket, source_of: Callable[[], Source]) -> None:
+        source = source_of()
+        later = self._progressive and source.cached is None and source.kind != "sample"
+        picture = open_picture(self._model, source, ticket, guess=later)
+        picture = replace(picture, labels=_labels(self._model, picture.x), notice=source.notice)
+        if not later:
+            picture = self._looked_at(picture)
+        if ticket.cancelled:
+            raise Cancelled
+
+        def commit() -> None:
+            self._waiting.cancel(before=ticket)
+            if self._refining is not None:
+                self._refining[0].cancel()
+            self._refining = None
+            if later:
+                rest = self._worker.ticket(courteous=True)  # painting goes first
+                self._refining = rest, self._worker.submit(self._refine, picture, rest)
+
+        self._opened(picture, commit)
+
+    def _refine(self, guess: OpenedPicture, ticket: Ticket) -> None:
+        """The rest of an inversion, in place of the encoder's guess. Previews are served meanwhile."""
+        try:
+            picture = inverted(self._model, guess.source, guess.photo, ticket)
+            picture = self._looked_at(replace(picture, labels=guess.labels, notice=guess.notice))
+        except Cancelled:
+            return
+        except Exception as error:
+            self._failed("The picture could not be inverted beyond the encoder's guess", error)
+            return
+        self._refined(guess, picture)
+
+    def _looked_at(self, picture: OpenedPicture) -> OpenedPicture:
+        """The same with a warning, if it is a photo that is not of the generator's world."""
+        from ...method.inversion import OUTSIDE, distance
+
+        known = picture.notice
+        if picture.source.kind != "photo" or (known is not None and known.level == "warning"):
+            return picture
+        name, apart = self._model.name, distance(self._model, picture.x)
+        if apart is not None and apart > OUTSIDE:
+            text = (
+                f"This photo is outside the world of the generator {name!r}: from its latent "
+                f"it is redrawn {apart:.1f} times as badly as the worst of the generator's own pictures. "
+                "Edits may look out of place."
+            )
+        elif apart is None and picture.psnr < POOR:
+            text = (
+                f"The generator {name!r} redraws this photo poorly ({picture.psnr:.1f} dB PSNR): "
+                "it may be outside its world, and edits may look out of place."
+            )
+        else:
+            return picture
+        return replace(picture, notice=Noticed("warning", text if known is None else f"{known.text} {text}"))
+
+
+def _labels(model: Model, x: Tensor) -> Array | None:
+    """The class of each pixel of a photo. More classes than a byte can count are seen by nobody."""
+    segmenter = model.segmenter
+    if segmenter is None or len(segmenter.classes) > 256:
+        return None
+    return frozen(segmenter.segment(x)[0].cpu().numpy().astype(np.uint8))

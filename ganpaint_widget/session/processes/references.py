@@ -1,0 +1,249 @@
+"""References: how a concept looks elsewhere, and the activations that are made of it.
+
+A restyle refers to a picture or to a sample of the generator, a variant of an addition to an instance among
+its samples. What comes of both is p, the target activations of one edit. They are measured in one place,
+:meth:`References.activations`, once for each edit: the edit keeps them while its stroke grows.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ...errors import GANPaintError
+from ...images import files, framing
+from ...images.arrays import Array
+from ...method.edits import MAX_SEED, Activations, Edit, Reference
+from ...method.equation import mean_activations
+from ...tickets import Report, Ticket
+from ...validation import checked_number
+from ..worker import Worker
+from .inverting import Source, open_picture, searching
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...models.generator import State
+    from ...models.model import Model
+
+MAX_REFERENCES: Final = 16
+"""Opened references that are kept at hand, newest first: a strip of samples has about as many."""
+
+SAMPLES: Final = 32
+"""How many samples are looked at for a strip of those that show a concept."""
+
+MINIMUM_SHARE: Final = 0.004
+"""The part of a picture that a concept must cover to have a look to take over: 16 of 64 x 64 pixels."""
+
+TRIES: Final = 32
+"""How many samples are looked at for one variant. A concept that is rarer than that has no variants."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedReference:
+    """A reference as the generator sees it, without features of later layers: it is not drawn again.
+
+    Attributes:
+        photo: uint8 R x R x 3, read-only; of a sample G(z).
+        reconstruction: what the generator makes of it, the same.
+        psnr: PSNR of that.
+        state: at the edit layer.
+    """
+
+    photo: Array
+    reconstruction: Array
+    psnr: float
+    state: State
+
+
+class References:
+    """Opens references, and measures what edits take from them. Whoever asks waits, and can be stopped.
+
+    Args:
+        report: called with how far it is.
+    """
+
+    def __init__(self, model: Model, worker: Worker, report: Callable[[Report], None]) -> None:
+        self._model = model
+        self._waiting = Waiting(
+            worker,
+            "The reference could not be opened",
+            "Opening the reference was cancelled",
+            report,
+            searching(model),
+        )
+        # Both are touched on the worker's thread only.
+        self._opened: OrderedDict[Reference, OpenedReference] = OrderedDict()
+        self._shares: dict[int, dict[str, float]] = {}
+
+    def open(self, reference: Reference) -> OpenedReference:
+        """A reference opened like a photo; the last few are kept.
+
+        Raises:
+            GANPaintError: it cannot be opened, or it was cancelled.
+        """
+        return self._waiting.run(self._open, reference)
+
+    def activations(self, edit: Edit) -> Activations:
+        """p of an edit that takes it from elsewhere: of a restyle, or of a variant of an addition.
+
+        Raises:
+            GANPaintError: the reference, or the generator's samples, do not show the concept; or it was
+            cancelled.
+        """
+        return self._waiting.run(self._measure, edit)
+
+    def showing(self, concept: str, count: int) -> list[int]:
+        """Seeds of samples that show a concept, those first that show most of it; see ``samples``."""
+        segmenter = self._model.segmenter
+        if segmenter is None or concept not in segmenter.classes:
+            return list(range(count))
+        shown = self._waiting.run(self._look, concept)
+        best = sorted(shown, key=lambda seed: (-shown[seed], seed))[:count]
+        return [seed for seed in best if shown[seed] >= MINIMUM_SHARE]
+
+    def cancel(self) -> None:
+        """Give up what is being opened or measured; who waits for it gets an error that says so."""
+        self._waiting.cancel()
+
+    def _open(self, ticket: Ticket, reference: Reference) -> OpenedReference:
+        key = replace(reference, region=None)
+        opened = self._opened.get(key)
+        if opened is None:
+            source = (
+                Source("photo", "reference", 0, reference.picture)
+                if reference.seed is None
+                else Source("sample", f"sample {reference.seed}", reference.seed)
+            )
+            found = open_picture(self._model, source, ticket)
+            opened = OpenedReference(found.photo, found.reconstruction, found.psnr, found.fast.state)
+            self._opened[key] = opened
+            while len(self._opened) > MAX_REFERENCES:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(key)
+        return opened
+
+    def _measure(self, ticket: Ticket, edit: Edit) -> Activations:
+        if edit.reference is None:
+            return variant_activations(self._model, edit.concept, edit.target, edit.variant, ticket)
+        opened = self._open(ticket, edit.reference)
+        return reference_activations(self._model, opened, edit.reference, edit.concept)
+
+    def _look(self, ticket: Ticket, concept: str) -> dict[int, float]:
+        """How much of each sample shows a concept. Each sample is looked at once."""
+        for seed in range(SAMPLES):
+            if seed not in self._shares:
+                self._shares[seed] = shares(self._model, seed)
+                ticket.checkpoint((seed + 1) / SAMPLES)
+        return {seed: self._shares[seed][concept] for seed in range(SAMPLES)}
+
+
+def read_reference(reference: object, region: object, size: int) -> Reference:
+    """What a user passes as a reference, read and brought to the generator's size R x R.
+
+    Args:
+        reference: a picture, the seed of a sample, or a ``Reference``, which has its region already.
+        region: a mask, R x R or as large as the picture; ``None``: all where the concept is seen.
+
+    Raises:
+        GANPaintError: they are not as above.
+    """
+    if isinstance(reference, Reference):
+        return reference
+    if isinstance(reference, (int, np.integer)) and not isinstance(reference, bool):
+        seed = checked_number(reference, "seed of the reference", MAX_SEED)
+        part = None if region is None else files.read_mask(region, size)
+        return Reference(seed=seed, region=part)
+    image = files.read(reference)
+    part = None if region is None else files.read_mask(region, size, image)
+    return Reference(picture=framing.fitted(image, size), region=part)
+
+
+def reference_activations(
+    model: Model, opened: OpenedReference, reference: Reference, concept: str
+) -> Activations:
+    """p for restyling a concept after an opened reference: C activations.
+
+    Raises:
+        GANPaintError: the generator does not draw the concept in it, and no region is given.
+    """
+    import torch
+
+    if reference.region is not None:
+        region = torch.from_numpy(reference.region.astype(np.float32) / 255)
+    else:
+        region = _where(model, opened.state, concept, "Pass the region of the reference that counts.")
+        if float(region.mean()) < MINIMUM_SHARE:
+            raise GANPaintError(
+                f"The generator's version of the reference shows no {concept}.",
+                "Choose another reference, or pass the region of it that counts.",
+            )
+    return _activations(mean_activations(opened.state, region))
+
+
+def variant_activations(
+    model: Model, concept: str, target: str, variant: int, ticket: Ticket | None = None
+) -> Activations:
+    """p for one of several plausible versions of an addition: C activations.
+
+    The target, moved by what sets one *instance* of the concept apart from the average: its mean activations
+    over the concept's pixels, less the dissection's ``mean`` target. The instance is the first that shows
+    among the samples of the seeds 32 n to 32 n + 31, for variant n: the same for all who ask, whatever was
+    asked before.
+
+    Raises:
+        GANPaintError: none of these samples shows the concept.
+    """
+    import torch
+
+    generator, dissection = model.generator, model.dissection
+    assert dissection is not None
+    device = next(generator.parameters()).device
+    for tried, seed in enumerate(range(TRIES * variant, TRIES * (variant + 1))):
+        if ticket is not None:
+            ticket.checkpoint(tried / TRIES)
+        with torch.no_grad():
+            z = generator.sample_z(1, seed).to(device)
+            state = generator.run(generator.start(z), until=generator.edit_layer)
+        region = _where(model, state, concept, "Leave the variant at 0.")
+        if float(region.mean()) >= MINIMUM_SHARE:
+            instance = mean_activations(state, region)
+            moved = instance - dissection.target(concept, "mean").to(instance)
+            return _activations(dissection.target(concept, target).to(instance) + moved)
+    raise GANPaintError(
+        f"None of {TRIES} samples shows a {concept} from which variant {variant} could be made.",
+        "Choose another variant.",
+    )
+
+
+def shares(model: Model, seed: int) -> dict[str, float]:
+    """Which part of a sample each of the segmenter's classes covers, 0 to 1."""
+    assert model.segmenter is not None
+    opened = open_picture(model, Source("sample", f"sample {seed}", seed))
+    labels = model.segmenter.segment(opened.x)[0]
+    return {
+        name: float((labels == place).float().mean()) for place, name in enumerate(model.segmenter.classes)
+    }
+
+
+def _where(model: Model, state: State, concept: str, hint: str) -> Tensor:
+    """Where the segmenter sees a concept in the picture of a state: R x R, 0 or 1."""
+    import torch
+
+    segmenter, generator = model.segmenter, model.generator
+    if segmenter is None or concept not in segmenter.classes:
+        raise GANPaintError(
+            f"The generator {model.name!r} comes with no segmenter that could find a {concept}.", hint
+        )
+    with torch.no_grad():
+        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))[0]
+    return (labels == segmenter.classes.index(concept)).float()
+
+
+def _activations(tensor: Tensor) -> Activations:
+    return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)

@@ -1,0 +1,100 @@
+"""Work on the model that its caller waits for. It may take minutes, and can be stopped."""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from tqdm import tqdm
+
+from ...errors import GANPaintError
+from ...tickets import Cancelled, Report, Ticket
+from ..worker import Worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Waiting:
+    """Runs work on the worker's thread and waits for it.
+
+    It is served inside the checkpoints of whatever long job is running, so that nobody waits for that; its
+    own checkpoints serve previews.
+
+    Args:
+        failed, cancelled: what its errors say, such as "The picture could not be opened" and "Opening the
+            picture was cancelled".
+        report: called with how far it is.
+        note: what a bar says of it that shows after three seconds; ``None`` shows none.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        failed: str,
+        cancelled: str,
+        report: Callable[[Report], None],
+        note: str | None = None,
+    ) -> None:
+        self._worker, self._failed, self._cancelled = worker, failed, cancelled
+        self._report, self._note = report, note
+        self._tickets: list[Ticket] = []
+
+    def run(self, work: Callable[Concatenate[Ticket, P], T], *given: P.args, **named: P.kwargs) -> T:
+        """``work(ticket, *given)``. It is done in the caller's context; Ctrl-C cancels it.
+
+        Raises:
+            GANPaintError: it failed, or it was cancelled.
+        """
+        # What a cell says on the other stream looks like an error, and leaves a red line behind.
+        stream = sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr
+        with tqdm(
+            total=1.0,
+            desc=self._note,
+            bar_format="{desc}: {percentage:.0f} %, {remaining} left",
+            file=stream,
+            delay=3,
+            leave=False,
+            disable=self._note is None,
+        ) as bar:
+
+            def report(report: Report) -> None:
+                bar.update(report.fraction - bar.n)
+                self._report(report)
+
+            ticket = self._worker.ticket(report)
+            self._tickets.append(ticket)
+            context = contextvars.copy_context()
+
+            def begin() -> T:
+                if ticket.cancelled:
+                    raise Cancelled
+                return context.run(work, ticket, *given, **named)
+
+            try:
+                return self._worker.ask(begin)
+            except Cancelled:
+                raise GANPaintError(f"{self._cancelled}.", "Try it again.") from None
+            except Exception as error:
+                raise explained(self._failed, error) from error
+            except BaseException:
+                ticket.cancel()
+                raise
+            finally:
+                self._tickets.remove(ticket)
+
+    def cancel(self, before: Ticket | None = None) -> None:
+        """Ask what is waited for to end; with ``before``, only what was begun earlier than that."""
+        tickets = list(self._tickets)
+        for ticket in tickets if before is None else tickets[: tickets.index(before)]:
+            ticket.cancel()
+
+
+def explained(what: str, error: BaseException) -> GANPaintError:
+    """What to tell users of an error that was not meant for them."""
+    if isinstance(error, GANPaintError):
+        return error
+    detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return GANPaintError(f"{what} ({detail}).", "Try again; if it stays so, the kernel's log says more.")

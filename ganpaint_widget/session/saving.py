@@ -1,0 +1,136 @@
+"""What a session writes and reads: pictures with their provenance, and projects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import GANPaintError
+from ..images import files
+from ..method.edits import Edit
+from ..version import __version__
+from . import project
+from .document import MAX_EDITS, Edits
+from .events import Noticed
+from .processes.blending import Blend
+from .processes.inverting import CachedInversion, OpenedPicture, Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.model import Model
+
+
+def png(picture: Image.Image, edits: Edits, *, blended: bool, generator: str) -> bytes:
+    """A picture as a PNG file, with its provenance as text chunks; see :meth:`.EditingSession.png`."""
+    used = [
+        {"verb": edit.verb, "concept": edit.concept, "strength": edit.strength}
+        for edit in edits
+        if edit.enabled
+    ]
+    chunks = {
+        "Software": f"ganpaint_widget {__version__}",
+        "ganpaint:edited": "true" if used else "false",
+        "ganpaint:picture": "result" if blended else "preview",
+        "ganpaint:generator": generator,
+        "ganpaint:concepts": json.dumps(used),
+    }
+    return files.encode_png(picture, chunks)
+
+
+def weights_of(model: Model) -> str:
+    """The fingerprint of a model's generator."""
+    from ..storage import fingerprint
+
+    return fingerprint(model.generator)
+
+
+def stored(
+    generator: str | None, model: Model, picture: OpenedPicture, edits: Edits, blend: Blend | None
+) -> project.Project:
+    """A project of a picture, its edits and its blend.
+
+    Args:
+        generator: the name that finds it again; ``None`` if it was given as an object.
+    """
+    import torch
+
+    state, source = picture.fast.state, picture.source
+    return project.Project(
+        generator=generator,
+        weights=weights_of(model),
+        kind=source.kind,
+        title=source.title,
+        index=source.index,
+        photo=picture.photo,
+        original=source.original,
+        z=_numbers(picture.z),
+        features=_numbers(state.features),
+        extra={name: _numbers(value) for name, value in state.extra.items()},
+        edits=edits,
+        blend=None
+        if blend is None
+        else project.StoredBlend(
+            blend.array,
+            blend.edits,
+            blend.before,
+            blend.after,
+            blend.survival,
+            {name: _numbers(value) for name, value in blend.delta.items()},
+        ),
+        versions={"torch": torch.__version__, "numpy": np.__version__},
+    )
+
+
+def source_of(found: project.Project, model: Model) -> Source:
+    """The picture of a project. With other weights than its own it will be inverted again, and says so."""
+    cached = notice = None
+    if weights_of(model) == found.weights:
+        cached = CachedInversion(found.z, found.features, found.extra)
+    else:
+        notice = Noticed(
+            "warning",
+            f"The weights of {model.name!r} are not those that the project was made with: "
+            "the photo was inverted again, and the edits may look different.",
+        )
+    kind: Any = found.kind
+    return Source(kind, found.title, found.index, found.photo, cached, found.original, notice)
+
+
+def fitting_edits(
+    found: project.Project, model: Model, complete: Callable[[Edit], Edit]
+) -> tuple[Edits, Edits | None]:
+    """A project's edits, and those of its blend if that can be kept. GANPaintError if they do not fit.
+
+    Args:
+        complete: checks an edit and measures what it lacks.
+    """
+    same_weights = weights_of(model) == found.weights
+
+    def fitting(edit: Edit) -> Edit:
+        # Activations of these weights say nothing about others.
+        return complete(edit if same_weights else replace(edit, activations=None))
+
+    if max(len(found.edits), 0 if found.blend is None else len(found.blend.edits)) > MAX_EDITS:
+        raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")
+    edits = tuple(map(fitting, found.edits))
+    if found.blend is None or not same_weights:
+        return edits, None
+    generator = model.generator
+    shapes = {name: value.shape for name, value in found.blend.delta.items()}
+    if shapes != {name: (1, *generator.shape(name)) for name in shapes if name in generator.stages}:
+        raise GANPaintError(
+            f"The project's blend does not fit the generator {model.name!r}.",
+            "Open it with the generator that it was made with.",
+        )
+    return edits, tuple(map(fitting, found.blend.edits))
+
+
+def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:
+    return tensor.detach().float().cpu().numpy()
