@@ -241,12 +241,16 @@ def _file_cases() -> Iterator[Case]:
     yield Case("WEBP, alpha", file("a.webp", saved(image.convert("RGBA"), "WEBP", lossless=True)), PICTURE)
     yield Case("GIF", file("a.gif", saved(gray, "GIF")), GRAY3)
     moving = {"save_all": True, "append_images": [Image.fromarray(255 - GRAY)], "duration": 100}
-    yield Case("GIF, animated", file("a.gif", saved(gray, "GIF", **moving)), GRAY3, 0, "2 frames")
-    yield Case("PNG, animated", file("a.png", saved(gray, "PNG", **moving)), GRAY3, 0, "2 frames")
+    yield Case("GIF, animated", file("a.gif", saved(gray, "GIF", **moving)), GRAY3, 0, "several frames")
+    yield Case("PNG, animated", file("a.png", saved(gray, "PNG", **moving)), GRAY3, 0, "several frames")
     yield Case(
-        "WEBP, animated", file("a.webp", saved(gray, "WEBP", lossless=True, **moving)), GRAY3, 1, "2 frames"
+        "WEBP, animated",
+        file("a.webp", saved(gray, "WEBP", lossless=True, **moving)),
+        GRAY3,
+        1,
+        "several frames",
     )
-    yield Case("TIFF, two pages", file("a.tif", saved(gray, "TIFF", **moving)), GRAY3, 0, "2 pages")
+    yield Case("TIFF, two pages", file("a.tif", saved(gray, "TIFF", **moving)), GRAY3, 0, "several pages")
     yield Case("BMP", file("a.bmp", saved(image, "BMP")), PICTURE)
     yield Case("BMP, palette", file("a.bmp", saved(gray.convert("P"), "BMP")), GRAY3)
     yield Case("TIFF", file("a.tif", saved(image, "TIFF")), PICTURE)
@@ -456,7 +460,11 @@ def _array_cases() -> Iterator[Case]:
     frozen = PICTURE.copy()
     frozen.setflags(write=False)
     yield Case("array, read-only", of(frozen), PICTURE)
-    yield Case("memoryview of H x W x 4, as matplotlib's buffer_rgba()", of(memoryview(rgba)), PICTURE)
+    yield Case(
+        "memoryview of H x W x 4, as matplotlib's buffer_rgba()",
+        of(memoryview(np.ascontiguousarray(rgba).data)),
+        PICTURE,
+    )
 
     class Wrapped:
         """An array of another library."""

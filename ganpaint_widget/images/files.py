@@ -215,11 +215,14 @@ def _formats(file: File) -> tuple[str, ...]:
 
 def _remark(image: Image.Image, file: File) -> str | None:
     """A sentence on what is left out of a file with several pictures."""
-    frames = getattr(image, "n_frames", 1)
-    if frames < 2 or image.format in ("MPO", "HEIF"):  # their further pictures are thumbnails and depths
+    try:
+        several = getattr(image, "is_animated", False)  # n_frames would look at each, however many they are
+    except Exception:  # the second one is damaged; the first one is what is used
+        several = True
+    if not several or image.format in ("MPO", "HEIF"):  # their further pictures are thumbnails and depths
         return None
     kind = "pages" if image.format == "TIFF" else "frames"
-    return f"{file.named} has {frames} {kind}; only the first one is used."
+    return f"{file.named} has several {kind}; only the first one is used."
 
 
 def _converted(image: Image.Image, named: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
