@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..storage import replacing
 from .data import to_tensor
 from .scenes import TRAINING, Scene
 
@@ -111,11 +112,8 @@ class Pairs:
         paths = [folder / f"pairs-{size}-{first}-{count}-{name}.npy" for name in Pair._fields]
         if not paths[-1].exists():
             for path, array in zip(paths, self._rendered(size, count, first), strict=True):
-                # Written beside and renamed, so that an interrupted run leaves no half file.
-                partial = path.with_suffix(".partial")
-                with open(partial, "wb") as file:
+                with replacing(path) as partial, partial.open("wb") as file:
                     np.save(file, array)
-                partial.replace(path)
         self.arrays = [np.load(path, mmap_mode="r") for path in paths]
 
     @staticmethod

@@ -42,6 +42,7 @@ from ..method.equation import continued
 from ..models.encoder import Encoder
 from ..models.generator import State
 from ..models.progan import ProGAN
+from ..storage import replacing
 from ..training.data import channels_last
 from ..training.muon import Muon
 from .data import to_bytes
@@ -368,9 +369,8 @@ class Run:
         """Write the run, so that :meth:`load` goes on from it."""
         content = {name: getattr(self, name).state_dict() for name in self.PARTS}
         content |= {"shown": self.shown, "step": self.step, "seconds": self.seconds}
-        partial = path.with_suffix(".partial")
-        torch.save(content, partial)
-        partial.replace(path)
+        with replacing(path) as partial:
+            torch.save(content, partial)
 
     def load(self, path: Path) -> None:
         """Take a run up where it was saved."""

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..models.progan import pixel_norm
+from ..storage import replacing
 from ..training.data import channels_last
 from .data import SceneData, to_bytes
 from .scenes import CLASSES, TRAINING
@@ -243,9 +244,8 @@ def train_features(
 
     def keep() -> None:
         content = {name: one.state_dict() for name, one in kept.items()} | {"step": step}
-        partial = checkpoint.with_suffix(".partial")
-        torch.save(content, partial)
-        partial.replace(checkpoint)
+        with replacing(checkpoint) as partial:
+            torch.save(content, partial)
         _write_sheet(_finished(painter, average), known, folder / f"features-{step:06d}.png")
 
     def penalized(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ from ..dissection import (
 from ..errors import GANPaintError
 from ..images.arrays import Array, Floats, array_of
 from ..images.contours import contours
+from ..images.files import read_mask
 from ..method.edits import Edit
 from ..method.equation import apply
 from ..models.catalogue import CATALOGUE
@@ -46,8 +47,9 @@ from ..models.devices import load
 from ..models.generator import StagedGenerator, State
 from ..models.model import Model
 from ..models.units import Dissection
+from ..storage import cached
 from ..tickets import Ticket, share_of
-from ..validation import checked_mask, checked_name, checked_strength, checked_units
+from ..validation import checked_color, checked_name, checked_strength, checked_units
 from . import brushes, charts
 from .atlas import STRONGEST, Atlas, Baselines, Effects, make_atlas, measure_baselines, measure_effects
 from .brushes import Brush
@@ -164,8 +166,11 @@ class Exploration:
         self.folder = brushes.folder(model.generator, self.layer)
         own = model.dissection if self.layer == model.generator.edit_layer else None
         self.own = own is not None
-        self.dissection = own or self._stored("dissection", Dissection.load)
-        self.model = replace(_at(model, self.layer), dissection=self.dissection)
+        self.dissection = own
+        self.model = replace(_at(model, self.layer), dissection=own)
+        if own is None:
+            self.dissection = self._stored("dissection", Dissection.load)
+            self.model = replace(self.model, dissection=self.dissection)
         self.atlas: Atlas | None = self._stored("atlas", Atlas.load)
         self.baselines: Baselines | None = self._stored("baselines", Baselines.load)
         self.effects: Effects | None = self._stored("effects", Effects.load)
@@ -277,8 +282,15 @@ class Exploration:
         return self.atlas
 
     def _stored(self, part: Part, read: Callable[[Path], Any]) -> Any:
-        path = self.folder / f"{part}.safetensors"
-        return read(path) if path.is_file() else None
+        """A part that was measured before; one that is damaged, or of other units, is measured anew."""
+
+        def fitting(path: Path) -> Any:
+            found = read(path)
+            if units_of(found) not in (None, self.channels):
+                raise GANPaintError(f"{path.name} is of a layer of other units.", "Measure it again.")
+            return found
+
+        return cached(self.folder / f"{part}.safetensors", fitting)
 
     def _keep(self, part: Part, write: Callable[[Path], object]) -> None:
         try:
@@ -344,9 +356,7 @@ class Exploration:
         """The concepts whose names contain a text, upper and lower case alike; all for an empty one."""
         return tuple(concept for concept in self.concepts if text.strip().lower() in concept.lower())
 
-    def table(
-        self, by: Order = "iou", concept: str | None = None, label: str | None = None
-    ) -> list[UnitRow]:
+    def table(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[UnitRow]:
         """The units in an order: label; IoU, IQR and effect for ``concept`` or the label."""
         found = self._dissected
         rows = []
@@ -539,7 +549,7 @@ class Exploration:
         """
         generator = self.model.generator
         size = generator.resolution
-        where = np.full((size, size), 255, np.uint8) if mask is None else checked_mask(mask, size, size)
+        where = np.full((size, size), 255, np.uint8) if mask is None else read_mask(mask, size)
         strength = checked_strength(strength)
         edits = []
         if len(off):
@@ -597,6 +607,7 @@ class Exploration:
         numbers = checked_units(units, self.channels)
         assert isinstance(numbers, tuple)
         checked_name(name)
+        color = self.shelf.next_color() if color is None else checked_color(color)
         if name in found.concepts:
             raise GANPaintError(f"There is a concept {name!r} already.", "Choose another name.")
         concept = concept or found.concepts[int(found.iou[:, list(numbers)].mean(dim=1).argmax())]
@@ -613,7 +624,7 @@ class Exploration:
                 activations=activations,
                 samples=samples,
             )
-        brush = Brush(name, numbers, activations, concept, added, removed, color or self.shelf.next_color())
+        brush = Brush(name, numbers, activations, concept, added, removed, color)
         self.shelf.put(brush)
         return brush
 
@@ -728,6 +739,12 @@ def published_removal(model: str, layer: str, concept: str) -> tuple[float | Non
 
 
 # --- small things ---
+
+
+def units_of(part: Dissection | Atlas | Baselines | Effects) -> int | None:
+    """How many units a part that was measured is about; ``None`` if it does not say."""
+    table = {Dissection: "iou", Atlas: "correlation", Effects: "effect"}.get(type(part))
+    return None if table is None else int(getattr(part, table).shape[1])
 
 
 def _at(model: Model, layer: str) -> Model:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import GANPaintError
 from .arrays import Array
+from .color import tagged
 
 Fit = Literal["crop", "pad"]
 
@@ -107,7 +108,7 @@ def paste(
         weight = weight * (np.asarray(wanted, np.float32) / 255)
     whole = photo.copy()
     whole.paste(large, (left, top), Image.fromarray(weight.round().astype(np.uint8)))
-    return whole
+    return tagged(whole)
 
 
 def _pixels(where: Frame, size: int) -> tuple[int, int, int, int]:

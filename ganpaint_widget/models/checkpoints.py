@@ -153,9 +153,21 @@ def module_of(
 
 
 def write_module(path: Path, kind: str, module: nn.Module, config: Mapping[str, object]) -> None:
-    """A module's floating-point tensors in half precision, its counters as they are, and how to make it."""
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
+    """Write a module's floating-point tensors in half precision, its counters as they are, how to make it.
+
+    A tensor with numbers that half precision cannot hold stays in single precision.
+
+    Raises:
+        GANPaintError: a tensor is not finite, as after a training that went wrong.
+    """
+    tensors = {}
+    for name, tensor in module.state_dict().items():
+        stored = tensor.half() if tensor.is_floating_point() else tensor
+        stored = stored if stored.isfinite().all() else tensor.float()
+        if not stored.isfinite().all():
+            raise GANPaintError(
+                f"The weights {name[:80]!r} of the {kind} are not all finite.",
+                "Take an earlier snapshot of the training, or train with a lower learning rate.",
+            )
+        tensors[name] = stored.contiguous()
     write_safetensors(path, tensors, {"kind": kind, "config": json.dumps(config)})

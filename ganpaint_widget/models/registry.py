@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..cpus import follow_quota
 from ..errors import GANPaintError
 from ..storage import cache_folder, fingerprint, kind_of, read_plain
+from ..storage import cached as in_cache
 from . import progan, stylegan2
 from .catalogue import CATALOGUE, DEFAULT_UNITS, Entry
 from .checkpoints import checked_tensors, module_of, read_module, read_torch
@@ -105,14 +106,13 @@ def _with_encoder(model: Model) -> Model:
     """The model with what ``ganpaint train encoder`` has made for it, if it has."""
     if not (cache_folder() / "encoders").is_dir():  # a fingerprint takes a moment
         return model
-    path = encoder_file(model.generator)
-    if not path.is_file():
+    encoder = in_cache(encoder_file(model.generator), lambda path: read_module(path, "encoder", Encoder))
+    if encoder is None:
         return model
     device = next(model.generator.parameters()).device
-    encoder = read_module(path, "encoder", Encoder).to(device)
     own = initializer_file(model.generator)
-    initializer = read_module(own, "initialiser", Initializer).to(device) if own.is_file() else None
-    return replace(model, encoder=encoder, initializer=initializer)
+    initializer = in_cache(own, lambda path: read_module(path, "initialiser", Initializer).to(device))
+    return replace(model, encoder=encoder.to(device), initializer=initializer)
 
 
 def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:

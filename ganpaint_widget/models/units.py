@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GANPaintError
-from ..storage import read_safetensors, write_safetensors
+from ..storage import damaged, read_safetensors, write_safetensors
 
 MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
@@ -41,6 +41,24 @@ class Exemplars:
     activations: Tensor
     settings: Tensor
     counts: Tensor
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Exemplars:
+        """Exemplars from stored tensors; KeyError if one is missing."""
+        return cls(
+            tensors["activations"].float(), tensors["settings"].float(), tensors["counts"].to(torch.int64)
+        )
+
+    def check(self, concepts: int, units: int) -> None:
+        """Raise ValueError if the tables do not fit that many concepts and units, or are not finite."""
+        rows = self.activations.shape[1] if self.activations.ndim == 3 else 0
+        for name in ("activations", "settings"):
+            table = getattr(self, name)
+            if table.shape != (concepts, rows, units) or not table.isfinite().all():
+                raise ValueError(f"exemplars whose {name} are not finite or do not fit the units")
+        counts = self.counts
+        if counts.shape != (concepts,) or not bool(((counts >= 0) & (counts <= rows)).all()):
+            raise ValueError("exemplars that are not counted")
 
     def nearest(self, row: int, setting: Tensor) -> list[int]:
         """The exemplars of concept ``row``, those first whose pictures are most like a setting of C units.
@@ -201,7 +219,13 @@ class Dissection:
         return replace(self, concepts=names, colors={name: self.colors[name] for name in names}, **parts)
 
     def save(self, path: Path) -> None:
-        """Write as safetensors, with names and colors in the metadata."""
+        """Write as safetensors, with names and colors in the metadata.
+
+        Raises:
+            ValueError: its parts do not fit together, or are not finite: it would not be read again.
+            OSError: it cannot be written there.
+        """
+        self._check()
         tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
         if self.threshold is not None:
             tensors["threshold"] = self.threshold.contiguous()
@@ -224,17 +248,39 @@ class Dissection:
             for name, one in tensors.items()
             if name.startswith("exemplars.")
         }
-        return cls(
-            layer=config["layer"],
-            concepts=tuple(config["concepts"]),
-            colors=config["colors"],
-            samples=config["samples"],
-            exemplars=_read_exemplars(exemplars) if exemplars else None,
-            **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
-        )
+        try:
+            found = cls(
+                layer=config["layer"],
+                concepts=tuple(config["concepts"]),
+                colors=config["colors"],
+                samples=config["samples"],
+                exemplars=Exemplars.of(exemplars) if exemplars else None,
+                **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
+            )
+            found._check()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise damaged(path, "dissection", error) from error
+        return found
 
-
-def _read_exemplars(tensors: Mapping[str, Tensor]) -> Exemplars:
-    return Exemplars(
-        tensors["activations"].float(), tensors["settings"].float(), tensors["counts"].to(torch.int64)
-    )
+    def _check(self) -> None:
+        """Raise ValueError if the parts do not fit together. What is written is checked as what is read."""
+        if not (type(self.layer) is str and type(self.samples) is int and self.iou.ndim == 2):
+            raise ValueError("no layer, number of samples or table of units")
+        concepts, units = self.iou.shape
+        names = [*self.concepts]
+        if len({*names}) != concepts or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{len(names)} names of {concepts} concepts")
+        if not all(isinstance(self.colors.get(name), str) for name in names):
+            raise ValueError("a concept without a color")
+        table = (concepts, units)
+        shapes = {"high": (units,), "weight": (concepts, 2, units), "effect": (concepts, 2)}
+        for name in (*TENSORS, "threshold"):
+            tensor = getattr(self, name)
+            if tensor is None and name == "threshold":
+                continue
+            if tensor.shape != shapes.get(name, table):
+                raise ValueError(f"{name} of the shape {tuple(tensor.shape)}")
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} with numbers that are not finite")
+        if self.exemplars is not None:
+            self.exemplars.check(concepts, units)

@@ -8,12 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from ..deprecated import Renamed
-
-Array = npt.NDArray[np.uint8]
+from ..images.arrays import Array as Array
 
 log = logging.getLogger(__name__)
 

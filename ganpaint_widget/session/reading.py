@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .. import storage
 from ..deprecated import Renamed
 from ..errors import GANPaintError
 from ..method.edits import MAX_VARIANT, Edit, Mask, Reference
@@ -420,13 +421,7 @@ class Reading:
 
     def save_png(self, path: str | Path) -> None:
         """Write :meth:`png` to a file. GANPaintError when it cannot be written."""
-        data = self.png()
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise GANPaintError(
-                f"The picture cannot be written to {str(path)!r}: {error}.", "Choose another place."
-            ) from error
+        storage.write(Path(path).expanduser(), self.png(), "The picture")
 
     def save(self, path: str | Path) -> None:
         """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
@@ -436,7 +431,7 @@ class Reading:
         Raises:
             GANPaintError: it cannot be written there.
         """
-        project.write(Path(path), self._stored())
+        project.write(Path(path).expanduser(), self._stored())
 
     def project_file(self) -> bytes:
         """What :meth:`save` would write, for places without files."""

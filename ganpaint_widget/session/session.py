@@ -43,7 +43,7 @@ from ..images.arrays import frozen
 from ..method.edits import MAX_SEED, Edit
 from ..models.devices import load
 from ..tickets import Cancelled, Report, Ticket
-from ..validation import checked_concept, checked_id, checked_mask, checked_number
+from ..validation import checked_concept, checked_id, checked_number, checked_scene, checked_title
 from . import journal as record
 from . import project, saving
 from .document import MAX_EDITS, Edits, History
@@ -102,8 +102,9 @@ class EditingSession(Reading):
     Thread-safe: every method may be called from any thread, observers' callbacks included.
 
     Args:
-        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centered
-            square is resized to the generator's size. ``None``: a scene of the generator's gallery.
+        photo: a path, a PIL image, an array or a tensor, or a file in any other wrapping, see
+            :func:`.images.sources.opened`; its colors are brought to sRGB, and its centered square is resized
+            to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
         fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
@@ -136,7 +137,7 @@ class EditingSession(Reading):
         self._generator_name = str(generator) if isinstance(generator, (str, Path)) else None
         self._model: Model = self._worker.ask(load, generator)
         self._palette = Palette(self._model, lambda: self._tell([PaletteChanged()]))
-        self._scene = scene
+        self._scene = checked_scene(scene)
         self._picture: OpenedPicture
 
         root = record.journal_root() if journal is True else None if journal is False else Path(journal)
@@ -171,7 +172,7 @@ class EditingSession(Reading):
         )
         self._references = References(self._model, self._worker, self._reporter("open"))
         if photo is None:
-            source = self._scene_source(scene)
+            source = self._scene_source(self._scene)
         else:
             source = photo if isinstance(photo, Source) else self._photo_source(photo, None, fit)
         self._inverting.start(lambda: source)
@@ -197,7 +198,8 @@ class EditingSession(Reading):
         Raises:
             GANPaintError: there is no such journal, or it does not fit the generator.
         """
-        recording = record.read(record.newest(record.journal_root()) if path is None else Path(path))
+        place = record.newest(record.journal_root()) if path is None else Path(path).expanduser()
+        recording = record.read(place)
         opening = recording.opening
         chosen = generator if generator is not None else opening.get("generator")
         if chosen is None:
@@ -211,7 +213,7 @@ class EditingSession(Reading):
         source = Source(
             kind,
             str(opening.get("title", "")),
-            opening["index"],
+            opening["index"] % (MAX_SEED + 1),  # earlier versions have kept negative ones, too
             recording.photo,
             original=recording.original,
         )
@@ -247,7 +249,7 @@ class EditingSession(Reading):
         Raises:
             GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
         """
-        stored = project.read(source if isinstance(source, bytes) else Path(source))
+        stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         name = stored.generator
         if generator is None and (name is None or Path(name).name != name or Path(name).suffix):
             raise GANPaintError(
@@ -294,7 +296,8 @@ class EditingSession(Reading):
 
         Args:
             concept: one of ``concepts``.
-            mask: uint8 R x R, 0 to 255, in picture pixels; or boolean.
+            mask: R x R, or of the photo's own size: an array or a tensor of bool, of 0 and 1, of 0 to 255 or
+                of floats from 0 to 1; a PIL image; the path of a picture; see :func:`.files.read_mask`.
             strength: 0 to 4.
             units: on which units it acts: ``None`` for all, each as far as the dissection says; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
@@ -333,7 +336,7 @@ class EditingSession(Reading):
             concept, mask, strength, units: as in :meth:`add`. By the paper's equation the strength is a
                 factor of the reference's activations: 1 is its look, 0 removes, more exaggerates.
             reference: a picture, as in the constructor, or the seed of one of the generator's samples.
-            region: which part of the reference counts: uint8 or boolean, R x R or as large as the picture;
+            region: which part of the reference counts: a mask, R x R or as large as the picture;
                 ``None``: where the generator's segmenter sees the concept.
 
         Raises:
@@ -361,7 +364,7 @@ class EditingSession(Reading):
         # Checked in the order of the arguments, so that the message is about the first that is wrong.
         if verb != "suppress":
             checked_concept(concept, self.concepts, self.generator_name)
-        values = checked_mask(mask, self.size, self.size)
+        values = files.read_mask(mask, self.size, self._picture.source.original)
         edit_id = f"e-{uuid.uuid4().hex[:10]}"
         fresh = self._completed(self._palette.fresh(edit_id, verb, concept, strength, **details))
         with self._change() as history:
@@ -526,7 +529,7 @@ class EditingSession(Reading):
             GANPaintError: there is no such project, or it is damaged, or was made with another generator; the
                 picture that was open stays.
         """
-        stored = project.read(source if isinstance(source, bytes) else Path(source))
+        stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         picture = self._worker.ask(saving.source_of, stored, self._model)
         other = stored.generator is None or stored.generator != self._generator_name
         if picture.cached is None and other:
@@ -713,11 +716,11 @@ class EditingSession(Reading):
         }
 
     def _photo_source(self, photo: object, title: str | None, fit: framing.Fit) -> Source:
-        if title is None:
-            title = Path(photo).name if isinstance(photo, (str, Path)) else "photo"
         original = files.read_original(photo, fit)
+        title = checked_title(original.name or "photo" if title is None else title)
         square = frozen(framing.fitted(original.image, self.size, fit))
-        return Source("photo", title, self._scene, square, original=original)
+        notice = None if original.remark is None else Noticed("info", original.remark)
+        return Source("photo", title, self._scene, square, original=original, notice=notice)
 
     def _scene_source(self, scene: int) -> Source:
         gallery = self._model.gallery

@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .. import session as events
+from .. import storage
 from ..errors import GANPaintError
 from ..method.edits import Edit
 from ..session import EditingSession
@@ -90,8 +91,8 @@ class GANPaint(anywidget.AnyWidget):
     """The painting editor, as the last expression of a cell.
 
     Args:
-        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centered
-            square is resized to the generator's size. None: a scene of the generator's gallery.
+        photo: as for an EditingSession: a path, a PIL image, an array, the value of a FileUpload, ... None: a
+            scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
         session: an EditingSession to show, instead of making one from `photo` and `generator`.
 
@@ -448,10 +449,7 @@ class GANPaint(anywidget.AnyWidget):
             self._say(protocol.file(command.page, name, kind, data))
             return
         path = _unused(Path.cwd() / name)
-        try:
-            path.write_bytes(data)
-        except OSError as error:
-            raise GANPaintError(f"{path} cannot be written: {error}.", "Download it instead.") from error
+        storage.write(path, data, "The file", "Download it instead.")
         self._say(protocol.notice("info", f"Saved beside the notebook's kernel as {path}."))
 
     # --- what the session says --------------------------------------------------------------------

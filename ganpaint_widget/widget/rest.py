@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..images import files
 from ..method.edits import Edit
@@ -89,8 +87,9 @@ class AtRest:
         known, self._masks = self._masks, {}
         for edit in edits:
             old = known.get(edit.id)
-            same = old is not None and old[0] is edit.mask
-            self._masks[edit.id] = old if same and old is not None else (edit.mask, _gray_png(edit.mask))
+            if old is None or old[0] is not edit.mask:
+                old = edit.mask, files.encode_png(edit.mask)
+            self._masks[edit.id] = old
         return {name: data for name, (_, data) in self._masks.items()}
 
 
@@ -122,12 +121,6 @@ def _box(mask: NDArray[np.uint8]) -> list[int]:
         return [0, 0, 0, 0]
     x, y = int(columns[0]), int(rows[0])
     return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
-
-
-def _gray_png(mask: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _without_nan(value: Any) -> Any:

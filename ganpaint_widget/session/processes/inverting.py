@@ -281,7 +281,8 @@ class Inverting:
         """The same with a warning, if it is a photo that is not of the generator's world."""
         from ...method.inversion import OUTSIDE, distance
 
-        if picture.source.kind != "photo" or picture.notice is not None:
+        known = picture.notice
+        if picture.source.kind != "photo" or (known is not None and known.level == "warning"):
             return picture
         name, apart = self._model.name, distance(self._model, picture.x)
         if apart is not None and apart > OUTSIDE:
@@ -297,7 +298,7 @@ class Inverting:
             )
         else:
             return picture
-        return replace(picture, notice=Noticed("warning", text))
+        return replace(picture, notice=Noticed("warning", text if known is None else f"{known.text} {text}"))
 
 
 def _labels(model: Model, x: Tensor) -> Array | None:

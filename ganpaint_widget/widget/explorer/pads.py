@@ -15,7 +15,6 @@ wrong on one canvas can stop all of them:
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,8 @@ import numpy as np
 from ipycanvas import Canvas
 from ipycanvas.canvas import COMMANDS
 from numpy.typing import NDArray
-from PIL import Image
+
+from ...images.files import encode_jpeg
 
 SHARPNESS = 2
 """Canvas pixels for each CSS pixel: sharp on screens of twice the usual density."""
@@ -67,10 +67,10 @@ class Pad:
 
     def picture(self, array: NDArray[np.uint8], x: float, y: float) -> None:
         """Inside a sketch: a picture, uint8 H x W x 3, in canvas pixels, its corner at x, y."""
-        self.encoded(jpeg(array), x, y)
+        self.encoded(encode_jpeg(array), x, y)
 
     def encoded(self, file: bytes, x: float, y: float) -> None:
-        """Inside a sketch: the same, encoded by :func:`jpeg` already."""
+        """Inside a sketch: the same, encoded by :func:`.encode_jpeg` already."""
         place = [round(x * SHARPNESS), round(y * SHARPNESS)]
         self.canvas._canvas_manager.send_draw_command(self.canvas, COMMANDS["putImageData"], place, [file])
 
@@ -114,10 +114,3 @@ class Pad:
             finally:
                 for name, value in before.items():
                     setattr(manager, name, value)
-
-
-def jpeg(array: NDArray[np.uint8]) -> bytes:
-    """uint8 H x W x 3 as a JPEG that shows no artifacts."""
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "JPEG", quality=85, subsampling=0)
-    return buffer.getvalue()
