@@ -655,6 +655,7 @@ class DissectionExplorer(Controls):
             if edit.concept == SELECTED:
                 session.delete(edit.id)
         self._exploration.shelf.take(SELECTED)
+        self._set(self._mode, value="as it is")
         self._hint.value = ""
 
     def _retry(self) -> None:

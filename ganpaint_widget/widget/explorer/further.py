@@ -11,7 +11,8 @@ import ipywidgets
 import numpy as np
 from ipywidgets import Button, HBox
 
-from ...explorer.exploration import Causality, Exploration, compare
+from ...explorer.curves import Causality
+from ...explorer.exploration import Exploration, compare
 from ...explorer.rows import ComparisonRow
 from ...tickets import Ticket
 from .jobs import Jobs
