@@ -54,7 +54,7 @@ def position_baseline(
     activations of a unit, the threshold chosen by IQR as for units.
 
     Args:
-        generator, segmenter, samples, states, seed, batch, pixels, ticket: as for :func:`dissect`.
+        generator, segmenter, samples, states, seed, batch, pixels, ticket: as for :func:`.measure.dissect`.
     """
     if states is None:
         states = sampled(generator, samples, seed, batch)
