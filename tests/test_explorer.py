@@ -177,16 +177,16 @@ def test_sorting_searching_and_looking(explorer: DissectionExplorer) -> None:
     assert explorer.unit != 3
 
     explorer._search.value = "bo"
-    assert explorer._concept.value == "box" and len(explorer._bars.children) == 1 + 1
+    assert explorer._concept.value == "box" and len(explorer._bars.box.children) == 1 + 1
     explorer._search.value = "tree"
     assert "no concept like" in status(explorer) and "ground, box" in status(explorer)
     explorer._search.value = ""
-    assert explorer._concept.value == module.ANY and len(explorer._bars.children) == 2 + 1
+    assert explorer._concept.value == module.ANY and len(explorer._bars.box.children) == 2 + 1
 
 
 def test_a_bar_filters(explorer: DissectionExplorer) -> None:
     def bar(concept: str) -> ipywidgets.Button:
-        rows = explorer._bars.children[:-1]
+        rows = explorer._bars.box.children[:-1]
         return next(row.children[0] for row in rows if row.children[0].description == concept)
 
     bar("ground").click()
@@ -222,10 +222,11 @@ def test_sorting_by_effect_measures_it_first(explorer: DissectionExplorer) -> No
 
 
 def test_the_baselines_come_on_request(explorer: DissectionExplorer) -> None:
-    assert explorer._baseline.layout.display is None and "rotated" not in explorer._bars.children[-1].value
+    assert explorer._baseline.layout.display is None
+    assert "rotated" not in explorer._bars.box.children[-1].value
     explorer._baseline.click()
     settle(explorer)
-    assert explorer._baseline.layout.display == "none" and "rotated" in explorer._bars.children[-1].value
+    assert explorer._baseline.layout.display == "none" and "rotated" in explorer._bars.box.children[-1].value
 
 
 # --- where nothing is known yet ---

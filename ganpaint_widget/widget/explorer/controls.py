@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipywidgets
 from ipywidgets import FloatSlider, GridBox, Layout, VBox
 
+from .bars import Bars
 from .kit import Kit
 from .look import (
     ANY,
@@ -26,7 +27,7 @@ from .tables import heading, note
 class Controls(VBox):  # type: ignore[misc]
     """The explorer's controls, not connected to anything; those of its tabs are in `further.py`."""
 
-    def _build(self, kit: Kit) -> None:
+    def _build(self, kit: Kit, bars: Bars) -> None:
         """All controls, once."""
         html, button, row, column = kit.html, kit.button, kit.row, kit.column
         self._layer = kit.dropdown(description="Layer", layout=kit.width(160))
@@ -54,15 +55,11 @@ class Controls(VBox):  # type: ignore[misc]
         cells.add_class("gpx-cells")
         stage = GridBox([self._atlas.canvas, cells], layout=Layout(flex="none", margin="0"))
 
-        self._bars = VBox(layout=kit.width(236))
-        self._bars.add_class("gpx-bars")
-        self._bar_layouts = (Layout(width="80px", flex="none"), Layout(width="150px", margin="0"))
-        self._legend = html()
         # Of its own, because it comes and goes.
         self._baseline = button(
             description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
         )
-        bars = column([html(heading("Units per concept")), self._bars, self._baseline])
+        beside = column([html(heading("Units per concept")), bars.box, self._baseline])
 
         self._heat = Pad(HEAT, HEAT)
         self._named = html()
@@ -103,7 +100,7 @@ class Controls(VBox):  # type: ignore[misc]
         act.add_class("gpx-act")
 
         self._editor = column()
-        self._known = VBox([row([stage, bars])])
+        self._known = VBox([row([stage, beside])])
         self._unit_row, self._act = unit, act
         turn = [self._back, self._where, self._next]
         self._head = row([self._layer, self._sort, self._concept, self._search, *turn])

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ipywidgets import Button, HBox
+from ipywidgets import Button
 
 from ... import session as events
 from ...errors import GANPaintError
@@ -33,10 +33,11 @@ from ...session.worker import default_worker
 from ...tickets import Ticket
 from ..kernel import along
 from ..paint import GANPaint
+from .bars import Bars
 from .controls import Controls
 from .further import Further
 from .jobs import Jobs
-from .kit import Kit, close_all, replace_children
+from .kit import Kit, close_all, mark, replace_children
 from .look import (
     ANY,
     COMPANY,
@@ -51,7 +52,7 @@ from .look import (
 )
 from .pads import SHARPNESS, Pad
 from .sheets import Sheets, gaps, read
-from .tables import note, tracks, unit_table
+from .tables import note, unit_table
 
 if TYPE_CHECKING:
     from ...models.generator import StagedGenerator
@@ -104,11 +105,11 @@ class DissectionExplorer(Controls):
         self._selection: list[int] = []
         self._label: str | None = None
         self._by = "IoU"
-        self._bar_rows: dict[str, HBox] = {}
         # The page loads the controls' code while the layer is read.
         reading = self._worker.submit(read, generator, layer)
         self._kit = Kit()
-        self._build(self._kit)
+        self._bars = Bars(self._kit, lambda concept: self._guarded(partial(self._bar_clicked, concept)))
+        self._build(self._kit, self._bars)
         self._jobs = Jobs(self._worker, self._lock, self._cancel)
         self._further = Further(
             self._kit, self._jobs, lambda: self._exploration, generator, lambda unit: self.show_unit(unit)
@@ -206,8 +207,8 @@ class DissectionExplorer(Controls):
         self._closed = True
         own = [paint for paint in self._editors.values() if paint is not self._given]
         keep = [] if self._given is None else [self._given]
-        aside = [self._waiting, self._legend, *self._company, *self._bar_rows.values(), *self._bar_layouts]
-        close_all([*self._rooms, *self._below, *aside, *own], keep)
+        self._bars.close()
+        close_all([*self._rooms, *self._below, self._waiting, *self._company, *own], keep)
         self._kit.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -508,14 +509,14 @@ class DissectionExplorer(Controls):
         name = {"iou": "IoU", "number": "IoU", "effect": "effect", "quality": "IQR"}[by]
         for place, cell in enumerate(self._cells):
             unit = units[place] if place < len(units) else None
-            _mark(cell, "gpx-none", unit is None)
+            mark(cell, "gpx-none", unit is None)
             if unit is None:
                 continue
             label = found.label(unit)
             with cell.hold_sync():
                 cell.description = f"{unit} · {label or 'no label'} · {name} {values[unit]:.2f}"
-                _mark(cell, "gpx-current", unit == self._unit)
-                _mark(cell, "gpx-chosen", unit in self._selection)
+                mark(cell, "gpx-current", unit == self._unit)
+                mark(cell, "gpx-chosen", unit in self._selection)
 
     def _cell_clicked(self, place: int) -> None:
         units = self._shown()
@@ -527,31 +528,9 @@ class DissectionExplorer(Controls):
     def _show_bars(self) -> None:
         found = self._exploration
         rows = [row for row in found.per_concept() if row.concept in found.search(self._search.value)]
-        rows.sort(key=lambda row: -row.units)
-        largest = max([1, *(max(row.units, row.rotated or 0) for row in rows)])
-        shown = []
-        for row in rows:
-            bar = self._bar(row.concept)
-            _mark(bar.children[0], "gpx-current", row.concept == self._label)
-            bar.children[1].value = tracks(row, largest)
-            shown.append(bar)
         measured = found.baselines is not None
-        legend = "<div class='gpx-note'>■ units" + (
-            ", dark: better than position alone<br>□ axes rotated at random</div>" if measured else "</div>"
-        )
-        self._legend.value = legend
-        self._bars.children = (*shown, self._legend)
+        self._bars.show(rows, self._label, measured)
         self._baseline.layout.display = "none" if measured else None
-
-    def _bar(self, concept: str) -> HBox:
-        """A concept's row, made once: widgets are never forgotten by the page."""
-        if concept not in self._bar_rows:
-            tooltip = f"Show only units labeled {concept}; again: show all"
-            narrow, track = self._bar_layouts
-            button = self._kit.button(description=concept, tooltip=tooltip, layout=narrow)
-            self._on_click(button, partial(self._bar_clicked, concept))
-            self._bar_rows[concept] = HBox([button, self._kit.html(layout=track)], layout=self._kit.plain)
-        return self._bar_rows[concept]
 
     def _bar_clicked(self, concept: str) -> None:
         self._label = None if self._label == concept else concept
@@ -712,10 +691,3 @@ class DissectionExplorer(Controls):
 
 _NAME = "explorer"
 """The id of the edit by which the explorer switches units."""
-
-
-def _mark(control: Any, name: str, on: bool) -> None:
-    if on:
-        control.add_class(name)
-    else:
-        control.remove_class(name)

@@ -62,3 +62,11 @@ def replace_children(box: HBox, controls: Sequence[Button]) -> None:
     for control in old:
         if control not in box.children:
             control.close()
+
+
+def mark(control: Any, name: str, on: bool) -> None:
+    """Give a control a CSS class, or take it away."""
+    if on:
+        control.add_class(name)
+    else:
+        control.remove_class(name)
