@@ -20,7 +20,8 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer import brushes, charts, exploration
 from ganpaint_widget.explorer.atlas import STRONGEST, Atlas, make_atlas
 from ganpaint_widget.explorer.brushes import Brush, Shelf
-from ganpaint_widget.explorer.exploration import Exploration, compare, published_removal
+from ganpaint_widget.explorer.curves import published_removal
+from ganpaint_widget.explorer.exploration import Exploration, compare
 from ganpaint_widget.images.contours import contours
 from ganpaint_widget.models.catalogue import CATALOGUE
 from ganpaint_widget.models.model import Model

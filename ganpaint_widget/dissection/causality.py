@@ -14,7 +14,7 @@ from ..method.equation import apply
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.units import Dissection
-from ..tickets import Ticket
+from ..tickets import Ticket, share_of, watched
 
 MINIMUM_AREA = 16
 """Pixels of a concept in a picture from which on it counts as an object that can be removed."""
@@ -57,6 +57,7 @@ def causal_effect(
     samples: int = 100,
     state: State | None = None,
     seed: int = 10_000,
+    ticket: Ticket | None = None,
 ) -> tuple[float, float]:
     """How far adding and removing a concept with the editor's own edits works on generated pictures.
 
@@ -67,6 +68,7 @@ def causal_effect(
     Args:
         units, activations: of one's own (C values, float32), as brushes have; by default the dissection's.
         samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
+        ticket: progress and cancel.
 
     Returns:
         (added, removed): the mean share of the patch's pixels that became the concept, and the mean
@@ -74,8 +76,10 @@ def causal_effect(
     """
     if state is None:
         state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
-    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
-    return trial.share("add", trial.patches, units, activations), trial.share("remove", trial.objects, units)
+    first, second, third = (share_of(ticket, part / 3, (part + 1) / 3) for part in range(3))
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed, first)
+    added = trial.share("add", trial.patches, units, activations, ticket=second)
+    return added, trial.share("remove", trial.objects, units, ticket=third)
 
 
 @torch.no_grad()
@@ -206,6 +210,7 @@ class _Trial:
         concept: str,
         state: State,
         seed: int,
+        ticket: Ticket | None = None,
     ) -> None:
         self.generator, self.segmenter, self.dissection = generator, segmenter, dissection
         self.concept, self.state = concept, state
@@ -215,7 +220,7 @@ class _Trial:
         found = torch.cat(
             [
                 _found(generator, segmenter, state.pick(part), self.row)
-                for part in _parts(range(len(state.features)), self.BATCH)
+                for part in watched(_parts(range(len(state.features)), self.BATCH), ticket)
             ]
         )
         self.patches: dict[int, Tensor] = {}
@@ -233,6 +238,7 @@ class _Trial:
         masks: Mapping[int, Tensor],
         units: tuple[int, ...] | None,
         activations: Activations | None = None,
+        ticket: Ticket | None = None,
     ) -> float:
         """The mean share of what is looked at that has become the concept, or for removing ceased to be.
 
@@ -256,7 +262,7 @@ class _Trial:
             return apply(self.state.one(one), [edit], self.dissection).features
 
         shares: list[float] = []
-        for part in _parts(list(masks), self.BATCH):
+        for part in watched(_parts(list(masks), self.BATCH), ticket):
             edits = torch.cat([edited(one) for one in part])
             state = self.state.pick(part).replace(edits)
             found = _found(self.generator, self.segmenter, state, self.row)

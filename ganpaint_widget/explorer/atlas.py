@@ -310,9 +310,7 @@ def measure_baselines(
         ticket=share_of(ticket, 0.45, 0.9),
         **given,
     )
-    position = position_baseline(generator, segmenter, **given)
-    if ticket is not None:
-        ticket.checkpoint(1.0)
+    position = position_baseline(generator, segmenter, ticket=share_of(ticket, 0.9, 1.0), **given)
     concepts = tuple(segmenter.classes)
 
     def per_concept(found: Dissection) -> tuple[int, ...]:

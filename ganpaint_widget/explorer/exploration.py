@@ -30,9 +30,7 @@ from torch.nn import functional as F
 from ..deprecated import Renamed
 from ..dissection import (
     ArtifactCandidate,
-    CausalCurve,
     artifact_candidates,
-    causal_curve,
     causal_effect,
     dissect,
 )
@@ -42,18 +40,18 @@ from ..images.contours import contours
 from ..images.files import read_mask
 from ..method.edits import Edit
 from ..method.equation import apply
-from ..models.catalogue import CATALOGUE
 from ..models.devices import load
 from ..models.generator import StagedGenerator, State
 from ..models.model import Model
 from ..models.units import Dissection
 from ..storage import cached
-from ..tickets import Ticket, share_of
+from ..tickets import Ticket, share_of, watched
 from ..validation import checked_color, checked_name, checked_strength, checked_units
 from . import brushes, charts
 from .atlas import STRONGEST, Atlas, Baselines, Effects, make_atlas, measure_baselines, measure_effects
 from .brushes import Brush
-from .rows import ComparisonRow, ConceptRow, CurveRow, LabelRow, Side, UnitRow
+from .curves import CURVE, Causality, measure_curves, published_removal
+from .rows import ComparisonRow, ConceptRow, LabelRow, Side, UnitRow
 
 Order = Literal["number", "iou", "quality", "effect"]
 Part = Literal["dissection", "atlas", "baselines", "effects"]
@@ -61,9 +59,6 @@ Part = Literal["dissection", "atlas", "baselines", "effects"]
 ORDERS: Final[tuple[Order, ...]] = ("iou", "effect", "quality", "number")
 PARTS: Final[tuple[Part, ...]] = ("dissection", "atlas", "baselines", "effects")
 """What is measured of a layer, in the order in which one needs the other."""
-
-CURVE: Final = (1, 2, 4, 6, 8, 10, 15, 20)
-"""Numbers of units that a causality curve tries; 20 is that of the published figures."""
 
 MASKED: Final = 0.35
 """How bright the rest of a sample is beside the outlined active region."""
@@ -84,57 +79,6 @@ class TopSamples:
     maps: Floats
     regions: npt.NDArray[np.bool_]
     seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Causality:
-    """What a concept's best units cause against their number, and what chance and others have measured.
-
-    Attributes:
-        curve: of the units ranked for the concept.
-        random: of as many random units, the mean of several draws.
-        published: share of the concept's pixels that switching 20 units off removes, where it was published
-            for this very generator and layer, else ``None``.
-        source: where that was published.
-    """
-
-    curve: CausalCurve
-    random: CausalCurve
-    published: float | None
-    source: str
-
-    def table(self) -> list[CurveRow]:
-        """One row for each number of units."""
-        return [
-            CurveRow(
-                units=count,
-                added=self.curve.added[row],
-                removed=self.curve.removed[row],
-                ablated=self.curve.ablated[row],
-                ablated_random=self.random.ablated[row],
-                added_random=self.random.added[row],
-                ablated_published=self.published if count == 20 else None,
-            )
-            for row, count in enumerate(self.curve.units)
-        ]
-
-    def figure(self) -> charts.Chart:
-        """The curves as an SVG."""
-        lines = {
-            "ablated": self.curve.ablated,
-            "ablated, random units": self.random.ablated,
-            "added": self.curve.added,
-            "added, random units": self.random.added,
-        }
-        marks = [] if self.published is None else [(20.0, self.published, "published")]
-        return charts.lines(
-            self.curve.units,
-            lines,
-            marks,
-            f"Effect of the best units for “{self.curve.concept}”",
-            "units",
-            "share of pixels",
-        )
 
 
 class Exploration:
@@ -586,6 +530,7 @@ class Exploration:
         concept: str | None = None,
         color: str | None = None,
         samples: int = 40,
+        ticket: Ticket | None = None,
     ) -> Brush:
         """A named set of units to paint with, in every session of this process that edits this layer.
 
@@ -599,6 +544,7 @@ class Exploration:
             concept: by which to score it; by default that of the units' highest mean IoU.
             color: "#rrggbb" for the palette.
             samples: pictures on which it is tried.
+            ticket: progress and cancel. A brush that is not scored to the end is not made.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -623,6 +569,7 @@ class Exploration:
                 units=numbers,
                 activations=activations,
                 samples=samples,
+                ticket=ticket,
             )
         brush = Brush(name, numbers, activations, concept, added, removed, color)
         self.shelf.put(brush)
@@ -650,27 +597,20 @@ class Exploration:
             seed: of the pictures and of the random units.
             ticket: progress and cancel.
         """
-        found = self._dissected
-        counts = [count for count in units if count <= self.channels]
-        given: dict[str, Any] = {"units": counts, "samples": samples, "seed": seed}
-        parts = draws + 1
-
-        def one(number: int, ranking: Sequence[int]) -> CausalCurve:
-            share = share_of(ticket, number / parts, (number + 1) / parts)
-            return causal_curve(
-                self.model.generator, self._segmenter, found, concept, ranking=ranking, ticket=share, **given
-            )
-
-        best = one(0, self.order(by, concept))
-        source = np.random.default_rng(seed)
-        chance = [one(1 + draw, source.permutation(self.channels).tolist()) for draw in range(draws)]
-
-        def mean(name: str) -> tuple[float, ...]:
-            return tuple(np.mean([getattr(curve, name) for curve in chance], axis=0).tolist())
-
-        random = CausalCurve(concept, best.units, mean("added"), mean("removed"), mean("ablated"))
-        published, where = published_removal(self.model.name, self.layer, concept)
-        return Causality(best, random, published, where)
+        published = published_removal(self.model.name, self.layer, concept)
+        return measure_curves(
+            self.model.generator,
+            self._segmenter,
+            self._dissected,
+            concept,
+            self.order(by, concept),
+            published,
+            units=units,
+            samples=samples,
+            draws=draws,
+            seed=seed,
+            ticket=ticket,
+        )
 
     def artifact_candidates(
         self, *, samples: int = 200, ticket: Ticket | None = None
@@ -692,14 +632,16 @@ class Exploration:
     artifacts = Renamed("artifact_candidates")
     suspects = Renamed("artifact_candidates")
 
-    def before_after(self, unit: int, count: int = 4) -> tuple[Array, Array]:
+    def before_after(
+        self, unit: int, count: int = 4, *, ticket: Ticket | None = None
+    ) -> tuple[Array, Array]:
         """A unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
         atlas, unit = self._surveyed, self._checked(unit)
         generator = self.model.generator
         latents = generator.sample_z(atlas.samples, atlas.seed)
         chosen = [atlas.numbers[int(file)] for file in atlas.strongest[unit][:count]]
         pairs = []
-        for number in chosen:
+        for number in watched(chosen, ticket):
             with torch.no_grad():
                 z = latents[number : number + 1].to(next(generator.parameters()).device)
                 state = generator.run(generator.start(z), until=self.layer)
@@ -727,15 +669,6 @@ def compare(one: Exploration, other: Exploration) -> list[ComparisonRow]:
 
     both = [concept for concept in one.concepts if concept in other.concepts]
     return [ComparisonRow(concept, side(one, concept), side(other, concept)) for concept in both]
-
-
-def published_removal(model: str, layer: str, concept: str) -> tuple[float | None, str]:
-    """What switching 20 units off was published to remove of a concept, and where; ``None`` if nothing."""
-    entry = CATALOGUE.get(model)
-    if entry is None or entry.edit_layer != layer or concept not in entry.brushes:
-        return None, ""
-    removed = entry.brushes[concept].removed
-    return removed, "" if removed is None else entry.units_source
 
 
 # --- small things ---
