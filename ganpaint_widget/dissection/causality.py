@@ -14,15 +14,12 @@ from ..method.equation import apply
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.units import Dissection
+from ..models.networks import evaluated
 from ..tickets import Ticket
+from .pictures import labeled
 
 MINIMUM_AREA = 16
 """Pixels of a concept in a picture from which on it counts as an object that can be removed."""
-
-
-def _found(generator: StagedGenerator, segmenter: Segmenter, state: State, row: int) -> Tensor:
-    """Where a class is in each picture of a batch of states: bool B x H x W."""
-    return segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)) == row
 
 
 def likely_patch(
@@ -47,6 +44,7 @@ def likely_patch(
     return patch
 
 
+@evaluated
 @torch.no_grad()
 def causal_effect(
     generator: StagedGenerator,
@@ -75,11 +73,12 @@ def causal_effect(
         share of the concept's pixels that ceased to be it; each 0 where no sample offered a place.
     """
     if state is None:
-        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+        state = generator.sampled(samples, seed, until=dissection.layer)
     trial = _Trial(generator, segmenter, dissection, concept, state, seed)
     return trial.share("add", trial.patches, units, activations), trial.share("remove", trial.objects, units)
 
 
+@evaluated
 @torch.no_grad()
 def unit_effects(
     generator: StagedGenerator,
@@ -108,8 +107,7 @@ def unit_effects(
         seed: of the pictures.
         ticket: progress and cancel.
     """
-    device = next(generator.parameters()).device
-    state = generator.run(generator.start(generator.sample_z(samples, seed).to(device)), until=layer)
+    state = generator.sampled(samples, seed, until=layer)
     classes = len(segmenter.classes)
     effects = torch.zeros(classes, len(activations))
     for unit, level in enumerate(activations.tolist()):
@@ -117,9 +115,8 @@ def unit_effects(
         for value in (level, 0.0):
             features = state.features.clone()
             features[:, unit] = value
-            picture = generator.picture(generator.run(state.replace(features)))
-            labels = segmenter.segment(picture.clamp(-1, 1)).flatten()
-            areas.append(torch.bincount(labels.cpu(), minlength=classes) / labels.numel())
+            labels = labeled(generator, segmenter, state.replace(features)).flatten()
+            areas.append(torch.bincount(labels, minlength=classes) / labels.numel())
         effects[:, unit] = areas[0] - areas[1]
         if ticket is not None:
             ticket.checkpoint((unit + 1) / len(activations))
@@ -145,6 +142,7 @@ class CausalCurve:
     ablated: tuple[float, ...]
 
 
+@evaluated
 @torch.no_grad()
 def causal_curve(
     generator: StagedGenerator,
@@ -170,7 +168,7 @@ def causal_curve(
         ticket: progress and cancel.
     """
     if state is None:
-        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+        state = generator.sampled(samples, seed, until=dissection.layer)
     trial = _Trial(generator, segmenter, dissection, concept, state, seed)
     everywhere = {one: torch.ones_like(patch) for one, patch in trial.objects.items()}
     rows = []
@@ -216,7 +214,7 @@ class _Trial:
         random = torch.Generator().manual_seed(seed)
         found = torch.cat(
             [
-                _found(generator, segmenter, state.pick(part), self.row)
+                labeled(generator, segmenter, state.pick(part)) == self.row
                 for part in _parts(range(len(state.features)), self.BATCH)
             ]
         )
@@ -256,7 +254,7 @@ class _Trial:
                 for one in part
             ]
             state = self.state.pick(part).replace(torch.cat(edited))
-            found = _found(self.generator, self.segmenter, state, self.row)
+            found = labeled(self.generator, self.segmenter, state) == self.row
             for one, after in zip(part, found, strict=True):
                 place = masks[one] if verb == "add" else self.objects[one]
                 inside = float(after[place].float().mean())

@@ -33,7 +33,9 @@ from ..models.catalogue import DEFAULT_UNITS
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.units import MEASURED, Dissection
+from ..models.networks import evaluated
 from ..tickets import Ticket
+from .pictures import labeled
 
 THRESHOLDS = 100
 """Thresholds tried for each unit: log-spaced upper quantiles from 1e-3 to 1 (as in the public code)."""
@@ -48,6 +50,7 @@ LEVEL_QUANTILE = 0.99
 """The published target of an addition: this quantile of the unit's activation over many samples."""
 
 
+@evaluated
 @torch.no_grad()
 def dissect(
     generator: StagedGenerator,
@@ -179,7 +182,7 @@ class _Probe:
     def __call__(self, number: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features B x C x h x w, labels B x H x W; at P = B * pixels places labels and values C x P."""
         state = self.generator.run(state, until=self.layer)
-        labels = self.segmenter.segment(self.generator.picture(self.generator.run(state)).clamp(-1, 1)).cpu()
+        labels = labeled(self.generator, self.segmenter, state)
         features = state.features.float().cpu()
         if self.rotation is not None:
             features = torch.einsum("dc,bchw->bdhw", self.rotation.to(features), features)
@@ -234,8 +237,7 @@ class _Count:
 
 def sampled(generator: StagedGenerator, samples: int, seed: int, batch: int) -> list[State]:
     """States of ``samples`` latents, before the first stage."""
-    device = next(generator.parameters()).device
-    return [generator.start(z.to(device)) for z in torch.split(generator.sample_z(samples, seed), batch)]
+    return [generator.start(generator.here(z)) for z in torch.split(generator.sample_z(samples, seed), batch)]
 
 
 def quantiles(ranked: Tensor) -> Tensor:

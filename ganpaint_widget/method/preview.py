@@ -44,9 +44,9 @@ class Preview:
                 f"The state comes from stage {state.stage!r}, but edits are made at "
                 f"{model.generator.edit_layer!r}. Run the generator up to there first."
             )
-        self.model = model
-        self.state = state
+        self.model = model = model.to()
         generator = model.generator
+        self.state = state.to(next(generator.parameters()))
         self._stages = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
         # The features of the edit layer and of the stages after it, then the picture, as last rendered.
         self._grids: list[Tensor] = []

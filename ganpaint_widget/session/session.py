@@ -178,12 +178,13 @@ class EditingSession:
         progressive: bool = False,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
+        device: str | None = None,
     ) -> None:
         self._lock = threading.RLock()
         self._worker = worker if worker is not None else default_worker()
         self._observers: tuple[tuple[object, Callable[[Event], None]], ...] = ()
         self._generator_name = str(generator) if isinstance(generator, (str, Path)) else None
-        self._model: Model = self._worker.ask(load, generator)
+        self._model: Model = self._worker.ask(load, generator, device)
         self._palette = Palette(self._model, lambda: self._tell([PaletteChanged()]))
         self._scene = scene
         self._picture: OpenedPicture
