@@ -1,9 +1,9 @@
 """A device that no machine need have: its tensors are the CPU's, marked, and refuse to meet unmarked ones.
 
 Real accelerators refuse as well, but tests seldom run where there is one; and torch's "meta" device, which
-has no values, does not even check in convolutions. The marks are on storages, so that views, gradients and what
-autograd keeps have them, too. The modes are of one thread each: :func:`strict_device` enters them in every
-thread that begins meanwhile.
+has no values, does not even check in convolutions. The marks are on storages, so that views, gradients and
+what autograd keeps have them, too. The modes are of one thread each: :func:`strict_device` enters them in
+every thread that begins meanwhile.
 """
 
 from __future__ import annotations

@@ -123,9 +123,7 @@ def test_the_pyramid_goes_on_through_the_edit(generator: ProGAN, case) -> None:
     keep[..., 12:20, 12:20] = 0
     inside = {}
     for name in ("pyramid", "direct"):
-        found = adaptation.adapt(
-            generator, original, x, keep, original=original, config=Ablation(name)
-        )
+        found = adaptation.adapt(generator, original, x, keep, original=original, config=Ablation(name))
         last = found.delta[generator.fine_layers[-1]]
         inside[name] = float(last[..., 15:17, 15:17].abs().mean() / last.abs().mean())
     assert inside["direct"] == 0

@@ -1,7 +1,8 @@
 """That everything that is given a generator works wherever it is, and leaves it as it was found.
 
-Every public function below the session is in :data:`CASES`, which a test compares with the package. Each is run on
-the strict device of ``strict_device.py``, with networks that are in training, and in other types of numbers.
+Every public function below the session is in :data:`CASES`, which a test compares with the package. Each is
+run on the strict device of ``strict_device.py``, with networks that are in training, and in other types of
+numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
-import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,6 @@ from strict_device import DEVICE, NAME, is_there, strict_device
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-import ganpaint_widget
 from ganpaint_widget import EditingSession, Exploration, GANPaintError
 from ganpaint_widget.dissection import (
     artifacts,
@@ -197,7 +196,13 @@ class World:
 
 def _adapted(world: World) -> Any:
     found = adaptation.adapt(
-        world.generator, world.edited, world.x, world.keep, original=world.original, steps=4, start=world.delta
+        world.generator,
+        world.edited,
+        world.x,
+        world.keep,
+        original=world.original,
+        steps=4,
+        start=world.delta,
     )
     return found.delta, found.before, found.after, found.survival
 
@@ -216,7 +221,11 @@ def _inverted(world: World, **how: Any) -> Any:
 def _previewed(world: World) -> Any:
     shown = preview.Preview(world.model, world.original)
     drawn = [shown.render([world.edit(verb)]) for verb in ("add", "remove", "suppress")]
-    return [*drawn, shown.render([world.edit("remove", "low")]), shown.edited([world.edit("remove")]).features]
+    return [
+        *drawn,
+        shown.render([world.edit("remove", "low")]),
+        shown.edited([world.edit("remove")]).features,
+    ]
 
 
 def _searched(world: World) -> Any:
@@ -250,9 +259,9 @@ CASES: dict[str, Callable[[World], Any]] = {
         ).after
         for way in (("network",), ("direct",), ("weights",), ("pyramid", "add"))
     ],
-    "method.adaptation.Fit": lambda w: adaptation.Fit(
-        w.generator, w.edited, w.x, w.keep, original=w.original
-    ).before,
+    "method.adaptation.Fit": lambda w: (
+        adaptation.Fit(w.generator, w.edited, w.x, w.keep, original=w.original).before
+    ),
     "method.adaptation.survival": lambda w: adaptation.survival(
         w.generator, w.original, w.edited, w.delta, w.keep
     ),
@@ -280,24 +289,22 @@ CASES: dict[str, Callable[[World], Any]] = {
         w.generator, w.segmenter, w.dissection, "tree", units=(1, 4), samples=4
     ),
     "dissection.measure.dissect": lambda w: [
-        measure.dissect(
-            w.generator, w.segmenter, samples=4, batch=2, pixels=16, rotation=rotation
-        ).iou
+        measure.dissect(w.generator, w.segmenter, samples=4, batch=2, pixels=16, rotation=rotation).iou
         for rotation in (None, baselines.random_rotation(16))
     ],
     "dissection.measure.sampled": lambda w: len(measure.sampled(w.generator, 4, 0, 2)),
     "dissection.pictures.drawn": lambda w: pictures.drawn(w.generator, w.states),
     "dissection.pictures.labeled": lambda w: pictures.labeled(w.generator, w.segmenter, w.states),
     "dissection.tuning.likely_examples": lambda w: [one.labels for one in w.examples],
-    "dissection.tuning.tune": lambda w: tuning.tune(
-        w.generator, w.segmenter, w.dissection, "tree", w.examples, steps=2, batch=2
-    ).level,
-    "explorer.atlas.make_atlas": lambda w: atlas.make_atlas(
-        w.generator, w.generator.edit_layer, samples=4, batch=2
-    ).peaks,
-    "explorer.atlas.measure_baselines": lambda w: atlas.measure_baselines(
-        w.generator, w.segmenter, w.generator.edit_layer, samples=50
-    ).rotated,
+    "dissection.tuning.tune": lambda w: (
+        tuning.tune(w.generator, w.segmenter, w.dissection, "tree", w.examples, steps=2, batch=2).level
+    ),
+    "explorer.atlas.make_atlas": lambda w: (
+        atlas.make_atlas(w.generator, w.generator.edit_layer, samples=4, batch=2).peaks
+    ),
+    "explorer.atlas.measure_baselines": lambda w: (
+        atlas.measure_baselines(w.generator, w.segmenter, w.generator.edit_layer, samples=50).rotated
+    ),
     "explorer.atlas.measure_effects": lambda w: atlas.measure_effects(
         w.generator, w.segmenter, w.generator.edit_layer, w.dissection.high, samples=2
     ),
@@ -335,7 +342,11 @@ def test_every_function_that_takes_a_generator_has_its_case() -> None:
                 if name.startswith("_") or not callable(one) or getattr(one, "__module__", "") != info.name:
                     continue
                 parameters = inspect.signature(one).parameters.values() if _signed(one) else ()
-                if any(part in str(each.annotation) for each in parameters for part in ("StagedGenerator", "Model")):
+                if any(
+                    part in str(each.annotation)
+                    for each in parameters
+                    for part in ("StagedGenerator", "Model")
+                ):
                     found.add(f"{info.name.removeprefix('ganpaint_widget.')}.{name}")
     assert found - ELSEWHERE == {name.split(" ")[0] for name in CASES}
 
@@ -384,7 +395,9 @@ def test_a_network_in_training_is_left_as_it_was(name: str) -> None:
     """Its statistics, its weights and where they lie, its gradients and what learns."""
     model = made("progan")
     generator = model.generator
-    plain = {id(network): {k: v.clone() for k, v in network.state_dict().items()} for network in networks(model)}
+    plain = {
+        id(network): {k: v.clone() for k, v in network.state_dict().items()} for network in networks(model)
+    }
     layouts = [one.stride() for network in networks(model) for one in network.parameters()]
     world = World(model)
     with torch.no_grad():
@@ -418,7 +431,10 @@ def test_opening_a_picture_changes_nothing_of_a_users_model(change: str, worker:
     wrapped = Wrapped()
     if change == "wrapped":
         model = dataclasses.replace(model, segmenter=wrapped)
-    before = {id(one): {k: v.clone() for k, v in one.state_dict().items()} for one in (*networks(model), wrapped.inner)}
+    before = {
+        id(one): {k: v.clone() for k, v in one.state_dict().items()}
+        for one in (*networks(model), wrapped.inner)
+    }
     session = EditingSession(np.full((SIZE, SIZE, 3), 90, np.uint8), model, worker=worker)
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[8:16, 8:16] = 255
@@ -437,7 +453,9 @@ def test_a_session_works_on_another_device() -> None:
     mask[8:16, 8:16] = 255
     with strict_device():
         worker = Worker()
-        session = EditingSession(np.full((SIZE, SIZE, 3), 90, np.uint8), made("progan"), device=NAME, worker=worker)
+        session = EditingSession(
+            np.full((SIZE, SIZE, 3), 90, np.uint8), made("progan"), device=NAME, worker=worker
+        )
         session.add("tree", mask)
         session.remove("dome", mask)
         session.restyle("window", mask, 1)
@@ -488,9 +506,14 @@ def test_a_copy_follows_the_weights_that_it_was_made_of() -> None:
 
 
 @given(
-    st.integers(1, 7), st.integers(1, 7), st.lists(st.booleans(), min_size=49, max_size=49), st.integers(0, 99)
+    st.integers(1, 7),
+    st.integers(1, 7),
+    st.lists(st.booleans(), min_size=49, max_size=49),
+    st.integers(0, 99),
 )
-def test_hidden_cells_are_the_mean_of_their_neighbors(rows: int, columns: int, places: list[bool], seed: int) -> None:
+def test_hidden_cells_are_the_mean_of_their_neighbors(
+    rows: int, columns: int, places: list[bool], seed: int
+) -> None:
     hidden = torch.tensor(places[: rows * columns]).view(rows, columns)
     features = torch.randn(2, 3, rows, columns, generator=torch.Generator().manual_seed(seed))
     filled = equation.continued(features, hidden)
@@ -501,7 +524,12 @@ def test_hidden_cells_are_the_mean_of_their_neighbors(rows: int, columns: int, p
     for row, column in hidden.nonzero().tolist():
         around = [
             (weight, filled[..., row + down, column + right])
-            for weight, down, right in ((1, -1, 0), (1, 1, 0), (equation.SIDEWAYS, 0, -1), (equation.SIDEWAYS, 0, 1))
+            for weight, down, right in (
+                (1, -1, 0),
+                (1, 1, 0),
+                (equation.SIDEWAYS, 0, -1),
+                (equation.SIDEWAYS, 0, 1),
+            )
             if 0 <= row + down < rows and 0 <= column + right < columns
         ]
         mean = sum(weight * value for weight, value in around) / sum(weight for weight, _ in around)

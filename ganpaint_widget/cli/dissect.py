@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import GANPaintError
-from .common import GeneratorOption, JsonOption, plainly
+from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 
 
 def dissect(
@@ -40,6 +40,7 @@ def dissect(
     baselines: Annotated[
         bool, typer.Option(help="Measure also a detector that knows the position only, and rotated axes.")
     ] = False,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find what the units of a layer draw: ganpaint dissect --generator network.pth --segmenter ade20k"""
@@ -48,10 +49,10 @@ def dissect(
         from concurrent.futures import ProcessPoolExecutor
 
         from .. import dissection
-        from ..models import registry
+        from ..models import devices
 
         began = time.monotonic()
-        model = registry.load(generator)
+        model = devices.load(generator, device)
         if segmenter is not None:
             from ..models.segmentation import ade20k
 

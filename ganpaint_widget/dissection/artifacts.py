@@ -75,7 +75,13 @@ def artifact_candidates(
         if ticket is not None:
             ticket.checkpoint(batch * len(strengths) / samples)
     strength, description = torch.cat(strengths), torch.cat(descriptions)
-    usual = description if real is None else torch.cat([described(generator.here(part).float().clamp(-1, 1)) for part in torch.split(real, batch)])
+    usual = (
+        description
+        if real is None
+        else torch.cat(
+            [described(generator.here(part).float().clamp(-1, 1)) for part in torch.split(real, batch)]
+        )
+    )
     # Each feature in units of its own spread, or the largest ones would decide alone.
     scale = usual.std(dim=0).clamp_min(1e-6)
     mean, deviation = (usual / scale).mean(dim=0), (usual / scale).std(dim=0)

@@ -13,8 +13,8 @@ from ..method.edits import Activations, Edit, Mask
 from ..method.equation import apply
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
-from ..models.units import Dissection
 from ..models.networks import evaluated
+from ..models.units import Dissection
 from ..tickets import Ticket
 from .pictures import labeled
 
@@ -22,9 +22,7 @@ MINIMUM_AREA = 16
 """Pixels of a concept in a picture from which on it counts as an object that can be removed."""
 
 
-def likely_patch(
-    found: Tensor, one: int, state: State, random: torch.Generator, cells: int
-) -> Tensor | None:
+def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator, cells: int) -> Tensor | None:
     """A square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
 
     Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if

@@ -29,11 +29,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..cpus import follow_load
 from ..models.catalogue import DEFAULT_UNITS
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
-from ..models.units import MEASURED, Dissection
 from ..models.networks import evaluated
+from ..models.units import MEASURED, Dissection
 from ..tickets import Ticket
 from .pictures import labeled
 
@@ -153,6 +154,7 @@ def _spread(
     """``work`` done on all batches, in order: one after the other here, or in chunks by an executor."""
     if executor is None:
         for done, one in enumerate(batches, start=1):
+            follow_load()
             yield work([one])
             report(done)
         return

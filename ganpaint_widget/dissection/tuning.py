@@ -13,8 +13,8 @@ from ..method.edits import Edit
 from ..method.equation import apply
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
-from ..models.units import MEASURED, Dissection
 from ..models.networks import evaluated
+from ..models.units import MEASURED, Dissection
 from .causality import MINIMUM_AREA, likely_patch, painted
 from .pictures import labeled
 

@@ -1,8 +1,10 @@
-"""Other ways to adapt, to compare with: what :func:`.adaptation.adapt` fits when it is given an :class:`Ablation`.
+"""Other ways to adapt, to compare with: what :func:`.adaptation.adapt` fits when it is given an
+:class:`Ablation`.
 
-Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019), section 3.3, fit a network
-that makes the perturbations; Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images" (2021), fit the
-generator's own weights. The editor uses none of these. ``python -m benchmarks.speed`` compares them.
+Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019), section 3.3, fit a
+network that makes the perturbations; Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images"
+(2021), fit the generator's own weights. The editor uses none of these. ``python -m benchmarks.speed``
+compares them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class Ablation(AdaptationConfig):
         parametrization: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
             published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
             weights of G_F themselves, as PTI does, though with the loss used here.
-        combine: whether delta multiplies a layer's output (published) or is added to it. What is added is stored
+        combine: whether delta multiplies a layer's output (published) or is added to it. What is added is
+        stored
             under ``+`` and the layer's name, and a change of a weight under the parameter's.
         regularization: lambda_reg; with ``weights`` on their mean squared change.
     """

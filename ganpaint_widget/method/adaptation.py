@@ -7,13 +7,14 @@ output's shape, and that output is multiplied by ``1 + delta_i``::
     L = || (G'(z_e) - x) * keep ||  +  lambda_reg * sum_i mean(delta_i^2)
 
 ``keep`` is 1 where the photo must come back and 0 where the edit is. Inside the edit the loss is silent: what
-delta does there is decided by what delta is made of, its *parametrization*. The published one is a network with
-a fixed random input, fitted by 1000 steps of Adam on the L1 norm; that and others are in ``ablation.py``. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so
-that its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's
-colors, while its fine part ends where the edit begins. There are no weights between delta and the loss, so
-with squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is
-applied while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed``
-compares the ways.
+delta does there is decided by what delta is made of, its *parametrization*. The published one is a network
+with a fixed random input, fitted by 1000 steps of Adam on the L1 norm; that and others are in
+``ablation.py``. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so that
+its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's colors,
+while its fine part ends where the edit begins. There are no weights between delta and the loss, so with
+squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is applied
+while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed`` compares
+the ways.
 
 Two ways to a picture without fitting for each edit: a delta is fitted once to the photo as it is, and is then
 shown with any edit as far as :func:`gated` lets it through; or ``initializer.py`` says one in a single pass.
@@ -33,6 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..cpus import follow_load
 from ..images.metrics import psnr as kept_psnr
 from ..models.generator import Modifier, StagedGenerator, State
 from ..models.networks import evaluated, usable
@@ -40,8 +42,8 @@ from ..tickets import Cancelled, Ticket
 from .lbfgs import lbfgs
 
 Delta = Mapping[str, Tensor]
-"""A perturbation as named tensors, so that it can be stored as it is: under a fine layer's name what its output is
-multiplied by, less 1 (1 x C x H x W, the layer's shape)."""
+"""A perturbation as named tensors, so that it can be stored as it is: under a fine layer's name what its
+output is multiplied by, less 1 (1 x C x H x W, the layer's shape)."""
 
 Draw = Callable[[StagedGenerator, State, Delta], Tensor]
 """See :func:`render`."""
@@ -374,7 +376,8 @@ class Fit:
         self._budget = steps or self._config.steps
         # In float32 whatever a user's generator computes in, and its weights take no gradients.
         self._generator = generator = usable(generator, edited.features.device)
-        self._original, self._edited = original.to(next(generator.parameters())), edited.to(next(generator.parameters()))
+        like = next(generator.parameters())
+        self._original, self._edited = original.to(like), edited.to(like)
         self._x, self._keep = x, keep = generator.here(x), generator.here(keep)
         self._weight = keep / keep.mean().clamp_min(1e-6)
         self._begun = bool(start)
@@ -408,6 +411,7 @@ class Fit:
         # Whoever calls may be in the middle of a computation without gradients.
         with torch.inference_mode(False), torch.enable_grad():
             while not self.done:
+                follow_load()
                 picture = self._step()
                 used = time.monotonic() - began
                 self.seconds = before + used
@@ -451,7 +455,9 @@ class Fit:
 
     def found(self) -> Adaptation:
         """The best so far."""
-        alive = survival(self._generator, self._original, self._edited, self.delta, self._keep, self._config.render)
+        alive = survival(
+            self._generator, self._original, self._edited, self.delta, self._keep, self._config.render
+        )
         return Adaptation(self.delta, self.before, self.after, alive, self.steps, self.seconds)
 
 

@@ -187,14 +187,13 @@ def _elimination(hidden: Tensor, box: tuple[slice, ...]) -> Tensor:
     columns = inside.shape[1]
     beside = SIDEWAYS * torch.ones(columns, columns, dtype=torch.float64).tril(1).triu(-1)
     found: list[Tensor] = []
-    for here, count in zip(inside, neighbors[box], strict=True):
+    for row, (here, count) in enumerate(zip(inside, neighbors[box], strict=True)):
         # A visible cell is what it is; a hidden one times its neighbors' weights is their sum.
         block = -here[:, None] * beside
         block.diagonal().copy_(torch.where(here > 0, count, 1.0))
-        if found:
-            block -= here[:, None] * found[-1] * before
+        if row:
+            block -= here[:, None] * found[-1] * inside[row - 1]
         found.append(torch.linalg.inv(block))
-        before = here
     return torch.stack(found)
 
 

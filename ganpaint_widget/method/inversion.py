@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cpus import follow_load
 from ..deprecated import Renamed
 from ..images.metrics import psnr, ssim
 from ..models.generator import StagedGenerator, State
@@ -166,7 +167,9 @@ def invert(
 
 def _metric(model: Model, given: Features | None) -> Features | None:
     """The metric of a ready model; a user's own is made ready as well."""
-    return default_metric(model) if given is None else usable(given, next(model.generator.parameters()).device)
+    return (
+        default_metric(model) if given is None else usable(given, next(model.generator.parameters()).device)
+    )
 
 
 @evaluated
@@ -262,6 +265,7 @@ def _search(
     half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
     try:
         for step in range(SEARCH_STEPS + 1):
+            follow_load()
             last = step == SEARCH_STEPS or (half is not None and time.monotonic() >= half)
             offset.grad = None
             for place in range(len(guess)):
@@ -299,6 +303,7 @@ def _refine(
     adam = _Adam(offset)
     try:
         for step in range(steps + 1):
+            follow_load()
             picture = generator.picture(generator.run(state.replace(guess + scale * offset)))
             errors = loss(picture) + PRIOR * offset.square().flatten(1).mean(dim=1)
             better = errors.detach() < best

@@ -35,8 +35,8 @@ def load(generator: str | Path | StagedGenerator | Model, device: str | torch.de
     except (AssertionError, RuntimeError) as error:  # torch without CUDA asserts
         raise GANPaintError(
             f"torch cannot use the device {str(wanted)!r} ({error}).",
-            "`ganpaint doctor` lists the devices that work here; without `device=` and GANPAINT_DEVICE it is the "
-            "generator's own, the CPU for those that come by name.",
+            "`ganpaint doctor` lists the devices that work here; without `device=` and GANPAINT_DEVICE a "
+            "generator stays where it is.",
         ) from error
     if model.dissection is not None and model.dissection.layer != model.generator.edit_layer:
         raise GANPaintError(

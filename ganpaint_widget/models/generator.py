@@ -195,7 +195,7 @@ class StagedGenerator(nn.Module, ABC):
         return self.here(torch.randn(count, self.latent_size, generator=source))
 
     def sampled(self, count: int, seed: int, *, until: str | None = None) -> State:
-        """The state that ``count`` latents of :meth:`sample_z` lead to: at ``until``, by default the edit layer."""
+        """The state of ``count`` latents of :meth:`sample_z` at ``until``, by default at the edit layer."""
         return self.run(self.start(self.here(self.sample_z(count, seed))), until=until or self.edit_layer)
 
     def here(self, tensor: Tensor) -> Tensor:

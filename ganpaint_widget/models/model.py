@@ -75,10 +75,11 @@ class Model:
     initializer: Initializer | None = None
 
     def to(self, device: str | torch.device | None = None) -> Model:
-        """The same model, ready for use: its networks on a device, in float32, evaluation mode and without gradients.
+        """The same model, ready for use: its networks on a device, in float32, evaluation mode and without
+        gradients.
 
-        Those that are not so are copied, for they may be a user's, who goes on training them. Latents are drawn on
-        the CPU (:meth:`.StagedGenerator.sample_z`), and so are the same on every device.
+        Those that are not so are copied, for they may be a user's, who goes on training them. Latents are
+        drawn on the CPU (:meth:`.StagedGenerator.sample_z`), and so are the same on every device.
 
         Args:
             device: by default, where the generator is.

@@ -1,9 +1,9 @@
 """Networks that a user has made: used on any device, and left as they were found.
 
-A network in training mode would change its batch statistics with every picture that it is shown, and one in half
-precision would fail at the first tensor of another kind. So functions that are given networks look at them in
-evaluation mode, and put them back; and what is kept for longer, as by a session, is a copy, which shares the
-weights wherever it can.
+A network in training mode would change its batch statistics with every picture that it is shown, and one in
+half precision would fail at the first tensor of another kind. So functions that are given networks look at
+them in evaluation mode, and put them back; and what is kept for longer, as by a session, is a copy, which
+shares the weights wherever it can.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def private(network: N, device: torch.device | None = None) -> N:
     except (RuntimeError, TypeError) as error:
         raise GANPaintError(
             f"The network {type(network).__name__} cannot be copied ({error}).",
-            "Call its eval(), float() and requires_grad_(False), and put it on the device: then it is used itself.",
+            "Call its eval(), float() and requires_grad_(False), and put it on the device: then no copy "
+            "is made.",
         ) from error
 
 
@@ -132,6 +133,6 @@ def _attributes(thing: object) -> dict[str, object]:
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:
-    """Parameters, buffers and tensors that are neither, as hooks leave them (of spectral norms, for example)."""
+    """Parameters, buffers and tensors that are neither, as hooks of spectral norms leave them."""
     plain = [one for module in network.modules() for one in vars(module).values() if isinstance(one, Tensor)]
     return [*network.parameters(), *network.buffers(), *plain]

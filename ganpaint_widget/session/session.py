@@ -163,6 +163,8 @@ class EditingSession:
         journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
             it there.
         worker: the thread that runs the model; by default one that all sessions share.
+        device: of torch, such as ``"cuda"``; by default what the environment's ``GANPAINT_DEVICE`` names, and
+            without that where the generator is.
 
     Raises:
         GANPaintError: the picture cannot be read, or the generator cannot be loaded.
@@ -234,6 +236,7 @@ class EditingSession:
         generator: str | Path | StagedGenerator | Model | None = None,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
+        device: str | None = None,
     ) -> EditingSession:
         """A new session with everything that was painted in one whose kernel has ended, undo included.
 
@@ -242,7 +245,7 @@ class EditingSession:
                 which something was painted.
             generator: needed when that session's generator was given as an object: the journal knows
                 names only.
-            journal, worker: as in the constructor. The new session keeps a journal of its own.
+            journal, worker, device: as in the constructor. The new session keeps a journal of its own.
 
         Raises:
             GANPaintError: there is no such journal, or it does not fit the generator.
@@ -265,7 +268,7 @@ class EditingSession:
             recording.photo,
             original=recording.original,
         )
-        session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
+        session = cls(source, chosen, scene=source.index, journal=journal, worker=worker, device=device)
         earlier = opening.get("continues", [])
         with session._change() as history:
             if isinstance(earlier, list):
@@ -283,6 +286,7 @@ class EditingSession:
         generator: str | Path | StagedGenerator | Model | None = None,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
+        device: str | None = None,
     ) -> EditingSession:
         """A session as :meth:`save` has kept it: on the same machine the same pictures, bit for bit.
 
@@ -292,7 +296,7 @@ class EditingSession:
             source: the path of a ``.ganpaint`` file, or its bytes.
             generator: needed when the project's generator was given as an object or as a file: a project
                 may come from a stranger, and has no say in which files are opened.
-            journal, worker: as in the constructor.
+            journal, worker, device: as in the constructor.
 
         Raises:
             GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
@@ -307,7 +311,7 @@ class EditingSession:
         worker = worker if worker is not None else default_worker()
         chosen: Any = name if generator is None else generator
         picture = worker.ask(saving.source_of, stored, worker.ask(load, chosen))
-        session = cls(picture, chosen, scene=picture.index, journal=journal, worker=worker)
+        session = cls(picture, chosen, scene=picture.index, journal=journal, worker=worker, device=device)
         session._resume(stored, session._fitting_edits(stored))
         return session
 

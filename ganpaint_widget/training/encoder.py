@@ -53,7 +53,9 @@ def train_encoder(
     encoder = channels_last((encoder or new_encoder(generator)).to(device))
     own = batch if data is None else batch // 2
     encoder.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps")
+    optimizer = torch.optim.AdamW(
+        encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps"
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
     batches = None if data is None else data.batches(batch - own, seed)
     for step in range(steps):

@@ -46,7 +46,9 @@ def train_initializer(
     encoder = channels_last(private(encoder, device))
     shapes = {name: generator.shape(name) for name in generator.fine_layers}
     initializer = channels_last(Initializer(shapes).to(device)).train()
-    optimizer = torch.optim.AdamW(initializer.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps")
+    optimizer = torch.optim.AdamW(
+        initializer.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps"
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
     own = batch if data is None else batch // 2
     batches = None if data is None else data.batches(batch - own, seed)
