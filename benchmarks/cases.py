@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from ganpaint_widget.demo.scenes import HELD_OUT, Scene
 from ganpaint_widget.images.arrays import array_of, tensor_of
-from ganpaint_widget.method import adaptation, edits, equation
+from ganpaint_widget.method import ablation, adaptation, edits, equation
+from ganpaint_widget.method.ablation import Ablation
 from ganpaint_widget.method.adaptation import AdaptationConfig, dilate
 from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.models.generator import State
@@ -122,11 +123,11 @@ def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = i
 
 WAYS = {
     "pyramid (ours)": AdaptationConfig(),
-    "pyramid, added": AdaptationConfig(combine="add"),
+    "pyramid, added": Ablation(combine="add"),
     "pyramid, no regularisation": AdaptationConfig(regularization=0),
-    "direct": AdaptationConfig("direct"),
-    "network (published)": AdaptationConfig("network", regularization=0.1),
-    "weights": AdaptationConfig("weights"),
+    "direct": Ablation("direct"),
+    "network (published)": Ablation("network", regularization=0.1),
+    "weights": Ablation("weights"),
 }
 """Ours first, and the others to compare with it."""
 
@@ -142,7 +143,7 @@ def adapted(model: Model, case: Case, way: AdaptationConfig | None = None) -> Re
     found = adaptation.adapt(
         model.generator, case.edited, case.x, case.keep, original=case.original, config=way, start=start
     )
-    return lambda state: adaptation.render(model.generator, state, found.delta)
+    return lambda state: ablation.render(model.generator, state, found.delta)
 
 
 def returns_photo(model: Model, case: Case) -> Render:

@@ -47,7 +47,7 @@ from benchmarks.figures import Figure, parser
 from benchmarks.figures import Report as Figures
 from ganpaint_widget.dissection import dissect
 from ganpaint_widget.images.metrics import psnr as kept_psnr
-from ganpaint_widget.method import adaptation
+from ganpaint_widget.method import ablation, adaptation
 from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.method.preview import Preview
 from ganpaint_widget.models.generator import StagedGenerator, State
@@ -313,7 +313,7 @@ def measure_random(generator: StagedGenerator, outputs: str, rate: float) -> dic
         "network (published)": [
             adapt(
                 generator, found.state, edited, x, keep, rate, steps=5,
-                config=adaptation.AdaptationConfig("network", regularization=0.1),
+                config=ablation.Ablation("network", regularization=0.1),
             )
         ],
     }  # fmt: skip

@@ -3,13 +3,34 @@
 On a JupyterHub many people share a machine, and a container with a quota of two processors still sees all
 sixty-four. PyTorch counts those, and its sixty-four threads then wait for each other. So before a model is
 loaded its threads are brought down to the quota.
+
+And others may be busy on the processors that there are. PyTorch's threads meet after every layer of a
+network, and spin until the last has come: beside two busy neighbors, two threads take four times as long as
+one. No counter of the system says so in time, so now and again it is tried how long a convolution takes with
+fewer threads.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Final
+
+EVERY: Final = 3.0
+LONGEST: Final = 24.0
+"""Seconds between two trials on a thread. One takes 20 ms, but 200 beside busy neighbors: while more threads
+do not help, the time until the next one doubles, up to the second number."""
+
+CONVOLUTIONS: Final = 8
+"""Of a trial, for each number of threads: 38 million products each."""
+
+BETTER: Final = 0.85
+"""More threads are taken if they need at most this share of the time of fewer: they cost others theirs."""
 
 
 def cpu_count(root: Path = Path("/")) -> int:
@@ -64,3 +85,61 @@ def follow_quota() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
+
+
+_tried = threading.local()
+
+
+def follow_load() -> None:
+    """Give PyTorch as many threads on this thread as are quickest at the moment.
+
+    Cheap enough to be called at every step of what takes long: it is tried again once in :data:`EVERY`
+    seconds. Without effect where ``OMP_NUM_THREADS`` says what is wanted, or where there is one processor.
+    """
+    if "OMP_NUM_THREADS" in os.environ or cpu_count() == 1:
+        return
+    wait, until = getattr(_tried, "last", (EVERY, 0.0))
+    if time.monotonic() < until:
+        return
+    import torch
+
+    most = cpu_count()
+    chosen = _quickest(sorted({1, max(1, most // 2), most}))
+    torch.set_num_threads(chosen)
+    wait = EVERY if chosen == most else min(2 * wait, LONGEST)
+    _tried.last = wait, time.monotonic() + wait
+
+
+def _quickest(counts: list[int]) -> int:
+    """The number of threads with which some convolutions take least time, of numbers that grow from 1."""
+    import torch
+    from torch.nn import functional as F
+
+    chosen, least = 1, float("inf")
+    with torch.inference_mode():
+        x, weight = torch.ones(1, 32, 64, 64), torch.ones(32, 32, 3, 3)
+        for count in counts:
+            with threads(count):
+                F.conv2d(x, weight, padding=1)  # starts the threads and prepares the convolution
+                began = time.perf_counter()
+                for _ in range(CONVOLUTIONS):
+                    F.conv2d(x, weight, padding=1)
+                    took = time.perf_counter() - began
+                    if took > BETTER * least:
+                        break
+                else:
+                    chosen, least = count, took
+    return chosen
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Have PyTorch compute with so many threads meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -39,10 +39,11 @@ settings.register_profile("ganpaint", deadline=None)
 settings.load_profile("ganpaint")
 
 # What several test files compare with. Without a package around the tests, files do not see each other.
-_spec = importlib.util.spec_from_file_location("references", Path(__file__).parent / "references.py")
-assert _spec is not None and _spec.loader is not None
-sys.modules["references"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sys.modules["references"])
+for _name in ("references", "strict_device"):
+    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).parent / f"{_name}.py")
+    assert _spec is not None and _spec.loader is not None
+    sys.modules[_name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_name])
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

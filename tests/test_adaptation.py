@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from ganpaint_widget.method import adaptation
+from ganpaint_widget.method import ablation, adaptation
+from ganpaint_widget.method.ablation import Ablation
 from ganpaint_widget.method.adaptation import AdaptationConfig
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN
@@ -33,7 +34,7 @@ def case(generator: ProGAN) -> tuple[State, State, torch.Tensor, torch.Tensor]:
 
 def test_g_prime_starts_as_g(generator: ProGAN, case) -> None:
     _, edited, _, _ = case
-    network = adaptation.PerturbationNetwork({n: generator.shape(n) for n in generator.fine_layers})
+    network = ablation.PerturbationNetwork({n: generator.shape(n) for n in generator.fine_layers})
     with torch.no_grad():
         delta = network()
         assert {name: one.shape[1:] for name, one in delta.items()} == {
@@ -45,11 +46,11 @@ def test_g_prime_starts_as_g(generator: ProGAN, case) -> None:
 
 WAYS = {
     "pyramid": AdaptationConfig(),
-    "added": AdaptationConfig(combine="add"),
-    "direct": AdaptationConfig("direct"),
+    "added": Ablation(combine="add"),
+    "direct": Ablation("direct"),
     "without regularisation": AdaptationConfig(regularization=0),
-    "network": AdaptationConfig("network", regularization=0.1),
-    "weights": AdaptationConfig("weights"),
+    "network": Ablation("network", regularization=0.1),
+    "weights": Ablation("weights"),
 }
 
 
@@ -64,7 +65,7 @@ def test_it_fits_the_photo_and_leaves_the_generator(generator: ProGAN, case, way
     assert 1 <= found.steps <= way.steps
     assert [p.requires_grad for p in generator.parameters()] == learning
     assert all(p.grad is None for p in generator.parameters())
-    picture = adaptation.render(generator, edited, found.delta)
+    picture = ablation.render(generator, edited, found.delta)
     assert adaptation.kept_psnr(picture, x, keep) == pytest.approx(found.after, abs=0.01)
     assert all(torch.equal(weights[name], p) for name, p in generator.named_parameters())
 
@@ -122,9 +123,7 @@ def test_the_pyramid_goes_on_through_the_edit(generator: ProGAN, case) -> None:
     keep[..., 12:20, 12:20] = 0
     inside = {}
     for name in ("pyramid", "direct"):
-        found = adaptation.adapt(
-            generator, original, x, keep, original=original, config=AdaptationConfig(name)
-        )
+        found = adaptation.adapt(generator, original, x, keep, original=original, config=Ablation(name))
         last = found.delta[generator.fine_layers[-1]]
         inside[name] = float(last[..., 15:17, 15:17].abs().mean() / last.abs().mean())
     assert inside["direct"] == 0
@@ -134,7 +133,7 @@ def test_the_pyramid_goes_on_through_the_edit(generator: ProGAN, case) -> None:
 def test_a_warm_start_goes_on_from_there(generator: ProGAN, case) -> None:
     original, edited, x, strokes = case
     keep = adaptation.keep_mask(generator, original, edited, strokes)
-    for way in (AdaptationConfig(), AdaptationConfig("weights")):
+    for way in (AdaptationConfig(), Ablation("weights")):
         adapt = partial(adaptation.adapt, generator, edited, x, keep, original=original, config=way)
         first = adapt(steps=20)
         assert adapt(steps=1, start=first.delta).after == pytest.approx(first.after, abs=0.01)

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from strict_device import is_there, strict_device
 from typer.testing import CliRunner, Result
 
 import ganpaint_widget.widget.paint as static
 from ganpaint_widget.cli import app, doctor
 from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.images.files import read_mask
+from ganpaint_widget.method import inversion
 from ganpaint_widget.models import registry
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.worker import Worker
@@ -270,30 +272,29 @@ def test_a_dissection_that_cannot_be(folder: Path, arguments: list[str], says: s
 @pytest.mark.parametrize(
     ("fault", "healthy"), [(0.0, True), (1e-4, True), (0.5, False), (float("nan"), False), (None, False)]
 )
+@pytest.mark.usefixtures("real_methods")
 def test_doctor_compares_devices_with_the_cpu(
     model: Any, monkeypatch: pytest.MonkeyPatch, fault: float | None, healthy: bool
 ) -> None:
-    """The device here is the CPU again, whose pictures are spoilt on purpose."""
-    generator = type(model.generator)
-    monkeypatch.setattr(doctor, "_devices", lambda: ["cpu"])
+    """On a device that spoils pictures on purpose, or lacks something that only blends need."""
+    monkeypatch.setattr(doctor, "_devices", lambda: ["cuda:0"])
     monkeypatch.setattr(static, "static_file", lambda name: name)  # whether it is built is not the question
-    moved, to, picture = [], generator.to, generator.picture
-
-    def remember(self: Any, device: str) -> Any:
-        moved.append(self)
-        return to(self, device)
+    monkeypatch.setattr(inversion, "DRAWS", 4)
+    monkeypatch.setattr(inversion, "SEARCH_STEPS", 2)
+    generator = type(model.generator)
+    picture = generator.picture
 
     def spoilt(self: Any, state: Any) -> Any:
-        if not any(self is one for one in moved):
-            return picture(self, state)
-        if fault is None:
+        drawn = picture(self, state)
+        if not is_there(drawn):
+            return drawn
+        if fault is None and drawn.requires_grad:
             raise RuntimeError("no kernel image is available")
-        return picture(self, state) + fault
+        return drawn + (fault or 0)
 
-    monkeypatch.setattr(generator, "to", remember)
     monkeypatch.setattr(generator, "picture", spoilt)
-    result = ganpaint("doctor")
-    assert len(moved) == 1
-    assert ("DRAWS DIFFERENTLY" in result.output) == (not healthy)
-    assert ("draws as the CPU does" in result.output) == healthy
+    with strict_device():
+        result = ganpaint("doctor")
+    assert ("THE DEVICE" in result.output) == (not healthy)
+    assert ("draws as the CPU does: pictures, removals, inversions, blends" in result.output) == healthy
     assert result.exit_code == (0 if healthy else 1)

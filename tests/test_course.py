@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
+from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -486,3 +489,47 @@ def test_torch_is_held_to_it_unless_told_otherwise(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("OMP_NUM_THREADS")
     cpus.follow_quota.__wrapped__()
     assert asked == [2]
+
+
+def test_threads_follow_what_is_quickest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried once in a while, less often while more threads do not help."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cpus, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cpus, "_tried", threading.local())
+    now, tried = [100.0], []
+    monkeypatch.setattr(cpus, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    quickest = chain([8, 1, 1, 4], repeat(8))
+    monkeypatch.setattr(cpus, "_quickest", lambda counts: tried.append((now[0], counts)) or next(quickest))
+    before = torch.get_num_threads()
+    try:
+        for _ in range(60):
+            cpus.follow_load()
+            now[0] += 1
+        assert torch.get_num_threads() == 8
+    finally:
+        torch.set_num_threads(before)
+    assert [at for at, _ in tried] == [100, 103, 109, 121, 145, 148, 151, 154, 157]
+    assert all(counts == [1, 4, 8] for _, counts in tried)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    now[0] += 1000
+    cpus.follow_load()
+    assert len(tried) == 9
+
+
+@pytest.mark.parametrize(("share", "chosen"), [(0.5, 2), (0.95, 1), (20.0, 1)])
+def test_a_trial_takes_the_quickest_and_gives_up_early(
+    monkeypatch: pytest.MonkeyPatch, share: float, chosen: int
+) -> None:
+    """With a clock on which a convolution takes so much of one thread's time with two."""
+    clock, computed = [0.0], []
+
+    def convolve(*_: object, **how: object) -> None:
+        computed.append(torch.get_num_threads())
+        clock[0] += share if torch.get_num_threads() == 2 else 1.0
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", convolve)
+    monkeypatch.setattr(cpus, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    before = torch.get_num_threads()
+    assert cpus._quickest([1, 2]) == chosen
+    assert torch.get_num_threads() == before
+    assert computed.count(2) == {0.5: 9, 0.95: 9, 20.0: 2}[share]

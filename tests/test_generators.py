@@ -10,7 +10,7 @@ import torch
 from references import progan as reference
 
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.models import registry
+from ganpaint_widget.models import progan, registry
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.storage import read_safetensors, write_safetensors
@@ -142,3 +142,17 @@ def test_weights_that_do_not_fit_give_one_sentence(
     with pytest.raises(GANPaintError, match=message) as caught:
         registry.load(other)
     assert caught.value.hint
+
+
+def test_the_normalization_of_layers_is_that_of_the_formula() -> None:
+    """Its values, and the gradient that it writes down itself."""
+    source = torch.Generator().manual_seed(0)
+    for scale in (1e-5, 1.0, 1e3):
+        x = (scale * torch.randn(2, 5, 3, 4, generator=source)).requires_grad_()
+        away = torch.randn(2, 5, 3, 4, generator=source)
+        fast, plain = progan._PixelNorm.apply(x), progan.pixel_norm(x)
+        assert torch.allclose(fast, plain, rtol=1e-6, atol=1e-7)
+        (one,), (other,) = (torch.autograd.grad(y, x, away) for y in (fast, plain))
+        assert (one - other).norm() <= 1e-6 * max(other.norm(), away.norm() / scale * 1e-3)
+    x = x.detach().double().requires_grad_()
+    assert torch.autograd.gradcheck(progan._PixelNorm.apply, x)

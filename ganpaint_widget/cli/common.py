@@ -13,6 +13,9 @@ from ..errors import GANPaintError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Say what was made as JSON on standard output.")]
 GeneratorOption = Annotated[str, typer.Option(help="Its name, or the path of its file.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Of torch, such as cuda; by default GANPAINT_DEVICE's, or the CPU.")
+]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import GANPaintError
-from .common import GeneratorOption, JsonOption, plainly
+from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 
 EXEMPLAR_SAMPLES = 400
 """Pictures among which exemplars are looked for, at most: they show more objects than are kept."""
@@ -43,6 +43,7 @@ def dissect(
     baselines: Annotated[
         bool, typer.Option(help="Measure also a detector that knows the position only, and rotated axes.")
     ] = False,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find what the units of a layer draw: ganpaint dissect --generator network.pth --segmenter ade20k"""
@@ -51,10 +52,10 @@ def dissect(
         from concurrent.futures import ProcessPoolExecutor
 
         from .. import dissection
-        from ..models import registry
+        from ..models import devices
 
         began = time.monotonic()
-        model = registry.load(generator)
+        model = devices.load(generator, device)
         if segmenter is not None:
             from ..models.segmentation import ade20k
 

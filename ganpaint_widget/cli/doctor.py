@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 if TYPE_CHECKING:
-    from ..models.generator import StagedGenerator
+    from torch import Tensor
+
+    from ..models.model import Model
 
 
 def doctor() -> None:
@@ -37,16 +39,9 @@ def doctor() -> None:
         known = ", ".join(model.dissection.concepts) if model.dissection else "none"
         typer.echo(f"The demo generator draws {model.generator.resolution} px pictures and knows: {known}.")
         for device in _devices():
-            apart = _apart(model.generator, device)
-            failed |= not apart <= TOLERANCE
-            if apart <= TOLERANCE:
-                typer.echo(f"The device {device} draws as the CPU does (at most {apart:.1e} of 1 apart).")
-            else:
-                typer.echo(
-                    f"WARNING: THE DEVICE {device} DRAWS DIFFERENTLY: pictures are up to {apart:.3g} of 1 "
-                    "apart from the CPU's. Do not trust its results; use the CPU, or another torch.",
-                    err=True,
-                )
+            sound, said = _compared(model, device)
+            failed |= not sound
+            typer.echo(said, err=not sound)
     except ValueError as error:
         typer.echo(str(error), err=True)
         failed = True
@@ -66,17 +61,57 @@ def _devices() -> list[str]:
     return [*found, "mps"] if torch.backends.mps.is_available() else found
 
 
-def _apart(generator: StagedGenerator, device: str) -> float:
-    """How far a picture drawn on a device is from the CPU's, at the worst pixel; infinite if it fails."""
-    import copy
+def _compared(model: Model, device: str) -> tuple[bool, str]:
+    """Whether a device does what the CPU does, and what to say of it."""
+    advice = "Do not trust its results; use the CPU, or another torch."
+    try:
+        there = _trial(model.to(device))
+    except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises for what a device lacks
+        return False, f"WARNING: THE DEVICE {device} FAILS ({error}). {advice}"
+    apart = {what: float((there[what] - here).abs().max()) for what, here in _trial(model).items()}
+    wrong = [what for what, off in apart.items() if not off <= TOLERANCE]  # a NaN is no agreement
+    if wrong:
+        return False, (
+            f"WARNING: THE DEVICE {device} DRAWS DIFFERENTLY: {', '.join(wrong)} up to "
+            f"{max(apart[what] for what in wrong):.3g} of 1 apart from the CPU's. {advice}"
+        )
+    return True, (
+        f"The device {device} draws as the CPU does: {', '.join(apart)} at most "
+        f"{max(apart.values()):.1e} of 1 apart."
+    )
 
+
+def _trial(model: Model) -> dict[str, Tensor]:
+    """A picture of each thing that the editor does, on the CPU: 1 x 3 x R x R in [-1, 1]."""
+    import numpy as np
     import torch
 
-    z = generator.sample_z(1, seed=0)
-    try:
-        with torch.no_grad():
-            there = copy.deepcopy(generator).to(device)(z.to(device)).cpu()
-            apart = float((there - generator(z)).abs().max())
-    except RuntimeError:
-        return float("inf")
-    return apart if apart == apart else float("inf")  # a NaN is no agreement
+    from ..method.adaptation import adapt, render
+    from ..method.edits import Edit
+    from ..method.inversion import invert
+    from ..method.preview import Preview
+
+    generator, dissection = model.generator, model.dissection
+    assert dissection is not None
+    size = generator.resolution
+    with torch.no_grad():
+        state = generator.sampled(1, 0)
+        drawn = generator.picture(generator.run(state)).clamp(-1, 1)
+    mask = np.zeros((size, size), np.uint8)
+    mask[size // 4 : size // 2, size // 4 : size // 2] = 255
+    preview = Preview(model, state)
+    removal = Edit("e", "remove", dissection.concepts[0], mask)
+    x = 0.8 * drawn  # a photo that is not quite what the generator draws
+    found = invert(model, x, steps=2)
+    with torch.no_grad():
+        edited = preview.edited([removal])
+        inverted = generator.picture(generator.run(found.state))
+        keep = 1 - generator.here(torch.from_numpy(mask))[None, None] / 255
+        blend = adapt(generator, edited, x, keep, original=state, steps=2)
+        pictures = {
+            "pictures": drawn,
+            "removals": preview.render([removal]),
+            "inversions": inverted,
+            "blends": render(generator, edited, blend.delta),
+        }
+    return {what: picture.clamp(-1, 1).cpu() for what, picture in pictures.items()}

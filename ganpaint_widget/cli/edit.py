@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import GANPaintError
-from .common import GeneratorOption, JsonOption, plainly
+from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 
 if TYPE_CHECKING:
     from ..session import EditingSession
@@ -86,6 +86,7 @@ def edit(
     project: Annotated[
         Path | None, typer.Option(help="Keep the project there as well; for several photos a folder.")
     ] = None,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Edit photos: ganpaint edit photo.jpg --add tree --mask mask.png -o out.png
@@ -103,13 +104,13 @@ def edit(
         jobs = _jobs(photos, output, project)
         from ..models.devices import load
 
-        load(generator)  # what is wrong with it is wrong for every photo
+        load(generator, device)  # what is wrong with it is wrong for every photo
         session: EditingSession | None = None
         made = []
         for photo, picture, kept in jobs:
             began = time.monotonic()
             try:
-                session = _opened(session, photo, generator, fit)
+                session = _opened(session, photo, generator, fit, device)
                 for wish in wishes:
                     _carry_out(session, wish, photo)
                 made.append(_written(session, photo, picture, kept, adapt, began, quiet=as_json))
@@ -132,6 +133,7 @@ def adapt(
         str | None, typer.Option(help="Needed where the project's generator was no named one.")
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Keep the project with its blend there.")] = None,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Blend the edits of a project into its photo: ganpaint adapt edit.ganpaint -o out.png"""
@@ -139,7 +141,7 @@ def adapt(
         from ..session import EditingSession
 
         began = time.monotonic()
-        session = EditingSession.load(project, generator=generator, journal=False)
+        session = EditingSession.load(project, generator=generator, journal=False, device=device)
         made = _written(session, project, output, save, True, began, quiet=as_json)
     typer.echo(json.dumps(made, indent=1)) if as_json else _tell_picture(made)
 
@@ -217,12 +219,14 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
     ]
 
 
-def _opened(session: EditingSession | None, photo: Path, generator: str, fit: Any) -> EditingSession:
+def _opened(
+    session: EditingSession | None, photo: Path, generator: str, fit: Any, device: str | None
+) -> EditingSession:
     """A session with this photo; the one that there is goes on with it."""
     from ..session import EditingSession
 
     if session is None:
-        return EditingSession(photo, generator, fit=fit, journal=False)
+        return EditingSession(photo, generator, fit=fit, journal=False, device=device)
     session.open(photo, fit=fit)
     return session
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .common import JsonOption, plainly
+from .common import DeviceOption, JsonOption, plainly
 
 train = typer.Typer(help="Train an encoder, or what ships with the package.", no_args_is_help=True)
 
@@ -41,6 +41,7 @@ def encoder(
     batch: Annotated[
         int, typer.Option(help="Samples a step; fewer need less memory and are read less well.", min=2)
     ] = 16,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """An encoder for any generator, from its own samples: photos open by it from then on.
@@ -53,11 +54,12 @@ def encoder(
 
         from ..images.metrics import psnr
         from ..models.checkpoints import write_module
-        from ..models.registry import encoder_file, initializer_file, load
+        from ..models.devices import load
+        from ..models.registry import encoder_file, initializer_file
         from ..training.encoder import train_encoder
         from ..training.initializer import train_initializer
 
-        made_for = load(generator).generator
+        made_for = load(generator, device).generator
         found = train_encoder(made_for, steps=steps, batch=batch)
         drawn = []
         with torch.no_grad():

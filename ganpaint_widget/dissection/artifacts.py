@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from ..models.generator import StagedGenerator
+from ..models.networks import evaluated
 from ..tickets import Ticket
+from .measure import sampled
+from .pictures import drawn
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class ArtifactCandidate:
     excess: float
 
 
+@evaluated
 @torch.no_grad()
 def artifact_candidates(
     generator: StagedGenerator,
@@ -59,22 +63,25 @@ def artifact_candidates(
         ticket: progress and cancel.
     """
     layer = layer or generator.edit_layer
-    device = next(generator.parameters()).device
 
     def described(pictures: Tensor) -> Tensor:
-        return torch.cat(
-            [one.float().mean(dim=(2, 3)) for one in features(pictures.clamp(-1, 1))], dim=1
-        ).cpu()
+        return torch.cat([one.float().mean(dim=(2, 3)) for one in features(pictures)], dim=1).cpu()
 
     strengths, descriptions = [], []
-    for z in torch.split(generator.sample_z(samples, seed), batch):
-        state = generator.run(generator.start(z.to(device)), until=layer)
+    for begin in sampled(generator, samples, seed, batch):
+        state = generator.run(begin, until=layer)
         strengths.append(state.features.float().amax(dim=(2, 3)).cpu())
-        descriptions.append(described(generator.picture(generator.run(state))))
+        descriptions.append(described(drawn(generator, state)))
         if ticket is not None:
             ticket.checkpoint(batch * len(strengths) / samples)
     strength, description = torch.cat(strengths), torch.cat(descriptions)
-    usual = description if real is None else torch.cat([described(part) for part in torch.split(real, batch)])
+    usual = (
+        description
+        if real is None
+        else torch.cat(
+            [described(generator.here(part).float().clamp(-1, 1)) for part in torch.split(real, batch)]
+        )
+    )
     # Each feature in units of its own spread, or the largest ones would decide alone.
     scale = usual.std(dim=0).clamp_min(1e-6)
     mean, deviation = (usual / scale).mean(dim=0), (usual / scale).std(dim=0)

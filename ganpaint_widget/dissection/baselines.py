@@ -12,8 +12,10 @@ from torch.nn import functional as F
 from ..errors import GANPaintError
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
+from ..models.networks import evaluated
 from ..tickets import Ticket
 from .measure import THRESHOLDS, best_threshold, quantiles, random_places, sampled, tally
+from .pictures import labeled
 
 
 def random_rotation(channels: int, seed: int = 0) -> Tensor:
@@ -36,6 +38,7 @@ class PositionBaseline:
     iqr: Tensor
 
 
+@evaluated
 @torch.no_grad()
 def position_baseline(
     generator: StagedGenerator,
@@ -64,7 +67,7 @@ def position_baseline(
     half = len(states) // 2
     often: Tensor | None = None
     for number, state in enumerate(states[:half]):
-        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu()
+        labels = labeled(generator, segmenter, state)
         found = F.one_hot(labels, concepts).permute(0, 3, 1, 2).double().sum(dim=0)
         often = found if often is None else often + found
         if ticket is not None:
@@ -75,7 +78,7 @@ def position_baseline(
     thresholds = quantiles(ranked)
     counts = torch.zeros(concepts, concepts, THRESHOLDS + 1, dtype=torch.int64)
     for number, state in enumerate(states[half:]):
-        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)).cpu()
+        labels = labeled(generator, segmenter, state)
         places = random_places(labels, pixels, seed, number)
         chosen = labels.flatten(1).gather(1, places).flatten()
         if ticket is not None:

@@ -13,16 +13,13 @@ from ..method.edits import Activations, Edit, Mask
 from ..method.equation import apply
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
+from ..models.networks import evaluated
 from ..models.units import Dissection
 from ..tickets import Ticket, share_of, watched
+from .pictures import labeled
 
 MINIMUM_AREA = 16
 """Pixels of a concept in a picture from which on it counts as an object that can be removed."""
-
-
-def _found(generator: StagedGenerator, segmenter: Segmenter, state: State, row: int) -> Tensor:
-    """Where a class is in each picture of a batch of states: bool B x H x W."""
-    return segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)) == row
 
 
 def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator, cells: int) -> Tensor | None:
@@ -45,6 +42,7 @@ def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator,
     return patch
 
 
+@evaluated
 @torch.no_grad()
 def causal_effect(
     generator: StagedGenerator,
@@ -75,13 +73,14 @@ def causal_effect(
         share of the concept's pixels that ceased to be it; each 0 where no sample offered a place.
     """
     if state is None:
-        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+        state = generator.sampled(samples, seed, until=dissection.layer)
     first, second, third = (share_of(ticket, part / 3, (part + 1) / 3) for part in range(3))
     trial = _Trial(generator, segmenter, dissection, concept, state, seed, first)
     added = trial.share("add", trial.patches, units, activations, ticket=second)
     return added, trial.share("remove", trial.objects, units, ticket=third)
 
 
+@evaluated
 @torch.no_grad()
 def unit_effects(
     generator: StagedGenerator,
@@ -110,8 +109,7 @@ def unit_effects(
         seed: of the pictures.
         ticket: progress and cancel.
     """
-    device = next(generator.parameters()).device
-    state = generator.run(generator.start(generator.sample_z(samples, seed).to(device)), until=layer)
+    state = generator.sampled(samples, seed, until=layer)
     classes = len(segmenter.classes)
     effects = torch.zeros(classes, len(activations))
     for unit, level in enumerate(activations.tolist()):
@@ -119,9 +117,8 @@ def unit_effects(
         for value in (level, 0.0):
             features = state.features.clone()
             features[:, unit] = value
-            picture = generator.picture(generator.run(state.replace(features)))
-            labels = segmenter.segment(picture.clamp(-1, 1)).flatten()
-            areas.append(torch.bincount(labels.cpu(), minlength=classes) / labels.numel())
+            labels = labeled(generator, segmenter, state.replace(features)).flatten()
+            areas.append(torch.bincount(labels, minlength=classes) / labels.numel())
         effects[:, unit] = areas[0] - areas[1]
         if ticket is not None:
             ticket.checkpoint((unit + 1) / len(activations))
@@ -147,6 +144,7 @@ class CausalCurve:
     ablated: tuple[float, ...]
 
 
+@evaluated
 @torch.no_grad()
 def causal_curve(
     generator: StagedGenerator,
@@ -172,7 +170,7 @@ def causal_curve(
         ticket: progress and cancel.
     """
     if state is None:
-        state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
+        state = generator.sampled(samples, seed, until=dissection.layer)
     trial = _Trial(generator, segmenter, dissection, concept, state, seed)
     everywhere = {one: torch.ones_like(patch) for one, patch in trial.objects.items()}
     rows = []
@@ -219,7 +217,7 @@ class _Trial:
         random = torch.Generator().manual_seed(seed)
         found = torch.cat(
             [
-                _found(generator, segmenter, state.pick(part), self.row)
+                labeled(generator, segmenter, state.pick(part)) == self.row
                 for part in watched(_parts(range(len(state.features)), self.BATCH), ticket)
             ]
         )
@@ -265,7 +263,7 @@ class _Trial:
         for part in watched(_parts(list(masks), self.BATCH), ticket):
             edits = torch.cat([edited(one) for one in part])
             state = self.state.pick(part).replace(edits)
-            found = _found(self.generator, self.segmenter, state, self.row)
+            found = labeled(self.generator, self.segmenter, state) == self.row
             for one, after in zip(part, found, strict=True):
                 place = masks[one] if verb == "add" else self.objects[one]
                 inside = float(after[place].float().mean())

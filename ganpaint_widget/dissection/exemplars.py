@@ -17,9 +17,11 @@ from torch.nn import functional as F
 
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
+from ..models.networks import evaluated
 from ..models.units import Dissection, Exemplars, setting_of
 from ..tickets import Ticket
 from .measure import sampled
+from .pictures import labeled
 
 COUNT = 24
 """Exemplars of a concept at most."""
@@ -31,6 +33,7 @@ MINIMUM_SHARE = 0.002
 """Of the picture: smaller objects are mostly what surrounds them."""
 
 
+@evaluated
 @torch.no_grad()
 def find_exemplars(
     generator: StagedGenerator,
@@ -69,16 +72,16 @@ def find_exemplars(
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in dissection.concepts}
     for done, state in enumerate(states, start=1):
         state = generator.run(state, until=dissection.layer)
-        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))
-        regions = connected_regions(labels)
-        settings = setting_of(state.features)
+        labels = labeled(generator, segmenter, state)
+        regions, features = connected_regions(labels), state.features.float().cpu()
+        settings = setting_of(features)
         for one in range(len(labels)):
             numbers, sizes = torch.unique(regions[one], return_counts=True)
             for number in numbers[sizes >= MINIMUM_SHARE * labels[one].numel()]:
                 where = regions[one] == number
                 objects = found.get(segmenter.classes[int(labels[one][where][0])])
                 if objects is not None and len(objects) < MOST:
-                    objects.append((_mean_inside(state.features[one], where), settings[one]))
+                    objects.append((_mean_inside(features[one], where), settings[one]))
         if ticket is not None:
             ticket.checkpoint(done / len(states))
     chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
@@ -159,8 +162,8 @@ def _chosen(objects: list[tuple[Tensor, Tensor]], count: int, channels: int) -> 
     activations, settings = torch.zeros(count, channels), torch.zeros(count, channels)
     if not objects:
         return activations, settings, 0
-    points = torch.stack([one for one, _ in objects]).float().cpu()
-    around = torch.stack([one for _, one in objects]).float().cpu()
+    points = torch.stack([one for one, _ in objects])
+    around = torch.stack([one for _, one in objects])
     spread = points.std(dim=0, unbiased=False).clamp_min(1e-6)
     kept = medoids(points / spread, count)
     activations[: len(kept)], settings[: len(kept)] = points[kept], around[kept]

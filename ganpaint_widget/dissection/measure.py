@@ -29,11 +29,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..cpus import follow_load
 from ..models.catalogue import DEFAULT_UNITS
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
+from ..models.networks import evaluated
 from ..models.units import MEASURED, Dissection
 from ..tickets import Ticket
+from .pictures import labeled
 
 THRESHOLDS = 100
 """Thresholds tried for each unit: log-spaced upper quantiles from 1e-3 to 1 (as in the public code)."""
@@ -48,6 +51,7 @@ LEVEL_QUANTILE = 0.99
 """The published target of an addition: this quantile of the unit's activation over many samples."""
 
 
+@evaluated
 @torch.no_grad()
 def dissect(
     generator: StagedGenerator,
@@ -150,6 +154,7 @@ def _spread(
     """``work`` done on all batches, in order: one after the other here, or in chunks by an executor."""
     if executor is None:
         for done, one in enumerate(batches, start=1):
+            follow_load()
             yield work([one])
             report(done)
         return
@@ -179,7 +184,7 @@ class _Probe:
     def __call__(self, number: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features B x C x h x w, labels B x H x W; at P = B * pixels places labels and values C x P."""
         state = self.generator.run(state, until=self.layer)
-        labels = self.segmenter.segment(self.generator.picture(self.generator.run(state)).clamp(-1, 1)).cpu()
+        labels = labeled(self.generator, self.segmenter, state)
         features = state.features.float().cpu()
         if self.rotation is not None:
             features = torch.einsum("dc,bchw->bdhw", self.rotation.to(features), features)
@@ -234,8 +239,7 @@ class _Count:
 
 def sampled(generator: StagedGenerator, samples: int, seed: int, batch: int) -> list[State]:
     """States of ``samples`` latents, before the first stage."""
-    device = next(generator.parameters()).device
-    return [generator.start(z.to(device)) for z in torch.split(generator.sample_z(samples, seed), batch)]
+    return [generator.start(generator.here(z)) for z in torch.split(generator.sample_z(samples, seed), batch)]
 
 
 def quantiles(ranked: Tensor) -> Tensor:

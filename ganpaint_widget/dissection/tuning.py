@@ -13,8 +13,10 @@ from ..method.edits import Edit
 from ..method.equation import apply
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
+from ..models.networks import evaluated
 from ..models.units import MEASURED, Dissection
 from .causality import MINIMUM_AREA, likely_patch, painted
+from .pictures import labeled
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Examples:
     pictures: Tensor | None = None
 
 
+@evaluated
 @torch.no_grad()
 def likely_examples(
     generator: StagedGenerator, segmenter: Segmenter, concept: str, state: State, *, seed: int = 0
@@ -46,7 +49,7 @@ def likely_examples(
     Around an addition the picture should show what it showed before.
     """
     row, random = segmenter.classes.index(concept), torch.Generator().manual_seed(seed)
-    labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))
+    labels = labeled(generator, segmenter, state)
     found = labels == row
     cell = labels.shape[-1] // state.features.shape[-1]
     made = []
@@ -83,6 +86,7 @@ class _Candidate:
         raise AssertionError("tuning is for targets that all pictures share")
 
 
+@evaluated
 def tune(
     generator: StagedGenerator,
     segmenter: Segmenter,
@@ -115,12 +119,13 @@ def tune(
     """
     row, wanted = dissection.index(concept), segmenter.classes.index(concept)
     random = torch.Generator().manual_seed(seed)
-    deviation = torch.cat([one.state.features for one in examples]).std(dim=(0, 2, 3))
+    deviation = torch.cat([one.state.features for one in examples]).float().std(dim=(0, 2, 3))
+    present = dissection.present[row].to(deviation)
     offset = torch.zeros_like(deviation).requires_grad_()
     logits = torch.stack([torch.full_like(deviation, 1.5), torch.zeros_like(deviation)]).requires_grad_()
     optimizer = torch.optim.Adam([offset, logits], lr=0.05)
     for _ in range(steps):
-        level, weight = dissection.present[row] + deviation * offset, logits.sigmoid()
+        level, weight = present + deviation * offset, logits.sigmoid()
         loss = offset.square().mean() + 0.3 * weight.mean(dim=1).sum()
         for kind in examples:
             drawn = torch.randperm(len(kind.masks), generator=random)[:batch].tolist()
@@ -128,11 +133,11 @@ def tune(
                 generator, segmenter, concept, wanted, kind, drawn, _Candidate(level, weight)
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(inputs=[offset, logits])  # type: ignore[no-untyped-call]
         optimizer.step()
     activations, weights = dissection.level.clone(), dissection.weight.clone()
-    activations[row] = (dissection.present[row] + deviation * offset).detach()
-    weights[row] = logits.sigmoid().detach()
+    activations[row] = (present + deviation * offset).detach().to(activations)
+    weights[row] = logits.sigmoid().detach().to(weights)
     return replace(dissection, level=activations, weight=weights)
 
 
@@ -146,16 +151,16 @@ def _lesson(
     candidate: _Candidate,
 ) -> Tensor:
     """How far the edits number ``drawn`` are from what they should show."""
-    masks, labels = examples.masks[drawn], examples.labels[drawn]
     edited = [
         apply(
             examples.state.one(one),
             [Edit("e", examples.verb, concept, painted(mask))],
             candidate,
         ).features
-        for one, mask in zip(drawn, masks, strict=True)
+        for one, mask in zip(drawn, examples.masks[drawn], strict=True)
     ]
-    picture = generator.picture(generator.run(examples.state.pick(drawn).replace(torch.cat(edited))))
+    picture = generator.picture(generator.run(examples.state.pick(drawn).replace(torch.cat(edited)))).float()
+    masks, labels = (one[drawn].to(picture.device) for one in (examples.masks, examples.labels))
     scores = segmenter(picture.clamp(-1, 1)).float().log_softmax(dim=1)  # type: ignore[operator]
     reach = labels.shape[-1] // 8
     near = F.max_pool2d(masks[:, None].float(), 2 * reach + 1, stride=1, padding=reach)[:, 0] > 0
@@ -168,6 +173,6 @@ def _lesson(
         known = (part & ((labels >= 0) | (masks & (examples.verb == "remove")))).float()
         loss = loss + (missed * known).sum() / known.sum().clamp_min(1)
     if examples.pictures is not None:
-        off = (picture - examples.pictures[drawn]).abs().mean(dim=1)
+        off = (picture - examples.pictures[drawn].to(picture)).abs().mean(dim=1)
         loss = loss + 2 * (off * masks).sum() / masks.sum()
     return loss

@@ -25,6 +25,7 @@ from ..dissection import (
 from ..images.arrays import Array, Floats, array_of
 from ..images.files import encode_jpeg
 from ..models.generator import StagedGenerator
+from ..models.networks import evaluated
 from ..models.units import Dissection
 from ..storage import damaged, read_safetensors, write_safetensors
 from ..tickets import Ticket, share_of
@@ -208,6 +209,7 @@ class Effects:
         return found
 
 
+@evaluated
 @torch.no_grad()
 def make_atlas(
     generator: StagedGenerator,
@@ -229,7 +231,6 @@ def make_atlas(
         batch: pictures at a time.
         ticket: progress and cancel.
     """
-    device = next(generator.parameters()).device
     channels, height, width = generator.shape(layer)
     peaks, numbers = torch.empty(channels, 0), torch.empty(channels, 0, dtype=torch.int64)
     maps = torch.empty(channels, 0, height, width, dtype=torch.float16)
@@ -239,7 +240,7 @@ def make_atlas(
     cells = first = 0
     kept: dict[int, bytes] = {}
     for z in torch.split(generator.sample_z(samples, seed), batch):
-        state = generator.run(generator.start(z.to(device)), until=layer)
+        state = generator.run(generator.start(generator.here(z)), until=layer)
         pictures = generator.picture(generator.run(state))
         features = state.features.float().cpu().transpose(0, 1)  # C x B x h x w
 

@@ -87,6 +87,7 @@ class Exploration:
     Args:
         generator: as for :func:`.models.registry.load`.
         layer: the stage; by default where edits are made.
+        device: as for :func:`.models.devices.load`.
 
     Attributes:
         model: with ``layer`` as its edit layer, so that sessions on it edit there.
@@ -99,8 +100,10 @@ class Exploration:
         GANPaintError: there is no such generator or layer.
     """
 
-    def __init__(self, generator: str | Path | StagedGenerator | Model = "demo", layer: str | None = None):
-        model = load(generator)
+    def __init__(self, generator: str | Path | StagedGenerator | Model = "demo", layer: str | None = None, *,
+        device: str | None = None,
+    ) -> None:
+        model = load(generator, device)
         self.layer = layer or model.generator.edit_layer
         if self.layer not in model.generator.stages:
             raise GANPaintError(

@@ -7,14 +7,14 @@ output's shape, and that output is multiplied by ``1 + delta_i``::
     L = || (G'(z_e) - x) * keep ||  +  lambda_reg * sum_i mean(delta_i^2)
 
 ``keep`` is 1 where the photo must come back and 0 where the edit is. Inside the edit the loss is silent: what
-delta does there is decided by what delta is made of, its *parametrization*, of which there are four (see
-:class:`AdaptationConfig`). The published one is a network with a fixed random input, fitted by 1000 steps of
-Adam on the L1 norm. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so
-that its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's
-colors, while its fine part ends where the edit begins. There are no weights between delta and the loss, so
-with squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is
-applied while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed``
-compares the ways.
+delta does there is decided by what delta is made of, its *parametrization*. The published one is a network
+with a fixed random input, fitted by 1000 steps of Adam on the L1 norm; that and others are in
+``ablation.py``. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so that
+its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's colors,
+while its fine part ends where the edit begins. There are no weights between delta and the loss, so with
+squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is applied
+while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed`` compares
+the ways.
 
 Two ways to a picture without fitting for each edit: a delta is fitted once to the photo as it is, and is then
 shown with any edit as far as :func:`gated` lets it through; or ``initializer.py`` says one in a single pass.
@@ -23,28 +23,30 @@ shown with any edit as far as :func:`gated` lets it through; or ``initializer.py
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..cpus import follow_load
 from ..images.metrics import psnr as kept_psnr
 from ..models.generator import Modifier, StagedGenerator, State
+from ..models.networks import evaluated, usable
 from ..tickets import Cancelled, Ticket
 from .lbfgs import lbfgs
 
 Delta = Mapping[str, Tensor]
-"""A perturbation as named tensors, so that it can be stored as it is. Under a fine layer's name: what its
-output is multiplied by, less 1; under ``+`` and its name: what is added to it (both 1 x C x H x W, the
-layer's shape); under a parameter's name: the change of that weight."""
+"""A perturbation as named tensors, so that it can be stored as it is: under a fine layer's name what its
+output is multiplied by, less 1 (1 x C x H x W, the layer's shape)."""
+
+Draw = Callable[[StagedGenerator, State, Delta], Tensor]
+"""See :func:`render`."""
 
 Minimizer = Generator[None, float, None]
 """See :func:`.lbfgs.lbfgs`."""
@@ -68,27 +70,44 @@ TAU = 0.02
 """How far an edit must move a layer's features, in mean squares of that layer, to leave 1/e of delta."""
 
 
+class Fitted(Protocol):
+    """What is fitted: see :class:`PyramidFit`."""
+
+    parameters: list[nn.Parameter]
+
+    def delta(self) -> dict[str, Tensor]: ...
+
+    def picture(self, delta: Delta) -> Tensor: ...
+
+    def minimizer(self, steps: int) -> Minimizer: ...
+
+
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """How G' is made. The default is ours; the others are for comparison.
+    """How G' is made. :class:`.ablation.Ablation` has other ways, for comparison.
 
     Attributes:
-        parametrization: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
-            published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
-            weights of G_F themselves, as PTI does (Roich et al. 2021), though with the loss used here.
-        combine: whether delta multiplies a layer's output (published) or is added to it.
-        regularization: lambda_reg (published: 0.1 beside an L1 norm), with ``weights`` on their mean squared
-            change; 0 for none.
+        regularization: lambda_reg (published: 0.1 beside an L1 norm); 0 for none.
     """
 
-    parametrization: Literal["pyramid", "network", "direct", "weights"] = "pyramid"
-    combine: Literal["multiply", "add"] = "multiply"
-    regularization: float = 0.03
+    regularization: float = field(default=0.03, kw_only=True)
 
     @property
     def steps(self) -> int:
         """Enough of them: evaluations of the loss and its gradient."""
-        return {"pyramid": 24, "direct": 24, "network": 160, "weights": 120}[self.parametrization]
+        return 24
+
+    def fitted(self, generator: StagedGenerator, cached: State, start: Delta) -> Fitted:
+        """What is fitted, from the state at the first fine layer and a delta to start from."""
+        return PyramidFit(generator, cached, start)
+
+    def missed(self, error: Tensor) -> Tensor:
+        """What the difference between a picture and the photo costs."""
+        return error.square()
+
+    def render(self, generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
+        """See :func:`render`."""
+        return render(generator, state, delta)
 
 
 @dataclass(frozen=True)
@@ -169,87 +188,25 @@ def _linear(fine: int, coarse: int) -> Tensor:
         return F.interpolate(torch.eye(coarse)[None], size=fine, mode="linear", align_corners=False)[0].T
 
 
-class PerturbationNetwork(nn.Module):
-    """R: a fixed noise picture to one delta for each fine layer, chained from fine to coarse.
-
-    Each stage is two 3 x 3 convolutions on the grid of its layer and a 1 x 1 head, which begins at zero
-    so that G' begins as G; average pooling leads to the next coarser stage.
-
-    Args:
-        shapes: (C, H, W) of each fine layer, by name, from coarse to fine as in the generator.
-        width: channels inside R.
-        seed: of the noise (32 channels at the finest layer's grid, as published) and of the weights.
-    """
-
-    def __init__(self, shapes: Mapping[str, tuple[int, int, int]], width: int = 48, seed: int = 0) -> None:
-        super().__init__()
-        source = torch.Generator().manual_seed(seed)
-        self.layers = tuple(reversed(tuple(shapes)))
-        _, height, breadth = shapes[self.layers[0]]
-        self.register_buffer("noise", torch.randn(1, 32, height, breadth, generator=source))
-        self.stages = nn.ModuleDict()
-        self.heads = nn.ModuleDict()
-        before = 32
-        for name in self.layers:
-            self.stages[name] = nn.Sequential(
-                nn.Conv2d(before, width, 3, padding=1, padding_mode="reflect"),
-                nn.LeakyReLU(0.2),
-                nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect"),
-                nn.LeakyReLU(0.2),
-            )
-            self.heads[name] = nn.Conv2d(width, shapes[name][0], 1)
-            before = width
-        self.shapes = dict(shapes)
-        with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d):
-                    fan_in = module.weight[0].numel()
-                    drawn = torch.randn(module.weight.shape, generator=source)
-                    module.weight.copy_(drawn * math.sqrt(2 / fan_in))
-                    assert module.bias is not None
-                    module.bias.zero_()
-            for head in self.heads.values():
-                head.weight.zero_()  # type: ignore[operator]
-
-    def forward(self) -> dict[str, Tensor]:
-        """The deltas by layer, each 1 x C x H x W."""
-        x: Tensor = self.noise  # type: ignore[assignment]
-        deltas = {}
-        for name in self.layers:
-            _, height, breadth = self.shapes[name]
-            if x.shape[-2:] != (height, breadth):
-                x = F.adaptive_avg_pool2d(x, (height, breadth))
-            x = self.stages[name](x)
-            deltas[name] = self.heads[name](x)
-        return deltas
-
-
 # --- G' ---
 
 
+@evaluated
 def render(generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
     """G'(z_e): the picture (B x 3 x R x R, not clamped) of a state before the first fine layer."""
-    modify = {name: _modifier(delta, name) for name in generator.fine_layers}
-    weights = {name: change for name, change in delta.items() if name.lstrip("+") not in modify}
-    if weights:
-        generator = copy.deepcopy(generator)
-        with torch.no_grad():
-            for name, change in weights.items():
-                generator.get_parameter(name).add_(change)
-    return generator.picture(generator.run(state, modify=modify))
+    return generator.picture(generator.run(state, modify=modifiers(delta)))
 
 
-def _modifier(delta: Delta, layer: str) -> Modifier:
-    def modify(features: Tensor) -> Tensor:
-        if layer in delta:
-            features = features * (1 + delta[layer])
-        if f"+{layer}" in delta:
-            features = features + delta[f"+{layer}"]
-        return features
+def modifiers(delta: Delta) -> dict[str, Modifier]:
+    """What makes G' of G, by layer: for :meth:`.StagedGenerator.run`."""
 
-    return modify
+    def modifier(one: Tensor) -> Modifier:
+        return lambda features: features * (1 + one.to(features))
+
+    return {layer: modifier(one) for layer, one in delta.items()}
 
 
+@evaluated
 @torch.no_grad()
 def gated(
     generator: StagedGenerator,
@@ -269,7 +226,7 @@ def gated(
 
     Args:
         generator: G.
-        delta: from :func:`adapt`. Changes of weights have no place and are let through.
+        delta: from :func:`adapt`.
         original: z at the edit layer.
         edited: z_e at the edit layer.
         strokes: the union of the edits' masks, 1 x 1 x R x R in [0, 1].
@@ -283,13 +240,13 @@ def gated(
             moved = (edited.features - original.features).square().mean(dim=1, keepdim=True)
             gate = torch.exp(-moved / (tau * original.features.square().mean().clamp_min(1e-12)))
         else:
-            gate = 1 - F.interpolate(strokes, edited.features.shape[-2:], mode="area")
-        for key in (name, f"+{name}"):
-            if key in delta:
-                through[key] = delta[key] * gate
-    return dict(delta) | through
+            gate = 1 - F.interpolate(strokes.to(edited.features), edited.features.shape[-2:], mode="area")
+        if name in delta:
+            through[name] = delta[name].to(gate) * gate
+    return through
 
 
+@evaluated
 @torch.no_grad()
 def gates(
     generator: StagedGenerator, delta: Delta, original: State, *, tau: float = TAU
@@ -300,26 +257,24 @@ def gates(
     an edit the picture is G'(z) itself, and with one no layer runs twice.
 
     Args:
-        generator, delta, original, tau: as in :func:`gated`; changes of weights are left out.
+        generator, delta, original, tau: as in :func:`gated`.
     """
     modify: dict[str, Modifier] = {}
     state = original
     for name in generator.fine_layers:
-        state = generator.run(state, until=name, modify={})
-        modify[name] = _gate(state.features, delta.get(name), delta.get(f"+{name}"), tau)
+        state = generator.run(state, until=name)
+        modify[name] = _gate(state.features, delta[name].to(state.features), tau)
         state = state.replace(modify[name](state.features))
     return modify
 
 
-def _gate(home: Tensor, times: Tensor | None, plus: Tensor | None, tau: float) -> Modifier:
+def _gate(home: Tensor, delta: Tensor, tau: float) -> Modifier:
     scale = 1 / (tau * home.shape[1] * home.square().mean().clamp_min(1e-12))
 
     def modify(features: Tensor) -> Tensor:
         moved = features - home
         gate = moved.square_().sum(dim=1, keepdim=True).mul_(-scale).exp_()
-        if times is not None:
-            features = torch.addcmul(features, features, times * gate)
-        return features if plus is None else torch.addcmul(features, plus, gate)
+        return torch.addcmul(features, features, delta * gate)
 
     return modify
 
@@ -327,6 +282,7 @@ def _gate(home: Tensor, times: Tensor | None, plus: Tensor | None, tau: float) -
 # --- where the photo must stay ---
 
 
+@evaluated
 @torch.no_grad()
 def keep_mask(
     generator: StagedGenerator, original: State, edited: State, strokes: Tensor, *, painted: bool = True
@@ -415,7 +371,7 @@ class Fit:
         original: z at the edit layer, for the survival of the edit.
         steps: most evaluations of the loss and its gradient; by default ``config.steps``.
         config: what is fitted and how.
-        start: a delta from before, of the same parametrization, to go on from.
+        start: a delta from before, of the same config, to go on from.
 
     Attributes:
         delta: the best perturbation so far; empty before the first evaluation.
@@ -440,19 +396,22 @@ class Fit:
     ) -> None:
         self._config = config or AdaptationConfig()
         self._budget = steps or self._config.steps
-        self._generator, self._original, self._edited = generator, original, edited
-        self._x, self._keep = x, keep
+        # In float32 whatever a user's generator computes in, and its weights take no gradients.
+        self._generator = generator = usable(generator, edited.features.device)
+        like = next(generator.parameters())
+        self._original, self._edited = original.to(like), edited.to(like)
+        self._x, self._keep = x, keep = generator.here(x), generator.here(keep)
         self._weight = keep / keep.mean().clamp_min(1e-6)
         self._begun = bool(start)
         with torch.inference_mode(False), torch.no_grad():
             # What no perturbation reaches is computed once: all up to the first fine layer's own output.
-            cached = generator.run(edited, until=generator.fine_layers[0])
-            self.before = self.after = kept_psnr(generator.picture(generator.run(edited)), x, keep)
+            cached = generator.run(self._edited, until=generator.fine_layers[0])
+            self.before = self.after = kept_psnr(generator.picture(generator.run(cached)), x, keep)
         self.delta: Delta = {}
         self.steps, self.seconds, self.done = 0, 0.0, False
         self._best_loss, self._shown = math.inf, 0
-        fitted = _WeightFit if self._config.parametrization == "weights" else _DeltaFit
-        self._fitted = fitted(generator, cached, self._config, start or {})
+        started = {name: generator.here(one) for name, one in (start or {}).items()}
+        self._fitted = self._config.fitted(generator, cached, started)
         self._minimizer = self._fitted.minimizer(self._budget)
         next(self._minimizer)
 
@@ -472,8 +431,9 @@ class Fit:
         """
         began, before = time.monotonic(), self.seconds
         # Whoever calls may be in the middle of a computation without gradients.
-        with _frozen(self._generator), torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             while not self.done:
+                follow_load()
                 picture = self._step()
                 used = time.monotonic() - began
                 self.seconds = before + used
@@ -495,10 +455,9 @@ class Fit:
         """Evaluate the loss once; the picture, if it is the best so far."""
         delta = self._fitted.delta()
         picture = self._fitted.picture(delta)
-        error = picture - self._x
-        error = error.abs() if self._config.parametrization == "network" else error.square()
+        missed = self._config.missed(picture - self._x)
         size = sum(one.square().mean() for one in delta.values())
-        loss = (error * self._weight).mean() + self._config.regularization * size
+        loss = (missed * self._weight).mean() + self._config.regularization * size
         for parameter in self._fitted.parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
@@ -518,7 +477,9 @@ class Fit:
 
     def found(self) -> Adaptation:
         """The best so far."""
-        alive = survival(self._generator, self._original, self._edited, self.delta, self._keep)
+        alive = survival(
+            self._generator, self._original, self._edited, self.delta, self._keep, self._config.render
+        )
         return Adaptation(self.delta, self.before, self.after, alive, self.steps, self.seconds)
 
 
@@ -550,106 +511,63 @@ def adapt(
     return fit.found()
 
 
-class _DeltaFit:
-    """Fits deltas: the tensors of a pyramid, or the weights of R. What it starts from stays added."""
+class PyramidFit:
+    """Fits the grids of a pyramid. What it starts from stays added.
+
+    Attributes:
+        parameters: what is fitted; the gradients belong into their ``grad``.
+    """
 
     def __init__(
-        self, generator: StagedGenerator, cached: State, config: AdaptationConfig, start: Delta
+        self, generator: StagedGenerator, cached: State, start: Delta, module: nn.Module | None = None
     ) -> None:
         self.generator, self.cached, self.start = generator, cached, start
-        self.prefix = "+" if config.combine == "add" else ""
-        shapes = {name: generator.shape(name) for name in generator.fine_layers}
-        self.adam = 0.005 if config.parametrization == "network" else None
-        self.module: nn.Module
-        if config.parametrization == "network":
-            self.module = PerturbationNetwork(shapes)
-        else:
-            self.module = Pyramid(shapes, coarsest=4 if config.parametrization == "pyramid" else None)
+        self.module = module or Pyramid({name: generator.shape(name) for name in generator.fine_layers})
         self.module.to(cached.features.device)
         self.parameters = list(self.module.parameters())
 
     def delta(self) -> dict[str, Tensor]:
+        """The perturbation that the parameters make now."""
         deltas = dict(self.start)
         for name, one in self.module().items():
-            key = self.prefix + name
-            deltas[key] = one + deltas[key] if key in deltas else one
+            deltas[name] = one + deltas[name] if name in deltas else one
         return deltas
 
     def picture(self, delta: Delta) -> Tensor:
-        modify = {name: _modifier(delta, name) for name in self.generator.fine_layers}
+        """G'(z_e), with gradients."""
+        modify = modifiers(delta)
         assert self.cached.stage is not None
         state = self.cached.replace(modify[self.cached.stage](self.cached.features))
         return self.generator.picture(self.generator.run(state, modify=modify))
 
     def minimizer(self, steps: int) -> Minimizer:
-        if self.adam is not None:
-            return _adam(self.parameters, steps, self.adam)
+        """What moves the parameters, in ``steps`` evaluations of the loss."""
         size = sum(one.numel() * one.element_size() for one in self.parameters)
         return lbfgs(self.parameters, max(2, min(HISTORY, HISTORY_BYTES // (2 * size))))
-
-
-class _WeightFit:
-    """Fits the weights of the stages behind the cached one, in a copy of the generator."""
-
-    def __init__(
-        self, generator: StagedGenerator, cached: State, config: AdaptationConfig, start: Delta
-    ) -> None:
-        self.cached = cached
-        self.copy = copy.deepcopy(generator)
-        self.copy.requires_grad_(True)
-        with torch.enable_grad():
-            self.picture({}).sum().backward()  # type: ignore[no-untyped-call]
-        self.moved = {name: one for name, one in self.copy.named_parameters() if one.grad is not None}
-        self.parameters = list(self.moved.values())
-        self.home = {name: one.detach().clone() for name, one in self.moved.items()}
-        with torch.no_grad():
-            for name, change in start.items():
-                self.moved[name].add_(change)
-
-    def delta(self) -> dict[str, Tensor]:
-        return {name: one - self.home[name] for name, one in self.moved.items()}
-
-    def picture(self, delta: Delta) -> Tensor:
-        return self.copy.picture(self.copy.run(self.cached))
-
-    def minimizer(self, steps: int) -> Minimizer:
-        return _adam(self.parameters, steps, 0.01)
-
-
-def _adam(parameters: list[nn.Parameter], steps: int, rate: float) -> Minimizer:
-    """Adam with a one-cycle learning rate."""
-    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.1)
-    while True:
-        yield
-        optimizer.step()
-        schedule.step()
-
-
-@contextmanager
-def _frozen(generator: StagedGenerator) -> Iterator[None]:
-    """No gradients for the generator's own weights meanwhile."""
-    learning = [parameter for parameter in generator.parameters() if parameter.requires_grad]
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
 
 
 # --- measures ---
 
 
+@evaluated
 @torch.no_grad()
 def survival(
-    generator: StagedGenerator, original: State, edited: State, delta: Delta, keep: Tensor
+    generator: StagedGenerator,
+    original: State,
+    edited: State,
+    delta: Delta,
+    keep: Tensor,
+    draw: Draw | None = None,
 ) -> float | None:
     """||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| over the pixels that need not be kept.
 
     ``None`` without an edit that can be seen.
+
+    Args:
+        generator, original, edited, delta, keep: as for :class:`Fit`.
+        draw: makes G'(z_e), as :func:`render` does.
     """
+    draw = draw or render
     inside = 1 - keep
     if not bool(inside.any()):
         return None
@@ -660,4 +578,4 @@ def survival(
     plain = change(*(generator.picture(generator.run(state)) for state in (edited, original)))
     if plain < 1e-3:
         return None
-    return change(*(render(generator, state, delta) for state in (edited, original))) / plain
+    return change(*(draw(generator, state, delta) for state in (edited, original))) / plain

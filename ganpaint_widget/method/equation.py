@@ -136,7 +136,8 @@ def continued(features: Tensor, hidden: Tensor) -> Tensor:
 
     Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
     the neighbors that there are. This is Laplace's equation with the cells around as its boundary values,
-    solved for all cells at once.
+    solved for all cells at once, by elimination row by row: forwards each row hands on what it knows, and
+    backwards each is filled in from the row below.
 
     Args:
         features: B x C x H x W.
@@ -147,19 +148,63 @@ def continued(features: Tensor, hidden: Tensor) -> Tensor:
     """
     import torch
 
-    if bool(hidden.all()):
+    here = hidden.cpu()
+    if bool(here.all()):
         return torch.zeros_like(features)
-    index = torch.arange(hidden.numel(), device=features.device).view(hidden.shape)
-    laplacian = features.new_zeros(hidden.numel(), hidden.numel())
-    for weight, one, other in ((SIDEWAYS, index[:, :-1], index[:, 1:]), (1, index[:-1], index[1:])):
-        laplacian[one, other] = laplacian[other, one] = -weight
-    laplacian.diagonal().copy_(-laplacian.sum(dim=1))
-    inside = hidden.flatten().to(features.device)
-    flat = features.flatten(2)
-    drawn = laplacian[inside][:, ~inside] @ flat[..., ~inside].transpose(1, 2)
-    result = flat.clone()
-    result[..., inside] = -torch.linalg.solve(laplacian[inside][:, inside], drawn).transpose(1, 2)
-    return result.view_as(features)
+    if not bool(here.any()):
+        return features.clone()
+    box = tuple(_around(here.any(dim=axis).nonzero()) for axis in (1, 0))
+    part, inside = features[(..., *box)], here[box].to(features)
+    back = _elimination(here, box).transpose(1, 2).to(features)
+    rows = range(len(back))
+    known = part * (1 - inside)
+    handed = [known[..., 0, :]]
+    for row in rows[1:]:
+        handed.append(known[..., row, :] + inside[row] * (handed[-1] @ back[row - 1]))
+    filled = [handed[-1] @ back[-1]]
+    for row in rows[-2::-1]:
+        filled.append((handed[row] + inside[row] * filled[-1]) @ back[row])
+    result = features.clone()
+    result[(..., *box)] = torch.where(inside > 0, torch.stack(filled[::-1], dim=-2), part)
+    return result
+
+
+def _around(places: Tensor) -> slice:
+    """From the first to the last of some places, and one more on either side."""
+    return slice(max(0, int(places[0]) - 1), int(places[-1]) + 2)
+
+
+def _elimination(hidden: Tensor, box: tuple[slice, ...]) -> Tensor:
+    """What each row of a box multiplies with in :func:`continued`: rows x columns x columns.
+
+    That depends on the mask alone, so it is computed on the CPU in double precision: other devices may have
+    neither that nor matrix inversion.
+
+    Args:
+        hidden: H x W, on the CPU.
+        box: rows and columns around all hidden cells.
+    """
+    import torch
+
+    neighbors = hidden.new_zeros(hidden.shape, dtype=torch.float64)
+    for part, other, weight in (
+        (neighbors[:, 1:], neighbors[:, :-1], SIDEWAYS),
+        (neighbors[1:], neighbors[:-1], 1.0),
+    ):
+        part += weight
+        other += weight
+    inside = hidden[box].double()
+    columns = inside.shape[1]
+    beside = SIDEWAYS * torch.ones(columns, columns, dtype=torch.float64).tril(1).triu(-1)
+    found: list[Tensor] = []
+    for row, (here, count) in enumerate(zip(inside, neighbors[box], strict=True)):
+        # A visible cell is what it is; a hidden one times its neighbors' weights is their sum.
+        block = -here[:, None] * beside
+        block.diagonal().copy_(torch.where(here > 0, count, 1.0))
+        if row:
+            block -= here[:, None] * found[-1] * inside[row - 1]
+        found.append(torch.linalg.inv(block))
+    return torch.stack(found)
 
 
 def mean_activations(state: State, region: Tensor) -> Tensor:

@@ -24,9 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cpus import follow_load
 from ..deprecated import Renamed
 from ..images.metrics import psnr, ssim
 from ..models.generator import StagedGenerator, State
+from ..models.networks import evaluated, usable
 from ..models.vgg import VGG16, cached_vgg16
 from ..tickets import Cancelled, Ticket
 
@@ -101,12 +103,13 @@ def default_metric(model: Model) -> Features | None:
     if features is not None:
         return features
     vgg = cached_vgg16()
-    return None if vgg is None else vgg.to(next(model.generator.parameters()).device)
+    return None if vgg is None else usable(vgg, next(model.generator.parameters()).device)
 
 
 # Whoever lets this in at a checkpoint may be in the middle of a computation without gradients.
 @torch.inference_mode(False)
 @torch.enable_grad()
+@evaluated
 def invert(
     model: Model,
     x: Tensor,
@@ -136,8 +139,10 @@ def invert(
     """
     began = time.monotonic()
     end = None if seconds is None else began + seconds
-    generator = model.generator
-    metric = perceptual if perceptual is not None else default_metric(model)
+    own = next(model.generator.parameters())
+    model = model.to()
+    generator, x = model.generator, model.generator.here(x)
+    metric = _metric(model, perceptual)
     if weight is None:
         weight = VGG16.LAMBDA if isinstance(metric, VGG16) else LAMBDA_PERCEPTUAL
     loss = _Loss(x, metric if weight else None, weight)
@@ -157,9 +162,17 @@ def invert(
     with torch.no_grad():
         picture = generator.picture(generator.run(state))
     scores = score(model, picture, x, perceptual=metric, domain=domain)
-    return Inversion(z, state, scores, time.monotonic() - began)
+    return Inversion(z.to(own), state.to(own), scores, time.monotonic() - began)
 
 
+def _metric(model: Model, given: Features | None) -> Features | None:
+    """The metric of a ready model; a user's own is made ready as well."""
+    return (
+        default_metric(model) if given is None else usable(given, next(model.generator.parameters()).device)
+    )
+
+
+@evaluated
 @torch.no_grad()
 def score(
     model: Model, picture: Tensor, x: Tensor, *, perceptual: Features | None = None, domain: bool = True
@@ -170,8 +183,9 @@ def score(
         perceptual: the metric, by default :func:`default_metric`.
         domain: also :func:`in_domain` and :func:`distance`, which take a moment the first time.
     """
-    metric = perceptual if perceptual is not None else default_metric(model)
-    picture = picture.clamp(-1, 1)
+    model = model.to()
+    metric = _metric(model, perceptual)
+    picture, x = model.generator.here(picture).clamp(-1, 1), model.generator.here(x)
     return Scores(
         psnr(picture, x),
         ssim(picture, x),
@@ -231,7 +245,7 @@ def _search(
     Returns:
         The z from which the best began, 1 x latent_size, and where it has come to.
     """
-    draws = generator.sample_z(DRAWS, seed=0).to(loss.x)
+    draws = generator.here(generator.sample_z(DRAWS, seed=0))
     drawn = []
     try:
         with torch.no_grad():
@@ -251,6 +265,7 @@ def _search(
     half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
     try:
         for step in range(SEARCH_STEPS + 1):
+            follow_load()
             last = step == SEARCH_STEPS or (half is not None and time.monotonic() >= half)
             offset.grad = None
             for place in range(len(guess)):
@@ -288,6 +303,7 @@ def _refine(
     adam = _Adam(offset)
     try:
         for step in range(steps + 1):
+            follow_load()
             picture = generator.picture(generator.run(state.replace(guess + scale * offset)))
             errors = loss(picture) + PRIOR * offset.square().flatten(1).mean(dim=1)
             better = errors.detach() < best
@@ -346,7 +362,8 @@ def in_domain(model: Model, x: Tensor) -> float | None:
     """
     if model.encoder is None:
         return None
-    return float((_own(model, x)[None] >= _errors(model, x)[:, None]).float().mean())
+    model = model.to()
+    return float((_own(model)[None] >= _errors(model, x)[:, None]).float().mean())
 
 
 def distance(model: Model, x: Tensor) -> float | None:
@@ -356,29 +373,31 @@ def distance(model: Model, x: Tensor) -> float | None:
     """
     if model.encoder is None:
         return None
-    return float((_errors(model, x) / _own(model, x).max()).mean())
+    model = model.to()
+    return float((_errors(model, x) / _own(model).max()).mean())
 
 
 @torch.no_grad()
 def _errors(model: Model, x: Tensor) -> Tensor:
     """Mean absolute error of G(E(x)) for each photo of a batch."""
     assert model.encoder is not None
+    x = model.generator.here(x)
     z, _ = model.encoder(x)
     redrawn: Tensor = model.generator(z).clamp(-1, 1)
     return (redrawn - x).abs().flatten(1).mean(dim=1)
 
 
 @torch.no_grad()
-def _own(model: Model, like: Tensor) -> Tensor:
+def _own(model: Model) -> Tensor:
     """The errors of the generator's own pictures."""
     generator, gallery = model.generator, model.gallery
     if generator not in _own_errors:
         batches = [
-            generator(z).clamp(-1, 1)
-            for z in torch.split(generator.sample_z(DOMAIN_SAMPLES, seed=1).to(like), 8)
+            generator(generator.here(z)).clamp(-1, 1)
+            for z in torch.split(generator.sample_z(DOMAIN_SAMPLES, seed=1), 8)
         ]
         if gallery is not None:
             scenes = np.stack([gallery.picture(one) for one in range(min(DOMAIN_SCENES, gallery.count))])
-            batches.append(torch.from_numpy(scenes).permute(0, 3, 1, 2).to(like) / 127.5 - 1)
+            batches.append(generator.here(torch.from_numpy(scenes).permute(0, 3, 1, 2)) / 127.5 - 1)
         _own_errors[generator] = torch.cat([_errors(model, batch) for batch in batches])
     return _own_errors[generator]

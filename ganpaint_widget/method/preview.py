@@ -12,14 +12,14 @@ Only a removal asks for more while its mask changes: for what the generator itse
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..cpus import follow_load, threads
 from ..models.generator import State
 from .edits import Edit
 from .equation import apply
@@ -27,6 +27,11 @@ from .equation import apply
 if TYPE_CHECKING:
     from ..models.generator import Modifier
     from ..models.model import Model
+
+
+LITTLE = 100_000_000
+"""A window's layer with fewer products than this (2 ms of one core) is computed by one thread: others would
+wait for each other, on the browser's cores."""
 
 
 class Preview:
@@ -44,9 +49,9 @@ class Preview:
                 f"The state comes from stage {state.stage!r}, but edits are made at "
                 f"{model.generator.edit_layer!r}. Run the generator up to there first."
             )
-        self.model = model
-        self.state = state
+        self.model = model = model.to()
         generator = model.generator
+        self.state = state.to(next(generator.parameters()))
         self._stages = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
         # The features of the edit layer and of the stages after it, then the picture, as last rendered.
         self._grids: list[Tensor] = []
@@ -81,16 +86,18 @@ class Preview:
         """
         generator = self.model.generator
         with torch.inference_mode():
-            with _one_thread():
+            with threads(
+                1
+            ):  # a mask is little work: threads would wait for each other, on the browser's cores
                 edited = self.edited(edits)
             if generator.reach is None or modify:
+                follow_load()
                 return generator.picture(generator.run(edited, modify=modify))
             # Not there while they are worked on: who is interrupted leaves none that are half renewed.
             grids, self._grids = self._grids, []
             if grids:
-                with _one_thread():
-                    self._renew(grids, edited.features, generator.reach)
-                    picture = grids[-1].clone()
+                self._renew(grids, edited.features, generator.reach)
+                picture = grids[-1].clone()
             else:
                 states = [edited]
                 for name in self._stages:
@@ -118,22 +125,15 @@ class Preview:
             columns, seen_columns = columns.grown(reach, width), columns.grown(2 * reach, width)
             part = State(before[..., seen_rows.slice(), seen_columns.slice()], name)
             last = index == len(names) - 1
-            made = generator.picture(part) if last else generator.run(part, until=names[index + 1]).features
+            products = 9 * part.features.numel() * after.shape[1]
+            with threads(1 if products < LITTLE else torch.get_num_threads()):
+                made = (
+                    generator.picture(part) if last else generator.run(part, until=names[index + 1]).features
+                )
             scale = after.shape[-1] // width
             inside = rows.slice(scale, seen_rows.start), columns.slice(scale, seen_columns.start)
             after[(..., rows.slice(scale), columns.slice(scale))] = made[(..., *inside)]
             rows, columns = rows.scaled(scale), columns.scaled(scale)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A window or a mask is little work: threads would wait for each other, on the browser's cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..deprecated import Renamed
+from .networks import evaluated
 
 Modifier = Callable[[Tensor], Tensor]
 
@@ -49,6 +50,11 @@ class State:
             )
         return replace(self, features=features)
 
+    def to(self, like: Tensor) -> State:
+        """The same state on the device of a tensor, in its type of numbers."""
+        extra = {name: tensor.to(like) for name, tensor in self.extra.items()}
+        return replace(self, features=self.features.to(like), extra=extra)
+
     def pick(self, indices: Sequence[int]) -> State:
         """The state of some pictures of the batch."""
         chosen = list(indices)
@@ -76,6 +82,10 @@ class WeightCache:
             with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
                 self._made = made_of, compute()
         return self._made[1]
+
+    def __deepcopy__(self, memo: object) -> WeightCache:
+        """Of a copied module: it has weights of its own."""
+        return WeightCache()
 
 
 class StagedGenerator(nn.Module, ABC):
@@ -177,14 +187,25 @@ class StagedGenerator(nn.Module, ABC):
     position = Renamed("stage_index")
 
     def sample_z(self, count: int, seed: int) -> Tensor:
-        """``count`` latents (count x ``latent_size``, standard normal), the same for the same seed."""
-        source = torch.Generator().manual_seed(seed)
-        return torch.randn(count, self.latent_size, generator=source)
+        """``count`` latents (count x ``latent_size``, standard normal), where the generator computes.
 
+        They are drawn on the CPU, and so are the same for the same seed on every device.
+        """
+        source = torch.Generator().manual_seed(seed)
+        return self.here(torch.randn(count, self.latent_size, generator=source))
+
+    def sampled(self, count: int, seed: int, *, until: str | None = None) -> State:
+        """The state of ``count`` latents of :meth:`sample_z` at ``until``, by default at the edit layer."""
+        return self.run(self.start(self.here(self.sample_z(count, seed))), until=until or self.edit_layer)
+
+    def here(self, tensor: Tensor) -> Tensor:
+        """The tensor where the generator computes: on its device and in its type of numbers."""
+        return tensor.to(next(self.parameters()))
+
+    @evaluated
     @torch.no_grad()
     def shape(self, stage: str) -> tuple[int, int, int]:
         """(C, H, W) of a stage's output, found by running it once on zeros."""
-        parameter = next(self.parameters())
-        z = torch.zeros(1, self.latent_size, device=parameter.device, dtype=parameter.dtype)
+        z = self.here(torch.zeros(1, self.latent_size))
         _, channels, height, width = self.run(self.start(z), until=stage).features.shape
         return channels, height, width

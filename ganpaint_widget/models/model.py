@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from ..deprecated import renamed_fields
 from .generator import StagedGenerator, State
 from .initializer import Initializer
+from .networks import usable
 from .units import Dissection
 
 TELLING = 8
@@ -74,19 +74,26 @@ class Model:
     segmenter: Segmenter | None = None
     initializer: Initializer | None = None
 
-    def to(self, device: str | torch.device) -> Model:
-        """The same model on a device; its networks are copied, unless they are there already.
+    def to(self, device: str | torch.device | None = None) -> Model:
+        """The same model, ready for use: its networks on a device, in float32, evaluation mode and without
+        gradients.
 
-        Latents are drawn on the CPU (:meth:`.StagedGenerator.sample_z`), and so are the same on every device.
+        Those that are not so are copied, for they may be a user's, who goes on training them. Latents are
+        drawn on the CPU (:meth:`.StagedGenerator.sample_z`), and so are the same on every device.
+
+        Args:
+            device: by default, where the generator is.
         """
-        if next(self.generator.parameters()).device == torch.device(device):
+        # An index is added by torch: "cuda" and "cuda:0" are the same.
+        where = (
+            next(self.generator.parameters()).device
+            if device is None
+            else torch.empty(0, device=device).device
+        )
+        parts: dict[str, Any] = {name: usable(part, where) for name, part in vars(self).items()}
+        if all(part is getattr(self, name) for name, part in parts.items()):
             return self
-        networks: dict[str, Any] = {
-            name: deepcopy(network).to(device)
-            for name, network in vars(self).items()
-            if isinstance(network, nn.Module)
-        }
-        return replace(self, **networks)
+        return replace(self, **parts)
 
     @torch.no_grad()
     def first_delta(self, edited: State, x: Tensor, keep: Tensor) -> dict[str, Tensor] | None:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .generator import StagedGenerator, State, WeightCache
@@ -25,6 +27,31 @@ from .generator import StagedGenerator, State, WeightCache
 def pixel_norm(x: Tensor) -> Tensor:
     """x / sqrt(mean over channels of x^2 + 1e-8), for B x C x H x W."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+class _PixelNorm(torch.autograd.Function):
+    """:func:`pixel_norm` with few passes over memory, for layers: it can be differentiated once.
+
+    With r = 1 / sqrt(mean x^2 + 1e-8) and y = x r the gradient is dx = r (dy - y mean(dy y)). Both ways
+    allocate once and go on in what they have just written.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.square()
+        r = y.mean(dim=1, keepdim=True).add_(1e-8).rsqrt_()
+        torch.mul(x, r, out=y)
+        ctx.save_for_backward(y, r)
+        return y
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        y, r = ctx.saved_tensors
+        dx = dy * y
+        mean = dx.mean(dim=1, keepdim=True)
+        torch.mul(y, mean, out=dx)
+        return torch.sub(dy, dx, out=dx).mul_(r)
 
 
 def _draw(weight: Tensor) -> None:
@@ -55,13 +82,13 @@ class _Layer(nn.Module):
         self._cache = WeightCache()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = pixel_norm(x)
+        x = _PixelNorm.apply(x)
         weight = self._cache(self.conv.weight, self._scaled)
         if self.upsample:
             x = F.conv_transpose2d(x, weight, self.wscale.b, stride=2, padding=1)
         else:
             x = F.conv2d(x, weight, self.wscale.b, padding=self.conv.padding)
-        return F.leaky_relu(x, 0.2)
+        return F.leaky_relu_(x, 0.2)  # in place: nobody else has the convolution's output
 
     def _scaled(self) -> Tensor:
         """What the convolution multiplies with."""
@@ -86,7 +113,7 @@ class _Output(nn.Module):
         _draw(self.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(pixel_norm(x), self.conv.weight * self.wscale.scale, self.wscale.b)
+        return F.conv2d(_PixelNorm.apply(x), self.conv.weight * self.wscale.scale, self.wscale.b)
 
 
 class ProGAN(StagedGenerator):

@@ -115,6 +115,8 @@ class EditingSession(Reading):
         journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
             it there.
         worker: the thread that runs the model; by default one that all sessions share.
+        device: of torch, such as ``"cuda"``; by default what the environment's ``GANPAINT_DEVICE`` names, and
+            without that where the generator is.
 
     Raises:
         GANPaintError: the picture cannot be read, or the generator cannot be loaded.
@@ -130,12 +132,13 @@ class EditingSession(Reading):
         progressive: bool = False,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
+        device: str | None = None,
     ) -> None:
         self._lock = threading.RLock()
         self._worker = worker if worker is not None else default_worker()
         self._observers = Observers()
         self._generator_name = str(generator) if isinstance(generator, (str, Path)) else None
-        self._model: Model = self._worker.ask(load, generator)
+        self._model: Model = self._worker.ask(load, generator, device)
         self._palette = Palette(self._model, lambda: self._tell([PaletteChanged()]))
         self._scene = checked_scene(scene)
         self._picture: OpenedPicture
@@ -185,6 +188,7 @@ class EditingSession(Reading):
         generator: str | Path | StagedGenerator | Model | None = None,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
+        device: str | None = None,
     ) -> EditingSession:
         """A new session with everything that was painted in one whose kernel has ended, undo included.
 
@@ -193,7 +197,7 @@ class EditingSession(Reading):
                 which something was painted.
             generator: needed when that session's generator was given as an object: the journal knows
                 names only.
-            journal, worker: as in the constructor. The new session keeps a journal of its own.
+            journal, worker, device: as in the constructor. The new session keeps a journal of its own.
 
         Raises:
             GANPaintError: there is no such journal, or it does not fit the generator.
@@ -217,7 +221,7 @@ class EditingSession(Reading):
             recording.photo,
             original=recording.original,
         )
-        session = cls(source, chosen, scene=source.index, journal=journal, worker=worker)
+        session = cls(source, chosen, scene=source.index, journal=journal, worker=worker, device=device)
         earlier = opening.get("continues", [])
         with session._change() as history:
             if isinstance(earlier, list):
@@ -235,6 +239,7 @@ class EditingSession(Reading):
         generator: str | Path | StagedGenerator | Model | None = None,
         journal: bool | str | Path = True,
         worker: Worker | None = None,
+        device: str | None = None,
     ) -> EditingSession:
         """A session as :meth:`save` has kept it: on the same machine the same pictures, bit for bit.
 
@@ -244,7 +249,7 @@ class EditingSession(Reading):
             source: the path of a ``.ganpaint`` file, or its bytes.
             generator: needed when the project's generator was given as an object or as a file: a project
                 may come from a stranger, and has no say in which files are opened.
-            journal, worker: as in the constructor.
+            journal, worker, device: as in the constructor.
 
         Raises:
             GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
@@ -259,7 +264,7 @@ class EditingSession(Reading):
         worker = worker if worker is not None else default_worker()
         chosen: Any = name if generator is None else generator
         picture = worker.ask(saving.source_of, stored, worker.ask(load, chosen))
-        session = cls(picture, chosen, scene=picture.index, journal=journal, worker=worker)
+        session = cls(picture, chosen, scene=picture.index, journal=journal, worker=worker, device=device)
         session._resume(stored, session._fitting_edits(stored))
         return session
 

@@ -16,6 +16,11 @@ class Data(Protocol):
         """Random batches without end: pictures B x 3 x R x R in [-1, 1], and labels, int64 B x R x R."""
 
 
+def bfloat16(device: torch.device) -> torch.autocast:
+    """Bfloat16 for what follows, where torch has it at all versions that are allowed: not on Apple's GPUs."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps")
+
+
 M = TypeVar("M", bound=nn.Module)
 
 

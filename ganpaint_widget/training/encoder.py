@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from ..models.encoder import Encoder
 from ..models.generator import StagedGenerator
-from .data import Data, channels_last
+from ..models.networks import private
+from .data import Data, bfloat16, channels_last
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +48,23 @@ def train_encoder(
         seed: of the initial weights, latents and batches.
     """
     torch.manual_seed(seed)
-    channels_last(generator).requires_grad_(False).eval()
-    encoder = channels_last(encoder or new_encoder(generator))
+    generator = channels_last(private(generator))
+    device = next(generator.parameters()).device
+    encoder = channels_last((encoder or new_encoder(generator)).to(device))
     own = batch if data is None else batch // 2
     encoder.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(
+        encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps"
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
     batches = None if data is None else data.batches(batch - own, seed)
     for step in range(steps):
-        z = torch.randn(own, generator.latent_size)
-        with torch.autocast("cpu", torch.bfloat16):
+        z = generator.here(torch.randn(own, generator.latent_size))
+        with bfloat16(device):
             with torch.no_grad():
                 state = generator.run(generator.start(z), until=generator.edit_layer)
                 samples = generator.picture(generator.run(state)).float().clamp(-1, 1)
-            pictures = samples if batches is None else torch.cat([samples, next(batches)[0]])
+            pictures = samples if batches is None else torch.cat([samples, next(batches)[0].to(device)])
             pictures = pictures.contiguous(memory_format=torch.channels_last)
             guess_z, guess = encoder(pictures)
             from_z = generator.run(generator.start(guess_z), until=generator.edit_layer)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from ..method.adaptation import DILATION, AdaptationConfig, dilate
 from ..models.generator import StagedGenerator
 from ..models.initializer import Initializer
-from .data import Data, channels_last
+from ..models.networks import private
+from .data import Data, bfloat16, channels_last
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +41,33 @@ def train_initializer(
         seed: of the initial weights, latents and batches.
     """
     torch.manual_seed(seed)
-    channels_last(generator).requires_grad_(False).eval()
-    channels_last(encoder).requires_grad_(False).eval()
+    generator = channels_last(private(generator))
+    device = next(generator.parameters()).device
+    encoder = channels_last(private(encoder, device))
     shapes = {name: generator.shape(name) for name in generator.fine_layers}
-    initializer = channels_last(Initializer(shapes)).train()
-    optimizer = torch.optim.AdamW(initializer.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
+    initializer = channels_last(Initializer(shapes).to(device)).train()
+    optimizer = torch.optim.AdamW(
+        initializer.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps"
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
     own = batch if data is None else batch // 2
     batches = None if data is None else data.batches(batch - own, seed)
-    every_other = (torch.arange(batch) % 2).view(-1, 1, 1, 1).float()
+    every_other = (torch.arange(batch) % 2).view(-1, 1, 1, 1).float().to(device)
     for step in range(steps):
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            x = generator(torch.randn(own, generator.latent_size)).float().clamp(-1, 1)
+        with torch.no_grad(), bfloat16(device):
+            x = generator(generator.here(torch.randn(own, generator.latent_size))).float().clamp(-1, 1)
             if batches is not None:
-                x = torch.cat([x, next(batches)[0]])
-            strange = torch.rand(batch, 1, 1, 1) * _blobs(batch, generator.resolution)
+                x = torch.cat([x, next(batches)[0].to(device)])
+            strange = (torch.rand(batch, 1, 1, 1) * _blobs(batch, generator.resolution)).to(device)
             x = torch.lerp(x, x.roll(1, 0), strange).contiguous(memory_format=torch.channels_last)
             z, features = encoder(x)
             state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
-            painted = every_other * _rectangles(batch, generator.resolution)
+            painted = every_other * _rectangles(batch, generator.resolution).to(device)
             cells = F.interpolate(painted, features.shape[-2:], mode="area")
             edited = state.replace(torch.lerp(features, features.roll(2, 0), cells.to(features.dtype)))
             reach = max(1, round(DILATION * generator.resolution))
             keep = 1 - dilate(painted, reach)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16(device):
             deltas, drawn = initializer(generator, edited, x, keep)
         weight = keep / keep.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
         missed = ((drawn.float() - x).square() * weight).mean()

@@ -95,6 +95,7 @@ class GANPaint(anywidget.AnyWidget):
             scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
         session: an EditingSession to show, instead of making one from `photo` and `generator`.
+        device: of torch, such as "cuda"; by default what the environment's GANPAINT_DEVICE names.
 
     `paint.session` is where everything can be done from Python; what it does shows in the editor.
 
@@ -127,17 +128,18 @@ class GANPaint(anywidget.AnyWidget):
         generator: str | Path | StagedGenerator | Model = "demo",
         *,
         session: EditingSession | None = None,
+        device: str | None = None,
         **unknown: object,
     ) -> None:
         if unknown:
             raise GANPaintError(
                 f"GANPaint has no argument {', '.join(map(repr, unknown))}.",
-                "Its arguments are photo, generator and session.",
+                "Its arguments are photo, generator, session and device.",
             )
-        if session is not None and (photo is not None or generator != "demo"):
+        if session is not None and (photo is not None or generator != "demo" or device is not None):
             raise GANPaintError(
-                "A session already has its photo and its generator.",
-                "Pass the session alone, or the other two.",
+                "A session already has its photo, its generator and its device.",
+                "Pass the session alone, or the others.",
             )
         # anywidget makes synchronized text of these two. Read here and not in the class, so that a checkout
         # without the built files can be imported, and says what it lacks.
@@ -145,7 +147,7 @@ class GANPaint(anywidget.AnyWidget):
         self._css = static_file("widget.css").read_text(encoding="utf-8")
 
         if session is None:
-            session = EditingSession(photo, generator, progressive=True)
+            session = EditingSession(photo, generator, progressive=True, device=device)
         self._session = session
         self._resting = threading.RLock()
         self._books = threading.RLock()

@@ -104,7 +104,7 @@ def open_picture(
     import torch
 
     generator = model.generator
-    size, device = generator.resolution, next(generator.parameters()).device
+    size = generator.resolution
     if source.array is not None and source.array.shape != (size, size, 3):
         raise GANPaintError(
             f"The stored picture has the shape {source.array.shape}, and {model.name!r} makes pictures of "
@@ -116,7 +116,7 @@ def open_picture(
         return opened_at(model, source, source.array, *_restored(model, source.cached))
     if source.kind == "sample":
         with torch.no_grad():
-            z = generator.sample_z(1, source.index).to(device)
+            z = generator.here(generator.sample_z(1, source.index))
             state = generator.run(generator.start(z), until=generator.edit_layer)
         return opened_at(model, source, None, z, state)
     if source.array is not None:
@@ -146,9 +146,8 @@ def _restored(model: Model, cached: CachedInversion) -> tuple[Tensor, State]:
     import torch
 
     generator = model.generator
-    device = next(generator.parameters()).device
     with torch.no_grad():
-        z = generator.sample_z(1, 0).to(device)
+        z = generator.here(generator.sample_z(1, 0))
         state = generator.run(generator.start(z), until=generator.edit_layer)
     expected = {"z": z, "features": state.features} | {f"extra/{k}": v for k, v in state.extra.items()}
     found = {"z": cached.z, "features": cached.features} | {f"extra/{k}": v for k, v in cached.extra.items()}

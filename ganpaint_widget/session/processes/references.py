@@ -203,13 +203,11 @@ def variant_activations(
 
     generator, dissection = model.generator, model.dissection
     assert dissection is not None
-    device = next(generator.parameters()).device
     for tried, seed in enumerate(range(TRIES * variant, TRIES * (variant + 1))):
         if ticket is not None:
             ticket.checkpoint(tried / TRIES)
         with torch.no_grad():
-            z = generator.sample_z(1, seed).to(device)
-            state = generator.run(generator.start(z), until=generator.edit_layer)
+            state = generator.sampled(1, seed)
         region = _where(model, state, concept, "Leave the variant at 0.")
         if float(region.mean()) >= MINIMUM_SHARE:
             instance = mean_activations(state, region)

@@ -1,0 +1,21 @@
+"""What dissection looks at: a generator's pictures, and what a segmenter sees in them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..models.generator import StagedGenerator, State
+from ..models.model import Segmenter
+from ..models.networks import evaluated
+
+
+@evaluated
+def drawn(generator: StagedGenerator, state: State) -> Tensor:
+    """The pictures of a batch of states as networks are shown them: float32 B x 3 x R x R in [-1, 1]."""
+    return generator.picture(generator.run(state)).float().clamp(-1, 1)
+
+
+@evaluated
+def labeled(generator: StagedGenerator, segmenter: Segmenter, state: State) -> Tensor:
+    """Their label maps, int64 B x R x R. On the CPU, where they are counted and drawn from."""
+    return segmenter.segment(drawn(generator, state)).cpu()
