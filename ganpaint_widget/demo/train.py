@@ -23,7 +23,7 @@ from ..models.encoder import Encoder
 from ..models.generator import State
 from ..models.model import Model
 from ..models.progan import ProGAN
-from ..models.registry import read_progan
+from ..models.reading import read_progan
 from ..models.units import Dissection
 from ..training.encoder import train_encoder
 from ..training.initializer import train_initialiser
