@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ganpaint_widget.demo.scenes import HELD_OUT, Scene
 from ganpaint_widget.images.arrays import array_of, tensor_of
 from ganpaint_widget.method import adaptation, edits, equation
-from ganpaint_widget.method.adaptation import Way, dilate
+from ganpaint_widget.method.adaptation import AdaptationConfig, dilate
 from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.model import Model
@@ -121,12 +121,12 @@ def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = i
 # --- what is compared ---
 
 WAYS = {
-    "pyramid (ours)": Way(),
-    "pyramid, added": Way(combine="add"),
-    "pyramid, no regularisation": Way(regularisation=0),
-    "direct": Way("direct"),
-    "network (published)": Way("network", regularisation=0.1),
-    "weights": Way("weights"),
+    "pyramid (ours)": AdaptationConfig(),
+    "pyramid, added": AdaptationConfig(combine="add"),
+    "pyramid, no regularisation": AdaptationConfig(regularization=0),
+    "direct": AdaptationConfig("direct"),
+    "network (published)": AdaptationConfig("network", regularization=0.1),
+    "weights": AdaptationConfig("weights"),
 }
 """Ours first, and the others to compare with it."""
 
@@ -136,11 +136,11 @@ def plain(model: Model, state: State) -> Tensor:
     return model.generator.picture(model.generator.run(state))
 
 
-def adapted(model: Model, case: Case, way: Way | None = None) -> Render:
+def adapted(model: Model, case: Case, way: AdaptationConfig | None = None) -> Render:
     """G' by this package, as a blend makes it; from nothing in a ``way`` that is compared with others."""
     start = model.first_delta(case.edited, case.x, case.keep) if way is None else None
     found = adaptation.adapt(
-        model.generator, case.edited, case.x, case.keep, original=case.original, way=way, start=start
+        model.generator, case.edited, case.x, case.keep, original=case.original, config=way, start=start
     )
     return lambda state: adaptation.render(model.generator, state, found.delta)
 

@@ -8,7 +8,7 @@ A real JupyterLab, its kernel and a headless browser, all on this machine; the d
   bar is 3.
 * ``cancel: acknowledged``: milliseconds from the click on Cancel to the kernel's answer in the page, the
   slowest of all; the bar is 200.
-* ``cancel: steps``: steps of the optimisation that ended after the kernel had heard of it, the most of all;
+* ``cancel: steps``: steps of the optimization that ended after the kernel had heard of it, the most of all;
   the bar is 1, the one that was under way.
 * ``cancel: done``: milliseconds from the click until the page shows that the blend has ended, the slowest.
 """

@@ -40,8 +40,8 @@ generator = ProGAN(512, (512, 512, 512, 256, 128, 64, 32)).eval()
 class Shades:
     classes = ("dark", "middling", "bright")
     def segment(self, pictures):
-        grey = pictures.mean(dim=1)
-        relative = grey - grey.mean(dim=(1, 2), keepdim=True)
+        gray = pictures.mean(dim=1)
+        relative = gray - gray.mean(dim=(1, 2), keepdim=True)
         return (relative > -0.05).long() + (relative > 0.05).long()
 
 model = Model("random", generator, segmenter=Shades())

@@ -1,7 +1,7 @@
 """The judge: a second segmenter, for measuring only.
 
 The shipped segmenter takes part in training the generator and in choosing units, so what it says of samples
-and edits is favourable. The judge is of another architecture (residual, dilated, group-normalised; no U-Net),
+and edits is favorable. The judge is of another architecture (residual, dilated, group-normalized; no U-Net),
 was trained on other scenes from other random weights, and nothing but benchmarks uses it.
 
     python -m benchmarks.judge            # how well it reads held-out scenes: half a minute

@@ -60,7 +60,7 @@ from benchmarks.judge import Judge, load_judge
 from benchmarks.studies import ablation, causal_curves, inversions_against_samples, restyle_figures
 from ganpaint_widget.demo.scenes import CLASSES
 from ganpaint_widget.images.arrays import array_of
-from ganpaint_widget.images.metrics import decibel
+from ganpaint_widget.images.metrics import psnr
 from ganpaint_widget.method.adaptation import dilate
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.registry import load
@@ -79,14 +79,14 @@ def measure(model: Model, judge: Judge, case: Case, render: Render) -> dict[str,
     swapped, drawn = render(case.other).clamp(-1, 1), plain(model, case.other).clamp(-1, 1)
     residual = high_pass(case.x - reconstruction) * case.mask
     left = high_pass(result - preview) * case.mask
-    kept = decibel(result, case.x, outside)
+    kept = psnr(result, case.x, outside)
     ring = dilate(case.mask, max(1, size // 64)) - erode(case.mask, max(1, size // 64))
     row = CLASSES.index(case.concept)
     inside = case.mask[0, 0] > 0
     seen = judge.segment(result)[0]
     found = {
         "kept": kept,
-        "gain": kept - decibel(preview, case.x, outside),
+        "gain": kept - psnr(preview, case.x, outside),
         "survival": float(((result - unedited) * case.mask).norm() / change.clamp_min(1e-6)),
         "left": float((left * residual).sum()),
         "residual": float(residual.square().sum()),
@@ -115,7 +115,7 @@ def measure(model: Model, judge: Judge, case: Case, render: Render) -> dict[str,
         found["agree"] = share(seen == case.true_labels, inside)
         found["success"] = found["gone"]
         wanted = share(judge.segment(preview)[0] != row, object_pixels)
-        found["truth_decibel"] = decibel(result, case.truth, case.mask)
+        found["truth_decibel"] = psnr(result, case.truth, case.mask)
         found["truth_perceptual"] = perceptual(judge, result, case.truth, case.mask)
     found["wanted"] = wanted
     return found
@@ -131,7 +131,7 @@ def erode(mask: Tensor, radius: int) -> Tensor:
 
 
 def gradient(picture: Tensor) -> Tensor:
-    """Length of the colour gradient by forward differences, 1 x 1 x H x W."""
+    """Length of the color gradient by forward differences, 1 x 1 x H x W."""
     across = F.pad(picture[..., 1:] - picture[..., :-1], (0, 1))
     down = F.pad(picture[..., 1:, :] - picture[..., :-1, :], (0, 0, 0, 1))
     return (across.square() + down.square()).sum(dim=1, keepdim=True).sqrt()
@@ -242,7 +242,7 @@ def against_truth(
                 "Poisson blending": poisson(case, preview),
             }.items():
                 pair = (
-                    decibel(picture, case.truth, case.mask),
+                    psnr(picture, case.truth, case.mask),
                     perceptual(judge, picture, case.truth, case.mask),
                 )
                 rows.setdefault(name, []).append(pair)

@@ -10,8 +10,8 @@ sizes with random weights, whose pictures mean nothing but whose operations are 
 * ``inversion``: seconds and PSNR in dB. The random generator has no encoder; there it is given the features
   with noise on them.
 * ``adaptation``: seconds a step, seconds to the first picture that the user sees and to 30 dB, and the curve
-  of (seconds, steps, dB), for ours and, on the demo, for the other ways of ``adaptation.Way``. A blend is
-  ours started by the initialiser, whose time is included; the refit is ours started from a delta that was
+  of (seconds, steps, dB), for ours and, on the demo, for the others of ``AdaptationConfig``. A blend is
+  ours started by the initializer, whose time is included; the refit is ours started from a delta that was
   fitted to the photo without the edit; the faithful preview is that delta shown with the edit, without any
   fitting.
 * ``dissection``: pictures a second, with the demo's segmenter or, for the random generator, by brightness.
@@ -46,7 +46,7 @@ from benchmarks.cases import WAYS, cases
 from benchmarks.figures import Figure, parser
 from benchmarks.figures import Report as Figures
 from ganpaint_widget.dissection import dissect
-from ganpaint_widget.images.metrics import decibel as kept_decibel
+from ganpaint_widget.images.metrics import psnr as kept_psnr
 from ganpaint_widget.method import adaptation
 from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.method.preview import Preview
@@ -150,13 +150,13 @@ def preview(model: Model, state: State, rate: float) -> dict[str, Any]:
     stroke(once)
     with watched(generator) as ran:
         seconds = stroke(once)
-    before = generator.stages[: generator.position(generator.edit_layer) + 1]
+    before = generator.stages[: generator.stage_index(generator.edit_layer) + 1]
     return {
         "seconds": seconds,
         "roofline": stroke(multiplications) / rate,
         "whole": timed(lambda: Preview(model, state).render([])),
         "whole_roofline": multiplications(lambda: Preview(model, state).render([])) / rate,
-        "stages": sorted(set(ran), key=generator.position),
+        "stages": sorted(set(ran), key=generator.stage_index),
         "reran_before_the_edit": [name for name in ran if name in before],
     }
 
@@ -177,10 +177,10 @@ def adapt(
     began = time.perf_counter()
 
     def report(now: Report) -> None:
-        curve.append((time.perf_counter() - began, len(curve) + 1, now.numbers["decibel"]))
+        curve.append((time.perf_counter() - began, len(curve) + 1, now.numbers["psnr"]))
 
-    def on_picture(picture: Tensor, decibel: float) -> None:
-        pictures.append((time.perf_counter() - began, decibel))
+    def on_picture(picture: Tensor, psnr: float) -> None:
+        pictures.append((time.perf_counter() - began, psnr))
 
     found = adaptation.adapt(
         generator, edited, x, keep, original=original, start=start(), ticket=Ticket(observer=report),
@@ -190,7 +190,7 @@ def adapt(
         first = generator.run(edited, until=generator.fine_layers[0])
         work = multiplications(lambda: generator.picture(generator.run(first)))
     step = [after[0] - before[0] for before, after in pairwise(curve)]
-    good = next((seconds for seconds, _, decibel in curve if decibel >= GOOD), None)
+    good = next((seconds for seconds, _, psnr in curve if psnr >= GOOD), None)
     return {
         "before": found.before,
         "after": found.after,
@@ -216,8 +216,8 @@ def faithful(generator: StagedGenerator, case: Any, fitted: adaptation.Adaptatio
             "ready": ready,
             "plain_frame": timed(lambda: generator.picture(generator.run(case.edited)), 15),
             "faithful_frame": timed(lambda: generator.picture(generator.run(case.edited, modify=modify)), 15),
-            "before": kept_decibel(generator.picture(generator.run(case.edited)), case.x, case.keep),
-            "decibel": kept_decibel(picture, case.x, case.keep),
+            "before": kept_psnr(generator.picture(generator.run(case.edited)), case.x, case.keep),
+            "decibel": kept_psnr(picture, case.x, case.keep),
         }
 
 
@@ -232,13 +232,13 @@ def measure_demo(scenes: int, rate: float) -> dict[str, Any]:
     for one in chosen:
         began = time.perf_counter()
         found = invert(model, one.x)
-        inverted.append((time.perf_counter() - began, found.scores.decibel))
+        inverted.append((time.perf_counter() - began, found.scores.psnr))
     figures["inversion"] = {
         "seconds": statistics.mean(seconds for seconds, _ in inverted),
-        "decibel": statistics.mean(decibel for _, decibel in inverted),
+        "decibel": statistics.mean(psnr for _, psnr in inverted),
     }
     figures["adaptation"] = {
-        name: [adapt(generator, c.original, c.edited, c.x, c.keep, rate, way=way) for c in chosen]
+        name: [adapt(generator, c.original, c.edited, c.x, c.keep, rate, config=way) for c in chosen]
         for name, way in WAYS.items()
     }
     figures["adaptation"]["blend"] = [
@@ -303,7 +303,7 @@ def measure_random(generator: StagedGenerator, outputs: str, rate: float) -> dic
     figures["preview"] = preview(model, state, rate)
     began = time.perf_counter()
     found = invert(model, x, steps=10)
-    figures["inversion"] = {"seconds": time.perf_counter() - began, "decibel": found.scores.decibel}
+    figures["inversion"] = {"seconds": time.perf_counter() - began, "decibel": found.scores.psnr}
     keep = torch.ones(1, 1, generator.resolution, generator.resolution)
     keep[..., 96:160, 96:160] = 0
     edited = found.state.replace(found.state.features.clone())
@@ -313,7 +313,7 @@ def measure_random(generator: StagedGenerator, outputs: str, rate: float) -> dic
         "network (published)": [
             adapt(
                 generator, found.state, edited, x, keep, rate, steps=5,
-                way=adaptation.Way("network", regularisation=0.1),
+                config=adaptation.AdaptationConfig("network", regularization=0.1),
             )
         ],
     }  # fmt: skip
@@ -381,9 +381,9 @@ def bars(figures: dict[str, Any]) -> Iterator[Figure]:
         yield Figure(f"{name}: stages that a preview ran in vain", len(again), high=0, note=", ".join(again))
     if "demo" in figures:
         for run in figures["demo"]["adaptation"]["blend"]:
-            seconds, decibel = run["first_picture"] or (math.inf, -math.inf)
+            seconds, psnr = run["first_picture"] or (math.inf, -math.inf)
             yield Figure("demo: first picture", seconds, high=FIRST_PICTURE, note="s")
-            plain = float(decibel <= run["before"])
+            plain = float(psnr <= run["before"])
             yield Figure("demo: first picture no better than the preview", plain, high=0)
             good = math.inf if run["good_at"] is None else run["good_at"]
             yield Figure(f"demo: {GOOD:.0f} dB", good, high=GOOD_PICTURE, note="s")

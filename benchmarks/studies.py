@@ -18,7 +18,7 @@ from ganpaint_widget.demo.scenes import CLASSES, TUNING, Scene
 from ganpaint_widget.dissection import causal_curve
 from ganpaint_widget.images.arrays import array_of, tensor_of
 from ganpaint_widget.method.edits import Edit
-from ganpaint_widget.method.equation import apply, mean_levels
+from ganpaint_widget.method.equation import apply, mean_activations
 from ganpaint_widget.models.model import Model
 
 # --- ways to adapt ---
@@ -83,7 +83,7 @@ def inversions_against_samples(model: Model, judge: Judge, count: int) -> Figure
 # --- restyling ---
 
 STRENGTHS = (0.5, 1.0, 1.5)
-COLOURS: dict[str, tuple[str | float, ...]] = {
+COLORS: dict[str, tuple[str | float, ...]] = {
     "dome": ("gold", "blue", "red"),
     "grass": (0.0, 0.5, 1.0),
     "tree": (0.0, 0.5, 1.0),
@@ -103,7 +103,7 @@ def restyle(model: Model, concept: str, photos: int = 4, skip: int = 5000) -> tu
     """Restyle a concept of some photos after three references, each with three strengths.
 
     Returns:
-        For each photo and reference, whether the mean colour in the mask moves monotonically with the
+        For each photo and reference, whether the mean color in the mask moves monotonically with the
         strength, along the line from the weakest to the strongest. And the figure: a row for each photo with
         the photo, the mask, and the results at strength 1; a row with the references' own reconstructions;
         a row with one reference at all strengths.
@@ -111,15 +111,15 @@ def restyle(model: Model, concept: str, photos: int = 4, skip: int = 5000) -> tu
     assert model.dissection is not None
     size = model.generator.resolution
     source = showing(concept, size, skip)
-    references, levels = [], []
-    for colour in COLOURS[concept]:
+    references, activations = [], []
+    for color in COLORS[concept]:
         scene, _ = next(source)
-        other = scene.restyled(concept, colour=colour, size=size)
+        other = scene.restyled(concept, color=color, size=size)
         state = inverted(model, tensor_of(other.scene.render(size), "cpu"))
         region = torch.from_numpy((other.scene.label_map(size) == CLASSES.index(concept)).astype(np.float32))
         with torch.no_grad():
             references.append(plain(model, state))
-            levels.append(mean_levels(state, region).numpy())
+            activations.append(mean_activations(state, region).numpy())
     monotone, rows = [], []
     nothing = torch.full((1, 3, size, size), -1.0)
     for number in range(photos):
@@ -128,12 +128,14 @@ def restyle(model: Model, concept: str, photos: int = 4, skip: int = 5000) -> tu
         state = inverted(model, x)
         mask = (where * 255).byte().numpy()
         results = []
-        for level in levels:
-            edits = [Edit("e", "restyle", concept, mask, strength, levels=level) for strength in STRENGTHS]
+        for level in activations:
+            edits = [
+                Edit("e", "restyle", concept, mask, strength, activations=level) for strength in STRENGTHS
+            ]
             with torch.no_grad():
                 made = [plain(model, apply(state, [edit], model.dissection)).clamp(-1, 1) for edit in edits]
-            colours = torch.stack([(one[0] * where).sum(dim=(1, 2)) / where.sum() for one in made])
-            along = (colours - colours[0]) @ (colours[-1] - colours[0])
+            colors = torch.stack([(one[0] * where).sum(dim=(1, 2)) / where.sum() for one in made])
+            along = (colors - colors[0]) @ (colors[-1] - colors[0])
             monotone.append(bool((along.diff() > 0).all()))
             results.append(made)
         rows.append([x, x * (1 - 0.7 * where), *(made[1] for made in results)])
@@ -145,13 +147,13 @@ def restyle(model: Model, concept: str, photos: int = 4, skip: int = 5000) -> tu
 
 
 def restyle_figures(model: Model, page: Path | None) -> Iterator[Figure]:
-    for concept in COLOURS:
+    for concept in COLORS:
         monotone, picture = restyle(model, concept)
         if page:
             page.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(page / f"restyle-{concept}.png")
         yield Figure(
-            f"restyle {concept}: colour monotone in strength",
+            f"restyle {concept}: color monotone in strength",
             float(np.mean(monotone)),
             low=0.9,
             note=f"of {len(monotone)} photos and references",

@@ -39,7 +39,7 @@ from ganpaint_widget.demo.model import WEIGHTS
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, render_many
 from ganpaint_widget.demo.train_segmenter import mean_iou
 from ganpaint_widget.dissection import dissect, position_baseline, random_rotation
-from ganpaint_widget.images.metrics import decibel
+from ganpaint_widget.images.metrics import psnr
 from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.models.generator import StagedGenerator
 from ganpaint_widget.models.model import Model, Segmenter
@@ -120,8 +120,8 @@ def sliced_wasserstein(
 ) -> list[float]:
     """SWD x 1000 of two sets of pictures (lists of batches) at each level of the pyramid, finest first.
 
-    Patches are normalised by the mean and deviation of each colour over the second set (ProGAN normalises
-    each set by itself, and so misses wrong colours).
+    Patches are normalized by the mean and deviation of each color over the second set (ProGAN normalizes
+    each set by itself, and so misses wrong colors).
     """
     random = torch.Generator().manual_seed(seed)
     levels = (a[0].shape[-1] // 16).bit_length()
@@ -134,8 +134,8 @@ def sliced_wasserstein(
         sets.append([torch.cat(one) for one in of_level])
     distances = []
     for first, second in zip(*sets, strict=True):
-        by_colour = second.view(-1, 3, 49)
-        mean, deviation = by_colour.mean(dim=(0, 2)), by_colour.std(dim=(0, 2))
+        by_color = second.view(-1, 3, 49)
+        mean, deviation = by_color.mean(dim=(0, 2)), by_color.std(dim=(0, 2))
         directions = torch.randn(147, projections, generator=random)
         directions = directions / directions.norm(dim=0)
         projected = [
@@ -195,10 +195,10 @@ def measure_readers(report: Report, model: Model, scenes: SceneData) -> None:
             "with features": (generator.picture(generator.run(state.replace(features))), 22),
         }
     for name, (pictures, low) in drawn.items():
-        values = [decibel(one, other) for one, other in zip(pictures, x, strict=True)]
+        values = [psnr(one, other) for one, other in zip(pictures, x, strict=True)]
         report.add(Figure(f"G(E(x)) {name}", float(np.mean(values)), bootstrap(values), low=low, note="dB"))
     with torch.enable_grad():
-        values = [invert(model, one[None], seconds=1.0).scores.decibel for one in x[:40]]
+        values = [invert(model, one[None], seconds=1.0).scores.psnr for one in x[:40]]
     report.add(Figure("after one second", float(np.mean(values)), bootstrap(values), low=25, note="dB"))
 
 

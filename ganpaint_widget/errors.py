@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from .deprecated import Renamed
+
 
 class GANPaintError(ValueError):
     """Something was asked for that cannot be done; nothing has changed.
 
     Attributes:
-        what: one sentence that says what happened.
-        mend: one sentence that says what to do about it.
+        message: one sentence that says what happened.
+        hint: one sentence that says what to do about it.
 
     ``str(error)`` is both, so that a traceback in a notebook ends with them; the widget shows them apart.
     """
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(what, mend)
-        self.what = what
-        self.mend = mend
+    what = Renamed("message")
+    mend = Renamed("hint")
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.what} {self.mend}"
+        return f"{self.message} {self.hint}"

@@ -20,7 +20,7 @@ class Report:
     Attributes:
         fraction: 0 to 1.
         seconds_left: estimated from the time used so far; ``None`` while there is nothing to go by.
-        numbers: what else the job reports, for example ``{"decibel": 27.5}``.
+        numbers: what else the job reports, for example ``{"psnr": 27.5}``.
     """
 
     fraction: float
@@ -69,7 +69,7 @@ class Ticket:
 
         Args:
             fraction: the part of the job that is done, 0 to 1.
-            numbers: whatever else the observer should know, for example ``decibel=27.5``.
+            numbers: whatever else the observer should know, for example ``psnr=27.5``.
 
         Raises:
             Cancelled: the job has been cancelled. Let it through, or return what is there so far.

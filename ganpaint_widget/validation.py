@@ -108,7 +108,7 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
     verb = checked_verb(edit.verb)
     units = checked_units(edit.units, channels)
     # A brush's edit: it says itself what its name stands for, so that it outlives the brush.
-    own = isinstance(units, tuple) and (verb == "remove" or edit.levels is not None)
+    own = isinstance(units, tuple) and (verb == "remove" or edit.activations is not None)
     if own and edit.concept not in known:
         checked_name(edit.concept)
     elif verb != "suppress" or edit.concept != "":
@@ -121,23 +121,23 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
         raise GANPaintError(
             f"The verb {verb} has neither variants nor targets.", "Leave them out; only an addition has them."
         )
-    if verb == "restyle" and (edit.reference is None or edit.levels is None):
+    if verb == "restyle" and (edit.reference is None or edit.activations is None):
         raise GANPaintError(
             "A restyle needs a reference.", "Pass a picture, or the seed of one of the generator's samples."
         )
     if verb != "restyle" and edit.reference is not None:
         raise GANPaintError(f"The verb {verb} takes no reference.", "Leave it out, or restyle instead.")
-    if edit.levels is not None and not (
-        edit.levels.shape == (channels,)
-        and edit.levels.dtype == np.float32
-        and np.isfinite(edit.levels).all()
+    if edit.activations is not None and not (
+        edit.activations.shape == (channels,)
+        and edit.activations.dtype == np.float32
+        and np.isfinite(edit.activations).all()
         and (verb == "restyle" or variant or (verb == "add" and own))
     ):
         raise GANPaintError(
-            "The edit's levels do not fit this generator.", "Make the edit anew with this generator."
+            "The edit's activations do not fit this generator.", "Make the edit anew with this generator."
         )
-    if verb == "add" and variant and edit.levels is None:
-        raise GANPaintError("The variant comes without its levels.", "Make the edit anew.")
+    if verb == "add" and variant and edit.activations is None:
+        raise GANPaintError("The variant comes without its activations.", "Make the edit anew.")
     if edit.reference is not None:
         _check_reference(edit.reference, size)
     if not isinstance(edit.enabled, (bool, np.bool_)):

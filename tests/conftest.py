@@ -101,7 +101,7 @@ def random_dissection(layer: str, channels: int) -> Dissection:
 
 
 class TinyGallery:
-    """Three scenes: a dark, a grey and a bright one."""
+    """Three scenes: a dark, a gray and a bright one."""
 
     count = 3
 
@@ -140,8 +140,8 @@ class Shades:
     classes = CONCEPTS
 
     def segment(self, pictures: torch.Tensor) -> torch.Tensor:
-        grey = pictures.mean(dim=1)
-        relative = grey - grey.mean(dim=(1, 2), keepdim=True)
+        gray = pictures.mean(dim=1)
+        relative = gray - gray.mean(dim=(1, 2), keepdim=True)
         return (relative > 0).long() + (relative > 0.02).long()
 
 
@@ -183,10 +183,10 @@ def quick_inversion(monkeypatch: pytest.MonkeyPatch) -> None:
         z = generator.sample_z(1, seed=int(x.mean() * 1000) % 997 + (997 if steps == GLANCE else 0))
         with torch.inference_mode():
             state = generator.run(generator.start(z), until=generator.edit_layer)
-            decibel = float(
+            psnr = float(
                 -10 * torch.log10((generator.picture(generator.run(state)) - x).square().mean() / 4)
             )
-        return SimpleNamespace(z=z, state=state, decibel=decibel)
+        return SimpleNamespace(z=z, state=state, psnr=psnr)
 
     monkeypatch.setattr(ganpaint_widget.method.inversion, "invert", invert)
 
@@ -215,7 +215,7 @@ class SlowAdaptation:
             while True:
                 step += 1
                 fraction = 1 - 0.9**step
-                ticket.checkpoint(fraction, decibel=20 + 10 * fraction)
+                ticket.checkpoint(fraction, psnr=20 + 10 * fraction)
                 if on_picture is not None:
                     on_picture(x, 20 + 10 * fraction)
                 self.running.set()

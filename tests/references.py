@@ -22,13 +22,13 @@ Weights = dict[str, torch.Tensor]
 def progan(weights: Weights, z: torch.Tensor, layers: int, size: int) -> torch.Tensor:
     """ProGAN's forward pass written out in float64, one formula after the other."""
 
-    def normalised(x):
+    def normalized(x):
         return x / (x.pow(2).mean(1, keepdim=True) + 1e-8).sqrt()
 
     x = z.double()[:, :, None, None]
     for n in range(1, layers + 1):
         kernel = weights[f"layer{n}.conv.weight"].double()
-        x = normalised(x)
+        x = normalized(x)
         if n >= 3 and n % 2 == 1:
             x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
         x = torch.conv2d(x, kernel, padding=3 if n == 1 else 1)
@@ -36,14 +36,14 @@ def progan(weights: Weights, z: torch.Tensor, layers: int, size: int) -> torch.T
         x = x + weights[f"layer{n}.wscale.b"].double()[None, :, None, None]
         x = torch.where(x > 0, x, 0.2 * x)
     kernel = weights[f"output_{size}x{size}.conv.weight"].double()
-    x = torch.conv2d(normalised(x), kernel) / math.sqrt(kernel.shape[1])
+    x = torch.conv2d(normalized(x), kernel) / math.sqrt(kernel.shape[1])
     return x + weights[f"output_{size}x{size}.wscale.b"].double()[None, :, None, None]
 
 
 # --- StyleGAN2 ---
 
 
-def randomised(model: StyleGAN2, seed: int = 0) -> StyleGAN2:
+def randomized(model: StyleGAN2, seed: int = 0) -> StyleGAN2:
     """Every parameter and buffer as if it had been trained: no bias, no noise strength is left at zero."""
     source = torch.Generator().manual_seed(seed)
     for name, tensor in model.state_dict().items():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ganpaint_widget.method import adaptation
-from ganpaint_widget.method.adaptation import Way
+from ganpaint_widget.method.adaptation import AdaptationConfig
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.session.worker import Worker
@@ -44,28 +44,28 @@ def test_g_prime_starts_as_g(generator: ProGAN, case) -> None:
 
 
 WAYS = {
-    "pyramid": Way(),
-    "added": Way(combine="add"),
-    "direct": Way("direct"),
-    "without regularisation": Way(regularisation=0),
-    "network": Way("network", regularisation=0.1),
-    "weights": Way("weights"),
+    "pyramid": AdaptationConfig(),
+    "added": AdaptationConfig(combine="add"),
+    "direct": AdaptationConfig("direct"),
+    "without regularisation": AdaptationConfig(regularization=0),
+    "network": AdaptationConfig("network", regularization=0.1),
+    "weights": AdaptationConfig("weights"),
 }
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_it_fits_the_photo_and_leaves_the_generator(generator: ProGAN, case, way: Way) -> None:
+def test_it_fits_the_photo_and_leaves_the_generator(generator: ProGAN, case, way: AdaptationConfig) -> None:
     original, edited, x, strokes = case
     weights = {name: p.clone() for name, p in generator.named_parameters()}
     learning = [p.requires_grad for p in generator.parameters()]
     keep = adaptation.keep_mask(generator, original, edited, strokes)
-    found = adaptation.adapt(generator, edited, x, keep, original=original, way=way)
+    found = adaptation.adapt(generator, edited, x, keep, original=original, config=way)
     assert found.after > found.before + 6
     assert 1 <= found.steps <= way.steps
     assert [p.requires_grad for p in generator.parameters()] == learning
     assert all(p.grad is None for p in generator.parameters())
     picture = adaptation.render(generator, edited, found.delta)
-    assert adaptation.kept_decibel(picture, x, keep) == pytest.approx(found.after, abs=0.01)
+    assert adaptation.kept_psnr(picture, x, keep) == pytest.approx(found.after, abs=0.01)
     assert all(torch.equal(weights[name], p) for name, p in generator.named_parameters())
 
 
@@ -80,14 +80,14 @@ def test_the_keep_mask_is_open_where_the_edit_is(generator: ProGAN, case) -> Non
     assert float(untouched.min()) == 1
 
 
-def test_kept_decibel_counts_the_kept_alone() -> None:
+def test_kept_psnr_counts_the_kept_alone() -> None:
     x, picture = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
     picture[..., 0] = 1
     picture[..., 1] = 0.2
     keep = torch.ones(1, 1, 4, 4)
     keep[..., 0] = 0
     # 0.04 on a third of the kept pixels, of a range of 2: 10 log10(4 / (0.04 / 3))
-    assert adaptation.kept_decibel(picture, x, keep) == pytest.approx(24.77, abs=0.01)
+    assert adaptation.kept_psnr(picture, x, keep) == pytest.approx(24.77, abs=0.01)
 
 
 def test_survival_without_a_perturbation_is_one(generator: ProGAN, case) -> None:
@@ -106,12 +106,12 @@ def test_what_is_stored_says_how_it_acts(generator: ProGAN, case) -> None:
     original, edited, x, strokes = case
     keep = adaptation.keep_mask(generator, original, edited, strokes)
     adapt = partial(adaptation.adapt, generator, edited, x, keep, original=original, steps=1)
-    names = {key: set(adapt(way=way).delta) for key, way in WAYS.items()}
+    names = {key: set(adapt(config=way).delta) for key, way in WAYS.items()}
     fine = set(generator.fine_layers)
     assert names["pyramid"] == names["direct"] == names["network"] == fine
     assert names["added"] == {f"+{name}" for name in fine}
     # the stages behind the first fine layer, whose output is where deltas begin
-    behind = generator.stages[generator.position(generator.fine_layers[0]) + 1 :]
+    behind = generator.stages[generator.stage_index(generator.fine_layers[0]) + 1 :]
     assert {name.split(".")[0] for name in names["weights"]} == {*behind, generator.output_name}
 
 
@@ -122,7 +122,9 @@ def test_the_pyramid_goes_on_through_the_edit(generator: ProGAN, case) -> None:
     keep[..., 12:20, 12:20] = 0
     inside = {}
     for name in ("pyramid", "direct"):
-        found = adaptation.adapt(generator, original, x, keep, original=original, way=Way(name))
+        found = adaptation.adapt(
+            generator, original, x, keep, original=original, config=AdaptationConfig(name)
+        )
         last = found.delta[generator.fine_layers[-1]]
         inside[name] = float(last[..., 15:17, 15:17].abs().mean() / last.abs().mean())
     assert inside["direct"] == 0
@@ -132,8 +134,8 @@ def test_the_pyramid_goes_on_through_the_edit(generator: ProGAN, case) -> None:
 def test_a_warm_start_goes_on_from_there(generator: ProGAN, case) -> None:
     original, edited, x, strokes = case
     keep = adaptation.keep_mask(generator, original, edited, strokes)
-    for way in (Way(), Way("weights")):
-        adapt = partial(adaptation.adapt, generator, edited, x, keep, original=original, way=way)
+    for way in (AdaptationConfig(), AdaptationConfig("weights")):
+        adapt = partial(adaptation.adapt, generator, edited, x, keep, original=original, config=way)
         first = adapt(steps=20)
         assert adapt(steps=1, start=first.delta).after == pytest.approx(first.after, abs=0.01)
         assert adapt(steps=10, start=first.delta).after > adapt(steps=10).after
@@ -146,14 +148,14 @@ def test_a_gate_closes_where_the_edit_is(generator: ProGAN, case) -> None:
     delta = adaptation.adapt(generator, original, x, whole, original=original).delta
     keep = adaptation.keep_mask(generator, original, edited, strokes)
     plain = adaptation.render(generator, edited, {})
-    before = adaptation.kept_decibel(plain, x, keep)
+    before = adaptation.kept_psnr(plain, x, keep)
     for gate in (
         partial(adaptation.gated, strokes=strokes),
         partial(adaptation.gated, strokes=None),
     ):
         held = gate(generator, delta, original, edited)
         assert all((held[name].abs() <= delta[name].abs() + 1e-6).all() for name in delta)
-        assert adaptation.kept_decibel(adaptation.render(generator, edited, held), x, keep) > before + 3
+        assert adaptation.kept_psnr(adaptation.render(generator, edited, held), x, keep) > before + 3
         same = adaptation.gated(generator, delta, original, original)
         assert all(torch.equal(same[name], delta[name]) for name in delta)
     closed = adaptation.gated(generator, delta, original, edited, strokes=whole)
@@ -174,7 +176,7 @@ def test_gates_in_one_pass_do_what_gating_in_two_does(generator: ProGAN, case) -
     # they differ in whether a layer sees what was changed in the layers before it
     assert (once - twice).norm() < 0.35 * (twice - plain).norm()
     keep = adaptation.keep_mask(generator, original, edited, strokes)
-    assert adaptation.kept_decibel(once, x, keep) > adaptation.kept_decibel(plain, x, keep) + 3
+    assert adaptation.kept_psnr(once, x, keep) > adaptation.kept_psnr(plain, x, keep) + 3
 
 
 def test_a_budget_of_no_time_still_gives_a_picture(generator: ProGAN, case) -> None:
@@ -191,9 +193,9 @@ def test_pictures_come_early_and_get_better(generator: ProGAN, case) -> None:
     keep = adaptation.keep_mask(generator, original, edited, strokes)
     shown: list[float] = []
 
-    def on_picture(picture: torch.Tensor, decibel: float) -> None:
-        assert adaptation.kept_decibel(picture, x, keep) == pytest.approx(decibel, abs=1e-4)
-        shown.append(decibel)
+    def on_picture(picture: torch.Tensor, psnr: float) -> None:
+        assert adaptation.kept_psnr(picture, x, keep) == pytest.approx(psnr, abs=1e-4)
+        shown.append(psnr)
 
     found = adaptation.adapt(generator, edited, x, keep, original=original, on_picture=on_picture)
     assert len(shown) >= 6
@@ -208,7 +210,7 @@ def test_cancel_keeps_the_best_so_far(generator: ProGAN, case, worker: Worker) -
     decibels: list[float] = []
 
     def watch(report) -> None:
-        decibels.append(report.numbers["decibel"])
+        decibels.append(report.numbers["psnr"])
         if len(decibels) == 20:
             ticket.cancel()
 

@@ -46,12 +46,12 @@ def refused(session: EditingSession, act: Callable[[], object]) -> GANPaintError
         act()
     assert state_of(session) == before
     error = caught.value
-    for sentence in (error.what, error.mend):
+    for sentence in (error.message, error.hint):
         assert sentence[0].isupper() or not sentence[0].isalpha()
         assert sentence.endswith(".")
         assert "\n" not in sentence
         assert len(sentence) < 250
-    assert str(error) == f"{error.what} {error.mend}"
+    assert str(error) == f"{error.message} {error.hint}"
     return error
 
 
@@ -94,14 +94,16 @@ def test_a_header_that_claims_too_much_is_refused_before_decoding(edited, size, 
     for source in (data, path):
         with pytest.raises(GANPaintError) as caught:
             edited.open(source)
-        assert "million pixels" in caught.value.what or "cannot be read as a picture" in caught.value.what
+        told = caught.value.message
+        assert "million pixels" in told or "cannot be read as a picture" in told
     assert time.perf_counter() - began < 1
     if size == (30_000, 30_000):
-        assert "million pixels" in caught.value.what
+        assert "million pixels" in caught.value.message
 
 
 def test_a_refused_header_leaves_the_session(edited: EditingSession):
-    assert "50 million pixels" in refused(edited, lambda: edited.open(png_that_claims(30_000, 30_000))).what
+    told = refused(edited, lambda: edited.open(png_that_claims(30_000, 30_000))).message
+    assert "50 million pixels" in told
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_what_is_no_picture_is_refused(edited: EditingSession, source: Any):
 def test_files_that_are_no_pictures_are_refused(edited: EditingSession, tmp_path: Path):
     text = tmp_path / "letter.png"
     text.write_text("Dear reader, this is no picture.")
-    assert "letter.png" in refused(edited, lambda: edited.open(text)).what
+    assert "letter.png" in refused(edited, lambda: edited.open(text)).message
     refused(edited, lambda: edited.open(tmp_path))
 
 
@@ -148,7 +150,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(edited, tmp_path,
 def test_a_picture_cut_short_is_refused(edited: EditingSession):
     target = io.BytesIO()
     Image.effect_noise((64, 64), 50).convert("RGB").save(target, "PNG")
-    assert "damaged" in refused(edited, lambda: edited.open(target.getvalue()[:-400])).what
+    assert "damaged" in refused(edited, lambda: edited.open(target.getvalue()[:-400])).message
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's remarks on what is odd in them
@@ -244,13 +246,13 @@ def test_nothing_from_beside_the_square_bleeds_in():
 @pytest.mark.parametrize("verb", ["add", "remove"])
 def test_a_mask_of_the_wrong_kind_is_refused(edited: EditingSession, verb: str, wrong: Any):
     error = refused(edited, lambda: getattr(edited, verb)("tree", wrong))
-    assert "mask" in error.what
+    assert "mask" in error.message
 
 
 def test_an_unknown_concept_is_refused_with_the_known_ones(edited: EditingSession):
     for concept in ("unicorn", "", None, 3, ["tree"], "x" * 10_000):
         error = refused(edited, lambda concept=concept: edited.add(concept, MASK))
-        assert "tree, dome, window" in error.mend
+        assert "tree, dome, window" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -260,9 +262,9 @@ def test_an_unknown_concept_is_refused_with_the_known_ones(edited: EditingSessio
 )
 def test_a_strength_that_is_none_is_refused(edited: EditingSession, strength: Any):
     error = refused(edited, lambda: edited.add("tree", MASK, strength))
-    assert "strength" in error.what
-    assert "0 to 4" in error.mend
-    refused(edited, lambda: edited.retune(edited.edits[0].id, strength))
+    assert "strength" in error.message
+    assert "0 to 4" in error.hint
+    refused(edited, lambda: edited.update(edited.edits[0].id, strength))
     refused(
         edited,
         lambda: edited.paint(
@@ -290,20 +292,20 @@ def test_a_strength_that_is_none_is_refused(edited: EditingSession, strength: An
 )
 def test_a_rectangle_outside_is_refused(edited: EditingSession, rect: Any):
     error = refused(edited, lambda: edited.paint("a", rect, MASK[:1, :1], verb="add", concept="tree"))
-    assert "rectangle" in error.what
+    assert "rectangle" in error.message
 
 
 @pytest.mark.parametrize("edit", ["", "a" * 33, "a b", "a/b", "é", "a\n", 5, None])
 def test_an_id_that_is_none_is_refused(edited: EditingSession, edit: Any):
     refused(edited, lambda: edited.paint(edit, (0, 0, 1, 1), MASK[:1, :1], verb="add", concept="tree"))
-    refused(edited, lambda: edited.retune(edit, 1))
+    refused(edited, lambda: edited.update(edit, 1))
     refused(edited, lambda: edited.toggle(edit, True))
     refused(edited, lambda: edited.delete(edit))
 
 
 def test_an_edit_that_is_not_there_is_refused_with_those_that_are(edited: EditingSession):
     error = refused(edited, lambda: edited.delete("nobody"))
-    assert edited.edits[0].id in error.mend
+    assert edited.edits[0].id in error.hint
 
 
 def test_other_nonsense_is_refused(edited: EditingSession):
@@ -345,7 +347,7 @@ def test_a_generator_without_a_dissection_says_that_it_cannot_be_painted_with(mo
 
     session = EditingSession(generator=Model("plain", model.generator), worker=Worker(start=False))
     assert session.concepts == ()
-    assert "no dissection" in refused(session, lambda: session.add("tree", MASK)).what
+    assert "no dissection" in refused(session, lambda: session.add("tree", MASK)).message
     assert session.preview.size == (SIZE, SIZE)
 
 

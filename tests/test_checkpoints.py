@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from references import progan as progan_reference
-from references import randomised
+from references import randomized
 from references import stylegan2 as stylegan2_reference
 from safetensors.torch import save_file
 
@@ -134,7 +134,7 @@ def test_progans_of_every_size(tmp_path: Path, names: str, count: int) -> None:
 @pytest.fixture(scope="module")
 def stylegan2() -> StyleGAN2:
     torch.manual_seed(2)
-    return randomised(StyleGAN2((6, 5, 4), latent_size=5, style_size=6, mapping_layers=2))
+    return randomized(StyleGAN2((6, 5, 4), latent_size=5, style_size=6, mapping_layers=2))
 
 
 @pytest.mark.parametrize("layout", ["g_ema", "g_ema without a mean", "bare", "safetensors"])
@@ -168,7 +168,7 @@ def test_every_layout_of_stylegan2_draws_the_same(tmp_path: Path, stylegan2: Sty
 @pytest.mark.parametrize("count", range(7, 10))
 def test_stylegan2s_of_every_size(tmp_path: Path, count: int) -> None:
     torch.manual_seed(4)
-    made = randomised(StyleGAN2((3, 3, 3, 2, 2, 2, 2, 2, 2)[:count], 4, 5, 2))
+    made = randomized(StyleGAN2((3, 3, 3, 2, 2, 2, 2, 2, 2)[:count], 4, 5, 2))
     weights = {name: tensor for name, tensor in made.state_dict().items() if name != "latent_avg"}
     # Older files, and the zip archives of today.
     torch.save(
@@ -202,7 +202,7 @@ def refusal(path: Path) -> GANPaintError:
     with pytest.raises(GANPaintError) as caught:
         registry.load(path)
     error = caught.value
-    assert error.mend and "\n" not in str(error) and len(str(error)) < 400
+    assert error.hint and "\n" not in str(error) and len(str(error)) < 400
     return error
 
 
@@ -215,7 +215,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, legacy: bool, nested: bool) -
         tmp_path / "evil.pth",
         _use_new_zipfile_serialization=not legacy,
     )
-    assert "asks for more than tensors" in refusal(tmp_path / "evil.pth").what
+    assert "asks for more than tensors" in refusal(tmp_path / "evil.pth").message
     assert not canary.path.exists()
     pickle.loads(pickle.dumps(canary))
     assert canary.path.exists()  # the canary does sing where code is run
@@ -226,7 +226,7 @@ def test_pickles_are_not_read_at_all(tmp_path: Path) -> None:
     for name in ("evil.pth", "evil.pkl", "evil.pt"):
         (tmp_path / name).write_bytes(pickle.dumps({"G_ema": canary}))
         error = refusal(tmp_path / name)
-        assert ("ganpaint convert" in error.mend) == (name == "evil.pkl")
+        assert ("ganpaint convert" in error.hint) == (name == "evil.pkl")
     assert not canary.path.exists()
 
 
@@ -244,7 +244,7 @@ def test_a_tensor_that_is_larger_than_its_file(tmp_path: Path) -> None:
     weights["layer1.conv.weight"] = torch.zeros(1).expand(10**5, 10**5, 4, 4)  # 640 GB out of 4 bytes
     torch.save(weights, tmp_path / "huge.pth")
     assert (tmp_path / "huge.pth").stat().st_size < 10**5
-    assert "claims to be larger" in refusal(tmp_path / "huge.pth").what
+    assert "claims to be larger" in refusal(tmp_path / "huge.pth").message
 
 
 def test_a_zip_bomb(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_zip_bomb(tmp_path: Path) -> None:
             bomb.writestr(entry.filename, stored.read(entry))
         bomb.writestr("archive/data/999", bytes(64 * 2**20))
     path.write_bytes(packed.getvalue())
-    assert "unpacks to far more" in refusal(path).what
+    assert "unpacks to far more" in refusal(path).message
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth"])
@@ -277,7 +277,7 @@ def test_archives_that_lead_out(tmp_path: Path, name: str, suffix: str) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(entry, content)
     before = sorted(tmp_path.rglob("*"))
-    assert "leads out" in refusal(path).what
+    assert "leads out" in refusal(path).message
     assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked, and the canary has not sung
 
 
@@ -286,7 +286,7 @@ def test_weights_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     weights = progan_weights((6, 5, 4, 4))
     weights["layer3.conv.weight"][0, 0, 0, 0] = value
     torch.save(weights, tmp_path / "nan.pth")
-    assert "layer3.conv.weight" in refusal(tmp_path / "nan.pth").what
+    assert "layer3.conv.weight" in refusal(tmp_path / "nan.pth").message
 
 
 def test_other_contents(tmp_path: Path, stylegan2: StyleGAN2) -> None:
@@ -308,4 +308,4 @@ def test_other_contents(tmp_path: Path, stylegan2: StyleGAN2) -> None:
         ({**tensorflow_names(weights), "4x4/Dense/weight": torch.zeros(3, 5)}, "no ProGAN's"),
     ]:
         torch.save(content, path)
-        assert message in refusal(path).what, message
+        assert message in refusal(path).message, message

@@ -129,8 +129,8 @@ def test_what_follows_an_edit_belongs_to_it(folder: Path, model_with_segmenter: 
     (picture,) = made["pictures"]
     assert [one["verb"] for one in picture["edits"]] == ["restyle", "add", "restyle", "remove"]
     assert picture["blend"]["after"] == 28.5
-    assert picture["scores"].keys() == {"decibel", "ssim", "perceptual", "in_domain", "distance"}
-    assert picture["scores"]["decibel"] == pytest.approx(picture["reconstruction_decibel"], abs=1e-3)
+    assert picture["scores"].keys() == {"psnr", "ssim", "perceptual", "in_domain", "distance"}
+    assert picture["scores"]["psnr"] == pytest.approx(picture["reconstruction_psnr"], abs=1e-3)
     assert Path(picture["output"]).is_file()
 
 
@@ -161,7 +161,7 @@ def test_one_bad_photo_does_not_end_a_batch(folder: Path):
     assert result.exit_code == 1
     errors = [one.get("error") for one in json.loads(result.stdout)["pictures"]]
     assert errors[0] is errors[2] is None
-    assert errors[1]["mend"].startswith("Take a PNG")
+    assert errors[1]["hint"].startswith("Take a PNG")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_is_wrong_is_said_in_two_sentences(folder: Path, arguments: list[st
     assert says in failed(result)[0]
     assert not (folder / "out.png").exists()
     told = json.loads(ganpaint("edit", folder / "in" / "a.png", *given, "--json").stdout)
-    assert says in told["error"]["what"]
+    assert says in told["error"]["message"]
 
 
 def test_results_never_overwrite_each_other(folder: Path):
@@ -201,9 +201,9 @@ def test_results_never_overwrite_each_other(folder: Path):
     names = [Path(one["output"]).name for one in made["pictures"]]
     assert names == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
     twice = ganpaint("edit", folder / "in", folder / "in" / "a.bmp", *common)
-    assert "same name" in json.loads(twice.stdout)["error"]["what"]
+    assert "same name" in json.loads(twice.stdout)["error"]["message"]
     (folder / "empty").mkdir()
-    assert "no pictures" in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["what"]
+    assert "no pictures" in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["message"]
 
 
 # --- adapt ---

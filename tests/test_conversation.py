@@ -280,7 +280,7 @@ class Conversation(RuleBasedStateMachine):
                 self.edits = source.pop()
 
     @rule(page=pages, edit=edits, changes=settings_of_an_edit)
-    def retune(self, page: str, edit: str, changes: dict[str, Any]) -> None:
+    def update(self, page: str, edit: str, changes: dict[str, Any]) -> None:
         self.command(page, "retune", edit=edit, **changes)
         self.change(edit, **changes)
 

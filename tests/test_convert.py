@@ -249,7 +249,7 @@ def refusal(tmp_path: Path, data: bytes) -> str:
     (tmp_path / "evil.pkl").write_bytes(data)
     with pytest.raises(GANPaintError) as caught:
         convert(tmp_path / "evil.pkl", tmp_path / "evil.safetensors")
-    assert caught.value.mend and "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert caught.value.hint and "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert sorted(path.name for path in tmp_path.iterdir() if "evil" in path.name) == ["evil.pkl"]
     return str(caught.value)
 

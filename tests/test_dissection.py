@@ -83,12 +83,12 @@ def test_tuning_follows_the_pictures_where_they_are_known(found: Dissection) -> 
     adding = likely_examples(boxes, Brightness(), "box", state)[0]
     with torch.no_grad():
         plain = boxes.picture(boxes.run(adding.state))
-    levels = []
+    activations = []
     for brightness in (0.5, 0.9):
         pictures = torch.where(adding.masks[:, None], brightness, plain)
         known = replace(adding, pictures=pictures)
-        levels.append(float(tune(boxes, Brightness(), found, "box", [known], steps=40).level[box, 0]))
-    assert levels[0] < levels[1]
+        activations.append(float(tune(boxes, Brightness(), found, "box", [known], steps=40).level[box, 0]))
+    assert activations[0] < activations[1]
 
 
 def test_the_best_threshold_is_the_most_informative() -> None:
@@ -273,7 +273,7 @@ class Torn(Boxes):
 
 
 def edges(pictures: Tensor) -> list[Tensor]:
-    """Brightness and contrast of neighbours."""
+    """Brightness and contrast of neighbors."""
     return [pictures[:, :1], (pictures[:, :1, :, 1:] - pictures[:, :1, :, :-1]).abs()]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ganpaint_widget.method.edits import Edit, Reference
-from ganpaint_widget.method.equation import HELD_DOWN, SIDEWAYS, apply, continued, mean_levels
+from ganpaint_widget.method.equation import HELD_DOWN, SIDEWAYS, apply, continued, mean_activations
 from ganpaint_widget.method.preview import Preview
 from ganpaint_widget.models.catalogue import UNITS
 from ganpaint_widget.models.generator import State
@@ -28,13 +28,13 @@ CONCEPTS = ("tree", "dome", "window")
 class Knowledge:
     """Made-up units and levels of three concepts."""
 
-    levels = 2 + torch.rand(len(CONCEPTS), CHANNELS, generator=torch.Generator().manual_seed(1))
+    activations = 2 + torch.rand(len(CONCEPTS), CHANNELS, generator=torch.Generator().manual_seed(1))
     ranking = torch.tensor([[3, 0, 5, 1, 4, 2], [1, 2, 3, 4, 5, 0], [5, 4, 0, 1, 2, 3]])
 
     def target(self, concept: str, by: str) -> torch.Tensor:
         """Another for each kind of target."""
         factor = {"tuned": 1.0, "quantile": 1.5, "mean": 0.5}[by]
-        return factor * self.levels[CONCEPTS.index(concept)]
+        return factor * self.activations[CONCEPTS.index(concept)]
 
     def units(self, concept: str, count: int) -> torch.Tensor:
         return self.ranking[CONCEPTS.index(concept)][:count]
@@ -62,10 +62,10 @@ common = {
 own_levels = arrays.arrays(np.float32, CHANNELS, elements=st.floats(-4, 4, width=32))
 edits = st.one_of(
     st.builds(Edit, verb=st.just("add"), target=st.sampled_from(["tuned", "quantile", "mean"]), **common),
-    st.builds(Edit, verb=st.just("add"), variant=st.just(3), levels=own_levels, **common),
+    st.builds(Edit, verb=st.just("add"), variant=st.just(3), activations=own_levels, **common),
     st.builds(Edit, verb=st.just("remove"), **common),
     st.builds(
-        Edit, verb=st.just("restyle"), levels=own_levels, reference=st.just(Reference(seed=1)), **common
+        Edit, verb=st.just("restyle"), activations=own_levels, reference=st.just(Reference(seed=1)), **common
     ),
 )
 seeds = st.integers(0, 1000)
@@ -84,8 +84,8 @@ def by_hand(features: np.ndarray, edit: Edit) -> np.ndarray:
         chosen = DISSECTION.units(edit.concept, UNITS[chosen]).tolist()
     for unit in chosen:
         level = 0.0
-        if edit.levels is not None:
-            level = float(edit.levels[unit])
+        if edit.activations is not None:
+            level = float(edit.activations[unit])
         elif edit.verb == "add":
             level = float(DISSECTION.target(edit.concept, edit.target)[unit])
         for row in range(GRID):
@@ -137,7 +137,7 @@ def test_without_units_of_its_own_the_dissection_weighs_them(concept: str):
 
 
 def test_what_is_continued_is_as_smooth_as_it_can_be():
-    """A plane goes on as a plane; elsewhere each hidden cell is the weighted mean of its neighbours."""
+    """A plane goes on as a plane; elsewhere each hidden cell is the weighted mean of its neighbors."""
     rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
     plane = (1 + 2 * rows - columns)[None, None]
     hidden = torch.zeros(6, 6, dtype=torch.bool)
@@ -238,7 +238,7 @@ def test_the_levels_of_a_reference_are_the_mean_over_its_pixels(seed: int, regio
     weights = region / 255
     full = state.features[0].numpy().repeat(CELL, axis=1).repeat(CELL, axis=2)
     expected = (full * weights).sum(axis=(1, 2)) / weights.sum()
-    actual = mean_levels(state, torch.from_numpy(weights).float())
+    actual = mean_activations(state, torch.from_numpy(weights).float())
     np.testing.assert_allclose(actual.numpy(), expected, atol=1e-4)
 
 
@@ -247,9 +247,15 @@ def test_a_restyle_after_itself_evens_out_its_region():
     state = features_of(5)
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[: 2 * CELL] = 255
-    levels = mean_levels(state, torch.from_numpy(mask / 255).float()).numpy()
+    activations = mean_activations(state, torch.from_numpy(mask / 255).float()).numpy()
     edit = Edit(
-        "e", "restyle", "tree", mask, units=tuple(range(CHANNELS)), levels=levels, reference=Reference(seed=1)
+        "e",
+        "restyle",
+        "tree",
+        mask,
+        units=tuple(range(CHANNELS)),
+        activations=activations,
+        reference=Reference(seed=1),
     )
     after = apply(state, [edit], DISSECTION).features[0, :, :2].flatten(1)
     before = state.features[0, :, :2].flatten(1)
@@ -273,14 +279,14 @@ def test_the_last_of_two_full_strokes_wins(seed: int, edit: Edit):
 def test_equality_sees_every_setting():
     mask = np.zeros((SIZE, SIZE), np.uint8)
     other = np.full((SIZE, SIZE), 9, np.uint8)
-    levels, picture = np.zeros(CHANNELS, np.float32), np.zeros((SIZE, SIZE, 3), np.uint8)
+    activations, picture = np.zeros(CHANNELS, np.float32), np.zeros((SIZE, SIZE, 3), np.uint8)
     edit = Edit("e", "add", "tree", mask)
     same = Edit("e", "add", "tree", mask.copy())
     assert edit == same and hash(edit) == hash(same)
     changes = [
         {"id": "f"}, {"verb": "remove"}, {"concept": "dome"}, {"mask": other}, {"strength": 2.0},
         {"enabled": False}, {"units": "low"}, {"units": (1, 2)}, {"target": "mean"}, {"variant": 1},
-        {"levels": levels}, {"levels": levels + 1}, {"reference": Reference(seed=1)},
+        {"activations": activations}, {"activations": activations + 1}, {"reference": Reference(seed=1)},
         {"reference": Reference(seed=2)}, {"reference": Reference(picture=picture)},
         {"reference": Reference(picture=picture, region=mask)},
         {"reference": Reference(picture=picture, region=other)},
@@ -308,7 +314,7 @@ def test_a_preview_runs_only_what_follows_the_edit_layer(model: Any, full_mask: 
     monkeypatch.setattr(
         type(generator), "stage", lambda self, name, state: stages.append(name) or stage(self, name, state)
     )
-    after = generator.stages[generator.position(generator.edit_layer) + 1 :]
+    after = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
 
     plain = fast.render(())
     assert stages == list(after)

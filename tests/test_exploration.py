@@ -104,10 +104,10 @@ def test_another_layer_is_explored_and_edited_like_any(boxes: Model) -> None:
     before = np.asarray(session.preview)
     session.suppress([0])
     assert np.asarray(session.preview).max() < before.max()
-    comparison = exploration.compared(Exploration(boxes).measure(samples=60), other)
-    assert {row["concept"] for row in comparison} == {"ground", "box"}
-    box = next(row for row in comparison if row["concept"] == "box")
-    assert box["other_units"] == 1 and box["other_share"] == 1 and box["one_best"] in (0, 4)
+    comparison = compare(Exploration(boxes).measure(samples=60), other)
+    assert {row.concept for row in comparison} == {"ground", "box"}
+    box = next(row for row in comparison if row.concept == "box")
+    assert box.other.units == 1 and box.other.share == 1 and box.one.best in (0, 4)
 
 
 # --- the atlas ---
@@ -137,9 +137,9 @@ def test_histograms_and_company(found: Exploration) -> None:
     middle = (edges[:-1] + edges[1:]) / 2
     above = counts[middle > 1.5].sum() / counts.sum()
     assert above == pytest.approx(1 / 4, abs=0.02)  # a quarter of the picture is box
-    assert found.together(0, 2)[0][0] == 4
-    assert found.together(0, 2)[0][1] > 0.9
-    assert dict(found.together(0, 4))[1] < -0.9
+    assert found.coactive_units(0, 2)[0][0] == 4
+    assert found.coactive_units(0, 2)[0][1] > 0.9
+    assert dict(found.coactive_units(0, 4))[1] < -0.9
 
 
 @given(arrays(np.float32, (6, 6), elements=st.floats(-2, 2, width=32)), st.floats(-1.5, 1.5))
@@ -198,27 +198,27 @@ def test_orders(found: Exploration) -> None:
             found.label(unit)
 
 
-def test_tables(found: Exploration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables(found: Exploration) -> None:
     found.measure("baselines", samples=60)
-    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     units = found.table(concept="box")
-    assert [row["unit"] for row in units] == found.order(concept="box")
+    assert [row.unit for row in units] == found.order(concept="box")
     row = found.unit(0)[0]
-    assert row["concept"] == "box" and row["iou"] > 0.8
-    assert 0.2 < row["threshold"] < 3
-    bars = {row["concept"]: row for row in found.per_concept()}
-    assert bars["box"]["units"] == bars["box"]["above_position"] == 2
-    assert bars["box"]["position_iou"] < 0.5
-    assert bars["box"]["rotated"] <= 5
-    assert compare(found, found)[0]["one_iou"] == compare(found, found)[0]["other_iou"]
+    assert row.concept == "box" and row.iou > 0.8
+    assert row.threshold is not None and 0.2 < row.threshold < 3
+    bars = {row.concept: row for row in found.per_concept()}
+    assert bars["box"].units == bars["box"].above_position == 2
+    assert bars["box"].position_iou is not None and bars["box"].position_iou < 0.5
+    assert bars["box"].rotated is not None and bars["box"].rotated <= 5
+    assert compare(found, found)[0].one == compare(found, found)[0].other
 
 
-def test_tables_are_data_frames_where_pandas_is(found: Exploration, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Pandas:
-        DataFrame = staticmethod(lambda rows: ("frame", rows))
-
-    monkeypatch.setitem(__import__("sys").modules, "pandas", Pandas)
-    assert found.table()[0] == "frame" and found.unit(0)[1][0]["concept"] == "box"
+def test_names_of_earlier_versions_go_on_for_a_release(found: Exploration) -> None:
+    with pytest.warns(DeprecationWarning, match="per_concept"):
+        bars = found.bars()
+    with pytest.warns(DeprecationWarning, match=r"row\.units"):
+        assert bars[0]["units"] == bars[0].units
+    with pytest.warns(DeprecationWarning, match="coactive_units"):
+        assert found.together(0, 2) == found.coactive_units(0, 2)
 
 
 def test_figures_are_svg(found: Exploration) -> None:
@@ -279,9 +279,8 @@ def test_curves_stand_beside_chance_and_what_was_published(found: Exploration) -
 def test_artifact_candidates(found: Exploration) -> None:
     fractions: list[float] = []
     ticket = Ticket(observer=lambda report: fractions.append(report.fraction))
-    ranked = found.suspects(samples=50, ticket=ticket)
+    ranked = found.artifact_candidates(samples=50, ticket=ticket)
     assert sorted(one.unit for one in ranked) == [0, 1, 2, 3, 4] and fractions[-1] == pytest.approx(1)
-    assert len(found.artifacts(samples=50)) == 5
 
 
 # --- brushes ---
@@ -302,10 +301,10 @@ def test_a_brush_is_scored_kept_and_offered_everywhere(boxes: Model, found: Expl
     mask[8:24, 8:24] = 255
     before = np.asarray(sessions[0].preview)
     edit = sessions[0].add("my box", mask)
-    assert edit.units == (0,) and edit.levels is not None
+    assert edit.units == (0,) and edit.activations is not None
     after = np.asarray(sessions[0].preview)
     assert after[8:24, 8:24].min() > 200 and np.array_equal(after[:8], before[:8])
-    sessions[0].retune(edit.id, strength=0.1)
+    sessions[0].update(edit.id, strength=0.1)
     assert np.asarray(sessions[0].preview)[12:20, 12:20].max() < 100
     sessions[0].undo()
     sessions[0].undo()
@@ -316,7 +315,7 @@ def test_a_brush_is_scored_kept_and_offered_everywhere(boxes: Model, found: Expl
     again = Shelf(5, found.folder / "brushes.json")
     kept = again.get("my box")
     assert (kept.units, kept.concept, kept.added, kept.color) == ((0,), "box", brush.added, brush.color)
-    assert kept.levels[0] == pytest.approx(float(brush.levels[0]))
+    assert kept.activations[0] == pytest.approx(float(brush.activations[0]))
     found.shelf.take("my box")
     assert sessions[1].concepts == ("ground", "box", "noise")
     assert [brush.name for brush in Shelf(5, found.folder / "brushes.json").brushes] == ["noise"]
@@ -405,12 +404,12 @@ def test_a_damaged_shelf_is_empty(tmp_path: Path, text: str) -> None:
 
 def test_a_shelf_holds_so_many() -> None:
     shelf = Shelf(3)
-    levels = np.ones(3, np.float32)
+    activations = np.ones(3, np.float32)
     for number in range(brushes.MAX_BRUSHES):
-        shelf.put(Brush(f"b{number}", (0,), levels))
+        shelf.put(Brush(f"b{number}", (0,), activations))
     with pytest.raises(GANPaintError, match="no more"):
-        shelf.put(Brush("one more", (0,), levels))
-    shelf.put(Brush("b0", (1,), levels))  # in place of the old one
+        shelf.put(Brush("one more", (0,), activations))
+    shelf.put(Brush("b0", (1,), activations))  # in place of the old one
     assert shelf.get("b0").units == (1,) and len(shelf.brushes) == brushes.MAX_BRUSHES
 
 

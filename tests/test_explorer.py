@@ -190,13 +190,13 @@ def test_a_bar_filters(explorer: DissectionExplorer) -> None:
 
     bar("ground").click()
     assert [caption.split()[0] for caption in captions(explorer)] == ["1"]
-    assert "1 units labelled ground" in status(explorer)
+    assert "1 units labeled ground" in status(explorer)
     bar("ground").click()
     assert len(captions(explorer)) == 5
 
 
 def test_pages_are_turned(boxes: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    for part in ("explorer", "sheets"):
+    for part in ("controls", "explorer", "sheets"):
         monkeypatch.setattr(f"ganpaint_widget.widget.explorer.{part}.PAGE", 2)
     Exploration(boxes).measure(samples=40)
     explorer = DissectionExplorer(boxes)

@@ -185,9 +185,9 @@ def test_dead_mirrors_leave_nothing_that_could_be_used(
     with pytest.raises(GANPaintError, match="could not be fetched") as caught:
         fetching.fetch("church", progress=False)
     told = caught.value
-    assert f"{dead.mirrors[0]}{entry.file}" in told.mend and str(cache) in told.mend
-    assert f"as {entry.file} into" in told.mend and "\n" not in str(told)
-    assert {"gone": "404", "wrong": "SHA-256"}.get(bad, "Error") in told.what
+    assert f"{dead.mirrors[0]}{entry.file}" in told.hint and str(cache) in told.hint
+    assert f"as {entry.file} into" in told.hint and "\n" not in str(told)
+    assert {"gone": "404", "wrong": "SHA-256"}.get(bad, "Error") in told.message
     assert not (cache / entry.file).exists()
     with pytest.raises(GANPaintError, match="not in the cache yet"):
         registry.load("church")
@@ -200,7 +200,7 @@ def test_a_full_disk(entry: Entry, cache: Path) -> None:
     (cache / f"{entry.file}.partial").symlink_to("/dev/full")
     with pytest.raises(GANPaintError, match="cannot be written") as caught:
         fetching.fetch("church", progress=False)
-    assert "No space left" in caught.value.what and "GANPAINT_CACHE" in caught.value.mend
+    assert "No space left" in caught.value.message and "GANPAINT_CACHE" in caught.value.hint
     assert not (cache / entry.file).exists()
 
 
@@ -212,7 +212,7 @@ def test_offline_means_offline(
     monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("the network was touched"))
     with pytest.raises(GANPaintError, match="GANPAINT_OFFLINE") as caught:
         fetching.fetch("church")
-    assert f"{entry.mirrors[0]}{entry.file}" in caught.value.mend and str(cache) in caught.value.mend
+    assert f"{entry.mirrors[0]}{entry.file}" in caught.value.hint and str(cache) in caught.value.hint
     assert server.asked == []
     cache.mkdir()
     (cache / entry.file).write_bytes(server.content)  # as the message says
@@ -285,26 +285,26 @@ def test_published_units_are_the_figures() -> None:
     found = registry.published(church)
     assert found.layer == "layer4" and found.iou.shape == (7, 512)
     for name, brush in church.brushes.items():
-        assert len(brush.units) == len(brush.scores) == len(brush.levels) == 20 == len(set(brush.units))
+        assert len(brush.units) == len(brush.scores) == len(brush.activations) == 20 == len(set(brush.units))
         assert list(brush.scores) == sorted(brush.scores, reverse=True)
         clean = [unit for unit in brush.units if unit != 418]
         assert found.units(name, len(clean)).tolist() == clean
         taking_part = found.weights(name, "add").nonzero().flatten().tolist()
         assert sorted(taking_part) == sorted(clean[:15])
-        for unit, level in zip(brush.units, brush.levels, strict=True):
+        for unit, level in zip(brush.units, brush.activations, strict=True):
             assert unit == 418 or found.target(name)[unit] == pytest.approx(level)
     # a unit has one 0.99 quantile, whichever brush it belongs to
-    levels: dict[int, float] = {}
+    activations: dict[int, float] = {}
     for brush in church.brushes.values():
-        for unit, level in zip(brush.units, brush.levels, strict=True):
-            assert levels.setdefault(unit, level) == level
+        for unit, level in zip(brush.units, brush.activations, strict=True):
+            assert activations.setdefault(unit, level) == level
     assert found.quality("dome") == pytest.approx(0.774)  # published
 
 
 def test_the_catalogue() -> None:
     assert set(CATALOGUE) >= {"church", "bedroom", "celebahq", "stylegan2-church", "stylegan2-faces"}
     for name, entry in CATALOGUE.items():
-        assert entry.name == name and entry.licence and entry.source and entry.domain
+        assert entry.name == name and entry.license and entry.source and entry.domain
         assert re.fullmatch(r"[0-9a-f]{8}", entry.sha256) and entry.sha256 in entry.file
         assert entry.mirrors and all(re.match(r"https?://.+/$", mirror) for mirror in entry.mirrors)
         assert Path(entry.file).suffix in registry.SUFFIXES and "/" not in entry.file

@@ -109,7 +109,7 @@ def test_damaged_weights_give_one_sentence(stored: Path, keep: int) -> None:
     stored.write_bytes(stored.read_bytes()[:keep])
     with pytest.raises(GANPaintError, match="could not be read") as caught:
         registry.load(stored)
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_foreign_weights_give_one_sentence(stored: Path, tmp_path: Path) -> None:
@@ -141,4 +141,4 @@ def test_weights_that_do_not_fit_give_one_sentence(
     write_safetensors(other, tensors, {"kind": "generator", "config": wrong})
     with pytest.raises(GANPaintError, match=message) as caught:
         registry.load(other)
-    assert caught.value.mend
+    assert caught.value.hint

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganpaint_widget.images.metrics import decibel
+from ganpaint_widget.images.metrics import psnr
 from ganpaint_widget.method import inversion
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.session.worker import Worker
@@ -61,10 +61,10 @@ def test_it_comes_nearer_than_the_guess_and_says_how_near(near: Model, generator
     guess = inversion.invert(near, photo, steps=0)
     found = inversion.invert(near, photo, steps=40, perceptual=blurs)
     assert found.state.stage == generator.edit_layer
-    assert found.scores.decibel > guess.scores.decibel + 3
+    assert found.scores.psnr > guess.scores.psnr + 3
     assert found.scores.ssim > guess.scores.ssim
     picture = drawn(generator, found).clamp(-1, 1)
-    assert found.scores.decibel == pytest.approx(decibel(picture, photo), abs=1e-3)
+    assert found.scores.psnr == pytest.approx(psnr(picture, photo), abs=1e-3)
     wanted = sum(
         float((one - other).abs().mean()) for one, other in zip(blurs(picture), blurs(photo), strict=True)
     )
@@ -143,8 +143,8 @@ def test_a_budget_ends_it_with_the_best_so_far(near, generator, photo, monkeypat
     # One look a step, and three for the target and the scores.
     assert len(shown) <= budget + 4
     guess = inversion.invert(near, photo, steps=0)
-    assert found.scores.decibel >= guess.scores.decibel
-    assert (found.scores.decibel > guess.scores.decibel + 0.5) == (budget > 0)
+    assert found.scores.psnr >= guess.scores.psnr
+    assert (found.scores.psnr > guess.scores.psnr + 0.5) == (budget > 0)
 
 
 def test_without_an_encoder_the_budget_is_kept_too(generator: Any, photo: Tensor, monkeypatch):
@@ -175,7 +175,7 @@ def test_cancel_keeps_the_best_so_far(near: Model, photo: Tensor, worker: Worker
     work = worker.submit(lambda: inversion.invert(near, photo, steps=100_000, ticket=ticket))
     found = work.result(timeout=60)
     assert len(steps) == 10
-    assert found.scores.decibel > inversion.invert(near, photo, steps=0).scores.decibel
+    assert found.scores.psnr > inversion.invert(near, photo, steps=0).scores.psnr
 
 
 def test_samples_are_of_the_generators_world_and_noise_is_not(generator: Any):

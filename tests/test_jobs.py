@@ -175,13 +175,13 @@ def test_a_cancelled_job_ends_at_its_next_checkpoint():
 def test_a_report_estimates_the_time_that_is_left():
     now, reports = [100.0], []
     ticket = Ticket(observer=reports.append, clock=lambda: now[0])
-    ticket.checkpoint(0.0, decibel=20.0)
+    ticket.checkpoint(0.0, psnr=20.0)
     now[0] = 103.0
-    ticket.checkpoint(0.25, decibel=25.0)
+    ticket.checkpoint(0.25, psnr=25.0)
     ticket.checkpoint(7.0)
     assert reports == [
-        Report(0.0, None, {"decibel": 20.0}),
-        Report(0.25, 9.0, {"decibel": 25.0}),
+        Report(0.0, None, {"psnr": 20.0}),
+        Report(0.25, 9.0, {"psnr": 25.0}),
         Report(1.0, 0.0, {}),
     ]
 

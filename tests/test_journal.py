@@ -58,7 +58,7 @@ operations = st.one_of(
         st.integers(0, 9),
         st.sampled_from([None, "s", ("t", 1)]),
     ),
-    st.tuples(st.just("retune"), st.sampled_from("abc"), st.floats(0, 4)),
+    st.tuples(st.just("update"), st.sampled_from("abc"), st.floats(0, 4)),
     st.tuples(st.just("toggle"), st.sampled_from("abc"), st.booleans()),
     st.tuples(st.just("delete"), st.sampled_from("abc")),
     st.tuples(st.just("move"), st.sampled_from("abc"), st.integers(0, 2)),
@@ -96,7 +96,7 @@ def carry_out(session: EditingSession, operation: tuple[Any, ...]) -> None:
         # Not everything suits every edit: a restyle has no variants. That is refused, and changes nothing.
         with contextlib.suppress(GANPaintError):
             if name == "settle":
-                session.retune(rest[0], **rest[1])
+                session.update(rest[0], **rest[1])
             else:
                 getattr(session, name)(*rest)
 
@@ -144,7 +144,7 @@ def test_steps_that_a_rewritten_journal_could_miscount(model: Any, journals: Pat
     paint(session, "a", (0, 0, 4, 4), 1, "one stroke")
     paint(session, "b", (0, 0, 4, 4), 1, "one stroke")  # across two edits
     paint(session, "a", (0, 0, 4, 4), 1, "another")  # the same as before, and yet a step
-    session.retune("a", 1)
+    session.update("a", 1)
     session.undo()
     session.toggle("b", False)
     again = recover(model, only(journals), journal=False)
@@ -227,7 +227,7 @@ def test_a_damaged_journal_gives_what_it_can_or_one_clear_error(model, data):
         session = begin(model, journal=root)
         for seed in range(3):
             paint(session, f"e{seed}", (4 * seed, 0, 8, 8), seed, None)
-        session.retune("e0", 1)
+        session.update("e0", 1)
         session.close()
         log = only(Path(root)) / "ops.jsonl"
         damaged = bytearray(log.read_bytes())
@@ -244,7 +244,7 @@ def test_a_damaged_journal_gives_what_it_can_or_one_clear_error(model, data):
 def test_a_journal_of_the_first_format_is_read(model: Any, mask: np.ndarray, journals: Path):
     session = begin(model)
     edit = session.add("tree", mask, 2)
-    session.retune(edit.id, 3)
+    session.update(edit.id, 3)
     session.close()
     log = only(journals) / "ops.jsonl"
     lines = log.read_text().replace('"format":2', '"format":1')
@@ -264,7 +264,7 @@ def test_a_restyle_comes_back_without_measuring_its_reference_again(
     photo = np.random.default_rng(1).integers(0, 256, (50, 40, 3)).astype(np.uint8)
     edit = session.restyle("dome", mask, photo, 0.7)
     session.close()
-    monkeypatch.setattr("ganpaint_widget.session.session.reference_levels", None)
+    monkeypatch.setattr("ganpaint_widget.session.session.reference_activations", None)
     again = recover(model_with_segmenter)
     assert again.edits == (edit,)
     assert np.array_equal(np.asarray(again.preview), np.asarray(session.preview))

@@ -45,10 +45,10 @@ def test_photos_stand_upright(orientation: int) -> None:
 
 @pytest.mark.parametrize("kind", ["L", "LA", "P", "RGBA", "CMYK", "I;16", "1"])
 def test_photos_of_every_mode(kind: str) -> None:
-    grey = gradient(32, 32)[:, :, 0]
-    image = Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))
+    gray = gradient(32, 32)[:, :, 0]
+    image = Image.fromarray(np.repeat(gray[:, :, None], 3, axis=2))
     if kind == "I;16":
-        image = Image.fromarray(grey.astype(np.uint16) * 257)
+        image = Image.fromarray(gray.astype(np.uint16) * 257)
     elif kind == "RGBA":
         image = image.convert("RGBA")
         image.putpixel((0, 0), (10, 20, 30, 0))
@@ -62,8 +62,8 @@ def test_photos_of_every_mode(kind: str) -> None:
         return
     if kind == "RGBA":
         assert tuple(shown[0, 0]) == (255, 255, 255)  # what is transparent is white
-        shown[0, 0] = grey[0, 0]
-    assert np.abs(shown - grey[:, :, None]).max() <= 3
+        shown[0, 0] = gray[0, 0]
+    assert np.abs(shown - gray[:, :, None]).max() <= 3
 
 
 @pytest.mark.parametrize(("width", "height"), [(90, 60), (60, 90), (64, 64), (1, 40), (333, 7)])

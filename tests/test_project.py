@@ -82,7 +82,7 @@ def test_everything_comes_back_bit_for_bit(full: EditingSession, saved: Path, mo
     assert back.title == full.title
     for name in ("photo", "reconstruction", "preview", "result"):
         assert np.array_equal(pixels(getattr(back, name)), pixels(getattr(full, name))), name
-    assert back.measures == full.measures
+    assert back.metrics == full.metrics
     assert back.blend.edits == full.blend.edits
     assert back.blend.revision == back.revision
     assert (back.can_undo, back.can_redo) == (False, False)
@@ -193,7 +193,7 @@ def test_other_weights_invert_again_and_say_so(full: EditingSession, saved: Path
     assert back.result is None
     restyle, known = back.edits[3], full.edits[3]
     assert restyle.reference == known.reference
-    assert not np.array_equal(restyle.levels, known.levels)
+    assert not np.array_equal(restyle.activations, known.activations)
 
 
 def test_a_fingerprint_sees_every_weight(model: Any):
@@ -250,7 +250,7 @@ def refused(path: Path, model: Any, tmp_path: Path) -> GANPaintError:
     with pytest.raises(GANPaintError) as caught:
         again(path, model)
     assert sorted(tmp_path.rglob("*")) == before
-    for sentence in (caught.value.what, caught.value.mend):
+    for sentence in (caught.value.message, caught.value.hint):
         assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 300
     return caught.value
 
@@ -354,7 +354,7 @@ DAMAGE: dict[str, Callable[[dict[str, bytes]], object]] = {
     "features in float64": in_tensors(features=lambda value: value.astype(np.float64)),
     "a z of another shape": in_tensors(z=np.zeros((1, 9), np.float32)),
     "an extra that the generator has not": in_tensors(extra__w=np.zeros(3, np.float32)),
-    "levels of another length": in_tensors(levels__1=np.zeros(3, np.float32)),
+    "activations of another length": in_tensors(levels__1=np.zeros(3, np.float32)),
     "a delta for no layer": in_tensors(delta__nowhere=np.zeros(3, np.float32)),
 }
 
@@ -377,7 +377,7 @@ def test_what_is_compressed_is_refused(saved: Path, model: Any, tmp_path: Path):
 def test_a_table_of_contents_of_any_length_is_not_read(model: Any, tmp_path: Path, monkeypatch):
     path = packed({f"masks/{'0' * 200}{number}.png": b"" for number in range(6000)}, tmp_path / "many")
     monkeypatch.setattr(zipfile, "ZipFile", None)
-    assert "too many" in refused(path, model, tmp_path).what
+    assert "too many" in refused(path, model, tmp_path).message
 
 
 def test_a_link_is_refused_and_not_followed(saved: Path, model_with_segmenter: Any, tmp_path: Path):
@@ -388,7 +388,7 @@ def test_a_link_is_refused_and_not_followed(saved: Path, model_with_segmenter: A
         link = zipfile.ZipInfo("photo.png")
         link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, str(tmp_path / "secret.png"))
-    assert "no part of a project" in refused(saved, model_with_segmenter, tmp_path).what
+    assert "no part of a project" in refused(saved, model_with_segmenter, tmp_path).message
 
 
 def test_a_name_that_comes_twice_is_refused(saved: Path, model: Any, tmp_path: Path):

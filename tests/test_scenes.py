@@ -1,4 +1,4 @@
-"""The procedural scenes: reproducible, exactly labelled, and changed only where a counterfactual says so."""
+"""The procedural scenes: reproducible, exactly labeled, and changed only where a counterfactual says so."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_taking_a_concept_away_and_putting_it_back(concept: str) -> None:
     assert np.array_equal(removed.change_mask > 0, differs)
     assert removed.object_mask.dtype == removed.change_mask.dtype == np.uint8
     assert set(np.unique(removed.object_mask)) == set(np.unique(removed.change_mask)) == {0, 255}
-    # Nearly all of the object shows as a change; a few pixels may happen to have the colour behind it.
+    # Nearly all of the object shows as a change; a few pixels may happen to have the color behind it.
     assert (differs & (removed.object_mask > 0)).sum() > 0.98 * (removed.object_mask > 0).sum()
 
     with pytest.raises(ValueError, match=r"no .*\. .*\."):
@@ -213,7 +213,7 @@ def test_one_object_of_several() -> None:
     assert np.array_equal(union, all_trees)
     # A tree on the left changes nothing in the right half.
     assert not scene.without("tree", 0).change_mask[:, 64:].any()
-    # Neither a missing neighbour nor a missing tower moves a window.
+    # Neither a missing neighbor nor a missing tower moves a window.
     middle = scene.without("window", 1)
     assert np.array_equal(
         middle.scene.labels == label("window"), (scene.labels == label("window")) & (middle.object_mask == 0)
@@ -230,7 +230,7 @@ def test_one_object_of_several() -> None:
 
 
 @pytest.mark.parametrize(
-    ("concept", "colour"),
+    ("concept", "color"),
     [
         ("dome", "blue"),
         ("roof", "slate"),
@@ -241,17 +241,17 @@ def test_one_object_of_several() -> None:
         ("tree", 0.9),
     ],
 )
-def test_restyling_changes_a_colour_and_nothing_else(concept: str, colour: str | float) -> None:
+def test_restyling_changes_a_color_and_nothing_else(concept: str, color: str | float) -> None:
     scene = plain_church().replace(
         dome_colour=0, roof_colour=0, door_colour=0, wall_tone=0, path_tone=0, grass_tone=0
     )
-    result = scene.restyled(concept, colour=colour)
+    result = scene.restyled(concept, color=color)
     inside, changed = result.object_mask > 0, result.change_mask > 0
     assert np.array_equal(result.scene.labels, scene.labels)
     assert np.array_equal(inside, scene.labels == label(concept))
     assert np.array_equal(result.scene.image[~changed], scene.image[~changed])
     assert changed[inside].mean() > 0.9
-    assert result.scene.restyled(concept, colour=colour).change_mask.max() == 0
+    assert result.scene.restyled(concept, color=color).change_mask.max() == 0
 
 
 def test_counterfactuals_at_other_sizes() -> None:
@@ -283,12 +283,12 @@ def test_shadows_on_grass_remain_grass() -> None:
         (lambda s: s.render(31), "from 32 to 1024"),
         (lambda s: s.label_map(1025), "from 32 to 1024"),
         (lambda s: s.without("submarine"), "Use one of: tree"),
-        (lambda s: s.restyled("cloud", colour=1), "Use one of: dome"),
-        (lambda s: s.restyled("dome", colour="mauve"), "Use one of: gold"),
-        (lambda s: s.restyled("grass", colour="green"), "Pass a number"),
-        (lambda s: s.restyled("grass", colour=2), "outside"),
-        (lambda s: s.restyled("tree", 4, colour=1), "0 to 3"),
-        (lambda s: s.replace(church_present=0).restyled("door", colour="red"), "no door to restyle"),
+        (lambda s: s.restyled("cloud", color=1), "Use one of: dome"),
+        (lambda s: s.restyled("dome", color="mauve"), "Use one of: gold"),
+        (lambda s: s.restyled("grass", color="green"), "Pass a number"),
+        (lambda s: s.restyled("grass", color=2), "outside"),
+        (lambda s: s.restyled("tree", 4, color=1), "0 to 3"),
+        (lambda s: s.replace(church_present=0).restyled("door", color="red"), "no door to restyle"),
         (lambda s: s.without("tree", 4), "from 0 to 3"),
         (lambda s: s.with_("tree"), "already"),
         (lambda s: s.with_("dome"), "already"),

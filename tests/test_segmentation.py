@@ -26,31 +26,31 @@ from ganpaint_widget.session import EditingSession
 LABELS = {0: "wall", 1: "building;edifice", 2: "sky", 3: "tree", 4: "palm, palm tree", 5: "grass", 6: "ship"}
 
 
-class Colours(nn.Module):
-    """Has a model's face: the logits of a class are how near a pixel's colour is to that of the class."""
+class Colors(nn.Module):
+    """Has a model's face: the logits of a class are how near a pixel's color is to that of the class."""
 
     def __init__(self) -> None:
         super().__init__()
         self.config = SimpleNamespace(id2label=LABELS)
         source = torch.Generator().manual_seed(0)
-        self.colours = 2 * torch.rand(len(LABELS), 3, generator=source) - 1
+        self.colors = 2 * torch.rand(len(LABELS), 3, generator=source) - 1
 
     def forward(self, pixel_values: torch.Tensor) -> Any:
         mean = torch.tensor(ADE20KSegmenter.MEAN).view(1, 3, 1, 1)
         deviation = torch.tensor(ADE20KSegmenter.DEVIATION).view(1, 3, 1, 1)
         pictures = (pixel_values * deviation + mean) * 2 - 1
-        distance = (pictures[:, None] - self.colours[None, :, :, None, None]).square().sum(dim=2)
+        distance = (pictures[:, None] - self.colors[None, :, :, None, None]).square().sum(dim=2)
         return SimpleNamespace(logits=nn.functional.avg_pool2d(-50 * distance, 4))
 
 
 def painted(classes: list[list[int]]) -> torch.Tensor:
-    """A picture whose cells of 32 px have the colours of classes."""
-    cells = Colours().colours[torch.tensor(classes)].permute(2, 0, 1)
+    """A picture whose cells of 32 px have the colors of classes."""
+    cells = Colors().colors[torch.tensor(classes)].permute(2, 0, 1)
     return cells.repeat_interleave(32, 1).repeat_interleave(32, 2)[None]
 
 
 def test_classes_become_brushes() -> None:
-    segmenter = ADE20KSegmenter(Colours(), size=64)
+    segmenter = ADE20KSegmenter(Colors(), size=64)
     assert segmenter.classes == ("tree", "grass", "sky", "building", "wall", OTHER)
     labels = segmenter.segment(painted([[2, 3], [4, 6]]))
     assert labels.shape == (1, 64, 64) and labels.dtype == torch.int64
@@ -59,7 +59,7 @@ def test_classes_become_brushes() -> None:
 
 
 def test_logits_agree_with_labels() -> None:
-    segmenter = ADE20KSegmenter(Colours(), size=64)
+    segmenter = ADE20KSegmenter(Colors(), size=64)
     pictures = painted([[0, 1], [5, 6]])
     logits = segmenter(pictures)
     assert logits.shape == (1, 6, 64, 64)
@@ -72,12 +72,12 @@ def test_logits_agree_with_labels() -> None:
 
 
 def test_a_generator_is_dissected_with_it(generator: ProGAN) -> None:
-    found = dissect(generator, ADE20KSegmenter(Colours(), size=32), samples=8, batch=4)
+    found = dissect(generator, ADE20KSegmenter(Colors(), size=32), samples=8, batch=4)
     assert found.concepts[-1] == OTHER and found.iou.shape == (6, generator.shape(generator.edit_layer)[0])
 
 
 def test_models_that_do_not_do() -> None:
-    other = Colours()
+    other = Colors()
     other.config = SimpleNamespace(id2label={0: "LABEL_0", 1: "LABEL_1"})
     with pytest.raises(GANPaintError, match="none of the concepts"):
         ADE20KSegmenter(other)

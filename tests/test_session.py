@@ -79,18 +79,18 @@ def test_a_new_session_shows_a_sample_and_its_reconstruction(session: EditingSes
     assert np.array_equal(pixels(session.photo), pixels(session.reconstruction))
     assert np.array_equal(pixels(session.photo), pixels(session.preview))
     assert session.result is None
-    assert session.measures["reconstruction_decibel"] > 30
-    assert session.measures["blend"] is None
+    assert session.metrics["reconstruction_psnr"] > 30
+    assert session.metrics["blend"] is None
 
 
-def test_a_photo_is_cropped_to_its_centre_and_announced_as_foreign(model: Any):
+def test_a_photo_is_cropped_to_its_center_and_announced_as_foreign(model: Any):
     wide = np.zeros((40, 80, 3), np.uint8)
     wide[:, 20:60] = 200
     session = EditingSession(wide, model, worker=Worker(start=False))
     assert (pixels(session.photo) == 200).all()
     assert isinstance(session.notice, Noticed)
     assert session.notice.level == "warning"
-    assert f"{session.measures['reconstruction_decibel']:.1f} dB" in session.notice.text
+    assert f"{session.metrics['reconstruction_psnr']:.1f} dB" in session.notice.text
     assert session.title == "photo"
 
 
@@ -163,7 +163,7 @@ def test_opening_clears_the_edits_and_counts_as_a_change(session: EditingSession
     assert (session.edits, session.can_undo, session.result) == ((), False, None)
     assert session.revision == before + 1
     assert [type(event) for event in events] == [Opened, Changed, Rendered]
-    assert session.measures["blend"] is None
+    assert session.metrics["blend"] is None
 
 
 def test_an_inversion_that_fails_leaves_the_picture_and_the_edits(session, mask, monkeypatch):
@@ -182,7 +182,7 @@ def test_an_inversion_that_fails_leaves_the_picture_and_the_edits(session, mask,
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The optimisation of an inversion goes on until ``ended`` is set, or it is cancelled."""
+    """The optimization of an inversion goes on until ``ended`` is set, or it is cancelled."""
     quick = ganpaint_widget.method.inversion.invert
     held = SimpleNamespace(begun=threading.Event(), ended=threading.Event())
 
@@ -217,7 +217,7 @@ def guessing(model_with_gallery: Any, worker: Worker, held: SimpleNamespace) -> 
 
 
 def test_an_editor_has_a_guess_at_once_and_what_is_painted_on_it_stays(guessing, held, mask, worker):
-    guess, measured = guessing.rendered.array, guessing.measures
+    guess, measured = guessing.rendered.array, guessing.metrics
     painted = threading.Event()
     guessing.observe(lambda event: painted.set() if isinstance(event, Rendered) else None)
     edit = guessing.add("tree", mask, 4)
@@ -227,7 +227,7 @@ def test_an_editor_has_a_guess_at_once_and_what_is_painted_on_it_stays(guessing,
     held.ended.set()
     preview = pixels(guessing.preview)
     assert guessing.edits == (edit,)
-    assert guessing.measures != measured
+    assert guessing.metrics != measured
     assert np.array_equal(of_kind(events, Rendered)[-1].array, preview)
     patient = EditingSession(generator=guessing.model, worker=worker)
     assert np.array_equal(pixels(patient.reconstruction), pixels(guessing.reconstruction))
@@ -266,7 +266,7 @@ def test_an_inversion_that_fails_later_leaves_the_guess_and_says_so(guessing, he
     guessing.next_scene()
     after = pixels(guessing.preview)
     assert not np.array_equal(guess, after)
-    assert "could not be inverted" in of_kind(events, Failed)[-1].what
+    assert "could not be inverted" in of_kind(events, Failed)[-1].message
     guessing.add("tree", mask, 4)
     assert not np.array_equal(pixels(guessing.preview), after)
 
@@ -293,7 +293,7 @@ def test_each_verb_is_one_revision_and_one_step(session: EditingSession, mask: n
     first = session.add("tree", mask)
     second = session.add("dome", mask)
     revision = session.revision
-    assert session.retune(first.id, 3).strength == 3
+    assert session.update(first.id, 3).strength == 3
     assert not session.toggle(first.id, False).enabled
     session.delete(second.id)
     assert session.revision == revision + 3
@@ -313,7 +313,7 @@ def test_what_was_undone_is_gone_once_something_else_is_done(session: EditingSes
     session.add("dome", mask)
     session.undo()
     assert session.can_redo
-    session.retune(edit.id, 2)
+    session.update(edit.id, 2)
     assert not session.can_redo
     assert not session.redo()
     assert [edit.strength for edit in session.edits] == [2]
@@ -322,7 +322,7 @@ def test_what_was_undone_is_gone_once_something_else_is_done(session: EditingSes
 def test_setting_what_is_set_already_is_no_step(session: EditingSession, mask: np.ndarray):
     edit = session.add("tree", mask, 1.5)
     revision = session.revision
-    assert session.retune(edit.id, 1.5) is edit
+    assert session.update(edit.id, 1.5) is edit
     assert session.toggle(edit.id, True) is edit
     assert session.revision == revision
 
@@ -347,7 +347,7 @@ def test_a_stroke_that_something_came_between_is_two_steps(session: EditingSessi
     dab(session, "a", stroke=1)
     session.undo()
     dab(session, "a", stroke=1)
-    session.retune("a", 2)
+    session.update("a", 2)
     dab(session, "a", 8, stroke=1)
     session.undo()
     assert session.edits[0].strength == 2
@@ -381,7 +381,7 @@ def test_undo_and_the_number_of_edits_are_bounded(session: EditingSession, mask:
         dab(session, f"e{number}")
     with pytest.raises(GANPaintError, match="Delete one"):
         session.add("tree", mask)
-    session.retune("e0", 2)
+    session.update("e0", 2)
     undone = 0
     while session.undo():
         undone += 1
@@ -391,7 +391,7 @@ def test_undo_and_the_number_of_edits_are_bounded(session: EditingSession, mask:
 
 operations = st.one_of(
     st.tuples(st.just("dab"), st.sampled_from("abc"), st.integers(0, 28), st.sampled_from([None, 1, 2])),
-    st.tuples(st.just("retune"), st.sampled_from("abc"), st.floats(0, 4)),
+    st.tuples(st.just("update"), st.sampled_from("abc"), st.floats(0, 4)),
     st.tuples(st.just("toggle"), st.sampled_from("abc"), st.booleans()),
     st.tuples(st.just("delete"), st.sampled_from("abc")),
 )
@@ -489,7 +489,7 @@ def test_a_preview_that_fails_is_told_and_raised_and_the_next_one_works(session,
         with pytest.raises(GANPaintError, match="no memory"):
             _ = session.preview
     assert of_kind(events, Failed)
-    session.retune(session.edits[0].id, 2)
+    session.update(session.edits[0].id, 2)
     assert session.preview.size == (SIZE, SIZE)
 
 
@@ -527,7 +527,7 @@ def test_observers_are_called_without_the_lock_and_may_fail(session: EditingSess
     entered = []
 
     def from_another_thread(event: Any) -> None:
-        thread = threading.Thread(target=lambda: (session.measures, entered.append(session.edits)))
+        thread = threading.Thread(target=lambda: (session.metrics, entered.append(session.edits)))
         thread.start()
         thread.join(5)
         assert not thread.is_alive(), "the lock was held"
@@ -571,10 +571,10 @@ def test_a_blend_tells_its_progress_its_pictures_and_its_end(session: EditingSes
     progress = of_kind(events, Progress)
     assert progress[0] == Progress("blend", 0.0, None, None)
     assert progress[-1].fraction > 0
-    assert progress[-1].decibel is not None
+    assert progress[-1].psnr is not None
     assert isinstance(events[-1], Finished)
     assert session.job is None
-    assert session.measures["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
+    assert session.metrics["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
 
 
 def test_painting_goes_on_while_a_blend_runs(live, adaptation, mask, full_mask):
@@ -635,7 +635,7 @@ def test_ctrl_c_ends_a_blend_and_keeps_the_best(live: EditingSession, adaptation
     finally:
         signal.signal(signal.SIGINT, before)
     assert pressed
-    assert live.measures["blend"]["after"] == 28.5
+    assert live.metrics["blend"]["after"] == 28.5
 
 
 def test_blending_the_same_edits_twice_is_one_job_and_other_edits_take_over(live, adaptation, mask):
@@ -658,7 +658,7 @@ def test_a_blend_that_fails_is_told_and_raised(session: EditingSession, adaptati
     with pytest.raises(GANPaintError, match=r"blend failed .*no memory"):
         session.adapt()
     (failed,) = of_kind(events, Failed)
-    assert "no memory" in failed.what
+    assert "no memory" in failed.message
     assert isinstance(events[-1], Finished)
     assert (session.result, session.job) == (None, None)
     adaptation.error = None
@@ -698,7 +698,7 @@ def test_the_real_methods_fit_in(session: EditingSession, real_methods: None, ma
     session.add("tree", mask, 2)
     result = session.adapt()
     assert pixels(result).shape == (SIZE, SIZE, 3)
-    blend = session.measures["blend"]
+    blend = session.metrics["blend"]
     assert blend["after"] > blend["before"]
     assert blend["survival"] > 0
 
@@ -792,7 +792,7 @@ def test_many_threads_leave_a_session_in_order(live: EditingSession, eager_threa
                     assert live.preview.size == (SIZE, SIZE)
                 elif action == 3:
                     assert all(edit.mask.shape == (SIZE, SIZE) for edit in live.edits)
-                    assert live.measures["blend"] is None
+                    assert live.metrics["blend"] is None
         except BaseException as error:
             failures.append(error)
 
@@ -883,5 +883,5 @@ def test_a_fit_that_fails_is_told_and_switched_off(model_with_gallery, worker, m
         session.observe(lambda event: failed.set() if isinstance(event, Failed) else None)
         session.faithful = True
         assert failed.wait(20)
-        assert "no memory" in of_kind(events, Failed)[-1].what
+        assert "no memory" in of_kind(events, Failed)[-1].message
         assert not session.faithful and session.preview.size == (SIZE, SIZE)

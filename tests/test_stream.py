@@ -163,7 +163,7 @@ def test_a_silent_page_counts_again_when_it_speaks(bench: Bench) -> None:
     bench.offer(2)
     bench.now += SILENCE
     bench.stream.tick()
-    bench.stream.heard(A)
+    bench.stream.touch(A)
     assert bench.stream.stats()["pages"][A] == {"in_flight": 0, "silent": False, "hidden": False}
     bench.offer(3)
     bench.offer(4)
@@ -182,7 +182,7 @@ def test_for_hidden_pages_nothing_is_sent_and_their_hello_brings_the_newest(benc
     bench.stream.hide(A)
     for revision in range(5, 20):
         bench.offer(revision)
-        bench.stream.heard(A)  # to be heard is not to be seen
+        bench.stream.touch(A)  # to be heard is not to be seen
         bench.now += SILENCE
         bench.stream.tick()
     assert bench.revisions == [1, 2, 3, 4]
@@ -263,7 +263,7 @@ def test_pages_that_never_come_back_are_forgotten(bench: Bench) -> None:
     assert len(bench.stream.pages) == MOST_PAGES and bench.stream.pages[-1] == f"page-{MOST_PAGES * 3 - 1:04}"
 
 
-def test_jpeg_keeps_the_colour_of_single_pixels() -> None:
+def test_jpeg_keeps_the_color_of_single_pixels() -> None:
     array = np.zeros((32, 32, 3), np.uint8)
     array[:, ::2, 0] = 255  # red columns of one pixel, which chroma subsampling would smear
     kind, data = encode_jpeg(array)
@@ -330,7 +330,7 @@ def test_in_any_order_credit_holds_and_the_newest_picture_arrives(history: list[
         elif what == "hello":
             stream.hello(details[0])
         elif what == "heard":
-            stream.heard(details[0])
+            stream.touch(details[0])
         elif what == "hide":
             stream.hide(details[0])
         elif what == "wait":

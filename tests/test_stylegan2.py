@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from references import randomised
+from references import randomized
 from references import stylegan2 as reference
 
 from ganpaint_widget.dissection import Dissection
@@ -19,7 +19,7 @@ from ganpaint_widget.session import EditingSession
 @pytest.fixture(scope="module")
 def stylegan2() -> StyleGAN2:
     torch.manual_seed(3)
-    return randomised(StyleGAN2((12, 10, 8, 6), latent_size=9, style_size=7, mapping_layers=3))
+    return randomized(StyleGAN2((12, 10, 8, 6), latent_size=9, style_size=7, mapping_layers=3))
 
 
 def test_stylegan2_is_its_formula(stylegan2: StyleGAN2) -> None:
@@ -33,7 +33,7 @@ def test_stylegan2_is_its_formula(stylegan2: StyleGAN2) -> None:
 
 def test_truncation_moves_w_towards_its_mean(stylegan2: StyleGAN2) -> None:
     z = stylegan2.sample_z(2, seed=6)
-    cut = StyleGAN2(**{**stylegan2.config, "truncation": 0.5})
+    cut = StyleGAN2.stored(**{**stylegan2.config, "truncation": 0.5})
     cut.load_state_dict(stylegan2.state_dict())
     with torch.no_grad():
         found = cut(z).double()
@@ -43,7 +43,7 @@ def test_truncation_moves_w_towards_its_mean(stylegan2: StyleGAN2) -> None:
 
 
 def test_the_mean_w_is_estimated_where_it_is_missing(stylegan2: StyleGAN2) -> None:
-    other = StyleGAN2(**stylegan2.config)
+    other = StyleGAN2.stored(**stylegan2.config)
     other.load_state_dict(stylegan2.state_dict())
     other.estimate_mean()
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_what_is_changed_at_a_stage_reaches_the_picture(stylegan2: StyleGAN2, in
 
 def test_rgb_alone_carries_an_edit_of_a_silenced_resolution(stylegan2: StyleGAN2) -> None:
     """Were RGB read before an edit, features that the next stage no longer sees could not be seen at all."""
-    quiet = StyleGAN2(**stylegan2.config)
+    quiet = StyleGAN2.stored(**stylegan2.config)
     quiet.load_state_dict(stylegan2.state_dict())
     with torch.no_grad():
         quiet.convs[2].conv.weight.zero_()  # the first layer at 16 x 16 sees nothing

@@ -164,7 +164,7 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
         assert result.exit_code == 0, result.output
         told = json.loads(result.stdout.splitlines()[-1])
         assert Path(told["encoder"]).is_relative_to(tmp_path / "cache")
-        return float(told["decibel"])
+        return float(told["psnr"])
 
     missing = CliRunner().invoke(app, ["train", "encoder", "--generator=nobody"])
     assert missing.exit_code == 1 and "There is no generator 'nobody'" in missing.output
@@ -172,7 +172,7 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
     few = trained(2)
     assert trained(40) > few + 1
     model = registry.load(path)
-    assert model.encoder is not None and model.initialiser is not None
+    assert model.encoder is not None and model.initializer is not None
 
     # another generator's weights are another encoder's
     assert registry.load(ProGAN(8, (16, 16, 16, 8))).encoder is None
@@ -184,9 +184,9 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
     monkeypatch.setattr("ganpaint_widget.method.inversion._search", search)
     x = model.generator(model.generator.sample_z(1, seed=77)).clamp(-1, 1).detach()
     found = invert(model, x)
-    assert found.scores.decibel > few
+    assert found.scores.psnr > few
 
-    # as blends begin from the initialiser
+    # as blends begin from the initializer
     delta = model.first_delta(found.state, x, torch.ones_like(x[:, :1]))
     assert delta is not None and tuple(delta) == model.generator.fine_layers
 

@@ -41,7 +41,7 @@ def test_restyle_takes_over_the_mean_of_the_references_features(session: Editing
     state = generator.run(generator.start(generator.sample_z(1, 7)), until=generator.edit_layer)
     cell = SIZE // state.features.shape[-1]
     expected = state.features[0, :, 16 // cell :, 8 // cell :].mean(dim=(1, 2))
-    np.testing.assert_allclose(edit.levels, expected.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(edit.activations, expected.detach().numpy(), atol=1e-5)
 
 
 def test_without_a_region_the_segmenter_says_where_the_concept_is(session: EditingSession, mask: np.ndarray):
@@ -54,9 +54,9 @@ def test_without_a_region_the_segmenter_says_where_the_concept_is(session: Editi
     labels = model.segmenter.segment(torch.from_numpy(picture).permute(2, 0, 1)[None])[0]
     region = (labels == model.segmenter.classes.index("window")).numpy()
     explicit = session.restyle("window", mask, 7, region=region)
-    np.testing.assert_allclose(edit.levels, explicit.levels, atol=0.01)  # the shown picture is rounded
+    np.testing.assert_allclose(edit.activations, explicit.activations, atol=0.01)  # the picture is rounded
     everywhere = session.restyle("window", mask, 7, region=np.ones((SIZE, SIZE), bool))
-    assert np.abs(edit.levels - everywhere.levels).max() > 0.03
+    assert np.abs(edit.activations - everywhere.activations).max() > 0.03
 
 
 def test_different_references_give_different_pictures(session: EditingSession, full_mask: np.ndarray):
@@ -84,9 +84,9 @@ def test_the_reference_is_shown_with_its_reconstruction(session: EditingSession,
     referred = session.reference(edit.id)
     assert np.array_equal(pixels(referred.photo), files.read_square(photo, SIZE))
     assert referred.reconstruction.size == (SIZE, SIZE)
-    assert referred.decibel < 30
+    assert referred.psnr < 30
     sample = session.restyle("dome", mask, 4)
-    assert session.reference(sample.id).decibel > 50
+    assert session.reference(sample.id).psnr > 50
     with pytest.raises(GANPaintError, match="Only a restyle"):
         session.reference(session.add("dome", mask).id)
 
@@ -109,9 +109,9 @@ def test_a_reference_is_inverted_once(session: EditingSession, mask: np.ndarray,
 
 def test_a_reference_can_be_changed_and_taken_back(session: EditingSession, mask: np.ndarray):
     edit = session.restyle("dome", mask, 1)
-    other = session.retune(edit.id, reference=2)
+    other = session.update(edit.id, reference=2)
     assert other.reference == Reference(seed=2)
-    assert not np.array_equal(other.levels, edit.levels)
+    assert not np.array_equal(other.activations, edit.activations)
     session.undo()
     assert session.edits == (edit,)
 
@@ -153,7 +153,7 @@ def test_without_a_segmenter_the_region_has_to_be_given(model: Any, mask: np.nda
     session = EditingSession(generator=model, worker=Worker(start=False))
     with pytest.raises(GANPaintError, match="no segmenter"):
         session.restyle("dome", mask, 1)
-    assert session.restyle("dome", mask, 1, region=mask).levels is not None
+    assert session.restyle("dome", mask, 1, region=mask).activations is not None
 
 
 # --- units, targets, variants ---
@@ -195,7 +195,7 @@ def test_targets_are_the_dissections_levels(session: EditingSession, full_mask: 
     with pytest.raises(GANPaintError, match="tuned, quantile, mean"):
         session.add("tree", full_mask, target="high")
     with pytest.raises(GANPaintError, match="only an addition"):
-        session.retune(session.remove("tree", full_mask).id, target="mean")
+        session.update(session.remove("tree", full_mask).id, target="mean")
 
 
 def test_variants_differ_and_are_the_same_for_the_same_number(
@@ -206,12 +206,12 @@ def test_variants_differ_and_are_the_same_for_the_same_number(
     assert len({image.tobytes() for image in shown}) == 3
     assert np.array_equal(pixels(shown[0]), pixels(session.preview))
     assert session.edits == (edit,)
-    chosen = session.retune(edit.id, variant=2)
+    chosen = session.update(edit.id, variant=2)
     assert np.array_equal(pixels(shown[2]), pixels(session.preview))
     other = EditingSession(generator=model_with_segmenter, worker=Worker(start=False))
     again = other.add("tree", full_mask, variant=2)
-    assert np.array_equal(again.levels, chosen.levels)
-    assert session.retune(edit.id, variant=0) == edit
+    assert np.array_equal(again.activations, chosen.activations)
+    assert session.update(edit.id, variant=0) == edit
     with pytest.raises(GANPaintError, match="only an addition"):
         session.variants(session.remove("tree", full_mask).id)
 
@@ -221,7 +221,7 @@ def test_a_variant_is_the_target_moved_by_an_instance(session: EditingSession, m
     tuned = session.add("tree", mask, variant=1)
     quantile = session.add("tree", mask, variant=1, target="quantile")
     between = dissection.target("tree", "quantile") - dissection.target("tree", "tuned")
-    np.testing.assert_allclose(quantile.levels - tuned.levels, between.numpy(), atol=1e-5)
+    np.testing.assert_allclose(quantile.activations - tuned.activations, between.numpy(), atol=1e-5)
 
 
 def test_suppressing_switches_units_off_everywhere(session: EditingSession):
@@ -329,10 +329,10 @@ def test_the_footprint_of_an_edit_among_others_and_of_one_that_is_not_made(
 
 def test_a_sample_is_reconstructed_and_another_picture_is_not(session: EditingSession):
     scores = session.scores()
-    assert scores.decibel > 50
+    assert scores.psnr > 50
     assert scores.ssim > 0.999
     assert scores.in_domain is None  # without an encoder nobody can say
     session.open(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8))
     worse = session.scores()
-    assert worse.decibel == pytest.approx(session.measures["reconstruction_decibel"], abs=1e-3)
+    assert worse.psnr == pytest.approx(session.metrics["reconstruction_psnr"], abs=1e-3)
     assert worse.ssim < 0.5

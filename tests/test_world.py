@@ -63,7 +63,7 @@ def test_a_generator_that_has_lost_a_concept_is_found_out(world: ModuleType) -> 
     assert world.frechet(100 * collapsed, 100 * real) > 3 * world.frechet(100 * other, 100 * real)
 
 
-def test_sliced_wasserstein_sees_blur_noise_and_colour(world: ModuleType, pictures: Tensor) -> None:
+def test_sliced_wasserstein_sees_blur_noise_and_color(world: ModuleType, pictures: Tensor) -> None:
     real, other = [pictures[:20]], [pictures[20:]]
     by_chance = world.sliced_wasserstein(other, real)
     assert len(by_chance) == 2  # 32 and 16 px

@@ -22,7 +22,7 @@ def plainly(as_json: bool) -> Iterator[None]:
         yield
     except GANPaintError as error:
         if as_json:
-            typer.echo(json.dumps({"error": {"what": error.what, "mend": error.mend}}, indent=1))
+            typer.echo(json.dumps({"error": {"message": error.message, "hint": error.hint}}, indent=1))
         else:
-            typer.echo(f"{error.what}\n{error.mend}", err=True)
+            typer.echo(f"{error.message}\n{error.hint}", err=True)
         raise typer.Exit(1) from None

@@ -19,7 +19,6 @@ from .common import GeneratorOption, JsonOption, plainly
 if TYPE_CHECKING:
     from ..session import EditingSession
 
-
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 DETAILS: Final = {
     "add": ("mask", "strength", "units", "target", "variant"),
@@ -115,7 +114,7 @@ def edit(
             except GANPaintError as error:
                 if len(jobs) == 1:
                     raise
-                made.append({"photo": str(photo), "error": {"what": error.what, "mend": error.mend}})
+                made.append({"photo": str(photo), "error": {"message": error.message, "hint": error.hint}})
             if not as_json:
                 _tell_picture(made[-1])
     if as_json:
@@ -285,7 +284,7 @@ def _written(
         "edits": [
             {"verb": one.verb, "concept": one.concept, "strength": one.strength} for one in session.edits
         ],
-        **session.measures,
+        **session.metrics,
         "scores": asdict(session.scores()),
         "notice": None if notice is None else notice.text,
         "seconds": round(time.monotonic() - began, 3),
@@ -294,11 +293,11 @@ def _written(
 
 def _tell_picture(made: dict[str, Any]) -> None:
     if "error" in made:
-        typer.echo(f"{made['photo']}: {made['error']['what']} {made['error']['mend']}", err=True)
+        typer.echo(f"{made['photo']}: {made['error']['message']} {made['error']['hint']}", err=True)
         return
     blend = made["blend"]
     kept = "" if blend is None else f", kept pixels {blend['before']:.1f} -> {blend['after']:.1f} dB"
-    typer.echo(f"{made['output']}: reconstruction {made['reconstruction_decibel']:.1f} dB{kept}")
+    typer.echo(f"{made['output']}: reconstruction {made['reconstruction_psnr']:.1f} dB{kept}")
     if made["notice"]:
         typer.echo(made["notice"], err=True)
 
@@ -317,7 +316,7 @@ def _progress(session: EditingSession, name: str) -> Iterator[None]:
 
         def show(event: events.Event) -> None:
             if isinstance(event, events.Progress):
-                told = "" if event.decibel is None else f" ({event.decibel:.1f} dB)"
+                told = "" if event.psnr is None else f" ({event.psnr:.1f} dB)"
                 bar.update(task, completed=event.fraction, description=f"blending {name}{told}")
 
         leave = session.observe(show)

@@ -50,13 +50,13 @@ def fetch(
             about = {
                 "name": name, "domain": entry.domain, "resolution": entry.resolution,
                 "megabytes": entry.megabytes,
-                "licence": entry.licence, "source": entry.source, "concepts": list(entry.brushes),
+                "licence": entry.license, "source": entry.source, "concepts": list(entry.brushes),
             }  # fmt: skip
             told.append({**about, "path": str(path or fetching.cached(entry) or "")})
             if not as_json and listed:
                 size = "" if entry.megabytes is None else f", {entry.megabytes} MB"
                 typer.echo(f"{name}: {entry.domain}, {entry.resolution} px, {entry.architecture}{size}")
             elif not as_json:
-                typer.echo(f"{path}\nLicence: {entry.licence}. Source: {entry.source}.")
+                typer.echo(f"{path}\nLicense: {entry.license}. Source: {entry.source}.")
     if as_json:
         typer.echo(json.dumps(told, indent=1))

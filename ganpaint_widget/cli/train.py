@@ -45,17 +45,17 @@ def encoder(
 ) -> None:
     """An encoder for any generator, from its own samples: photos open by it from then on.
 
-    With it goes an initialiser, a quarter of as many steps: blends begin from it. Both go into the cache
+    With it goes an initializer, a quarter of as many steps: blends begin from it. Both go into the cache
     (GANPAINT_CACHE), under the hash of the generator's weights.
     """
     with plainly(as_json):
         import torch
 
-        from ..images.metrics import decibel
+        from ..images.metrics import psnr
         from ..models.checkpoints import write_module
-        from ..models.registry import encoder_file, initialiser_file, load
+        from ..models.registry import encoder_file, initializer_file, load
         from ..training.encoder import train_encoder
-        from ..training.initializer import train_initialiser
+        from ..training.initializer import train_initializer
 
         made_for = load(generator).generator
         found = train_encoder(made_for, steps=steps, batch=batch)
@@ -69,10 +69,10 @@ def encoder(
         path = encoder_file(made_for)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_module(path, "encoder", found, found.config)
-        first = train_initialiser(made_for, found, steps=-(-steps // 4), batch=batch)
-        write_module(initialiser_file(made_for), "initialiser", first, first.config)
-    redrawn = round(decibel(torch.cat(drawn), torch.cat(pictures)), 2)
+        first = train_initializer(made_for, found, steps=-(-steps // 4), batch=batch)
+        write_module(initializer_file(made_for), "initialiser", first, first.config)
+    redrawn = round(psnr(torch.cat(drawn), torch.cat(pictures)), 2)
     if as_json:
-        typer.echo(json.dumps({"encoder": str(path), "decibel": redrawn}))
+        typer.echo(json.dumps({"encoder": str(path), "psnr": redrawn}))
     else:
         typer.echo(f"{path} redraws the generator's own pictures at {redrawn} dB.")

@@ -6,8 +6,8 @@
      "answers": {"psnr": 31.2, "worst": "window", "tree": {"edits": [...]}}}
 
 An answer is a number, a word, a list of either, or the edits of a session. These are described as in a
-``.ganpaint`` project (see ``project.py``), their masks as PNG in base64; photo and inversion are not handed
-in, for the student's scene follows from the seed.
+``.ganpaint`` project (see ``session/project.py``), their masks as PNG in base64; photo and inversion are not
+handed in, for the student's scene follows from the seed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MAX_EDITS: Final = 20
 MAX_MASK_BYTES: Final = 2**17
 
 VERBS: Final = ("add", "remove", "suppress")
-"""The verbs that can be handed in; a restyle would need its reference, a variant or a brush its levels."""
+"""The verbs that can be handed in; a restyle needs its reference, a variant or a brush its activations."""
 
 _WORD = re.compile(r"[a-z_]{1,40}")
 
@@ -116,7 +116,7 @@ def _packed_edits(session: EditingSession) -> list[dict[str, Any]]:
     found = []
     for edit in session.edits:
         if edit.enabled:
-            if edit.verb not in VERBS or edit.levels is not None:
+            if edit.verb not in VERBS or edit.activations is not None:
                 raise GANPaintError(
                     "The session holds an edit that cannot be handed in: a restyle, a "
                     "variant or a brush of your own.",

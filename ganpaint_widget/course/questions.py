@@ -242,7 +242,7 @@ def strengths(task: Task, answer: Answer) -> Verdict:
         wrapped = float((after - before)[mask > 0].mean())
         said = near(
             one, truth, 0.5 + 0.08 * truth,
-            "Take the mean of |preview - reconstruction| over the painted pixels only, and over the colours.",
+            "Take the mean of |preview - reconstruction| over the painted pixels only, and over the colors.",
             [
                 Slip(wrapped, "Differences of uint8 wrap around at 0: turn the pictures into int first."),
                 Slip(abs(float(difference[mask > 0].mean())), "Take the absolute value before the mean."),
@@ -313,17 +313,17 @@ def _wrapped(found: OpenedPicture, task: Task) -> float:
 
 @_question(2)
 def gain(task: Task, answer: Answer) -> Verdict:
-    """By how many dB optimising the features improves on the encoder's guess."""
+    """By how many dB optimizing the features improves on the encoder's guess."""
     from ..method.inversion import invert
 
     found = opened(task.scene)
-    guess, best = invert(model(), found.x, steps=0).scores.decibel, found.decibel
+    guess, best = invert(model(), found.x, steps=0).scores.psnr, found.psnr
     return near(
         answer, best - guess, 0.35, "Compare invert(model, x) with invert(model, x, steps=0), both in dB.",
         [
             Slip(guess - best, "It is a gain: the later picture less the earlier one."),
-            Slip(best, "That is where optimisation arrives. How far is that from where it began?"),
-            Slip(guess, "That is where optimisation begins. How far does it get from there?"),
+            Slip(best, "That is where optimization arrives. How far is that from where it began?"),
+            Slip(guess, "That is where optimization begins. How far does it get from there?"),
         ],
     )  # fmt: skip
 
@@ -338,7 +338,7 @@ def worst(task: Task, answer: Answer) -> Verdict:
     assert segmenter is not None
     means = {name: error[seen == k].mean() for k, name in enumerate(segmenter.classes) if (seen == k).any()}
     right = [name for name, mean in means.items() if mean >= 0.9 * max(means.values())]
-    hint = "Take the mean over the pixels of each class: the sum would favour the classes that are large."
+    hint = "Take the mean over the pixels of each class: the sum would favor the classes that are large."
     if isinstance(answer, str) and answer in segmenter.classes and answer not in means:
         hint = "Your scene does not show any."
     return one_of(answer, right, segmenter.classes, hint)
@@ -551,17 +551,17 @@ def causal(concept: str) -> CausalCurve:
 @_question(5)
 def kept(task: Task, answer: Answer) -> Verdict:
     """PSNR of the pixels that must stay, of the preview with the lesson's edit, in dB."""
-    from ..images.metrics import decibel
+    from ..images.metrics import psnr
 
     found, keep = opened(task.scene), _kept(task.scene)[1]
     drawn = picture(task.scene, [_lesson_edit()])
     return near(
-        answer, decibel(drawn, found.x, keep), 0.25, "Use measures.decibel with the keep-mask as its third "
+        answer, psnr(drawn, found.x, keep), 0.25, "Use metrics.psnr with the keep-mask as its third "
             "argument.",
         [
-            Slip(decibel(drawn, found.x), "That counts all pixels, the edit's as well. Pass the keep-mask."),
-            Slip(decibel(drawn, found.x, 1 - keep), "The other way round: that counts only the edit."),
-            Slip(found.decibel, "That is G(z), without the edit. Look at G(z_e)."),
+            Slip(psnr(drawn, found.x), "That counts all pixels, the edit's as well. Pass the keep-mask."),
+            Slip(psnr(drawn, found.x, 1 - keep), "The other way round: that counts only the edit."),
+            Slip(found.psnr, "That is G(z), without the edit. Look at G(z_e)."),
         ],
     )  # fmt: skip
 
@@ -646,10 +646,10 @@ def lost(task: Task, answer: Answer) -> Verdict:
     from ..method.inversion import invert
 
     x = opened(task.scene).x
-    upright, turned = (invert(model(), one, steps=0).scores.decibel for one in (x, x.flip(2).contiguous()))
+    upright, turned = (invert(model(), one, steps=0).scores.psnr for one in (x, x.flip(2).contiguous()))
     return near(
         answer, upright - turned, 0.35, "Compare the two in dB, each with invert(model, x, "
-            "steps=0).scores.decibel.",
+            "steps=0).scores.psnr.",
         [
             Slip(turned - upright, "It is a loss: the upright one less the other."),
             Slip(turned, "That is the PSNR upside down. How much is it below the upright one?"),
@@ -681,18 +681,18 @@ def removal(scene: int) -> tuple[str, Counterfactual]:
 @_question(7)
 def error(task: Task, answer: Answer) -> Verdict:
     """PSNR of G(z_e) against the truth inside the mask, for the plain removal."""
-    from ..images.metrics import decibel
+    from ..images.metrics import psnr
 
     drawn, truth, inside = _removed(task.scene)
     return near(
-        answer, decibel(drawn, truth, inside), 0.25,
-        "Use measures.decibel with the object's mask, as 0 and 1, as its third argument.",
+        answer, psnr(drawn, truth, inside), 0.25,
+        "Use metrics.psnr with the object's mask, as 0 and 1, as its third argument.",
         [
-            Slip(decibel(drawn, truth), "That counts all pixels. Pass the mask."),
-            Slip(decibel(drawn, opened(task.scene).x, inside), "That compares with the photo, not with the "
+            Slip(psnr(drawn, truth), "That counts all pixels. Pass the mask."),
+            Slip(psnr(drawn, opened(task.scene).x, inside), "That compares with the photo, not with the "
                 "truth."),
-            Slip(decibel(picture(task.scene), truth, inside), "That is G(z), before the removal."),
-            Slip(decibel(drawn, truth, 1 - inside), "The other way round: that counts what was not painted."),
+            Slip(psnr(picture(task.scene), truth, inside), "That is G(z), before the removal."),
+            Slip(psnr(drawn, truth, 1 - inside), "The other way round: that counts what was not painted."),
         ],
     )  # fmt: skip
 

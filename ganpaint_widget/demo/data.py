@@ -25,7 +25,7 @@ CLASS_COLORS = {
     "door": "#7c4a24",
     "tree": "#1f5f2d",
 }
-"""One colour a class, for label maps and for the brushes' palette."""
+"""One color a class, for label maps and for the brushes' palette."""
 
 
 class SceneData:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ..models.checkpoints import read_module
-from ..models.initializer import Initialiser
+from ..models.initializer import Initializer
 from ..models.model import Model
 from ..models.reading import read_progan
 
@@ -31,5 +31,5 @@ def load_demo() -> Model:
         Dissection.load(WEIGHTS / "dissection.safetensors"),
         SceneGallery(generator.resolution),
         segmenter,
-        read_module(WEIGHTS / "initialiser.safetensors", "initialiser", Initialiser),
+        read_module(WEIGHTS / "initialiser.safetensors", "initialiser", Initializer),
     )

@@ -11,7 +11,7 @@ The file reads in the order in which a picture comes about: the table of paramet
 parameters, the canvas, the painters from the sky to the nearest tree, and last the `Scene` itself.
 
 Geometry lives in unit coordinates, x to the right and y downwards, both 0..1 across the picture, so the same
-scene can be drawn at any size. Colours are sRGB in 0..1 until the very end.
+scene can be drawn at any size. Colors are sRGB in 0..1 until the very end.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from ..deprecated import renamed_arguments
+
 __all__ = [
     "CLASSES",
     "CONCEPTS",
@@ -45,7 +47,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 # ------------------------------------------------------------------------------------------------------------
 # Names and ranges
@@ -86,37 +88,37 @@ _TOWER_FORMS = ("spire", "dome", "flat")
 _PANE_FORMS = ("arched", "rectangular")
 _TREE_FORMS = ("round", "conifer")
 
-_WALL_COLOURS: Mapping[str, tuple[Colour, ...]] = {
+_WALL_COLORS: Mapping[str, tuple[Color, ...]] = {
     "brick": ((0.66, 0.29, 0.23), (0.75, 0.42, 0.30), (0.83, 0.56, 0.38)),
     "stone": ((0.60, 0.60, 0.64), (0.71, 0.69, 0.67), (0.80, 0.75, 0.64)),
     "plaster": ((0.95, 0.93, 0.90), (0.96, 0.89, 0.72), (0.93, 0.76, 0.68)),
 }
-_ROOF_COLOURS: Mapping[str, Colour] = {
+_ROOF_COLORS: Mapping[str, Color] = {
     "terracotta": (0.74, 0.29, 0.19),
     "brown": (0.42, 0.26, 0.20),
     "slate": (0.29, 0.34, 0.43),
     "green": (0.29, 0.48, 0.41),
 }
-_DOME_COLOURS: Mapping[str, Colour] = {
+_DOME_COLORS: Mapping[str, Color] = {
     "gold": (0.95, 0.74, 0.24),
     "teal": (0.35, 0.70, 0.62),
     "blue": (0.28, 0.42, 0.76),
     "white": (0.93, 0.93, 0.92),
     "red": (0.76, 0.27, 0.23),
 }
-_DOOR_COLOURS: Mapping[str, Colour] = {
+_DOOR_COLORS: Mapping[str, Color] = {
     "brown": (0.36, 0.21, 0.12),
     "red": (0.50, 0.12, 0.12),
     "green": (0.14, 0.30, 0.22),
 }
-_GRASS_COLOURS: tuple[Colour, ...] = ((0.25, 0.52, 0.20), (0.38, 0.57, 0.22), (0.54, 0.57, 0.25))
-_FOLIAGE_COLOURS: tuple[Colour, ...] = (
+_GRASS_COLORS: tuple[Color, ...] = ((0.25, 0.52, 0.20), (0.38, 0.57, 0.22), (0.54, 0.57, 0.25))
+_FOLIAGE_COLORS: tuple[Color, ...] = (
     (0.13, 0.34, 0.17),
     (0.25, 0.48, 0.18),
     (0.47, 0.54, 0.18),
     (0.80, 0.46, 0.16),
 )
-_PATH_COLOURS: tuple[Colour, ...] = ((0.80, 0.70, 0.52), (0.78, 0.75, 0.69))
+_PATH_COLORS: tuple[Color, ...] = ((0.80, 0.70, 0.52), (0.78, 0.75, 0.69))
 
 
 class Parameter(NamedTuple):
@@ -143,7 +145,7 @@ def _all_parameters() -> tuple[Parameter, ...]:
     """The table, object by object. "width" and "height" mean fractions of the picture's width and height."""
     table = [
         Parameter("sunset", 0.0, 1.0, "fraction", "0 full day, 1 the sun is setting"),
-        Parameter("overcast", 0.0, 1.0, "fraction", "0 clear, 1 grey light without hard shadows"),
+        Parameter("overcast", 0.0, 1.0, "fraction", "0 clear, 1 gray light without hard shadows"),
         Parameter("sun", -1.0, 1.0, "side", "the sun is -1 to the left, 0 behind the viewer, 1 to the right"),
         Parameter("sky_depth", 0.0, 1.0, "fraction", "how saturated the top of the sky is"),
         Parameter("horizon", 0.54, 0.66, "height", "the mean line where the meadow begins"),
@@ -168,11 +170,11 @@ def _all_parameters() -> tuple[Parameter, ...]:
         Parameter("wall_tone", 0.0, 1.0, "fraction", "place on the material's range of colours"),
         _choice("roof_form", _ROOF_FORMS, "the shape of the roof"),
         Parameter("roof_height", 0.07, 0.18, "height", "of a gable or hip roof"),
-        _choice("roof_colour", _ROOF_COLOURS, "colour of roof and spires"),
+        _choice("roof_colour", _ROOF_COLORS, "colour of roof and spires"),
         _presence("dome_present", "the central dome with its drum"),
         Parameter("dome_radius", 0.24, 0.40, "body width", "of the central dome"),
         Parameter("dome_rise", 0.8, 1.3, "radius", "height of the central dome"),
-        _choice("dome_colour", _DOME_COLOURS, "colour of all domes"),
+        _choice("dome_colour", _DOME_COLORS, "colour of all domes"),
         _presence("tower0_present", "the left tower"),
         _presence("tower1_present", "the right tower"),
         _choice("tower_form", _TOWER_FORMS, "what the towers end in"),
@@ -188,7 +190,7 @@ def _all_parameters() -> tuple[Parameter, ...]:
         _choice("door_form", _PANE_FORMS, "the shape of the door"),
         Parameter("door_width", 0.086, 0.130, "width", "of the door"),
         Parameter("door_height", 0.136, 0.185, "height", "of the door"),
-        _choice("door_colour", _DOOR_COLOURS, "colour of the door"),
+        _choice("door_colour", _DOOR_COLORS, "colour of the door"),
     ]
     for i in range(_CLOUDS):
         table += [
@@ -350,7 +352,7 @@ _SUPERSAMPLING = 4
 
 
 class _Patch(NamedTuple):
-    """The rectangle of pixels a shape touches: unit coordinates of the pixel centres, and its place."""
+    """The rectangle of pixels a shape touches: unit coordinates of the pixel centers, and its place."""
 
     x: FloatArray  # 1 x w
     y: FloatArray  # h x 1
@@ -386,9 +388,9 @@ class _Canvas:
         self.pixels: FloatArray = np.zeros((size, size, 3), np.float32)
         self.owners: ByteArray = np.zeros((size, size), np.uint8)
         self.ground: FloatArray = np.zeros((size, size), np.float32)
-        centres = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
-        self.x: FloatArray = centres[None, :]
-        self.y: FloatArray = centres[:, None]
+        centers = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+        self.x: FloatArray = centers[None, :]
+        self.y: FloatArray = centers[:, None]
 
     def _patch(self, extent: tuple[float, float, float, float], margin: float) -> _Patch | None:
         left, top, right, bottom = extent
@@ -409,7 +411,7 @@ class _Canvas:
         factor = self.size * scale
 
         def across(x: float) -> float:
-            # The half: a drawing coordinate names a pixel's centre.
+            # The half: a drawing coordinate names a pixel's center.
             return float(x * factor - x0 * scale - 0.5)
 
         def down(y: float) -> float:
@@ -431,7 +433,7 @@ class _Canvas:
         return stencil
 
     def paint(self, shape: _Shape, label: int, instance: int, paint: _Paint) -> None:
-        """Lay `shape`, coloured by `paint`, over what is there."""
+        """Lay `shape`, colored by `paint`, over what is there."""
         patch = self._patch(_extent(shape), 0.0)
         if patch is None:
             return
@@ -514,27 +516,27 @@ def _texture(kind: str, texture_seed: int, size: int) -> FloatArray:
 
 
 # ------------------------------------------------------------------------------------------------------------
-# Colour and light
+# Color and light
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _rgb(colour: Colour) -> FloatArray:
-    return np.asarray(colour, np.float32)
+def _rgb(color: Color) -> FloatArray:
+    return np.asarray(color, np.float32)
 
 
 def _mix(first: FloatArray, second: FloatArray, amount: float) -> FloatArray:
     return np.asarray(first + (second - first) * np.float32(amount), np.float32)
 
 
-def _ramp(colours: Sequence[Colour], position: float) -> FloatArray:
-    """The colour at `position` in 0..1 along a row of colours."""
-    place = position * (len(colours) - 1)
-    first = min(int(place), len(colours) - 2)
-    return _mix(_rgb(colours[first]), _rgb(colours[first + 1]), place - first)
+def _ramp(colors: Sequence[Color], position: float) -> FloatArray:
+    """The color at `position` in 0..1 along a row of colors."""
+    place = position * (len(colors) - 1)
+    first = min(int(place), len(colors) - 2)
+    return _mix(_rgb(colors[first]), _rgb(colors[first + 1]), place - first)
 
 
-def _tinted(brightness: FloatArray, colour: FloatArray) -> FloatArray:
-    return np.asarray(brightness[..., None] * colour, np.float32)
+def _tinted(brightness: FloatArray, color: FloatArray) -> FloatArray:
+    return np.asarray(brightness[..., None] * color, np.float32)
 
 
 def _half(t: FloatArray) -> FloatArray:
@@ -544,15 +546,15 @@ def _half(t: FloatArray) -> FloatArray:
 
 
 class _Light(NamedTuple):
-    """What the weather does to colours."""
+    """What the weather does to colors."""
 
     side: float  # -1 from the left .. 1 from the right
     hardness: float  # how much stronger the sun is than the sky, 0..1
-    tint: FloatArray  # multiplies the colour of everything on the ground
-    haze: FloatArray  # the colour far things fade to
+    tint: FloatArray  # multiplies the color of everything on the ground
+    haze: FloatArray  # the color far things fade to
 
 
-def _weathered(p: Mapping[str, float], day: Colour, sunset: Colour, overcast: Colour) -> FloatArray:
+def _weathered(p: Mapping[str, float], day: Color, sunset: Color, overcast: Color) -> FloatArray:
     return _mix(_mix(_rgb(day), _rgb(sunset), p["sunset"]), _rgb(overcast), p["overcast"])
 
 
@@ -626,7 +628,7 @@ def _paint_mountain(canvas: _Canvas, p: Mapping[str, float], light: _Light) -> N
     x, height, width = p["mountain_x"], p["mountain_height"], p["mountain_width"]
     foot = p["horizon"] + 0.05
     away = -1 if x > 0.5 else 1  # the lower peak stands on the side with more room
-    colour = _weathered(p, (0.43, 0.50, 0.64), (0.42, 0.33, 0.43), (0.47, 0.50, 0.55))
+    color = _weathered(p, (0.43, 0.50, 0.64), (0.42, 0.33, 0.43), (0.47, 0.50, 0.55))
     peaks = ((x + away * 0.42 * width, 0.62 * height, 0.8 * width, 0.35), (x, height, width, 0.15))
     for peak_x, peak_height, peak_width, faded in peaks:
         top = p["horizon"] - peak_height
@@ -641,7 +643,7 @@ def _paint_mountain(canvas: _Canvas, p: Mapping[str, float], light: _Light) -> N
             (peak_x + 0.22 * peak_width, shoulder),
             (right, foot),
         ]
-        body = _mix(colour, light.haze, faded)
+        body = _mix(color, light.haze, faded)
 
         def paint(
             patch: _Patch,
@@ -663,14 +665,14 @@ def _paint_mountain(canvas: _Canvas, p: Mapping[str, float], light: _Light) -> N
 
 def _paint_meadow(canvas: _Canvas, p: Mapping[str, float], light: _Light, texture_seed: int) -> None:
     texture = _texture("grass", texture_seed, canvas.size)
-    colour = _ramp(_GRASS_COLOURS, p["grass_tone"]) * light.tint
+    color = _ramp(_GRASS_COLORS, p["grass_tone"]) * light.tint
     steps = [k / 32 for k in range(33)]
 
     def ridge(level: float, roll: float, waves: float, phase: float) -> list[tuple[float, float]]:
         line = [(x, level + roll * math.sin(2 * math.pi * (waves * x + phase))) for x in steps]
         return [(-0.01, 1.01), (-0.01, line[0][1]), *line, (1.01, line[-1][1]), (1.01, 1.01)]
 
-    far = _mix(colour, light.haze, 0.30)
+    far = _mix(color, light.haze, 0.30)
 
     def paint_far(patch: _Patch) -> FloatArray:
         return _tinted(np.asarray(texture[patch.rows, patch.columns] ** np.float32(0.4), np.float32), far)
@@ -679,7 +681,7 @@ def _paint_meadow(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
         # Brighter towards the horizon, darker towards the viewer's feet.
         depth = np.clip((patch.y - np.float32(p["horizon"])) / np.float32(0.42), 0, 1)
         brightness = (1.12 - 0.36 * depth) * texture[patch.rows, patch.columns]
-        return _tinted(np.asarray(brightness, np.float32), colour)
+        return _tinted(np.asarray(brightness, np.float32), color)
 
     roll = p["hill"]
     canvas.paint([_Polygon(ridge(p["horizon"], roll, 1.3, p["hill_phase"]))], GRASS, 0, paint_far)
@@ -700,12 +702,12 @@ def _paint_path(canvas: _Canvas, p: Mapping[str, float], light: _Light, texture_
         y = start_y + (1.01 - start_y) * t
         left.append((x - half, y))
         right.append((x + half, y))
-    colour = _ramp(_PATH_COLOURS, p["path_tone"]) * light.tint
+    color = _ramp(_PATH_COLORS, p["path_tone"]) * light.tint
 
     def paint(patch: _Patch) -> FloatArray:
         depth = (patch.y - np.float32(start_y)) / np.float32(1.01 - start_y)
         brightness = (1.0 - 0.12 * depth) * texture[patch.rows, patch.columns] ** np.float32(0.5)
-        return _tinted(np.asarray(brightness, np.float32), colour)
+        return _tinted(np.asarray(brightness, np.float32), color)
 
     canvas.paint([_Polygon(left + right[::-1])], PATH, 0, paint)
 
@@ -745,7 +747,7 @@ def _paint_dome(
     base: float,
     radius: float,
     rise: float,
-    colour: FloatArray,
+    color: FloatArray,
     light: _Light,
 ) -> None:
     """A dome of half-width `radius` and height `rise`, with a finial on top."""
@@ -764,9 +766,9 @@ def _paint_dome(
         strength = np.float32(0.35 + 0.20 * light.hardness)
         brightness = 0.62 + strength * sunny + np.float32(0.035) * ribs * (1 - up)
         shine = np.clip(sunny - 0.78, 0, 1) ** 2 * np.float32(2.2 * light.hardness)
-        return np.asarray(_tinted(np.asarray(brightness, np.float32), colour) + shine[..., None], np.float32)
+        return np.asarray(_tinted(np.asarray(brightness, np.float32), color) + shine[..., None], np.float32)
 
-    canvas.paint(finial, DOME, instance, lambda patch: colour * np.float32(0.9))
+    canvas.paint(finial, DOME, instance, lambda patch: color * np.float32(0.9))
     canvas.paint([_Polygon(outline)], DOME, instance, paint)
 
 
@@ -776,10 +778,10 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
     left, right = x - width / 2, x + width / 2
     material = _pick_name(_MATERIALS, p["wall_material"])
     wall_texture = _texture(material, texture_seed, canvas.size)
-    wall = _ramp(_WALL_COLOURS[material], p["wall_tone"]) * light.tint
+    wall = _ramp(_WALL_COLORS[material], p["wall_tone"]) * light.tint
     tiles = _texture("tiles", texture_seed, canvas.size)
-    roof = _rgb(tuple(_ROOF_COLOURS.values())[round(p["roof_colour"])]) * light.tint
-    dome = _rgb(tuple(_DOME_COLOURS.values())[round(p["dome_colour"])]) * light.tint
+    roof = _rgb(tuple(_ROOF_COLORS.values())[round(p["roof_colour"])]) * light.tint
+    dome = _rgb(tuple(_DOME_COLORS.values())[round(p["dome_colour"])]) * light.tint
     trim = _mix(wall, _rgb((1.0, 0.98, 0.94)) * light.tint, 0.5)
 
     def masonry(at: float, wide: float, top: float, lift: float, roundness: float) -> _Paint:
@@ -860,7 +862,7 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
         )
         _paint_dome(canvas, 0, x, drum - 0.006, radius, p["dome_rise"] * radius, dome, light)
 
-    # The row of windows has fixed places: neither a tower nor a missing neighbour moves a window.
+    # The row of windows has fixed places: neither a tower nor a missing neighbor moves a window.
     count = min(round(p["window_count"]), _window_places(width, p["window_width"]))
     pitch = (width - 0.10) / count
     sill = eaves + 0.030 + p["window_height"]
@@ -871,7 +873,7 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
     if p["door_present"] >= 0.5:
         door_form = _pick_name(_PANE_FORMS, p["door_form"])
         door_width, door_height = p["door_width"], p["door_height"]
-        door = _rgb(tuple(_DOOR_COLOURS.values())[round(p["door_colour"])]) * light.tint
+        door = _rgb(tuple(_DOOR_COLORS.values())[round(p["door_colour"])]) * light.tint
         canvas.paint(
             _pane(x, ground, door_width + 0.020, door_height + 0.010, door_form), WALL, 0, lambda patch: trim
         )
@@ -963,7 +965,7 @@ def _paint_tree(canvas: _Canvas, p: Mapping[str, float], light: _Light, index: i
     canvas.paint([_Polygon(trunk)], TREE, index, paint_trunk)
 
     if form == "round":
-        colour = _ramp(_FOLIAGE_COLOURS, season) * light.tint
+        color = _ramp(_FOLIAGE_COLORS, season) * light.tint
         # Outer boughs make the outline, inner ones only the light and shade inside it.
         middle = y - 0.63 * size
         balls: list[tuple[float, float, float]] = []
@@ -982,13 +984,13 @@ def _paint_tree(canvas: _Canvas, p: Mapping[str, float], light: _Light, index: i
             crown = _ball_shading(patch, whole, light)
             strength = np.float32(0.55 + 0.45 * light.hardness)
             brightness = 0.94 + strength * (0.24 * boughs + 0.40 * crown)
-            return _tinted(np.asarray(brightness, np.float32), colour)
+            return _tinted(np.asarray(brightness, np.float32), color)
 
         canvas.paint(shape, TREE, index, paint_crown)
         return
 
     # A conifer: four tiers, the lower ones wider; evergreen, so the season shows only faintly.
-    colour = _mix(_rgb((0.10, 0.31, 0.20)), _rgb((0.24, 0.39, 0.20)), season) * light.tint
+    color = _mix(_rgb((0.10, 0.31, 0.20)), _rgb((0.24, 0.39, 0.20)), season) * light.tint
     top, bottom, tiers = y - size, y - 0.13 * size, 4
     tier = (bottom - top) / (tiers + 0.6)
     parts: list[_Polygon | _Ellipse] = []
@@ -1002,7 +1004,7 @@ def _paint_tree(canvas: _Canvas, p: Mapping[str, float], light: _Light, index: i
         # Each tier is bright where it sticks out at its lower edge, dark where the tier above covers it.
         within = (patch.y - np.float32(top + 0.6 * tier)) / np.float32(tier) % 1
         side = np.float32(0.55 * light.side * light.hardness) * np.clip(across, -1, 1)
-        return _tinted(np.asarray((0.80 + 0.42 * within) * (1 + side), np.float32), colour)
+        return _tinted(np.asarray((0.80 + 0.42 * within) * (1 + side), np.float32), color)
 
     canvas.paint(parts, TREE, index, paint_needles)
 
@@ -1061,16 +1063,16 @@ class _Concept(NamedTuple):
 CONCEPTS: tuple[str, ...] = ("tree", "dome", "door", "window", "cloud", "path", "mountain")
 """What `Scene.without` and `Scene.with_` understand."""
 
-_COLOURS: Mapping[str, tuple[str, Mapping[str, Colour] | None]] = {
-    "dome": ("dome_colour", _DOME_COLOURS),
-    "roof": ("roof_colour", _ROOF_COLOURS),
-    "door": ("door_colour", _DOOR_COLOURS),
+_COLORS: Mapping[str, tuple[str, Mapping[str, Color] | None]] = {
+    "dome": ("dome_colour", _DOME_COLORS),
+    "roof": ("roof_colour", _ROOF_COLORS),
+    "door": ("door_colour", _DOOR_COLORS),
     "wall": ("wall_tone", None),
     "path": ("path_tone", None),
     "grass": ("grass_tone", None),
     "tree": ("tree{}_season", None),
 }
-"""What `Scene.restyled` understands: the parameter that colours a concept, and the colours' names, if any."""
+"""What `Scene.restyled` understands: the parameter that colors a concept, and the colours' names, if any."""
 
 _CONCEPTS: Mapping[str, _Concept] = {
     "tree": _Concept(
@@ -1264,34 +1266,35 @@ class Scene:
             )
         return self._counterfactual(changed, mask, size)
 
+    @renamed_arguments(colour="color")
     def restyled(
-        self, concept: str, index: int | None = None, *, colour: str | float, size: int = 128
+        self, concept: str, index: int | None = None, *, color: str | float, size: int = 128
     ) -> Counterfactual:
-        """This scene with `concept` in another colour, everything else identical.
+        """This scene with `concept` in another color, everything else identical.
 
-        `colour` is a name for domes (gold, teal, blue, white, red), roofs (terracotta, brown, slate, green)
+        `color` is a name for domes (gold, teal, blue, white, red), roofs (terracotta, brown, slate, green)
         and doors (brown, red, green), and a number from 0 to 1 on the scale of `wall_tone`, `path_tone`,
         `grass_tone` or a tree's season for the others. `index` picks one tree, None takes all. The object
-        mask marks the concept, the change mask what differs. Raises `ValueError` for a concept or colour that
+        mask marks the concept, the change mask what differs. Raises `ValueError` for a concept or color that
         is not known, and when none of it can be seen.
         """
-        if concept not in _COLOURS:
-            raise ValueError(f"{concept!r} cannot be restyled. Use one of: {', '.join(_COLOURS)}.")
-        name, names = _COLOURS[concept]
+        if concept not in _COLORS:
+            raise ValueError(f"{concept!r} cannot be restyled. Use one of: {', '.join(_COLORS)}.")
+        name, names = _COLORS[concept]
         if index is not None and (concept != "tree" or not 0 <= index < _TREES):
             raise ValueError(
                 f"There is no {concept} with index {index} to restyle. Pass None, or 0 to 3 for a tree."
             )
         if names is not None:
-            if colour not in names:
-                raise ValueError(f"No {concept} is {colour!r}. Use one of: {', '.join(names)}.")
-            value = float(tuple(names).index(colour))
-        elif isinstance(colour, str):
+            if color not in names:
+                raise ValueError(f"No {concept} is {color!r}. Use one of: {', '.join(names)}.")
+            value = float(tuple(names).index(color))
+        elif isinstance(color, str):
             raise ValueError(
-                f"The colour of a {concept} is a number from 0 to 1, not {colour!r}. Pass a number."
+                f"The color of a {concept} is a number from 0 to 1, not {color!r}. Pass a number."
             )
         else:
-            value = float(colour)
+            value = float(color)
         if concept == "tree":
             mask = self._object_mask(concept, index, size)
         else:

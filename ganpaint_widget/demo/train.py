@@ -1,6 +1,6 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
-The generator takes hours and is resumable; the segmenter, the encoder, the initialiser and the dissection
+The generator takes hours and is resumable; the segmenter, the encoder, the initializer and the dissection
 take minutes each and are made anew from the generator as it stands.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..dissection import Examples, causal_effect, dissect, likely_examples, tune
-from ..images.metrics import decibel
+from ..images.metrics import psnr
 from ..method.inversion import invert
 from ..models.checkpoints import write_module
 from ..models.encoder import Encoder
@@ -26,7 +26,7 @@ from ..models.progan import ProGAN
 from ..models.reading import read_progan
 from ..models.units import Dissection
 from ..training.encoder import train_encoder
-from ..training.initializer import train_initialiser
+from ..training.initializer import train_initializer
 from .data import CLASS_COLORS, SceneData, to_tensor
 from .scenes import CONCEPTS, HELD_OUT, TRAINING, TUNING, Scene
 from .segmenter import SceneSegmenter
@@ -47,7 +47,7 @@ MINIMUM_EFFECT = 0.25
 
 
 def train_demo(folder: Path, weights: Path, *, minutes: float) -> None:
-    """Train the demo world's networks and write them, with their measures, to ``weights``.
+    """Train the demo world's networks and write them, with their metrics, to ``weights``.
 
     Args:
         folder: where the checkpoint, the log, the sample sheets and the rendered scenes are kept.
@@ -60,7 +60,7 @@ def train_demo(folder: Path, weights: Path, *, minutes: float) -> None:
 
 
 def make_companions(folder: Path, weights: Path) -> None:
-    """The averaged generator in half precision, what belongs to it (see ``zoo.Model``), and its measures."""
+    """The averaged generator in half precision, what belongs to it (see ``Model``), and its metrics."""
     weights.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     stored = torch.load(folder / "generator" / "checkpoint.pt", weights_only=True)
@@ -85,8 +85,8 @@ def make_companions(folder: Path, weights: Path) -> None:
     encoder = train_encoder(generator, data, encoder=painter.encoder)
     write_module(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
 
-    initialiser = train_initialiser(generator, encoder, data)
-    write_module(weights / "initialiser.safetensors", "initialiser", initialiser, initialiser.config)
+    initializer = train_initializer(generator, encoder, data)
+    write_module(weights / "initialiser.safetensors", "initialiser", initializer, initializer.config)
 
     found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:240].copy()))
     found.save(weights / "dissection.safetensors")
@@ -97,8 +97,8 @@ def make_companions(folder: Path, weights: Path) -> None:
         state = generator.run(generator.start(z), until=generator.edit_layer)
         by_z = generator.picture(generator.run(state))
         by_features = generator.picture(generator.run(state.replace(features)))
-        _, adapted = initialiser(generator, state.replace(features), x, torch.ones_like(x[:, :1]))
-    measures = {
+        _, adapted = initializer(generator, state.replace(features), x, torch.ones_like(x[:, :1]))
+    metrics = {
         "generator": {
             "pictures_shown": stored["shown"],
             "hours": round(stored["spent"] / 3600, 2),
@@ -106,15 +106,15 @@ def make_companions(folder: Path, weights: Path) -> None:
         },
         "segmenter": {"mean_iou": round(miou, 3), "iou": {k: round(v, 3) for k, v in by_class.items()}},
         "encoder": {
-            "decibel_by_z": round(_mean_decibel(by_z, x), 2),
-            "decibel_by_features": round(_mean_decibel(by_features, x), 2),
+            "decibel_by_z": round(_mean_psnr(by_z, x), 2),
+            "decibel_by_features": round(_mean_psnr(by_features, x), 2),
         },
-        "initialiser": {"decibel": round(_mean_decibel(adapted, x), 2)},
-        "dissection": dissection_measures(found),
+        "initialiser": {"decibel": round(_mean_psnr(adapted, x), 2)},
+        "dissection": dissection_metrics(found),
         "seconds_for_companions": round(time.monotonic() - began),
     }
-    (weights / "measures.json").write_text(json.dumps(measures, indent=1) + "\n")
-    log.info("%s", json.dumps(measures, indent=1))
+    (weights / "measures.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    log.info("%s", json.dumps(metrics, indent=1))
 
 
 def _arranged(path: Path, generator: ProGAN, shown: int, segmenter: SceneSegmenter) -> ProGAN:
@@ -197,7 +197,7 @@ def _inverted(model: Model, x: torch.Tensor) -> State:
     return invert(model, x, steps=15).state
 
 
-def dissection_measures(found: Dissection) -> dict[str, dict[str, float]]:
+def dissection_metrics(found: Dissection) -> dict[str, dict[str, float]]:
     """What the card says of each concept."""
     return {
         concept: {
@@ -210,5 +210,5 @@ def dissection_measures(found: Dissection) -> dict[str, dict[str, float]]:
     }
 
 
-def _mean_decibel(pictures: torch.Tensor, x: torch.Tensor) -> float:
-    return sum(decibel(p, one) for p, one in zip(pictures, x, strict=True)) / len(x)
+def _mean_psnr(pictures: torch.Tensor, x: torch.Tensor) -> float:
+    return sum(psnr(p, one) for p, one in zip(pictures, x, strict=True)) / len(x)

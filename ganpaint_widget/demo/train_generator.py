@@ -10,13 +10,13 @@ first step and fits z to its normal prior, and then adversarially, which makes i
 * The discriminator judges picture and label map together (the label map blurred by noise on both sides),
   with the relativistic pairing loss (Jolicoeur-Martineau 2019; Huang et al. 2024 with R1 and R2):
   ``softplus(-(D(real) - D(fake)))`` for D and the mirror image for G. The gradient penalties R1 and R2 are
-  applied every few steps with their weight scaled up (lazy regularisation, Karras et al. 2020).
+  applied every few steps with their weight scaled up (lazy regularization, Karras et al. 2020).
 * A second, cheap discriminator reads the frozen segmenter's activations (as Projected GANs do; Sauer et al.
   2021): it judges content from the first step, where pixels teach it slowly.
 * A third, tiny one tells encoded latents from drawn ones (as in adversarial autoencoders; Makhzani et al.
   2015): what the encoder leaves empty of the normal prior, samples would fall into.
 * A quarter of each batch of fakes are reconstructions, the rest samples; one batch serves both steps.
-* Each sample must look to the segmenter as its own label map says, so that colours follow the layout.
+* Each sample must look to the segmenter as its own label map says, so that colors follow the layout.
 * Once grown, classes must be present as often, and cover as much, in samples as in scenes (``Balance``):
   what is a little too frequent fools the discriminators for long.
 * Exponential moving average of all weights.
@@ -113,7 +113,7 @@ class Painter(nn.Module):
         generator = self.generator
         base = recipe.at(recipe.base)
         self.label = _Output(base[-1], len(CLASSES))
-        self.labelled = f"layer{2 * len(base)}"
+        self.labeled = f"layer{2 * len(base)}"
         self.coarse = _Output(channels[-2]) if resolution > recipe.base else None
         self.encoder = Encoder(
             generator.resolution,
@@ -131,7 +131,7 @@ class Painter(nn.Module):
     def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures B x 3 x R x R and label logits B x K x base x base, float32."""
         generator = self.generator
-        state = generator.run(generator.start(z), until=self.labelled)
+        state = generator.run(generator.start(z), until=self.labeled)
         logits = self.label(state.features).float()
         return generator.picture(generator.run(state)).float(), logits
 
@@ -297,7 +297,7 @@ class Balance:
 
 
 class Players:
-    """Everything that learns, at one resolution, with its optimisers."""
+    """Everything that learns, at one resolution, with its optimizers."""
 
     def __init__(self, recipe: Recipe, resolution: int) -> None:
         self.resolution = resolution
@@ -312,8 +312,8 @@ class Players:
             for one in (self.discriminator, self.connoisseur, self.gatekeeper)
             for parameter in one.parameters()
         ]
-        self.optimise_g = torch.optim.Adam(self.painter.parameters(), **adam)  # type: ignore[arg-type]
-        self.optimise_d = torch.optim.Adam(judges, **adam)  # type: ignore[arg-type]
+        self.optimize_g = torch.optim.Adam(self.painter.parameters(), **adam)  # type: ignore[arg-type]
+        self.optimize_d = torch.optim.Adam(judges, **adam)  # type: ignore[arg-type]
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {name: part for name, part in vars(self).items() if name != "resolution"}
@@ -403,7 +403,7 @@ def train(
         rate = recipe.learning_rate_warm if warm else recipe.learning_rate
         if refining:  # fresh layers have far to go, and then to settle
             rate = recipe.learning_rate_fresh * (1 - 0.9 * (shown - recipe.grow) / recipe.refine)
-        for group in players.optimise_g.param_groups:
+        for group in players.optimize_g.param_groups:
             group["lr"] = rate
             # Momentum serves regression and hurts the game of two.
             group["betas"] = (0.8, 0.99) if warm or refining else (0.0, 0.99)
@@ -487,9 +487,9 @@ def train(
                     (gradient,) = torch.autograd.grad(gatekeeper(latent).sum(), latent, create_graph=True)
                     squared = gradient.square().sum(dim=1).mean()
                     loss_d = loss_d + 0.5 * recipe.penalty * recipe.penalty_every * squared
-            players.optimise_d.zero_grad(set_to_none=True)
+            players.optimize_d.zero_grad(set_to_none=True)
             loss_d.backward()  # type: ignore[no-untyped-call]
-            players.optimise_d.step()
+            players.optimize_d.step()
 
             for judge in (discriminator, connoisseur, gatekeeper):
                 judge.requires_grad_(False)
@@ -517,9 +517,9 @@ def train(
                 "latent": float(empty.detach()),
                 "disagreement": float(disagreement.detach()),
             }
-        players.optimise_g.zero_grad(set_to_none=True)
+        players.optimize_g.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        players.optimise_g.step()
+        players.optimize_g.step()
 
         step += 1
         shown += recipe.batch

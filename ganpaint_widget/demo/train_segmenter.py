@@ -41,7 +41,7 @@ def train_segmenter(
         segmenter: from pictures B x 3 x H x W in [-1, 1] to logits B x K x H x W of the scenes' classes; it
             is changed, and returned ready for use.
         data: the scenes.
-        steps: optimiser steps (AdamW, one-cycle up to 4e-3).
+        steps: optimizer steps (AdamW, one-cycle up to 4e-3).
         batch: pictures a step.
         seed: of the batches' order and the disturbances.
         noise: the largest standard deviation of the added noise, in units of the picture's [-1, 1].
@@ -49,8 +49,8 @@ def train_segmenter(
     """
     torch.manual_seed(seed)
     channels_last(segmenter).train()
-    optimiser = torch.optim.AdamW(segmenter.parameters(), lr=1e-4, weight_decay=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(segmenter.parameters(), lr=1e-4, weight_decay=1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     batches = data.batches(batch, seed)
     for step in range(steps):
         pictures, labels = next(batches)
@@ -71,9 +71,9 @@ def train_segmenter(
         with torch.autocast("cpu", torch.bfloat16):
             logits = segmenter(pictures)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.02)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 100 == 0 or step == steps - 1:
             log.info("segmenter step %d of %d, loss %.4f", step, steps, float(loss.detach()))

@@ -76,11 +76,11 @@ class Painted:
         one = torch.arange(len(areas))
         return cls(concept, (shown[one, concept] & objects[one, concept, None, None]).float())
 
-    def paint(self, features: Tensor, levels: Tensor) -> Tensor:
-        """Features with the concepts' units set to their ``levels`` (K x ``UNITS``) inside the masks."""
-        concepts = len(levels)
+    def paint(self, features: Tensor, activations: Tensor) -> Tensor:
+        """Features with the concepts' units set to their ``activations`` (K x ``UNITS``) inside the masks."""
+        concepts = len(activations)
         chosen = F.one_hot(self.concept, concepts)[:, :, None, None, None] * self.mask[:, None, None]
-        units = torch.where(chosen > 0, levels[..., None, None], known(features, concepts))
+        units = torch.where(chosen > 0, activations[..., None, None], known(features, concepts))
         return torch.cat([units.flatten(1, 2).to(features.dtype), features[:, concepts * UNITS :]], dim=1)
 
 
@@ -108,14 +108,14 @@ def arrange_units(
     torch.manual_seed(seed)
     before = channels_last(generator).requires_grad_(False).eval()
     after = copy.deepcopy(before)
-    at = after.position(after.edit_layer)
+    at = after.stage_index(after.edit_layer)
     learning = [after.get_submodule(name).requires_grad_(True) for name in after.stages[at - 1 : at + 3]]
     segmenter = channels_last(segmenter).requires_grad_(False).eval()
     concepts, cells = len(segmenter.classes), before.shape(before.edit_layer)[-1]
-    levels = torch.zeros(concepts, UNITS)
+    activations = torch.zeros(concepts, UNITS)
     parameters = [parameter for layer in learning for parameter in layer.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, cycle_momentum=False)
+    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, cycle_momentum=False)
     for step in range(steps):
         z = torch.randn(batch, before.latent_size)
         with torch.autocast("cpu", torch.bfloat16):
@@ -130,11 +130,11 @@ def arrange_units(
             there = (areas > 0.5).float()
             count = there.sum(dim=(0, 2, 3))
             mean = torch.einsum("bkuhw,bkhw->ku", units, there) / count.clamp_min(1)[:, None]
-            follow = torch.where(levels.any(dim=1), 0.1, 1.0) * (count > 0)
-            levels.lerp_(mean, follow[:, None].expand_as(mean))
+            follow = torch.where(activations.any(dim=1), 0.1, 1.0) * (count > 0)
+            activations.lerp_(mean, follow[:, None].expand_as(mean))
         painted = Painted.like(areas.roll(1, 0))
         with torch.autocast("cpu", torch.bfloat16):
-            edited = state.replace(painted.paint(state.features, levels))
+            edited = state.replace(painted.paint(state.features, activations))
             edited_picture = after.picture(after.run(edited)).float()
             scores = segmenter(edited_picture.clamp(-1, 1)).float().log_softmax(dim=1)
 
@@ -151,9 +151,9 @@ def arrange_units(
         related = correlation(units, areas)[count > 0]
         outside = (edited_picture.abs() - 1).clamp_min(0).mean()
         loss = 3 * (unlike + spilled + (1 - related).mean()) + 0.3 * missed + outside
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % log_every == 0 or step == steps - 1:
             log.info(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..method.edits import Edit, Levels, Mask
+from ..method.edits import Activations, Edit, Mask
 from ..method.equation import apply
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
@@ -55,7 +55,7 @@ def causal_effect(
     concept: str,
     *,
     units: tuple[int, ...] | None = None,
-    levels: Levels | None = None,
+    activations: Activations | None = None,
     samples: int = 100,
     state: State | None = None,
     seed: int = 10_000,
@@ -67,7 +67,7 @@ def causal_effect(
     place, unlike in the public code), and the concept is removed under its own mask.
 
     Args:
-        units, levels: of one's own (C values, float32), as a brush has them; by default the dissection's.
+        units, activations: of one's own (C values, float32), as brushes have; by default the dissection's.
         samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
 
     Returns:
@@ -77,7 +77,7 @@ def causal_effect(
     if state is None:
         state = generator.run(generator.start(generator.sample_z(samples, seed)), until=dissection.layer)
     trial = _Trial(generator, segmenter, dissection, concept, state, seed)
-    return trial.share("add", trial.patches, units, levels), trial.share("remove", trial.objects, units)
+    return trial.share("add", trial.patches, units, activations), trial.share("remove", trial.objects, units)
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def unit_effects(
     generator: StagedGenerator,
     segmenter: Segmenter,
     layer: str,
-    levels: Tensor,
+    activations: Tensor,
     *,
     samples: int = 8,
     seed: int = 10_000,
@@ -103,7 +103,7 @@ def unit_effects(
     Args:
         generator, segmenter: G, and what names its pixels.
         layer: whose C units.
-        levels: C, the activations that mean "on": as published, each unit's 0.99 quantile.
+        activations: C, the activations that mean "on": as published, each unit's 0.99 quantile.
         samples: pictures; each is drawn 2 C times.
         seed: of the pictures.
         ticket: progress and cancel.
@@ -111,8 +111,8 @@ def unit_effects(
     device = next(generator.parameters()).device
     state = generator.run(generator.start(generator.sample_z(samples, seed).to(device)), until=layer)
     classes = len(segmenter.classes)
-    effects = torch.zeros(classes, len(levels))
-    for unit, level in enumerate(levels.tolist()):
+    effects = torch.zeros(classes, len(activations))
+    for unit, level in enumerate(activations.tolist()):
         areas = []
         for value in (level, 0.0):
             features = state.features.clone()
@@ -122,7 +122,7 @@ def unit_effects(
             areas.append(torch.bincount(labels.cpu(), minlength=classes) / labels.numel())
         effects[:, unit] = areas[0] - areas[1]
         if ticket is not None:
-            ticket.checkpoint((unit + 1) / len(levels))
+            ticket.checkpoint((unit + 1) / len(activations))
     return effects
 
 
@@ -234,19 +234,23 @@ class _Trial:
         verb: str,
         masks: Mapping[int, Tensor],
         units: tuple[int, ...] | None,
-        levels: Levels | None = None,
+        activations: Activations | None = None,
     ) -> float:
         """The mean share of what is looked at that has become the concept, or for removing ceased to be.
 
-        Looked at is the mask when adding, and where the concept was when removing. ``levels`` are those of
-        the edit, where they are not the dissection's.
+        Looked at is the mask when adding, and where the concept was when removing. ``activations`` are
+        those of the edit, where they are not the dissection's.
         """
         shares: list[float] = []
         for part in _parts(list(masks), self.BATCH):
             edited = [
                 apply(
                     self.state.one(one),
-                    [Edit("e", verb, self.concept, painted(masks[one]), units=units, levels=levels)],
+                    [
+                        Edit(
+                            "e", verb, self.concept, painted(masks[one]), units=units, activations=activations
+                        )
+                    ],
                     self.dissection,
                 ).features
                 for one in part

@@ -93,10 +93,10 @@ def tune(
 ) -> Dissection:
     """Improve a concept's level and weights by what the editor's own edits with them cause.
 
-    After GAN Dissection's optimised interventions (Bau et al. 2019, section 3.2): gradient descent on the
+    After GAN Dissection's optimized interventions (Bau et al. 2019, section 3.2): gradient descent on the
     negative log probability, by the segmenter, of what the edited pictures should show, and a penalty on the
     mean weight. Here it counts inside the mask and, as much, around it: what spills over is lost. Where the
-    true pictures are known, the colours inside the mask count, too. The level starts from ``present`` and may
+    true pictures are known, the colors inside the mask count, too. The level starts from ``present`` and may
     move away from it at the price of the mean squared distance in units of each unit's own standard
     deviation, and the picture must stay within [-1, 1]: it has to be a level that the generator could have.
 
@@ -115,7 +115,7 @@ def tune(
     deviation = torch.cat([one.state.features for one in examples]).std(dim=(0, 2, 3))
     offset = torch.zeros_like(deviation).requires_grad_()
     logits = torch.stack([torch.full_like(deviation, 1.5), torch.zeros_like(deviation)]).requires_grad_()
-    optimiser = torch.optim.Adam([offset, logits], lr=0.05)
+    optimizer = torch.optim.Adam([offset, logits], lr=0.05)
     for _ in range(steps):
         level, weight = dissection.present[row] + deviation * offset, logits.sigmoid()
         loss = offset.square().mean() + 0.3 * weight.mean(dim=1).sum()
@@ -124,13 +124,13 @@ def tune(
             loss = loss + _lesson(
                 generator, segmenter, concept, wanted, kind, drawn, _Candidate(level, weight)
             )
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    levels, weights = dissection.level.clone(), dissection.weight.clone()
-    levels[row] = (dissection.present[row] + deviation * offset).detach()
+        optimizer.step()
+    activations, weights = dissection.level.clone(), dissection.weight.clone()
+    activations[row] = (dissection.present[row] + deviation * offset).detach()
     weights[row] = logits.sigmoid().detach()
-    return replace(dissection, level=levels, weight=weights)
+    return replace(dissection, level=activations, weight=weights)
 
 
 def _lesson(

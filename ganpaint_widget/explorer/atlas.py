@@ -283,13 +283,13 @@ def measure_effects(
     generator: StagedGenerator,
     segmenter: Any,
     layer: str,
-    levels: Tensor,
+    activations: Tensor,
     *,
     samples: int = 8,
     ticket: Ticket | None = None,
 ) -> Effects:
     """What every unit causes by itself; see :func:`.dissection.unit_effects`."""
-    effect = unit_effects(generator, segmenter, layer, levels, samples=samples, ticket=ticket)
+    effect = unit_effects(generator, segmenter, layer, activations, samples=samples, ticket=ticket)
     return Effects(samples, tuple(segmenter.classes), effect)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..errors import GANPaintError
-from ..method.edits import Levels
+from ..method.edits import Activations
 from ..validation import checked_name
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Brush:
     Attributes:
         name: 1 to 64 visible characters; the palette shows it.
         units: their numbers.
-        levels: float32 C, the activations that adding aims at; read at ``units`` only.
+        activations: float32 C, the activations that adding aims at; read at ``units`` only.
         concept: the concept by which it was scored; ``None`` if it was not.
         added, removed: that score, 0 to 1: see ``dissection.causal_effect``.
         color: "#rrggbb".
@@ -52,7 +52,7 @@ class Brush:
 
     name: str
     units: tuple[int, ...]
-    levels: Levels
+    activations: Activations
     concept: str | None = None
     added: float = 0.0
     removed: float = 0.0
@@ -96,9 +96,9 @@ class Shelf:
                 f"The brush {brush.name!r} has no units of this layer.",
                 f"Pass numbers from 0 to {self._channels - 1}.",
             )
-        if brush.levels.shape != (self._channels,):
+        if brush.activations.shape != (self._channels,):
             raise GANPaintError(
-                f"The brush {brush.name!r} has levels of the shape {brush.levels.shape}.",
+                f"The brush {brush.name!r} has activations of the shape {brush.activations.shape}.",
                 f"Pass one for each of the {self._channels} units.",
             )
         with self._lock:
@@ -147,7 +147,7 @@ class Shelf:
             {
                 "name": brush.name,
                 "units": list(brush.units),
-                "levels": [float(brush.levels[unit]) for unit in brush.units],
+                "levels": [float(brush.activations[unit]) for unit in brush.units],
                 "concept": brush.concept,
                 "added": brush.added,
                 "removed": brush.removed,
@@ -180,18 +180,18 @@ def _read(path: Path, channels: int) -> dict[str, Brush]:
 
 def _brush(stored: Any, channels: int) -> Brush:
     units = tuple(int(unit) for unit in stored["units"])
-    levels = np.zeros(channels, np.float32)
+    activations = np.zeros(channels, np.float32)
     if not units or min(units) < 0 or max(units) >= channels:
         raise ValueError(f"It has the units {units}.")
-    levels[list(units)] = np.asarray(stored["levels"], np.float32)
+    activations[list(units)] = np.asarray(stored["levels"], np.float32)
     added, removed = float(stored["added"]), float(stored["removed"])
-    if not (np.isfinite(levels).all() and math.isfinite(added) and math.isfinite(removed)):
+    if not (np.isfinite(activations).all() and math.isfinite(added) and math.isfinite(removed)):
         raise ValueError("It has numbers that are not finite.")
     concept = None if stored["concept"] is None else str(stored["concept"])
     color = str(stored["color"])
     if re.fullmatch("#[0-9a-fA-F]{6}", color) is None:
-        raise ValueError(f"{color!r} is no colour.")
-    return Brush(checked_name(stored["name"]), units, levels, concept, added, removed, color)
+        raise ValueError(f"{color!r} is no color.")
+    return Brush(checked_name(stored["name"]), units, activations, concept, added, removed, color)
 
 
 # --- one shelf for all sessions ---

@@ -1,7 +1,7 @@
 """Three small charts as SVG: sharp at any size, legible in a light and a dark page, with no library behind.
 
 A :class:`Chart` as the last expression of a cell shows itself on white. Inside a page, ``chart.inline`` takes
-over the page's own text colour.
+over the page's own text color.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 COLORS: Final = ("#1e88e5", "#00897b", "#e07b00", "#c2488f", "#7a6ff0")
-"""Of the series in turn: each has a contrast of at least 3 with white and with JupyterLab's dark grey."""
+"""Of the series in turn: each has a contrast of at least 3 with white and with JupyterLab's dark gray."""
 
 WIDTH: Final = 460
 ROW: Final = 13
@@ -38,7 +38,7 @@ class Chart:
 
     @property
     def inline(self) -> str:
-        """The svg element, its text in the colour of the page around it."""
+        """The svg element, its text in the color of the page around it."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
             f'viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}" '

@@ -8,7 +8,7 @@
     units.make_brush("my dome", [43, 8, 101])    # paint with them
 
 What a layer's dissection, atlas, baselines and effects cost to measure is kept in the cache, under the
-fingerprint of the generator's weights. Nothing here needs Jupyter; ``widget/explorer.py`` shows it.
+fingerprint of the generator's weights. Nothing here needs Jupyter; ``widget/explorer/`` shows it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,6 +27,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch.nn import functional as F
 
+from ..deprecated import Renamed
 from ..dissection import (
     ArtifactCandidate,
     CausalCurve,
@@ -50,6 +51,7 @@ from ..validation import checked_mask, checked_name, checked_strength, checked_u
 from . import brushes, charts
 from .atlas import STRONGEST, Atlas, Baselines, Effects, make_atlas, measure_baselines, measure_effects
 from .brushes import Brush
+from .rows import ComparisonRow, ConceptRow, CurveRow, LabelRow, Side, UnitRow
 
 Order = Literal["number", "iou", "quality", "effect"]
 Part = Literal["dissection", "atlas", "baselines", "effects"]
@@ -99,22 +101,20 @@ class Causality:
     published: float | None
     source: str
 
-    def table(self) -> Any:
+    def table(self) -> list[CurveRow]:
         """One row for each number of units."""
-        return _table(
-            [
-                {
-                    "units": count,
-                    "added": self.curve.added[row],
-                    "removed": self.curve.removed[row],
-                    "ablated": self.curve.ablated[row],
-                    "ablated_random": self.random.ablated[row],
-                    "added_random": self.random.added[row],
-                    "ablated_published": self.published if count == 20 else None,
-                }
-                for row, count in enumerate(self.curve.units)
-            ]
-        )
+        return [
+            CurveRow(
+                units=count,
+                added=self.curve.added[row],
+                removed=self.curve.removed[row],
+                ablated=self.curve.ablated[row],
+                ablated_random=self.random.ablated[row],
+                added_random=self.random.added[row],
+                ablated_published=self.published if count == 20 else None,
+            )
+            for row, count in enumerate(self.curve.units)
+        ]
 
     def figure(self) -> charts.Chart:
         """The curves as an SVG."""
@@ -344,83 +344,77 @@ class Exploration:
         """The concepts whose names contain a text, upper and lower case alike; all for an empty one."""
         return tuple(concept for concept in self.concepts if text.strip().lower() in concept.lower())
 
-    def table(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> Any:
-        """The units in an order, one row each: label; IoU, IQR and effect for ``concept`` or the label."""
+    def table(
+        self, by: Order = "iou", concept: str | None = None, label: str | None = None
+    ) -> list[UnitRow]:
+        """The units in an order: label; IoU, IQR and effect for ``concept`` or the label."""
         found = self._dissected
         rows = []
         for unit in self.order(by, concept, label):
             named = concept or self._labels[unit]
-            row: dict[str, Any] = {"unit": unit, "label": self._labels[unit]}
             index = int(found.iou[:, unit].argmax()) if named is None else found.index(named)
-            row |= {"iou": float(found.iou[index, unit]), "iqr": float(found.iqr[index, unit])}
-            if self.effects is not None and found.concepts[index] in self.effects.concepts:
-                place = self.effects.concepts.index(found.concepts[index])
-                row["effect"] = float(self.effects.effect[place, unit])
-            rows.append(row)
-        return _table(rows)
-
-    def unit(self, unit: int) -> Any:
-        """A unit against every concept, one row each, best first: IoU, IQR, threshold, level, effect."""
-        return _table(self.unit_rows(unit))
-
-    def unit_rows(self, unit: int) -> list[dict[str, Any]]:
-        """The rows of :meth:`unit`, as they are."""
-        found, unit = self._dissected, self._checked(unit)
-        rows = []
-        for index in found.iou[:, unit].argsort(descending=True).tolist():
-            concept = found.concepts[index]
-            row: dict[str, Any] = {
-                "concept": concept,
-                "iou": float(found.iou[index, unit]),
-                "iqr": float(found.iqr[index, unit]),
-                "threshold": None if found.threshold is None else float(found.threshold[index, unit]),
-                "level": float(found.level[index, unit]),
-            }
-            if self.effects is not None and concept in self.effects.concepts:
-                row["effect"] = float(self.effects.effect[self.effects.concepts.index(concept), unit])
-            rows.append(row)
+            rows.append(
+                UnitRow(
+                    unit,
+                    self._labels[unit],
+                    float(found.iou[index, unit]),
+                    float(found.iqr[index, unit]),
+                    self._effect(found.concepts[index], unit),
+                )
+            )
         return rows
 
-    def per_concept(self) -> Any:
-        """How many units have each label, beside chance: the numbers behind the bars.
+    def unit(self, unit: int) -> list[ConceptRow]:
+        """A unit against every concept, best first: IoU, IQR, threshold, target activation, effect."""
+        found, unit = self._dissected, self._checked(unit)
+        return [
+            ConceptRow(
+                found.concepts[index],
+                float(found.iou[index, unit]),
+                float(found.iqr[index, unit]),
+                None if found.threshold is None else float(found.threshold[index, unit]),
+                float(found.level[index, unit]),
+                self._effect(found.concepts[index], unit),
+            )
+            for index in found.iou[:, unit].argsort(descending=True).tolist()
+        ]
 
-        Columns: ``units`` (by label), ``above_position`` (those of them whose IoU is above that of a detector
-        that knows the position only), ``rotated`` (as many of the randomly rotated axes), ``iou`` (of the
-        best unit), ``position_iou``. What belongs to the baselines is missing until they are measured.
-        """
-        return _table(self.bars())
+    def _effect(self, concept: str, unit: int) -> float | None:
+        """What a unit alone causes on a concept's area, if that was measured."""
+        if self.effects is None or concept not in self.effects.concepts:
+            return None
+        return float(self.effects.effect[self.effects.concepts.index(concept), unit])
 
-    def bars(self) -> list[dict[str, Any]]:
-        """The rows of :meth:`per_concept`, as they are."""
+    def per_concept(self) -> list[LabelRow]:
+        """How many units have each label, beside chance: the numbers behind the bars."""
         found = self._dissected
         rows = []
         for index, concept in enumerate(found.concepts):
             units = [unit for unit, label in enumerate(self._labels) if label == concept]
-            row: dict[str, Any] = {
-                "concept": concept,
-                "units": len(units),
-                "iou": float(found.iou[index].max()),
-                "color": found.colors[concept],
-            }
+            row = LabelRow(concept, len(units), float(found.iou[index].max()), found.colors[concept])
             if self.baselines is not None and concept in self.baselines.concepts:
                 place = self.baselines.concepts.index(concept)
                 position = self.baselines.position[place]
-                row |= {
-                    "above_position": sum(float(found.iou[index, unit]) > position for unit in units),
-                    "rotated": self.baselines.rotated[place],
-                    "position_iou": position,
-                }
+                row = replace(
+                    row,
+                    above_position=sum(float(found.iou[index, unit]) > position for unit in units),
+                    rotated=self.baselines.rotated[place],
+                    position_iou=position,
+                )
             rows.append(row)
         return rows
 
+    unit_rows = Renamed("unit")
+    bars = Renamed("per_concept")
+
     def concept_figure(self) -> charts.Chart:
         """The bars as an SVG."""
-        rows = self.bars()
-        series = {"units": [row["units"] for row in rows]}
-        for name, title in (("above_position", "above position only"), ("rotated", "rotated axes")):
-            if self.baselines is not None:
-                series[title] = [row.get(name, 0) for row in rows]
-        return charts.bars([row["concept"] for row in rows], series, f"Units per concept, {self.layer}")
+        rows = self.per_concept()
+        series = {"units": [row.units for row in rows]}
+        if self.baselines is not None:
+            series["above position only"] = [row.above_position or 0 for row in rows]
+            series["rotated axes"] = [row.rotated or 0 for row in rows]
+        return charts.bars([row.concept for row in rows], series, f"Units per concept, {self.layer}")
 
     # --- units: what they look like ---
 
@@ -442,11 +436,13 @@ class Exploration:
         atlas, unit = self._surveyed, self._checked(unit)
         return atlas.counts[unit], atlas.edges[unit]
 
-    def together(self, unit: int, count: int = 6) -> list[tuple[int, float]]:
+    def coactive_units(self, unit: int, count: int = 6) -> list[tuple[int, float]]:
         """The units that are active where this one is, with Pearson's correlation over cells."""
         values = self._surveyed.correlation[self._checked(unit)].copy()
         values[unit] = -np.inf
         return [(int(other), float(values[other])) for other in np.argsort(-values)[:count]]
+
+    together = Renamed("coactive_units")
 
     def heatmap(self, unit: int, features: Floats, size: int | None = None) -> Floats:
         """Where a unit is active in a picture: float32 size x size, 0 to 1, 1 at its 0.99 quantile and above.
@@ -463,14 +459,14 @@ class Exploration:
         """The same laid over the picture: dark where the unit rests, warm and bright where it is active."""
         base = Image.fromarray(np.asarray(picture)).resize((size, size), Image.Resampling.LANCZOS)
         heat = self.heatmap(unit, features, size)[..., None]
-        grey = np.asarray(base.convert("L").convert("RGB"), np.float32)
+        gray = np.asarray(base.convert("L").convert("RGB"), np.float32)
         color = np.asarray(base, np.float32)
         warm = np.concatenate([np.full_like(heat, 255), 225 - 165 * heat, 40 + 0 * heat], axis=2)
-        mixed = (1 - heat) * (0.30 * grey + 0.22 * color) + heat * (0.55 * color + 0.45 * warm)
+        mixed = (1 - heat) * (0.30 * gray + 0.22 * color) + heat * (0.55 * color + 0.45 * warm)
         return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
     def histogram_figure(self, unit: int, concept: str | None = None) -> charts.Chart:
-        """The histogram with its levels: 0.99 quantile, threshold, and what an addition aims at."""
+        """The histogram with its marks: 0.99 quantile, threshold, and what an addition aims at."""
         counts, edges = self.histogram(unit)
         found = self._dissected
         marks = [(self.active_level(unit), "0.99 quantile")]
@@ -551,7 +547,9 @@ class Exploration:
             edits.append(Edit("off", "suppress", "", where, units=units))
         if len(on):
             units = checked_units(on, self.channels)
-            edits.append(Edit("on", "add", "", where, strength, units=units, levels=self.levels()))
+            edits.append(
+                Edit("on", "add", "", where, strength, units=units, activations=self.on_activations())
+            )
         state = self.state(seed) if state is None else state
         before = array_of(generator.picture(generator.run(state)))
         edited = apply(state, edits, self._dissected)
@@ -564,9 +562,11 @@ class Exploration:
         z = generator.sample_z(1, seed).to(next(generator.parameters()).device)
         return generator.run(generator.start(z), until=self.layer)
 
-    def levels(self) -> Floats:
+    def on_activations(self) -> Floats:
         """C: what "on" means for each unit, its 0.99 quantile (as in GAN Dissection)."""
         return np.asarray(self._dissected.high.numpy(), np.float32)
+
+    levels = Renamed("on_activations")
 
     def make_brush(
         self,
@@ -601,7 +601,7 @@ class Exploration:
             raise GANPaintError(f"There is a concept {name!r} already.", "Choose another name.")
         concept = concept or found.concepts[int(found.iou[:, list(numbers)].mean(dim=1).argmax())]
         found.index(concept)
-        levels = self.levels()
+        activations = self.on_activations()
         added = removed = 0.0
         if self.model.segmenter is not None:
             added, removed = causal_effect(
@@ -610,10 +610,10 @@ class Exploration:
                 found,
                 concept,
                 units=numbers,
-                levels=levels,
+                activations=activations,
                 samples=samples,
             )
-        brush = Brush(name, numbers, levels, concept, added, removed, color or self.shelf.next_color())
+        brush = Brush(name, numbers, activations, concept, added, removed, color or self.shelf.next_color())
         self.shelf.put(brush)
         return brush
 
@@ -661,12 +661,10 @@ class Exploration:
         published, where = published_removal(self.model.name, self.layer, concept)
         return Causality(best, random, published, where)
 
-    def artifacts(self, *, samples: int = 200, ticket: Ticket | None = None) -> Any:
-        """All units, those first that are the likeliest to cause artifacts: unit, distance, excess."""
-        return _table([asdict(one) for one in self.suspects(samples=samples, ticket=ticket)])
-
-    def suspects(self, *, samples: int = 200, ticket: Ticket | None = None) -> list[ArtifactCandidate]:
-        """The candidates of :meth:`artifacts`, as they are.
+    def artifact_candidates(
+        self, *, samples: int = 200, ticket: Ticket | None = None
+    ) -> list[ArtifactCandidate]:
+        """All units, those first that are the likeliest to cause artifacts: unit, distance, excess.
 
         See :func:`.dissection.artifact_candidates`; the features are the segmenter's.
         """
@@ -679,6 +677,9 @@ class Exploration:
         return artifact_candidates(
             self.model.generator, segmenter.features, layer=self.layer, samples=samples, ticket=ticket
         )
+
+    artifacts = Renamed("artifact_candidates")
+    suspects = Renamed("artifact_candidates")
 
     def before_after(self, unit: int, count: int = 4) -> tuple[Array, Array]:
         """A unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
@@ -701,33 +702,20 @@ class Exploration:
         return numbers[0]
 
 
-def compare(one: Exploration, other: Exploration) -> Any:
+def compare(one: Exploration, other: Exploration) -> list[ComparisonRow]:
     """Two layers, or two generators, by the concepts that both know: units, best unit, IoU of each.
 
     Counts are given as shares of the layer's units as well, since layers differ in their number.
     """
-    return _table(compared(one, other))
 
+    def side(layer: Exploration, concept: str) -> Side:
+        found = layer._dissected
+        index, units = found.index(concept), layer._labels.count(concept)
+        best, iou = int(found.iou[index].argmax()), float(found.iou[index].max())
+        return Side(units, units / layer.channels, best, iou)
 
-def compared(one: Exploration, other: Exploration) -> list[dict[str, Any]]:
-    """The rows of :func:`compare`, as they are."""
-    rows = []
-    for concept in one.concepts:
-        if concept not in other.concepts:
-            continue
-        row: dict[str, Any] = {"concept": concept}
-        for side, layer in (("one", one), ("other", other)):
-            found = layer._dissected
-            index = found.index(concept)
-            units = layer._labels.count(concept)
-            row |= {
-                f"{side}_units": units,
-                f"{side}_share": units / layer.channels,
-                f"{side}_best": int(found.iou[index].argmax()),
-                f"{side}_iou": float(found.iou[index].max()),
-            }
-        rows.append(row)
-    return rows
+    both = [concept for concept in one.concepts if concept in other.concepts]
+    return [ComparisonRow(concept, side(one, concept), side(other, concept)) for concept in both]
 
 
 def published_removal(model: str, layer: str, concept: str) -> tuple[float | None, str]:
@@ -749,7 +737,7 @@ def _at(model: Model, layer: str) -> Model:
         return model
     generator = copy(model.generator)
     generator.edit_layer = layer
-    behind = generator.stages[generator.position(layer) + 1 :]
+    behind = generator.stages[generator.stage_index(layer) + 1 :]
     generator.fine_layers = tuple(name for name in generator.fine_layers if name in behind) or behind[-1:]
     return replace(model, generator=generator, encoder=None, gallery=None, dissection=None)
 
@@ -759,12 +747,3 @@ def _resized(maps: Floats, size: int) -> Floats:
     tensor = torch.from_numpy(np.ascontiguousarray(maps, np.float32))[:, None]
     grown = F.interpolate(tensor, size=(size, size), mode="bilinear", align_corners=False)
     return np.asarray(grown[:, 0].numpy(), np.float32)
-
-
-def _table(rows: list[dict[str, Any]]) -> Any:
-    """A pandas DataFrame where pandas is installed, else the rows."""
-    try:
-        import pandas
-    except ImportError:
-        return rows
-    return pandas.DataFrame(rows)

@@ -27,11 +27,11 @@ MAX_PIXELS: Final = 50_000_000
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 _KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-_MEND_KIND = f"Pass a {_KINDS} file, a PIL image, or a uint8 array H x W x 3."
+_HINT_KIND = f"Pass a {_KINDS} file, a PIL image, or a uint8 array H x W x 3."
 
 
 def read_square(source: object, size: int) -> Array:
-    """Any picture a user may come with, as its centred square: uint8 ``size`` x ``size`` x 3.
+    """Any picture a user may come with, as its centered square: uint8 ``size`` x ``size`` x 3.
 
     Args:
         source: a path, the bytes of an image file, a PIL image, or a uint8 array H x W x 3.
@@ -57,7 +57,7 @@ def _read(source: object, convert: Callable[[Image.Image], Image.Image]) -> Imag
         return _decode(bytes(source), "The file", convert)  # as a page sends one
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(os.fspath(source)), convert)
-    raise GANPaintError(f"A {type(source).__name__} is no picture.", _MEND_KIND)
+    raise GANPaintError(f"A {type(source).__name__} is no picture.", _HINT_KIND)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def read_original(source: object, fit: object = "crop") -> Original:
 
     Args:
         source: as for :func:`read_square`.
-        fit: ``"crop"`` edits the centred square, ``"pad"`` all of it, with its edges mirrored around it.
+        fit: ``"crop"`` edits the centered square, ``"pad"`` all of it, with its edges mirrored around it.
 
     Raises:
         GANPaintError: as in :func:`read_square`, or there is no such way to fit.
@@ -109,7 +109,7 @@ def read_original(source: object, fit: object = "crop") -> Original:
 def read_mask(source: object, size: int, fit: Fit = "crop") -> Array:
     """A picture file as a mask, its square as of :func:`fitted`: uint8 ``size`` x ``size``.
 
-    Where it has transparent pixels, what is opaque is painted, whatever its colour; else what is bright.
+    Where it has transparent pixels, what is opaque is painted, whatever its color; else what is bright.
 
     Raises:
         GANPaintError: as in :func:`read_square`.
@@ -168,8 +168,8 @@ def _decode(data: bytes, named: str, convert: Callable[[Image.Image], Image.Imag
         # Pillow's own limit, which is higher than ours, speaks before we can ask for the size.
         raise _too_many_pixels(named) from error
     except Exception as error:  # decoders raise all sorts of things over bytes that are no picture
-        mend = f"Take a {_KINDS} file, or save it anew by a picture program."
-        raise GANPaintError(f"{named} cannot be read as a picture.", mend) from error
+        hint = f"Take a {_KINDS} file, or save it anew by a picture program."
+        raise GANPaintError(f"{named} cannot be read as a picture.", hint) from error
     with image:
         return _decoded(image, named, convert)
 
@@ -191,14 +191,14 @@ def _decoded(image: Image.Image, named: str, convert: Callable[[Image.Image], Im
 def _rgb(image: Image.Image) -> Image.Image:
     """Upright, RGB; what is transparent becomes white."""
     if 0 in image.size:
-        raise GANPaintError("The picture has no pixels.", _MEND_KIND)
+        raise GANPaintError("The picture has no pixels.", _HINT_KIND)
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise GANPaintError("The picture has floating-point pixels.", "Convert it to 8 bits a channel first.")
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255 instead of scaling
+    if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip at 255 instead of scaling
         deep = np.asarray(image).astype(np.int64)
-        grey = deep.clip(0, 65535) // 257 if deep.max() > 255 else deep.clip(0)
-        image = Image.fromarray(grey.astype(np.uint8))
+        gray = deep.clip(0, 65535) // 257 if deep.max() > 255 else deep.clip(0)
+        image = Image.fromarray(gray.astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -207,7 +207,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _mask(image: Image.Image) -> Image.Image:
-    """8-bit grey: the opacity if that differs between pixels, else the brightness."""
+    """8-bit gray: the opacity if that differs between pixels, else the brightness."""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):

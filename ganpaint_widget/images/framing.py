@@ -29,7 +29,7 @@ class Frame:
 
 
 def frame(width: int, height: int, fit: Fit = "crop") -> Frame:
-    """The centred square of a photo: the largest inside it, or the smallest around it.
+    """The centered square of a photo: the largest inside it, or the smallest around it.
 
     Args:
         width, height: of the photo, in pixels.

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-HIGHEST_DECIBEL: Final = 99.0
+HIGHEST_PSNR: Final = 99.0
 """What stands for "the same picture", whose PSNR has no bound."""
 
 
 @torch.no_grad()
-def decibel(picture: Tensor, x: Tensor, keep: Tensor | None = None) -> float:
+def psnr(picture: Tensor, x: Tensor, keep: Tensor | None = None) -> float:
     """PSNR in dB of a picture, clamped to [-1, 1], against the photo, at most 99.
 
     ``10 log10(peak^2 / mean squared error)`` with a peak-to-peak range of 2.
@@ -28,7 +28,7 @@ def decibel(picture: Tensor, x: Tensor, keep: Tensor | None = None) -> float:
         mean = float(squared.mean())
     else:
         mean = float((squared * keep).sum() / (keep.sum() * x.shape[1]).clamp_min(1e-6))
-    return min(HIGHEST_DECIBEL, 10 * math.log10(4 / max(mean, 1e-12)))
+    return min(HIGHEST_PSNR, 10 * math.log10(4 / max(mean, 1e-12)))
 
 
 @torch.no_grad()

@@ -7,17 +7,17 @@ output's shape, and that output is multiplied by ``1 + delta_i``::
     L = || (G'(z_e) - x) * keep ||  +  lambda_reg * sum_i mean(delta_i^2)
 
 ``keep`` is 1 where the photo must come back and 0 where the edit is. Inside the edit the loss is silent: what
-delta does there is decided by what delta is made of, its *parametrisation*, of which there are four (see
-:class:`Way`). The published one is a network with a fixed random input, fitted by 1000 steps of Adam on the
-L1 norm. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so that its
-coarse part, which the surroundings determine, goes on through the edit and gives it the photo's colours,
-while its fine part ends where the edit begins. There are no weights between delta and the loss, so with
-squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is applied
-while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed`` compares
-the ways.
+delta does there is decided by what delta is made of, its *parametrization*, of which there are four (see
+:class:`AdaptationConfig`). The published one is a network with a fixed random input, fitted by 1000 steps of
+Adam on the L1 norm. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so
+that its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's
+colors, while its fine part ends where the edit begins. There are no weights between delta and the loss, so
+with squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is
+applied while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed``
+compares the ways.
 
 Two ways to a picture without fitting for each edit: a delta is fitted once to the photo as it is, and is then
-shown with any edit as far as :func:`gated` lets it through; or ``initialiser.py`` says one in a single pass.
+shown with any edit as far as :func:`gated` lets it through; or ``initializer.py`` says one in a single pass.
 :func:`adapt` may ``start`` from either.
 """
 
@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..images.metrics import decibel as kept_decibel
+from ..images.metrics import psnr as kept_psnr
 from ..models.generator import Modifier, StagedGenerator, State
 from ..tickets import Cancelled, Ticket
 
@@ -62,26 +62,26 @@ TAU = 0.02
 
 
 @dataclass(frozen=True)
-class Way:
+class AdaptationConfig:
     """How G' is made. The default is ours; the others are for comparison.
 
     Attributes:
-        parametrisation: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
+        parametrization: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
             published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
             weights of G_F themselves, as PTI does (Roich et al. 2021), though with the loss used here.
         combine: whether delta multiplies a layer's output (published) or is added to it.
-        regularisation: lambda_reg (published: 0.1 beside an L1 norm), with ``weights`` on their mean squared
+        regularization: lambda_reg (published: 0.1 beside an L1 norm), with ``weights`` on their mean squared
             change; 0 for none.
     """
 
-    parametrisation: Literal["pyramid", "network", "direct", "weights"] = "pyramid"
+    parametrization: Literal["pyramid", "network", "direct", "weights"] = "pyramid"
     combine: Literal["multiply", "add"] = "multiply"
-    regularisation: float = 0.03
+    regularization: float = 0.03
 
     @property
     def steps(self) -> int:
         """Enough of them: evaluations of the loss and its gradient."""
-        return {"pyramid": 24, "direct": 24, "network": 160, "weights": 120}[self.parametrisation]
+        return {"pyramid": 24, "direct": 24, "network": 160, "weights": 120}[self.parametrization]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Pyramid(nn.Module):
 
     BALANCE = 0.5
     """0: a coarse grid learns by as much faster as its cells are larger; slow, and smooth across an edit.
-    1: all grids learn alike; fast, but the edit hardly takes on the photo's colours, and seams show."""
+    1: all grids learn alike; fast, but the edit hardly takes on the photo's colors, and seams show."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, int, int]], coarsest: int | None = 4) -> None:
         super().__init__()
@@ -367,7 +367,7 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
 
 
 class _Enough(Exception):
-    """The budget is used up: raised inside the optimiser, whose best so far is the result."""
+    """The budget is used up: raised inside the optimizer, whose best so far is the result."""
 
 
 def adapt(
@@ -379,7 +379,7 @@ def adapt(
     original: State,
     steps: int | None = None,
     seconds: float | None = None,
-    way: Way | None = None,
+    config: AdaptationConfig | None = None,
     start: Delta | None = None,
     ticket: Ticket | None = None,
     on_picture: OnPicture | None = None,
@@ -394,21 +394,23 @@ def adapt(
         original: z at the edit layer, for the survival of the edit.
         steps: most evaluations of the loss and its gradient; by default ``way.steps``.
         seconds: most time for them. The result then depends on the machine.
-        way: what is fitted and how.
+        config: what is fitted and how.
         start: a delta from before, of the same way, to go on from.
         ticket: progress and cancel; a cancelled run returns the best so far.
         on_picture: receives the best picture about eight times, the first time as soon as it is better
             than the preview, or with what ``start`` gives before any step.
     """
     began = time.monotonic()
-    way = way or Way()
-    steps = steps or way.steps
+    config = config or AdaptationConfig()
+    steps = steps or config.steps
     with torch.no_grad():
         # What no perturbation reaches is computed once: all up to the first fine layer's own output.
         first = generator.fine_layers[0]
         cached = generator.run(edited, until=first)
-        before = kept_decibel(generator.picture(generator.run(edited)), x, keep)
-    fit = (_WeightFit if way.parametrisation == "weights" else _DeltaFit)(generator, cached, way, start or {})
+        before = kept_psnr(generator.picture(generator.run(edited)), x, keep)
+    fit = (_WeightFit if config.parametrization == "weights" else _DeltaFit)(
+        generator, cached, config, start or {}
+    )
     weight = keep / keep.mean().clamp_min(1e-6)
     best: Delta = {}
     best_loss, after, taken, shown = math.inf, before, 0, 0
@@ -418,9 +420,9 @@ def adapt(
         delta = fit.delta()
         picture = fit.picture(delta)
         error = picture - x
-        error = error.abs() if way.parametrisation == "network" else error.square()
+        error = error.abs() if config.parametrization == "network" else error.square()
         size = sum(one.square().mean() for one in delta.values())
-        loss = (error * weight).mean() + way.regularisation * size
+        loss = (error * weight).mean() + config.regularization * size
         for parameter in fit.parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
@@ -429,7 +431,7 @@ def adapt(
         if value < best_loss:
             best_loss = value
             best = {name: one.detach().clone() for name, one in delta.items()}
-            after = kept_decibel(picture.detach(), x, keep)
+            after = kept_psnr(picture.detach(), x, keep)
             early = shown == 0 and (bool(start) or after > before)
             if on_picture is not None and (early or taken - shown >= max(1, steps // 8)):
                 shown = taken
@@ -437,14 +439,14 @@ def adapt(
         used = time.monotonic() - began
         fraction = max(taken / steps, 0.0 if seconds is None else used / seconds)
         if ticket is not None:
-            ticket.checkpoint(min(fraction, 1.0), decibel=after)
+            ticket.checkpoint(min(fraction, 1.0), psnr=after)
         if fraction >= 1:
             raise _Enough
         return loss
 
     try:
         with _frozen(generator):
-            fit.minimise(evaluate, steps)
+            fit.minimize(evaluate, steps)
     except (Cancelled, _Enough):
         pass  # the best so far is the result that was asked for
     return Adaptation(
@@ -460,16 +462,18 @@ def adapt(
 class _DeltaFit:
     """Fits deltas: the tensors of a pyramid, or the weights of R. What it starts from stays added."""
 
-    def __init__(self, generator: StagedGenerator, cached: State, way: Way, start: Delta) -> None:
+    def __init__(
+        self, generator: StagedGenerator, cached: State, config: AdaptationConfig, start: Delta
+    ) -> None:
         self.generator, self.cached, self.start = generator, cached, start
-        self.prefix = "+" if way.combine == "add" else ""
+        self.prefix = "+" if config.combine == "add" else ""
         shapes = {name: generator.shape(name) for name in generator.fine_layers}
-        self.adam = 0.005 if way.parametrisation == "network" else None
+        self.adam = 0.005 if config.parametrization == "network" else None
         self.module: nn.Module
-        if way.parametrisation == "network":
+        if config.parametrization == "network":
             self.module = PerturbationNetwork(shapes)
         else:
-            self.module = Pyramid(shapes, coarsest=4 if way.parametrisation == "pyramid" else None)
+            self.module = Pyramid(shapes, coarsest=4 if config.parametrization == "pyramid" else None)
         self.module.to(cached.features.device)
         self.parameters = list(self.module.parameters())
 
@@ -486,7 +490,7 @@ class _DeltaFit:
         state = self.cached.replace(modify[self.cached.stage](self.cached.features))
         return self.generator.picture(self.generator.run(state, modify=modify))
 
-    def minimise(self, evaluate: Callable[[], Tensor], steps: int) -> None:
+    def minimize(self, evaluate: Callable[[], Tensor], steps: int) -> None:
         if self.adam is None:
             _lbfgs(self.parameters, evaluate, steps)
         else:
@@ -496,7 +500,9 @@ class _DeltaFit:
 class _WeightFit:
     """Fits the weights of the stages behind the cached one, in a copy of the generator."""
 
-    def __init__(self, generator: StagedGenerator, cached: State, way: Way, start: Delta) -> None:
+    def __init__(
+        self, generator: StagedGenerator, cached: State, config: AdaptationConfig, start: Delta
+    ) -> None:
         self.cached = cached
         self.copy = copy.deepcopy(generator)
         self.copy.requires_grad_(True)
@@ -515,14 +521,14 @@ class _WeightFit:
     def picture(self, delta: Delta) -> Tensor:
         return self.copy.picture(self.copy.run(self.cached))
 
-    def minimise(self, evaluate: Callable[[], Tensor], steps: int) -> None:
+    def minimize(self, evaluate: Callable[[], Tensor], steps: int) -> None:
         _adam(self.parameters, evaluate, steps, 0.01)
 
 
 def _lbfgs(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps: int) -> None:
     """L-BFGS with a line search by the strong Wolfe conditions (Nocedal & Wright, chapters 3 and 7)."""
     size = sum(one.numel() * one.element_size() for one in parameters)
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         parameters,
         max_iter=steps,
         max_eval=steps + 1,
@@ -531,16 +537,16 @@ def _lbfgs(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps
         tolerance_change=0,
         line_search_fn="strong_wolfe",
     )
-    optimiser.step(lambda: float(evaluate().detach()))  # type: ignore[no-untyped-call]
+    optimizer.step(lambda: float(evaluate().detach()))  # type: ignore[no-untyped-call]
 
 
 def _adam(parameters: list[nn.Parameter], evaluate: Callable[[], Tensor], steps: int, rate: float) -> None:
     """Adam with a one-cycle learning rate."""
-    optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1, pct_start=0.1)
+    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.1)
     for _ in range(steps):
         evaluate()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
 
 

@@ -14,8 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..deprecated import Renamed
+
 Mask = npt.NDArray[np.uint8]
-Levels = npt.NDArray[np.float32]
+Activations = npt.NDArray[np.float32]
 
 VERBS: Final = ("add", "remove", "restyle", "suppress")
 MAX_STRENGTH: Final = 4.0
@@ -69,7 +71,7 @@ class Edit:
         verb: ``"add"``, ``"remove"``, ``"restyle"`` (draw the concept as a reference does) or
             ``"suppress"`` (switch units off whatever they draw, such as those that cause artifacts).
         concept: a concept that the generator's dissection knows, or the name of a brush (then the edit has
-            units of its own, and levels if it adds); empty for ``"suppress"``.
+            units of its own, and activations if it adds); empty for ``"suppress"``.
         mask: uint8 R x R in picture pixels, 0 to 255, read-only.
         strength: s of the equation, 0 to 4. Without effect where p is 0 and when removing.
         enabled: an edit that is switched off stays in its place and does nothing.
@@ -77,9 +79,9 @@ class Edit:
             ``"low"``, ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or their numbers.
         target: one of ``TARGETS``, for an addition.
         variant: which of several plausible versions of an addition this is; 0 is the plain one.
-        levels: p of the equation where it does not come from the dissection alone, as for restyles,
+        activations: p of the equation where it does not come from the dissection alone, as for restyles,
             variants and brushes: float32, one for each unit, read-only.
-        reference: where a restyle's ``levels`` come from.
+        reference: where a restyle's ``activations`` come from.
     """
 
     id: str
@@ -91,11 +93,13 @@ class Edit:
     units: str | tuple[int, ...] | None = None
     target: str = "tuned"
     variant: int = 0
-    levels: Levels | None = None
+    activations: Activations | None = None
     reference: Reference | None = None
 
+    levels = Renamed("activations")
+
     def __post_init__(self) -> None:
-        for name in ("mask", "levels"):
+        for name in ("mask", "activations"):
             _freeze(self, name)
 
     def __eq__(self, other: object) -> bool:
@@ -104,7 +108,7 @@ class Edit:
         return (
             self._plain == other._plain
             and np.array_equal(self.mask, other.mask)
-            and _same(self.levels, other.levels)
+            and _same(self.activations, other.activations)
             and self.reference == other.reference
         )
 

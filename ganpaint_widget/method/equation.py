@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ..models.generator import State
 
-
 HELD_DOWN: Final = 0.5
 """How far a removal holds the concept's units down in what it continues from the surroundings, which still
 show a trace of what is removed."""
@@ -99,29 +98,29 @@ def apply(
             weight[:, numbers] = 1
         if edit.verb == "remove" and edit.units is None:
             hidden = reach[0, 0] > 0
-            level = (1 - HELD_DOWN * weight) * continued(features, hidden)
+            target = (1 - HELD_DOWN * weight) * continued(features, hidden)
             alpha = reach
             if imagine is not None and bool(hidden.any()):
-                emptied = state.replace((1 - alpha) * features + alpha * level)
+                emptied = state.replace((1 - alpha) * features + alpha * target)
                 imagined, free = imagine(emptied, edit.concept)
-                level = level + free * (imagined + continued(features - imagined, hidden) - level)
+                target = target + free * (imagined + continued(features - imagined, hidden) - target)
         else:
-            level = torch.zeros_like(weight)
-            if edit.levels is not None:
-                level = torch.tensor(edit.levels).to(features).view(1, -1, 1, 1)
+            target = torch.zeros_like(weight)
+            if edit.activations is not None:
+                target = torch.tensor(edit.activations).to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":
-                level = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
+                target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
             alpha = weight * reach
         strength = 1.0 if edit.verb == "remove" else edit.strength
-        features = (1 - alpha) * features + alpha * (strength * level)
+        features = (1 - alpha) * features + alpha * (strength * target)
     return state.replace(features)
 
 
 def continued(features: Tensor, hidden: Tensor) -> Tensor:
-    """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbours.
+    """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbors.
 
     Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
-    the neighbours that there are. This is Laplace's equation with the cells around as its boundary values,
+    the neighbors that there are. This is Laplace's equation with the cells around as its boundary values,
     solved for all cells at once.
 
     Args:
@@ -148,7 +147,7 @@ def continued(features: Tensor, hidden: Tensor) -> Tensor:
     return result.view_as(features)
 
 
-def mean_levels(state: State, region: Tensor) -> Tensor:
+def mean_activations(state: State, region: Tensor) -> Tensor:
     """p of a reference: each unit's mean activation over a region (Bau et al. 2019, section "Editing")::
 
         p[u] = sum_i m[i] z[u,i] / sum_i m[i]
@@ -161,7 +160,7 @@ def mean_levels(state: State, region: Tensor) -> Tensor:
         region: R x R, 0 to 1, with at least one pixel above 0.
 
     Returns:
-        C levels.
+        C activations.
     """
     from torch.nn import functional as F
 

@@ -1,15 +1,15 @@
 """Inversion: from a photo to the latent that makes the generator draw it again, z = E(x).
 
 After section 3.1 of Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019):
-an encoder gives a first guess, and optimisation of the features goes on from it. Edits work on the features
-of the edit layer, so those are what is optimised; staying near the encoder's guess keeps them in the
+an encoder gives a first guess, and optimization of the features goes on from it. Edits work on the features
+of the edit layer, so those are what is optimized; staying near the encoder's guess keeps them in the
 region that the generator knows. The loss is the paper's::
 
     L_r = mean |x - G(z)|  +  lambda * sum_i mean |F_i(x) - F_i(G(z))|
 
 F_i are the feature maps of a *perceptual metric*. The paper takes VGG16; any callable from pictures to a list
 of feature maps will do. By default it is the model's segmenter, which knows what matters in its world;
-without one it is VGG16, if its weights are at hand (``vgg.py``).
+without one it is VGG16, if its weights are at hand (``models/vgg.py``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images.metrics import decibel, ssim
+from ..deprecated import Renamed
+from ..images.metrics import psnr, ssim
 from ..models.generator import StagedGenerator, State
 from ..models.vgg import VGG16, cached_vgg16
 from ..tickets import Cancelled, Ticket
@@ -44,7 +45,7 @@ PRIOR = 0.02
 """Weight of the mean squared distance from the guess, in units of the guess's own mean square."""
 
 LAMBDA_PERCEPTUAL = 0.1
-"""lambda for the segmenter's features, kept near 1 by batch normalisation. The paper: 10 for VGG16's."""
+"""lambda for the segmenter's features, kept near 1 by batch normalization. The paper: 10 for VGG16's."""
 
 DRAWS, STARTS, SEARCH_STEPS = 64, 4, 150
 """Without an encoder: this many latents are drawn, the best of them are improved for this many steps."""
@@ -61,18 +62,20 @@ class Scores:
     """How good an inversion is; over a batch, the mean.
 
     Attributes:
-        decibel: PSNR of the reconstruction against the photo, in dB, at most 99.
+        psnr: PSNR of the reconstruction against the photo, in dB, at most 99.
         ssim: structural similarity, at most 1.
         perceptual: ``sum_i mean |F_i(x) - F_i(G(z))|``, 0 for the same picture; ``None`` without a metric.
         in_domain, distance: see the functions of these names; ``None`` unless they were asked for and there
             is an encoder.
     """
 
-    decibel: float
+    psnr: float
     ssim: float
     perceptual: float | None
     in_domain: float | None
     distance: float | None = None
+
+    decibel = Renamed("psnr")
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def invert(
         model: the generator and, if it has one, its encoder; without an encoder z is searched from
             several random starts.
         x: the photos, B x 3 x R x R in [-1, 1].
-        steps: optimiser steps on the features.
+        steps: optimizer steps on the features.
         seconds: a budget; when it is used up, the best so far is returned, at least the first guess.
         starts: how many latents are improved at once where there is no encoder; the best is taken.
         perceptual: the metric F, by default :func:`default_metric`.
@@ -167,7 +170,7 @@ def score(
     metric = perceptual if perceptual is not None else default_metric(model)
     picture = picture.clamp(-1, 1)
     return Scores(
-        decibel(picture, x),
+        psnr(picture, x),
         ssim(picture, x),
         None if metric is None else float(_distance(metric(picture), metric(x)).mean()),
         in_domain(model, x) if domain else None,

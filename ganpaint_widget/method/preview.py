@@ -47,7 +47,7 @@ class Preview:
         self.model = model
         self.state = state
         generator = model.generator
-        self._stages = generator.stages[generator.position(generator.edit_layer) + 1 :]
+        self._stages = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
         # The features of the edit layer and of the stages after it, then the picture, as last rendered.
         self._grids: list[Tensor] = []
         # What the generator imagined for the removals of the last preview: concept, features, answer.

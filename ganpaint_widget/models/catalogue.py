@@ -1,7 +1,7 @@
 """The public models, as data: where their files are, what is known of them, and under which terms.
 
-``zoo.load("church")`` reads them from the cache, ``fetch.fetch("church")`` gets them there. Of the hash the
-publishers give the first eight digits, as part of the file name.
+``registry.load("church")`` reads them from the cache, ``download.fetch("church")`` gets them there. Of the
+hash the publishers give the first eight digits, as part of the file name.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Brush:
     """A concept's units as they were published, best first.
 
     Attributes:
-        ranked_by: what ``scores`` are: ``"ace"``, the weight in the optimised causal intervention of GAN
+        ranked_by: what ``scores`` are: ``"ace"``, the weight in the optimized causal intervention of GAN
             Dissection, or ``"iou"``.
         units: numbers of the layer's units.
         scores: one of each unit, 0 to 1.
-        levels: the 0.99 quantile of each unit's activation.
+        activations: the 0.99 quantile of each unit's activation.
         removed: the part of the concept's pixels, over whole pictures, that ablating 20 units by their causal
             effect removes (GAN Dissection, ICLR 2019); ``None`` where none was published.
         color: for the palette, "#rrggbb"; ours.
@@ -34,7 +34,7 @@ class Brush:
     ranked_by: Literal["ace", "iou"]
     units: tuple[int, ...]
     scores: tuple[float, ...]
-    levels: tuple[float, ...]
+    activations: tuple[float, ...]
     removed: float | None
     color: str
 
@@ -52,7 +52,7 @@ class Entry:
         mirrors: the addresses of folders that have or had it, the likeliest first.
         sha256: how the file's SHA-256 begins, in hexadecimal.
         megabytes: the size, where it is known.
-        licence: of the weights, as far as their publishers say.
+        license: of the weights, as far as their publishers say.
         source: who trained it, and who published the file.
         edit_layer: where edits are made; ``None`` for the architecture's default.
         channels: C of that layer, where units are published.
@@ -70,7 +70,7 @@ class Entry:
     mirrors: tuple[str, ...]
     sha256: str
     megabytes: int | None
-    licence: str
+    license: str
     source: str
     edit_layer: str | None = None
     channels: int = 0
@@ -95,7 +95,7 @@ CHURCH_BRUSHES: Final[Mapping[str, Brush]] = MappingProxyType(
                 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.84789, 0.613, 0.48481, 0.4646, 0.45516, 0.45378,
                 0.45313, 0.38608, 0.36278, 0.35431, 0.35291, 0.30116, 0.29155,
             ),
-            levels=(
+            activations=(
                 8.0176, 10.2972, 10.7059, 6.4786, 11.3075, 8.4801, 76.1622, 7.332, 6.4417, 11.3, 8.5415,
                 7.9366, 13.841, 7.2253, 4.2631, 8.8084, 6.3359, 7.8472, 7.1053, 6.2879,
             ),
@@ -112,7 +112,7 @@ CHURCH_BRUSHES: Final[Mapping[str, Brush]] = MappingProxyType(
                 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.99694, 0.92634, 0.91001, 0.87012, 0.79818, 0.70098,
                 0.53781, 0.47818, 0.45103, 0.39417, 0.38726, 0.35468, 0.3509, 0.34631,
             ),
-            levels=(
+            activations=(
                 11.4008, 10.2972, 7.7978, 11.3075, 8.3641, 8.2095, 15.6715, 7.3838, 76.1622, 8.6613,
                 5.3861, 7.3955, 7.1362, 6.6397, 7.8298, 10.1568, 6.5222, 6.9886, 9.3359, 6.6446,
             ),
@@ -129,7 +129,7 @@ CHURCH_BRUSHES: Final[Mapping[str, Brush]] = MappingProxyType(
                 1.0, 1.0, 0.94085, 0.91861, 0.60791, 0.50982, 0.49801, 0.37899, 0.37297, 0.32314, 0.29582,
                 0.29579, 0.29485, 0.2887, 0.28355, 0.26179, 0.26037, 0.25872, 0.23979, 0.23339,
             ),
-            levels=(
+            activations=(
                 8.4269, 8.5104, 8.3615, 76.1622, 6.2098, 7.332, 9.5178, 6.4417, 8.808, 8.3485, 8.7292,
                 6.9534, 7.1061, 6.375, 7.4563, 5.6251, 9.6588, 6.3525, 7.9635, 9.7684,
             ),
@@ -146,7 +146,7 @@ CHURCH_BRUSHES: Final[Mapping[str, Brush]] = MappingProxyType(
                 0.52212, 0.50791, 0.49447, 0.45493, 0.44828, 0.41288, 0.40164, 0.3957, 0.39342, 0.39288,
                 0.379, 0.36288, 0.36213, 0.36014, 0.35243, 0.34994, 0.34928, 0.34711, 0.33637, 0.33551,
             ),
-            levels=(
+            activations=(
                 9.976, 8.5287, 11.0642, 11.0945, 7.3829, 8.5881, 6.9329, 8.7185, 8.6247, 9.2812, 7.55,
                 7.0914, 7.1279, 9.2279, 7.0013, 76.1622, 6.8717, 7.4818, 7.5947, 8.0821,
             ),
@@ -163,7 +163,7 @@ CHURCH_BRUSHES: Final[Mapping[str, Brush]] = MappingProxyType(
                 0.29801, 0.2774, 0.27194, 0.27189, 0.2718, 0.266, 0.26492, 0.25449, 0.24507, 0.23396,
                 0.22759, 0.22732, 0.22353, 0.20827, 0.20457, 0.20196, 0.20113, 0.19413, 0.19132, 0.1895,
             ),
-            levels=(
+            activations=(
                 9.976, 8.0821, 8.7185, 8.0045, 11.0945, 8.5881, 8.5287, 7.4818, 7.0914, 6.1051, 7.55,
                 8.4758, 9.2279, 7.4345, 7.1279, 9.2812, 7.466, 7.5947, 7.0013, 6.9329,
             ),
@@ -180,7 +180,7 @@ CHURCH_BRUSHES: Final[Mapping[str, Brush]] = MappingProxyType(
                 0.03931, 0.03423, 0.03097, 0.03061, 0.02791, 0.02763, 0.02624, 0.02454, 0.0243, 0.02406,
                 0.02341, 0.02332, 0.02298, 0.02259, 0.02242, 0.02188, 0.02112, 0.02097, 0.02058, 0.02055,
             ),
-            levels=(
+            activations=(
                 7.2227, 7.0542, 6.5901, 9.9085, 16.0358, 6.1104, 10.3689, 7.7468, 8.3485, 5.0478, 6.9538,
                 7.1827, 6.5672, 6.5557, 7.7668, 7.4563, 6.282, 7.3955, 5.6251, 4.2631,
             ),
@@ -197,7 +197,7 @@ CHURCH_BRUSHES: Final[Mapping[str, Brush]] = MappingProxyType(
                 0.05856, 0.05562, 0.04802, 0.03438, 0.01226, 0.01184, 0.01131, 0.00951, 0.00946, 0.00818,
                 0.008, 0.00712, 0.0068, 0.00676, 0.0066, 0.0059, 0.00574, 0.00551, 0.00515, 0.0048,
             ),
-            levels=(
+            activations=(
                 8.0367, 6.1475, 6.4181, 6.3388, 7.4649, 7.5286, 7.0411, 8.5867, 8.8084, 8.5254, 7.4118,
                 4.9186, 6.3463, 3.3819, 6.2869, 6.8876, 6.0527, 5.9526, 6.4482, 5.8373,
             ),
@@ -236,7 +236,7 @@ def _progan(name: str, stem: str, sha256: str, domain: str) -> Entry:
         mirrors=_PROGAN_MIRRORS,
         sha256=sha256,
         megabytes=None if name == "celebahq" else 73,  # 18.34 million parameters of four bytes
-        licence="CC BY-NC 4.0 (NVIDIA's pretrained networks)",
+        license="CC BY-NC 4.0 (NVIDIA's pretrained networks)",
         source="Karras et al., ICLR 2018; converted by Bau et al., GAN Dissection, ICLR 2019",
         edit_layer=None if name == "celebahq" else "layer4",
         channels=512,
@@ -257,7 +257,7 @@ def _stylegan2(name: str, sha256: str, domain: str, resolution: int = 256) -> En
         mirrors=_STYLEGAN2_MIRRORS,
         sha256=sha256,
         megabytes=None,
-        licence="NVIDIA Source Code License-NC for NVIDIA's networks; ask the publishers about places",
+        license="NVIDIA Source Code License-NC for NVIDIA's networks; ask the publishers about places",
         source="Karras et al., CVPR 2020; published by Bau et al., Rewriting a Deep Generative Model, 2020",
     )
 

@@ -27,7 +27,7 @@ from ..storage import read_safetensors, write_safetensors
 from .layouts import other_format
 
 MAX_CHECKPOINT_BYTES: Final = 4 * 2**30
-"""No public generator comes near it: the largest, with discriminator and optimisers, has about 1.2 GB."""
+"""No public generator comes near it: the largest, with discriminator and optimizers, has about 1.2 GB."""
 
 
 def read_torch(path: Path) -> dict[str, Any]:

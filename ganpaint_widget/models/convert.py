@@ -111,7 +111,7 @@ def read_pickled(source: Path) -> StyleGAN2:
             modules = list(_modules(_network(root), "", [MAX_MODULES]))
             tensors, clamp = dict(_named_tensors(modules)), _clamp(modules)
     except _Refused as refused:
-        raise GANPaintError(f"The file {source.name} was not converted: {refused}.", refused.mend) from None
+        raise GANPaintError(f"The file {source.name} was not converted: {refused}.", refused.hint) from None
     # Once more at the end: what was finite may no longer be after scaling.
     tensors = checked_tensors(own_names(checked_tensors(tensors, source.name), source.name), source.name)
     return module_of(source.name, StyleGAN2, {**config_of(tensors), "clamp": clamp}, tensors)
@@ -120,9 +120,9 @@ def read_pickled(source: Path) -> StyleGAN2:
 class _Refused(Exception):
     """Why a file is not converted, and what to do instead."""
 
-    def __init__(self, why: str, mend: str = "Get the file from its source again.") -> None:
+    def __init__(self, why: str, hint: str = "Get the file from its source again.") -> None:
         super().__init__(why)
-        self.mend = mend
+        self.hint = hint
 
 
 # --- the pickle as records ---

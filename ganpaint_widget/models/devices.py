@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ..errors import GANPaintError
 
 if TYPE_CHECKING:
-
     from .generator import StagedGenerator
     from .model import Model
 

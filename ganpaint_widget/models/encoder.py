@@ -20,7 +20,7 @@ class Encoder(nn.Module):
     """E: pictures B x 3 x R x R in [-1, 1] to z (B x latent) and features (B x C x G x G).
 
     The trunk halves the picture down to the edit layer's grid; one head reads the features there, and a
-    second trunk goes on to 4 x 4 and reads z. ProGAN normalises z first, so only z's direction means
+    second trunk goes on to 4 x 4 and reads z. ProGAN normalizes z first, so only z's direction means
     anything; it is returned with the norm of a typical draw.
 
     Args:

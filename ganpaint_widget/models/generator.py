@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from ..deprecated import Renamed
+
 Modifier = Callable[[Tensor], Tensor]
 
 
@@ -58,7 +60,7 @@ class State:
         return self.pick([index])
 
 
-class Once:
+class WeightCache:
     """What follows from one of a module's weights, computed once: until somebody learns or writes it."""
 
     def __init__(self) -> None:
@@ -146,8 +148,8 @@ class StagedGenerator(nn.Module, ABC):
         Raises:
             ValueError: ``until`` is no stage of this generator, or lies before ``state``.
         """
-        first = 0 if state.stage is None else self.position(state.stage) + 1
-        last = len(self.stages) - 1 if until is None else self.position(until)
+        first = 0 if state.stage is None else self.stage_index(state.stage) + 1
+        last = len(self.stages) - 1 if until is None else self.stage_index(until)
         if last < first - 1:
             raise ValueError(
                 f"Stage {until!r} lies before {state.stage!r}, which has been run already. "
@@ -163,7 +165,7 @@ class StagedGenerator(nn.Module, ABC):
         """G(z): latents B x ``latent_size`` to pictures B x 3 x R x R."""
         return self.picture(self.run(self.start(z)))
 
-    def position(self, stage: str) -> int:
+    def stage_index(self, stage: str) -> int:
         """The index of a stage's name in ``stages``; ValueError names the known ones."""
         try:
             return self.stages.index(stage)
@@ -171,6 +173,8 @@ class StagedGenerator(nn.Module, ABC):
             raise ValueError(
                 f"This generator has no stage {stage!r}. Choose one of: {', '.join(self.stages)}."
             ) from None
+
+    position = Renamed("stage_index")
 
     def sample_z(self, count: int, seed: int) -> Tensor:
         """``count`` latents (count x ``latent_size``, standard normal), the same for the same seed."""

@@ -132,7 +132,7 @@ def read_hybrid_encoder(path: Path) -> HybridEncoder:
             f"The file {path.name} holds no encoder of a public ProGAN.",
             "Get the file from its source again, or train one with `ganpaint train encoder`.",
         ) from error
-    # Batch normalisation counts its batches in whole numbers; files of before 2018 do not have them.
+    # Batch normalization counts its batches in whole numbers; files of before 2018 do not have them.
     for name in [name for name in tensors if name.endswith(".running_mean")]:
         tensors[name.replace("running_mean", "num_batches_tracked")] = torch.tensor(0)
     return module_of(path.name, HybridEncoder, config, tensors)

@@ -3,9 +3,9 @@
 At each fine layer of G_F a few convolutions read that layer's features, G(z_e), what of the photo is to be
 kept less G(z_e), and the keep-mask, and say what the layer's output is to be multiplied by, less 1. What is
 not kept is not shown to them, so nothing of the photo can come back inside an edit. The picture that this
-gives is faithful to the photo before any optimisation, which may then begin from there.
+gives is faithful to the photo before any optimization, which may then begin from there.
 
-``demo/train_initialiser.py`` trains one, for any generator that has an encoder.
+``training/initializer.py`` trains one, for any generator that has an encoder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEEN = 7
 """Channels of what every layer is shown beside its features: two pictures and a mask."""
 
 
-class Initialiser(nn.Module):
+class Initializer(nn.Module):
     """x, z_e and the keep-mask to one delta for each fine layer, and the picture that they make.
 
     Args:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..deprecated import renamed_fields
 from .generator import StagedGenerator, State
-from .initializer import Initialiser
+from .initializer import Initializer
 from .units import Dissection
 
 TELLING = 8
@@ -50,6 +51,7 @@ class Segmenter(Protocol):
         ...
 
 
+@renamed_fields(initialiser="initializer")
 @dataclass(frozen=True)
 class Model:
     """A generator and what was made for it.
@@ -57,8 +59,8 @@ class Model:
     Attributes:
         name: how users call it.
         generator: G.
-        encoder: photo to latent and features (see ``inversion.py``); without one inversion searches.
-        initialiser: a first delta for the adaptation; without one that begins with none.
+        encoder: photo to latent and features (see ``method/inversion.py``); without one inversion searches.
+        initializer: a first delta for the adaptation; without one that begins with none.
         dissection: which units draw which concept; without one nothing can be painted.
         gallery: pictures of its world, if there are any.
         segmenter: names the pixels of its pictures; without one, a restyle needs the region of its reference.
@@ -70,7 +72,7 @@ class Model:
     dissection: Dissection | None = None
     gallery: Gallery | None = None
     segmenter: Segmenter | None = None
-    initialiser: Initialiser | None = None
+    initializer: Initializer | None = None
 
     def to(self, device: str | torch.device) -> Model:
         """The same model on a device; its networks are copied, unless they are there already.
@@ -88,14 +90,14 @@ class Model:
 
     @torch.no_grad()
     def first_delta(self, edited: State, x: Tensor, keep: Tensor) -> dict[str, Tensor] | None:
-        """Where :func:`.adaptation.adapt` may ``start``, in one pass; ``None`` without an initialiser.
+        """Where :func:`.adaptation.adapt` may ``start``, in one pass; ``None`` without an initializer.
 
         Args:
             edited, x, keep: as there.
         """
-        if self.initialiser is None:
+        if self.initializer is None:
             return None
-        deltas: dict[str, Tensor] = self.initialiser(self.generator, edited, x, keep)[0]
+        deltas: dict[str, Tensor] = self.initializer(self.generator, edited, x, keep)[0]
         return deltas
 
     @torch.no_grad()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .generator import Once, StagedGenerator, State
+from .generator import StagedGenerator, State, WeightCache
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -52,11 +52,11 @@ class _Layer(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=False)
         self.wscale = _ScaledBias(in_channels, out_channels, kernel, math.sqrt(2.0))
         _draw(self.conv.weight)
-        self._once = Once()
+        self._cache = WeightCache()
 
     def forward(self, x: Tensor) -> Tensor:
         x = pixel_norm(x)
-        weight = self._once(self.conv.weight, self._scaled)
+        weight = self._cache(self.conv.weight, self._scaled)
         if self.upsample:
             x = F.conv_transpose2d(x, weight, self.wscale.b, stride=2, padding=1)
         else:
@@ -132,7 +132,7 @@ class ProGAN(StagedGenerator):
         if edit_layer is None:
             edit_layer = "layer4" if self.resolution > 128 else f"layer{min(6, len(names) - 4)}"
         self.edit_layer = edit_layer
-        after = [name for name in names[1::2] if self.position(name) > self.position(edit_layer)]
+        after = [name for name in names[1::2] if self.stage_index(name) > self.stage_index(edit_layer)]
         self.fine_layers = tuple(after[1:] if len(after) > 2 else after)
 
     def start(self, z: Tensor) -> State:

@@ -59,7 +59,7 @@ def read_generator(path: Path) -> StagedGenerator:
         return generator_of(read_torch(path), path.name)
     kind = kind_of(path)
     if kind == "stylegan2":
-        return read_module(path, "stylegan2", StyleGAN2)
+        return read_module(path, "stylegan2", StyleGAN2.stored)
     if kind is not None:
         return read_progan(path)
     return generator_of(read_plain(path), path.name)

@@ -20,7 +20,7 @@ from .checkpoints import read_module
 from .download import by_hand, cached
 from .encoder import Encoder
 from .generator import StagedGenerator
-from .initializer import Initialiser
+from .initializer import Initializer
 from .layouts import WRAP
 from .model import Model
 from .reading import generator_of, read_generator
@@ -86,7 +86,7 @@ def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
     try:
         return Model(name, generator_of(content, name))
     except GANPaintError as error:
-        raise GANPaintError(f"The {name} is no StagedGenerator. {error.what}", WRAP) from error
+        raise GANPaintError(f"The {name} is no StagedGenerator. {error.message}", WRAP) from error
 
 
 def dissection_file(path: Path) -> Path:
@@ -114,8 +114,8 @@ def encoder_file(generator: StagedGenerator) -> Path:
     return cache_folder() / "encoders" / f"{fingerprint(generator)}.safetensors"
 
 
-def initialiser_file(generator: StagedGenerator) -> Path:
-    """Where it puts the initialiser that it trains for the same encoder."""
+def initializer_file(generator: StagedGenerator) -> Path:
+    """Where it puts the initializer that it trains for the same encoder."""
     return encoder_file(generator).with_suffix(".initialiser.safetensors")
 
 
@@ -128,9 +128,9 @@ def _with_encoder(model: Model) -> Model:
         return model
     device = next(model.generator.parameters()).device
     encoder = read_module(path, "encoder", Encoder).to(device)
-    own = initialiser_file(model.generator)
-    initialiser = read_module(own, "initialiser", Initialiser).to(device) if own.is_file() else None
-    return replace(model, encoder=encoder, initialiser=initialiser)
+    own = initializer_file(model.generator)
+    initializer = read_module(own, "initialiser", Initializer).to(device) if own.is_file() else None
+    return replace(model, encoder=encoder, initializer=initializer)
 
 
 def load_generator(generator: Source) -> StagedGenerator:
@@ -156,7 +156,7 @@ def _read_public(name: str, path: Path, *_changed: int) -> Model:
     entry = CATALOGUE[name]
     generator = read_generator(path)
     if entry.edit_layer is not None and entry.edit_layer != generator.edit_layer:
-        generator.position(entry.edit_layer)
+        generator.stage_index(entry.edit_layer)
         generator.edit_layer = entry.edit_layer
     dissection = _measured(path, generator)
     if dissection is None and entry.brushes:
@@ -199,7 +199,7 @@ def published(entry: Entry) -> Dissection:
         for rank, place in enumerate(taken):
             unit = brush.units[place]
             score[row, unit] = brush.scores[place] * (1 - 1e-5 * rank)
-            level[unit] = brush.levels[place]
+            level[unit] = brush.activations[place]
             if rank < DEFAULT_UNITS:
                 weight[row, :, unit] = 1
         if brush.removed is not None:

@@ -68,7 +68,7 @@ class ADE20KSegmenter(nn.Module):
 
     MEAN: Final = (0.485, 0.456, 0.406)
     DEVIATION: Final = (0.229, 0.224, 0.225)
-    """Of ImageNet's pictures in [0, 1], by which the models' inputs are normalised."""
+    """Of ImageNet's pictures in [0, 1], by which the models' inputs are normalized."""
 
     member: Tensor
     mean: Tensor
@@ -111,8 +111,8 @@ class ADE20KSegmenter(nn.Module):
         resized = F.interpolate(
             pictures, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True
         )
-        normalised = ((resized + 1) / 2 - self.mean) / self.deviation
-        logits: Tensor = self.model(pixel_values=normalised).logits
+        normalized = ((resized + 1) / 2 - self.mean) / self.deviation
+        logits: Tensor = self.model(pixel_values=normalized).logits
         return logits
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .generator import Once, StagedGenerator, State
+from .generator import StagedGenerator, State, WeightCache
 
 MEAN_SAMPLES = 4096
 """Latents whose mean w stands for ``latent_avg`` in files that carry none."""
@@ -105,7 +106,7 @@ class _ModulatedConv(nn.Module):
         self.upsample = upsample
         if upsample:
             self.blur = _Kernel()
-        self._once = Once()
+        self._cache = WeightCache()
 
     def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
         weight = self.weight[0]
@@ -117,7 +118,7 @@ class _ModulatedConv(nn.Module):
             x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
         if self.demodulate:
             # The squared norm of an output's weights, each scaled by its input's style (section 2.2).
-            norms = style.square() @ self._once(self.weight, self._squares).T
+            norms = style.square() @ self._cache(self.weight, self._squares).T
             x.mul_(gain * torch.rsqrt(norms + 1e-8)[:, :, None, None])
         return x
 
@@ -206,7 +207,7 @@ class StyleGAN2(StagedGenerator):
         latent_size: components of z.
         style_size: components of w.
         mapping_layers: depth of the mapping network (8 in the public models).
-        truncation: psi: w is moved towards its mean to ``mean + psi * (w - mean)``; 1 leaves it, smaller
+        truncation_psi: psi: w is moved towards its mean to ``mean + psi * (w - mean)``; 1 leaves it, smaller
             values trade variety for quality (section "truncation trick" of StyleGAN, CVPR 2019).
         edit_layer: where edits are made; by default the second layer at 16 x 16 for pictures up to 128 px,
             above at R / 32: cells of 32 px, as published for 256 px pictures of ProGAN.
@@ -228,7 +229,7 @@ class StyleGAN2(StagedGenerator):
         latent_size: int = 512,
         style_size: int = 512,
         mapping_layers: int = 8,
-        truncation: float = 1.0,
+        truncation_psi: float = 1.0,
         edit_layer: str | None = None,
         clamp: float | None = None,
         noise_seed: int | None = None,
@@ -246,7 +247,7 @@ class StyleGAN2(StagedGenerator):
         self.style_size = style_size
         self.channels = tuple(channels)
         self.mapping_layers = mapping_layers
-        self.truncation = float(truncation)
+        self.truncation_psi = float(truncation_psi)
         self.clamp = None if clamp is None else float(clamp)
         self.noise_seed = noise_seed
         self.resolution = 4 * 2 ** (len(channels) - 1)
@@ -276,8 +277,13 @@ class StyleGAN2(StagedGenerator):
             edit_layer = f"b{grid}_conv1"
         self.edit_layer = edit_layer
         seconds = names[2::2]
-        after = [name for name in seconds if self.position(name) > self.position(edit_layer)]
+        after = [name for name in seconds if self.stage_index(name) > self.stage_index(edit_layer)]
         self.fine_layers = tuple(after[1:] if len(after) > 2 else after)
+
+    @classmethod
+    def stored(cls, *, truncation: float = 1.0, **config: Any) -> StyleGAN2:
+        """The network of a stored :attr:`config`, where psi goes by an earlier name."""
+        return cls(truncation_psi=truncation, **config)
 
     # --- from z to w ---
 
@@ -291,7 +297,8 @@ class StyleGAN2(StagedGenerator):
 
     def _truncated(self, z: Tensor) -> Tensor:
         w = self.mapped(z)
-        return w if self.truncation == 1 else self.latent_avg + self.truncation * (w - self.latent_avg)
+        psi = self.truncation_psi
+        return w if psi == 1 else self.latent_avg + psi * (w - self.latent_avg)
 
     def extended(self, z: Tensor) -> Tensor:
         """The styles of z as a place in W+, where each layer may have a style of its own.
@@ -323,7 +330,7 @@ class StyleGAN2(StagedGenerator):
             )
         extra = {"w": w}
         for stage, value in (noise or {}).items():
-            self.position(stage)
+            self.stage_index(stage)
             extra[f"noise_{stage}"] = value.expand(len(w), *value.shape[1:])
         return State(features=self.input.input.expand(len(w), -1, -1, -1), extra=extra)
 
@@ -336,7 +343,7 @@ class StyleGAN2(StagedGenerator):
     # --- from w to the picture ---
 
     def stage(self, name: str, state: State) -> State:
-        index = self.position(name)
+        index = self.stage_index(name)
         w = state.extra["w"]
         if index % 2 == 1:  # a new resolution: what the one before draws is known by now
             state = replace(state, extra={**state.extra, "skip": self._drawn(state, index - 1)})
@@ -364,7 +371,7 @@ class StyleGAN2(StagedGenerator):
             "latent_size": self.latent_size,
             "style_size": self.style_size,
             "mapping_layers": self.mapping_layers,
-            "truncation": self.truncation,
+            "truncation": self.truncation_psi,
             "edit_layer": self.edit_layer,
             **({} if self.clamp is None else {"clamp": self.clamp}),
             **({} if self.noise_seed is None else {"noise_seed": self.noise_seed}),

@@ -133,7 +133,7 @@ class Dissection:
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
     def save(self, path: Path) -> None:
-        """Write as safetensors, with names and colours in the metadata."""
+        """Write as safetensors, with names and colors in the metadata."""
         tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
         if self.threshold is not None:
             tensors["threshold"] = self.threshold.contiguous()

@@ -55,7 +55,7 @@ class History:
         self.revision = 0
         self.touched: str | None = None
         self.continues: tuple[str, ...] = ()
-        self.heard: dict[str, int] = {}
+        self.acknowledged: dict[str, int] = {}
         self.notice: Noticed | None = None
         self._undo: list[Edits] = []
         self._redo: list[Edits] = []
@@ -232,7 +232,7 @@ class History:
         speaker = SPEAKER.get()
         if speaker is not None:
             page, sequence = speaker
-            self.heard[page] = max(sequence, self.heard.get(page, 0))
+            self.acknowledged[page] = max(sequence, self.acknowledged.get(page, 0))
             operation = {**operation, "by": [page, sequence]}
         self._journalling(lambda journal: journal.write(operation))
 
@@ -240,7 +240,10 @@ class History:
         """Operations that lead to the present state, its undo and redo included."""
         states = [*self._undo, self.edits, *reversed(self._redo)]
         operations = [*record.operations_of(states), *({"op": "undo"} for _ in self._redo)]
-        return [*operations, *({"op": "heard", "by": [page, count]} for page, count in self.heard.items())]
+        return [
+            *operations,
+            *({"op": "heard", "by": [page, count]} for page, count in self.acknowledged.items()),
+        ]
 
     def _journalling(self, work: Callable[[record.Journal], None]) -> None:
         """A full disk is no reason to stop somebody from painting, but they have to know."""

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..deprecated import Renamed
+
 Array = npt.NDArray[np.uint8]
 
 
@@ -48,12 +50,14 @@ class Blended:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is. ``decibel``: PSNR of the kept pixels so far, of a blend."""
+    """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend."""
 
     job: Literal["blend", "open"]
     fraction: float
     seconds_left: float | None
-    decibel: float | None
+    psnr: float | None
+
+    decibel = Renamed("psnr")
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,11 @@ class Noticed:
 class Failed:
     """Work in the background failed. Verbs that fail raise instead."""
 
-    what: str
-    mend: str
+    message: str
+    hint: str
+
+    what = Renamed("message")
+    mend = Renamed("hint")
 
 
 Event = Changed | Opened | PaletteChanged | Rendered | Blended | Progress | Finished | Noticed | Failed

@@ -239,7 +239,7 @@ def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
 
 def _differ(old: Edit, new: Edit, setting: str) -> bool:
     one, other = getattr(old, setting), getattr(new, setting)
-    return not np.array_equal(one, other) if setting == "levels" else bool(one != other)
+    return not np.array_equal(one, other) if setting == "activations" else bool(one != other)
 
 
 def _moves(before: list[str], after: list[str]) -> list[Operation]:
@@ -264,8 +264,11 @@ def _repainting(edit: Edit, stroke: str, *, begins: bool) -> Operation:
 
 # --- edits as JSON ---
 
-SETTINGS: Final = ("strength", "units", "target", "variant", "levels", "reference")
-"""What :meth:`EditingSession.retune` can change."""
+SETTINGS: Final = ("strength", "units", "target", "variant", "activations", "reference")
+"""What :meth:`EditingSession.update` can change."""
+
+_KEYS: Final = {"activations": "levels"}
+"""How a journal calls a setting that has been renamed since."""
 
 
 def painting(
@@ -305,7 +308,7 @@ def packed(edit: Edit, names: Iterable[str]) -> Operation:
             }
         elif isinstance(value, np.ndarray):
             value = {"levels": _pack(value.astype("<f4").tobytes()), "count": len(value)}
-        fields[name] = value
+        fields[_KEYS.get(name, name)] = value
     return fields
 
 
@@ -315,12 +318,14 @@ def unpacked(operation: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError, KeyError, TypeError or zlib.error: it holds something else.
     """
-    fields = {name: operation[name] for name in (*SETTINGS, "enabled") if name in operation}
+    keys = {name: _KEYS.get(name, name) for name in (*SETTINGS, "enabled")}
+    fields = {name: operation[key] for name, key in keys.items() if key in operation}
     if isinstance(fields.get("units"), list):
         fields["units"] = tuple(fields["units"])
-    if fields.get("levels") is not None:
-        data = _unpack(fields["levels"]["levels"], 4 * fields["levels"]["count"])
-        fields["levels"] = np.frombuffer(data, "<f4").astype(np.float32)
+    if fields.get("activations") is not None:
+        stored = fields["activations"]
+        data = _unpack(stored["levels"], 4 * stored["count"])
+        fields["activations"] = np.frombuffer(data, "<f4").astype(np.float32)
     if fields.get("reference") is not None:
         stored = fields["reference"]
         size = stored["size"]

@@ -8,10 +8,10 @@ It is a zip archive of
 ``photo.png``               x, R x R
 ``original``                the photo at its own size, as the file that it came as
 ``result.png``              G'(z_e), if there was a blend
-``masks/N.png``             the mask of edit N, 8-bit grey
+``masks/N.png``             the mask of edit N, 8-bit gray
 ``references/N.png``        the picture that edit N restyles after, if it is no sample
 ``regions/N.png``           the region of it
-``tensors.safetensors``     z, the features of the edit layer, the levels of edits, delta; float32
+``tensors.safetensors``     z, the features of the edit layer, the activations of edits, delta; float32
 ==========================  ==========================================================================
 
 Since z and the features are in it, nothing has to be inverted again, and the same machine draws the same
@@ -138,8 +138,8 @@ def encode(project: Project) -> bytes:
     described = []
     for number, edit in enumerate(distinct):
         entries[f"masks/{number}.png"] = files.encode_png(edit.mask)
-        if edit.levels is not None:
-            tensors[f"levels/{number}"] = edit.levels
+        if edit.activations is not None:
+            tensors[f"levels/{number}"] = edit.activations
         reference = edit.reference
         if reference is not None and reference.picture is not None:
             entries[f"references/{number}.png"] = files.encode_png(reference.picture)
@@ -360,19 +360,19 @@ def _edit(
         reference = Reference(
             described["reference"]["seed"],
             None if picture is None else _picture(picture, size),
-            None if region is None else _grey(region, size),
+            None if region is None else _gray(region, size),
         )
     return Edit(
         id=described["id"],
         verb=described["verb"],
         concept=described["concept"],
-        mask=_grey(entries[f"masks/{number}.png"], size),
+        mask=_gray(entries[f"masks/{number}.png"], size),
         strength=described["strength"],
         enabled=described["enabled"],
         units=tuple(units) if isinstance(units, list) else units,
         target=described["target"],
         variant=described["variant"],
-        levels=tensors.get(f"levels/{number}"),
+        activations=tensors.get(f"levels/{number}"),
         reference=reference,
     )
 
@@ -387,7 +387,7 @@ def _picture(data: bytes, size: int | None = None) -> Array:
     return np.array(files.read(data))
 
 
-def _grey(data: bytes, size: int) -> Mask:
+def _gray(data: bytes, size: int) -> Mask:
     return np.ascontiguousarray(_picture(data, size)[:, :, 0])
 
 

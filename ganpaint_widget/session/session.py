@@ -12,9 +12,9 @@ A session holds one picture in four forms, and the edits made to it::
 The widget does nothing but call these same methods and show what comes back.
 
 How it is kept consistent: a verb checks everything that could be wrong with its arguments and changes the
-history (see ``history.py``) under one lock; then, outside the lock, it tells the observers and asks the
+history (see ``document.py``) under one lock; then, outside the lock, it tells the observers and asks the
 worker for a new preview. So a verb that fails has changed nothing. The model is only ever touched on the
-worker's thread (see ``jobs.py``).
+worker's thread (see ``worker.py``).
 
 Importing this module does not import torch; making a session does.
 """
@@ -42,11 +42,12 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from ..deprecated import Renamed
 from ..errors import GANPaintError
 from ..explorer import brushes
 from ..images import files, framing
 from ..images.arrays import array_of, frozen
-from ..method.edits import MAX_SEED, MAX_VARIANT, Edit, Levels, Mask, Reference
+from ..method.edits import MAX_SEED, MAX_VARIANT, Activations, Edit, Mask, Reference
 from ..models.devices import load
 from ..tickets import Cancelled, Report, Ticket
 from ..validation import checked_concept, checked_edit, checked_id, checked_mask, checked_number, checked_verb
@@ -72,14 +73,14 @@ from .processes.blending import Blend as Blend
 from .processes.blending import Faithful, pasted
 from .processes.opening import (
     MINIMUM_SHARE,
-    Kept,
+    CachedInversion,
     OpenedPicture,
     Source,
     inverted,
     open_picture,
-    reference_levels,
+    reference_activations,
     shares,
-    variant_levels,
+    variant_activations,
 )
 from .worker import Worker, default_worker
 
@@ -108,7 +109,7 @@ _FAITHFUL: Final = {
 
 
 class _Keep(Enum):
-    """Stands for "as it is": ``None`` says something of its own to :meth:`EditingSession.retune`."""
+    """Stands for "as it is": ``None`` says something of its own to :meth:`EditingSession.update`."""
 
     KEEP = 0
 
@@ -138,13 +139,15 @@ class Referred:
         reference: the same reference can serve several edits.
         photo: the picture, R x R; of a sample G(z).
         reconstruction: what the generator makes of it.
-        decibel: PSNR of that.
+        psnr: PSNR of that.
     """
 
     reference: Reference
     photo: Image.Image
     reconstruction: Image.Image
-    decibel: float
+    psnr: float
+
+    decibel = Renamed("psnr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +177,7 @@ class EditingSession:
     Thread-safe: every method may be called from any thread, observers' callbacks included.
 
     Args:
-        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centred
+        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centered
             square is resized to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
         fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
@@ -484,14 +487,18 @@ class EditingSession:
             return history.revision
 
     def _fresh(self, edit_id: str, verb: str, concept: str, strength: float, **details: Any) -> Edit:
-        """A new edit on which nothing has been painted yet, checked and with its levels."""
+        """A new edit on which nothing has been painted yet, checked and with its activations."""
         blank = np.zeros((self.size, self.size), np.uint8)
         brush = None if self._shelf is None else self._shelf.get(concept)
         if brush is not None and details.get("units") is None:
-            details = {**details, "units": brush.units, "levels": brush.levels if verb == "add" else None}
-        return self._with_levels(Edit(edit_id, verb, concept, blank, strength, **details))
+            details = {
+                **details,
+                "units": brush.units,
+                "activations": brush.activations if verb == "add" else None,
+            }
+        return self._with_activations(Edit(edit_id, verb, concept, blank, strength, **details))
 
-    def retune(
+    def update(
         self,
         edit_id: str,
         strength: float | _Keep = KEEP,
@@ -519,8 +526,8 @@ class EditingSession:
         if reference is not KEEP:
             changes["reference"] = self._as_reference(reference, region)
         if changes.keys() & {"target", "variant", "reference"}:
-            changes["levels"] = None
-        after = self._with_levels(replace(before, **changes))
+            changes["activations"] = None
+        after = self._with_activations(replace(before, **changes))
         with self._change() as history:
             return history.alter(edit_id, "retune", {name: getattr(after, name) for name in changes})
 
@@ -568,17 +575,17 @@ class EditingSession:
         with self._change() as history:
             history.delete(edit_id)
 
-    def _with_levels(self, edit: Edit) -> Edit:
-        """An edit checked, with the levels that have to be measured for it. Waits for that."""
+    def _with_activations(self, edit: Edit) -> Edit:
+        """An edit checked, with the activations that have to be measured for it. Waits for that."""
         verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
-        if edit.levels is not None or not (verb == "restyle" or variant):
+        if edit.activations is not None or not (verb == "restyle" or variant):
             return self._checked(edit)
         # Everything else is checked first: measuring takes a while.
-        checked = self._checked(replace(edit, levels=np.zeros(self._channels, np.float32)))
-        return replace(checked, levels=self._worker.ask(self._measure_levels, checked))
+        checked = self._checked(replace(edit, activations=np.zeros(self._channels, np.float32)))
+        return replace(checked, activations=self._worker.ask(self._measure_activations, checked))
 
     def _checked(self, edit: Edit) -> Edit:
-        # Brushes are none of these: their edits bring units and levels of their own.
+        # Brushes are none of these: their edits bring units and activations of their own.
         known = tuple(concept.name for concept in self._dissected)
         return checked_edit(edit, known, self.generator_name, self.size, self._channels)
 
@@ -686,8 +693,8 @@ class EditingSession:
     def faithful(self) -> bool:
         """Whether the preview is G'(z_e), with a G' that was fitted to the photo as it is, instead of G(z_e).
 
-        With an initialiser (see :class:`Model`) it is one from the next preview on. The fit takes a few
-        seconds in which nothing else is to be done; without an initialiser ``preview`` is G(z_e) until then.
+        With an initializer (see :class:`Model`) it is one from the next preview on. The fit takes a few
+        seconds in which nothing else is to be done; without an initializer ``preview`` is G(z_e) until then.
         :meth:`adapt` begins from that fit.
         """
         return self._faithful
@@ -729,7 +736,7 @@ class EditingSession:
 
     @property
     def palette(self) -> tuple[Concept, ...]:
-        """The concepts with their colours, and how well the generator knows them."""
+        """The concepts with their colors, and how well the generator knows them."""
         made = () if self._shelf is None else self._shelf.brushes
         return (*self._dissected, *(Concept(brush.name, brush.color, brush.quality) for brush in made))
 
@@ -782,10 +789,10 @@ class EditingSession:
         return self._history.journals
 
     @property
-    def heard(self) -> dict[str, int]:
+    def acknowledged(self) -> dict[str, int]:
         """Page to its last message that is in the journal, from before a recovery, too."""
         with self._lock:
-            return dict(self._history.heard)
+            return dict(self._history.acknowledged)
 
     @property
     def model(self) -> Model:
@@ -846,20 +853,30 @@ class EditingSession:
         return self._progress
 
     @property
-    def measures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """How near the pictures come to the photo.
 
-        ``reconstruction_decibel`` is the PSNR of G(z), at most 99; ``blend`` is ``None`` or has
+        ``reconstruction_psnr`` is the PSNR of G(z), at most 99; ``blend`` is ``None`` or has
         ``before``, ``after`` and ``survival``, see :class:`Blend`.
         """
         with self._lock:
             blend = self._blend
             return {
-                "reconstruction_decibel": self._opened.decibel,
+                "reconstruction_psnr": self._opened.psnr,
                 "blend": None
                 if blend is None
                 else {"before": blend.before, "after": blend.after, "survival": blend.survival},
             }
+
+    @property
+    def _measures(self) -> dict[str, Any]:
+        """The metrics with the keys of earlier versions."""
+        found = self.metrics
+        return {"reconstruction_decibel": found["reconstruction_psnr"], "blend": found["blend"]}
+
+    retune = Renamed("update")
+    heard = Renamed("acknowledged")
+    measures = Renamed("_measures")
 
     @property
     def blend(self) -> Blend | None:
@@ -922,7 +939,7 @@ class EditingSession:
         """A reference for restyles, and how the generator sees it; see :meth:`restyle`."""
         read = self._as_reference(reference, region)
         opened = self._worker.ask(self._open_reference, read)
-        return Referred(read, _image(opened.photo), _image(opened.reconstruction), opened.decibel)
+        return Referred(read, _image(opened.photo), _image(opened.reconstruction), opened.psnr)
 
     def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
         """Samples of the generator that show a concept, for restyles to refer to.
@@ -943,7 +960,7 @@ class EditingSession:
         return tuple(self.refer(seed) for seed in seeds)
 
     def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
-        """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`retune`.
+        """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
 
         Raises:
             GANPaintError: there is no such addition, or the generator's samples do not show its concept.
@@ -953,7 +970,8 @@ class EditingSession:
         with self._lock:
             opened, edits, place = self._opened, self._history.edits, self._history.place(edit_id)
         versions = [
-            self._with_levels(replace(edits[place], variant=variant, levels=None)) for variant in range(count)
+            self._with_activations(replace(edits[place], variant=variant, activations=None))
+            for variant in range(count)
         ]
         return tuple(
             _image(self._worker.ask(_draw, opened, with_edit(edits, place, version))) for version in versions
@@ -971,7 +989,7 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such edit, or it does not fit this picture.
         """
-        unmade = self._with_levels(edit) if isinstance(edit, Edit) else None
+        unmade = self._with_activations(edit) if isinstance(edit, Edit) else None
         self._wait_for_inversion()
         with self._lock:
             opened, edits = self._opened, self._history.edits
@@ -1124,8 +1142,8 @@ class EditingSession:
         """A project's edits, and those of its blend if that can be kept. GANPaintError if they do not fit."""
 
         def fitting(edit: Edit) -> Edit:
-            # Levels are activations of these weights, and say nothing about others.
-            return self._with_levels(edit if same_weights else replace(edit, levels=None))
+            # Activations are those of these weights, and say nothing about others.
+            return self._with_activations(edit if same_weights else replace(edit, activations=None))
 
         if max(len(stored.edits), 0 if stored.blend is None else len(stored.blend.edits)) > MAX_EDITS:
             raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")
@@ -1178,7 +1196,7 @@ class EditingSession:
         """Of work in the background: nobody waits for it to whom it could be raised."""
         log.error("%s.", what, exc_info=error)
         told = _error(what, error)
-        self._tell([Failed(told.what, told.mend)])
+        self._tell([Failed(told.message, told.hint)])
 
     # --- on the worker's thread ---
 
@@ -1245,7 +1263,7 @@ class EditingSession:
     def _open_now(self, source: Source | None, ticket: Ticket) -> None:
         if source is None:  # only here is it certain which scene was the last
             source = self._scene_source(self._scene + 1)
-        later = self._progressive and source.kept is None and source.kind != "sample"
+        later = self._progressive and source.cached is None and source.kind != "sample"
         opened = open_picture(self._model, source, ticket, guess=later)
         labels = self._segment(opened.x)
         foreign = None if later else self._foreign(opened)
@@ -1315,11 +1333,11 @@ class EditingSession:
                 f"it is redrawn {apart:.1f} times as badly as the worst of the generator's own pictures. "
                 "Edits may look out of place.",
             )
-        if apart is None and opened.decibel < POOR:
+        if apart is None and opened.psnr < POOR:
             return Noticed(
                 "warning",
                 f"The generator {self.generator_name!r} redraws this photo poorly "
-                f"({opened.decibel:.1f} dB PSNR): it may be outside its world, and edits may look out of "
+                f"({opened.psnr:.1f} dB PSNR): it may be outside its world, and edits may look out of "
                 "place.",
             )
         return None
@@ -1334,12 +1352,12 @@ class EditingSession:
             "title": source.title,
         }
 
-    def _measure_levels(self, edit: Edit) -> Levels:
-        """p of an edit whose levels the dissection does not know by itself."""
+    def _measure_activations(self, edit: Edit) -> Activations:
+        """p of an edit whose activations the dissection does not know by itself."""
         if edit.reference is None:
-            return variant_levels(self._model, edit.concept, edit.target, edit.variant)
+            return variant_activations(self._model, edit.concept, edit.target, edit.variant)
         opened = self._open_reference(edit.reference)
-        return reference_levels(self._model, opened, edit.reference, edit.concept)
+        return reference_activations(self._model, opened, edit.reference, edit.concept)
 
     def _look(self, seed: int) -> dict[str, float]:
         """What is to be seen on a sample; each is looked at once."""
@@ -1481,14 +1499,14 @@ class EditingSession:
         self._tell([Progress("open", report.fraction, report.seconds_left, None)])
 
     def _report(self, report: Report) -> None:
-        decibel = report.numbers.get("decibel")
-        progress = Progress("blend", report.fraction, report.seconds_left, decibel)
+        psnr = report.numbers.get("psnr")
+        progress = Progress("blend", report.fraction, report.seconds_left, psnr)
         with self._lock:
             self._progress = progress
         self._tell([progress])
 
     def _blend_now(self, opened: OpenedPicture, edits: Edits, revision: int, ticket: Ticket) -> Blend:
-        """G'(z_e) as a job; see ``blending.py``."""
+        """G'(z_e) as a job; see ``processes/blending.py``."""
 
         def on_picture(array: Array) -> None:
             if self._opened is opened:
@@ -1534,9 +1552,9 @@ def _fingerprint(model: Model) -> str:
 
 
 def _source(stored: project.Project, same_weights: bool) -> Source:
-    kept = Kept(stored.z, stored.features, stored.extra) if same_weights else None
+    cached = CachedInversion(stored.z, stored.features, stored.extra) if same_weights else None
     kind: Any = stored.kind
-    return Source(kind, stored.title, stored.index, stored.photo, kept, stored.original)
+    return Source(kind, stored.title, stored.index, stored.photo, cached, stored.original)
 
 
 def _numbers(tensor: Tensor) -> npt.NDArray[np.float32]:

@@ -103,7 +103,7 @@ class Worker:
         return future
 
     def request(self, key: Hashable, work: Callable[[], object], on_error: OnError | None = None) -> None:
-        """Have ``work()`` done soon; a waiting request with the same key is dropped in its favour.
+        """Have ``work()`` done soon; a waiting request with the same key is dropped in its favor.
 
         Args:
             on_error: called on the worker's thread with what ``work`` raised; the log gets it otherwise.
@@ -138,7 +138,7 @@ class Worker:
     def idle(self, key: Hashable, work: Callable[[Ticket], bool], on_error: OnError | None = None) -> None:
         """Have ``work(ticket)`` done when nothing else is: again and again, until it returns ``True``.
 
-        ``Cancelled`` counts as ``False``. Other work of the same key is dropped in its favour; an exception
+        ``Cancelled`` counts as ``False``. Other work of the same key is dropped in its favor; an exception
         ends it, see :meth:`request`.
         """
         with self._wake:

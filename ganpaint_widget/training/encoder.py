@@ -42,7 +42,7 @@ def train_encoder(
         generator: G; its weights stay.
         data: scenes at the generator's resolution.
         encoder: where to begin, for example the one that was trained along with the generator; it is changed.
-        steps: optimiser steps (AdamW, one-cycle up to 1e-3).
+        steps: optimizer steps (AdamW, one-cycle up to 1e-3).
         batch: pictures a step.
         seed: of the initial weights, latents and batches.
     """
@@ -51,8 +51,8 @@ def train_encoder(
     encoder = channels_last(encoder or new_encoder(generator))
     own = batch if data is None else batch // 2
     encoder.train().requires_grad_(True)
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
     batches = None if data is None else data.batches(batch - own, seed)
     for step in range(steps):
         z = torch.randn(own, generator.latent_size)
@@ -76,9 +76,9 @@ def train_encoder(
             # On scenes the features must stay such as z could make, or edits would meet others.
             kind, there = from_z.features[own:].float(), guess[own:].float()
             loss = loss + 0.1 * (there - kind).square().mean() / kind.square().mean().detach()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 100 == 0 or step == steps - 1:
             log.info(

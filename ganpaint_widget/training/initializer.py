@@ -1,4 +1,4 @@
-"""Training an initialiser on a generator's own samples, and the demo world's on scenes as well."""
+"""Training an initializer on a generator's own samples, and the demo world's on scenes as well."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..method.adaptation import DILATION, Way, dilate
+from ..method.adaptation import DILATION, AdaptationConfig, dilate
 from ..models.generator import StagedGenerator
-from ..models.initializer import Initialiser
+from ..models.initializer import Initializer
 from .data import Data, channels_last
 
 log = logging.getLogger(__name__)
 
 
-def train_initialiser(
+def train_initializer(
     generator: StagedGenerator,
     encoder: nn.Module,
     data: Data | None = None,
@@ -24,18 +24,18 @@ def train_initialiser(
     steps: int = 350,
     batch: int = 12,
     seed: int = 0,
-) -> Initialiser:
-    """An initialiser for a generator and its encoder; with ``data``, half of each batch are scenes.
+) -> Initializer:
+    """An initializer for a generator and its encoder; with ``data``, half of each batch are scenes.
 
     The pictures are made strange, each in a different place, by a part of another one, for photographs are
     not what a generator draws. They are inverted by the encoder; in every other one a part of another's
-    features is pasted as an edit. What is minimised is the loss of :func:`.adaptation.adapt`.
+    features is pasted as an edit. What is minimized is the loss of :func:`.adaptation.adapt`.
 
     Args:
         generator: G; its weights stay.
         encoder: E; its weights stay.
         data: scenes at the generator's resolution.
-        steps: optimiser steps (AdamW, one-cycle up to 2e-3).
+        steps: optimizer steps (AdamW, one-cycle up to 2e-3).
         batch: pictures a step.
         seed: of the initial weights, latents and batches.
     """
@@ -43,9 +43,9 @@ def train_initialiser(
     channels_last(generator).requires_grad_(False).eval()
     channels_last(encoder).requires_grad_(False).eval()
     shapes = {name: generator.shape(name) for name in generator.fine_layers}
-    initialiser = channels_last(Initialiser(shapes)).train()
-    optimiser = torch.optim.AdamW(initialiser.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=2e-3, total_steps=steps)
+    initializer = channels_last(Initializer(shapes)).train()
+    optimizer = torch.optim.AdamW(initializer.parameters(), lr=1e-4, weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
     own = batch if data is None else batch // 2
     batches = None if data is None else data.batches(batch - own, seed)
     every_other = (torch.arange(batch) % 2).view(-1, 1, 1, 1).float()
@@ -64,20 +64,20 @@ def train_initialiser(
             reach = max(1, round(DILATION * generator.resolution))
             keep = 1 - torch.cat([dilate(one[None], reach) for one in painted])
         with torch.autocast("cpu", torch.bfloat16):
-            deltas, drawn = initialiser(generator, edited, x, keep)
+            deltas, drawn = initializer(generator, edited, x, keep)
         weight = keep / keep.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
         missed = ((drawn.float() - x).square() * weight).mean()
         size = torch.stack([one.float().square().mean() for one in deltas.values()]).sum()
-        loss = missed + Way().regularisation * size
-        optimiser.zero_grad(set_to_none=True)
+        loss = missed + AdaptationConfig().regularization * size
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
             log.info(
-                "initialiser step %d of %d: missed %.5f, size %.4f", step, steps, missed.item(), size.item()
+                "initializer step %d of %d: missed %.5f, size %.4f", step, steps, missed.item(), size.item()
             )
-    return initialiser.float().eval()
+    return initializer.float().eval()
 
 
 def _blobs(count: int, size: int) -> Tensor:

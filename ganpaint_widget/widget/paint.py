@@ -75,7 +75,6 @@ if TYPE_CHECKING:
     from ..models.generator import StagedGenerator
     from ..models.model import Model
 
-
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -133,7 +132,7 @@ class GANPaint(anywidget.AnyWidget):
     """The painting editor, as the last expression of a cell.
 
     Args:
-        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centred
+        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centered
             square is resized to the generator's size. None: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
         session: an EditingSession to show, instead of making one from `photo` and `generator`.
@@ -154,9 +153,9 @@ class GANPaint(anywidget.AnyWidget):
     _result = traitlets.Bytes(b"").tag(sync=True)
     """PNG of G'(z_e), the last finished blend of this picture; empty before there is one."""
     _masks = traitlets.Dict().tag(sync=True)
-    """Edit id to PNG (8-bit grey, the picture's size)."""
+    """Edit id to PNG (8-bit gray, the picture's size)."""
     _segments = traitlets.Bytes(b"").tag(sync=True)
-    """PNG (8-bit grey) of the photo's labels, indices into the state's `classes`; may be empty."""
+    """PNG (8-bit gray) of the photo's labels, indices into the state's `classes`; may be empty."""
     _state = traitlets.Dict().tag(sync=True)
     """Everything else at rest: see docs/protocol.md."""
 
@@ -181,7 +180,7 @@ class GANPaint(anywidget.AnyWidget):
                 "A session already has its photo and its generator.",
                 "Pass the session alone, or the other two.",
             )
-        # anywidget makes synchronised text of these two. Read here and not in the class, so that a checkout
+        # anywidget makes synchronized text of these two. Read here and not in the class, so that a checkout
         # without the built files can be imported, and says what it lacks.
         self._esm = static_file("widget.js").read_text(encoding="utf-8")
         self._css = static_file("widget.css").read_text(encoding="utf-8")
@@ -198,7 +197,7 @@ class GANPaint(anywidget.AnyWidget):
         self._handler: int | None = None
         self._failures = 0
         # After a recovery a page may say again what the last kernel has written down and not confirmed.
-        self._pages = {name: _Page(count, count, count) for name, count in self._session.heard.items()}
+        self._pages = {name: _Page(count, count, count) for name, count in self._session.acknowledged.items()}
         self._backlog: deque[Turn] = deque()
         self._painted: str | None = None
         self._painted_at = -math.inf
@@ -373,7 +372,7 @@ class GANPaint(anywidget.AnyWidget):
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
         """A page's write of widget state, which is always refused: a page speaks in messages.
 
-        Without this a page could write every synchronised trait, `_esm` included, which is code that other
+        Without this a page could write every synchronized trait, `_esm` included, which is code that other
         pages run.
         """
         ours = [name for name in sync_data if name in self.keys]
@@ -397,7 +396,7 @@ class GANPaint(anywidget.AnyWidget):
             if refusal.page is not None and refusal.sequence is not None:
                 self._in_turn(refusal.page, refusal.sequence, refusal)
             else:
-                self._say(protocol.error(refusal.page, None, refusal.what, refusal.mend))
+                self._say(protocol.error(refusal.page, None, refusal.message, refusal.hint))
             return
         _ON_MESSAGE[type(message)](self, message)
 
@@ -413,7 +412,7 @@ class GANPaint(anywidget.AnyWidget):
         self._stream.ack(message.page, message.frame)
 
     def _on_cancel(self, message: Cancel) -> None:
-        self._stream.heard(message.page)
+        self._stream.touch(message.page)
         self._session.cancel()
         if self._session.job is not None:
             self._say(protocol.notice("info", "Stopping; the best so far is kept."))
@@ -439,7 +438,7 @@ class GANPaint(anywidget.AnyWidget):
         thread of its own, and everything that comes meanwhile queues behind it; the kernel's thread stays
         free for acknowledgements and Cancel.
         """
-        self._stream.heard(name)
+        self._stream.touch(name)
         with self._lane:
             with self._books:
                 page = self._page(name)
@@ -517,7 +516,7 @@ class GANPaint(anywidget.AnyWidget):
             self._calm.notify_all()
             rendered = self._shown is not None and self._shown.revision >= revision
         if refused is not None:
-            self._say(protocol.error(name, sequence, refused.what, refused.mend))
+            self._say(protocol.error(name, sequence, refused.message, refused.hint))
         elif answered:
             self._say(protocol.accepted(name, sequence, revision))
         if rendered:
@@ -548,11 +547,11 @@ class GANPaint(anywidget.AnyWidget):
             reference=reference,
         )
 
-    def _retune(self, command: Command) -> None:
+    def _update_edit(self, command: Command) -> None:
         changes = dict(command.arguments)
         if "reference" in changes:
             changes["reference"] = self._referred(changes["reference"])
-        self._session.retune(changes.pop("edit"), **changes)
+        self._session.update(changes.pop("edit"), **changes)
 
     def _open(self, command: Command) -> None:
         name, file = command.arguments["name"], command.file
@@ -591,7 +590,7 @@ class GANPaint(anywidget.AnyWidget):
 
     def _on_question(self, message: Question) -> None:
         """Answered on a thread of its own, one by one; of a page's questions of a kind, the newest."""
-        self._stream.heard(message.page)
+        self._stream.touch(message.page)
         with self._books:
             begin = not self._questions
             self._questions[message.page, type(message)] = message
@@ -605,11 +604,11 @@ class GANPaint(anywidget.AnyWidget):
             try:
                 self._say(_ON_QUESTION[type(message)](self, message))
             except GANPaintError as error:
-                self._say(protocol.error(message.page, None, error.what, error.mend))
+                self._say(protocol.error(message.page, None, error.message, error.hint))
             except Exception as error:
                 log.exception("A question of the page failed.")
-                what = f"That could not be looked up ({type(error).__name__}: {error})."
-                self._say(protocol.error(message.page, None, what, "The kernel's log says more."))
+                told = f"That could not be looked up ({type(error).__name__}: {error})."
+                self._say(protocol.error(message.page, None, told, "The kernel's log says more."))
             with self._books:
                 if self._questions[key] is message:
                     del self._questions[key]
@@ -637,7 +636,7 @@ class GANPaint(anywidget.AnyWidget):
         self, message: Samples | Refer, concept: str, referred: Sequence[events.Referred]
     ) -> protocol.Outgoing:
         entries = [
-            {"key": _key(one.reference), "own": one.reference.seed is None, "decibel": one.decibel}
+            {"key": _key(one.reference), "own": one.reference.seed is None, "decibel": one.psnr}
             for one in referred
         ]
         sheet = _sheet([[one.photo for one in referred], [one.reconstruction for one in referred]])
@@ -706,7 +705,7 @@ class GANPaint(anywidget.AnyWidget):
         now = time.monotonic()
         if now - self._progressed >= PROGRESS_PAUSE or event.fraction in (0, 1):
             self._progressed = now
-            self._say(protocol.progress(event.job, event.fraction, event.seconds_left, event.decibel))
+            self._say(protocol.progress(event.job, event.fraction, event.seconds_left, event.psnr))
         if event.job == "blend" and self._state.get("job") is None:
             self._rest()
 
@@ -720,7 +719,7 @@ class GANPaint(anywidget.AnyWidget):
         self._say(protocol.notice(event.level, event.text))
 
     def _on_failed(self, event: events.Failed) -> None:
-        self._say(protocol.error(None, None, event.what, event.mend))
+        self._say(protocol.error(None, None, event.message, event.hint))
         self._rest()
 
     # --- pictures in motion -----------------------------------------------------------------------
@@ -792,7 +791,7 @@ class GANPaint(anywidget.AnyWidget):
             with self._books:
                 shown = self._shown
             edits, blend, notice, job = session.edits, session.blend, session.notice, session.job
-            measures, labels = session.measures, session.labels
+            metrics, labels = session.metrics, session.labels
             traits: dict[str, Any] = {
                 "_photo": self._png("photo", np.asarray(session.photo)),
                 "_reconstruction": self._png("reconstruction", np.asarray(session.reconstruction)),
@@ -823,7 +822,9 @@ class GANPaint(anywidget.AnyWidget):
                     "job": None if job is None else {"name": job.job, "fraction": job.fraction},
                     "faithful": {"on": session.faithful, "ready": session.is_faithful},
                     "blended": None if blend is None else blend.revision,
-                    "measures": _without_nan(measures),
+                    "measures": _without_nan(
+                        {"reconstruction_decibel": metrics["reconstruction_psnr"], "blend": metrics["blend"]}
+                    ),
                     "notice": None if notice is None else {"level": notice.level, "text": notice.text},
                 },
             }
@@ -855,7 +856,7 @@ class GANPaint(anywidget.AnyWidget):
         for edit in edits:
             old = known.get(edit.id)
             fresh = old is None or old[0] is not edit.mask
-            self._mask_files[edit.id] = (edit.mask, _grey_png(edit.mask)) if fresh or old is None else old
+            self._mask_files[edit.id] = (edit.mask, _gray_png(edit.mask)) if fresh or old is None else old
         return {name: data for name, (_, data) in self._mask_files.items()}
 
     # --- messages out -----------------------------------------------------------------------------
@@ -922,7 +923,7 @@ _ON_QUESTION: Mapping[type, Callable[[GANPaint, Any], protocol.Outgoing]] = {
 _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
     "undo": lambda paint, command: paint.session.undo(),
     "redo": lambda paint, command: paint.session.redo(),
-    "retune": GANPaint._retune,
+    "retune": GANPaint._update_edit,
     "toggle": lambda paint, command: paint.session.toggle(
         command.arguments["edit"], command.arguments["enabled"]
     ),
@@ -1013,7 +1014,7 @@ def _unused(path: Path) -> Path:
     return path
 
 
-def _grey_png(mask: NDArray[np.uint8]) -> bytes:
+def _gray_png(mask: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(mask).save(buffer, "PNG")
     return buffer.getvalue()

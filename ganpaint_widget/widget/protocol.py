@@ -50,8 +50,10 @@ class ProtocolError(GANPaintError):
     again).
     """
 
-    def __init__(self, what: str, mend: str, *, page: str | None = None, sequence: int | None = None) -> None:
-        super().__init__(what, mend)
+    def __init__(
+        self, message: str, hint: str, *, page: str | None = None, sequence: int | None = None
+    ) -> None:
+        super().__init__(message, hint)
         self.page = page
         self.sequence = sequence
 
@@ -352,7 +354,7 @@ OPTIONAL: Mapping[str, Mapping[str, Rule]] = {"stroke": {"reference": _referring
 
 # --- reading --------------------------------------------------------------------------------------
 
-_MEND = "Reload the page, so that it and the kernel are of the same version; see docs/protocol.md."
+_HINT = "Reload the page, so that it and the kernel are of the same version; see docs/protocol.md."
 
 
 def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
@@ -372,7 +374,7 @@ def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
         fields = _checked(rest, FIELDS[kind], f"the {kind} message", OPTIONAL.get(kind, {}))
         return _BUILD[kind](fields, _single(kind, buffers))
     except _Wrong as wrong:
-        raise ProtocolError(str(wrong), _MEND, page=page, sequence=sequence) from None
+        raise ProtocolError(str(wrong), _HINT, page=page, sequence=sequence) from None
 
 
 def _address(content: object) -> tuple[str | None, int | None]:
@@ -591,14 +593,14 @@ def frame(
     return content, [encoded]
 
 
-def progress(job: str, fraction: float, seconds_left: float | None, decibel: float | None) -> Outgoing:
+def progress(job: str, fraction: float, seconds_left: float | None, psnr: float | None) -> Outgoing:
     """How far a job is, 0 to 1. A number that is not finite is sent as null: JSON has no word for it."""
     return {
         "type": "progress",
         "job": job,
         "fraction": min(1.0, max(0.0, fraction)) if math.isfinite(fraction) else 0.0,
         "seconds_left": _finite(seconds_left),
-        "decibel": _finite(decibel),
+        "decibel": _finite(psnr),
     }, []
 
 
@@ -607,9 +609,9 @@ def notice(level: str, text: str) -> Outgoing:
     return {"type": "notice", "level": level, "text": text}, []
 
 
-def error(page: str | None, sequence: int | None, what: str, mend: str) -> Outgoing:
+def error(page: str | None, sequence: int | None, message: str, hint: str) -> Outgoing:
     """What went wrong and what to do, one sentence each. With a sequence, that message counts as accepted."""
-    return {"type": "error", "page": page, "sequence": sequence, "what": what, "mend": mend}, []
+    return {"type": "error", "page": page, "sequence": sequence, "what": message, "mend": hint}, []
 
 
 def references(page: str, concept: str, entries: Sequence[Mapping[str, Any]], sheet: bytes) -> Outgoing:

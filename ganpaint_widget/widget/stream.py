@@ -51,7 +51,7 @@ Encoder = Callable[[Array], tuple[str, bytes]]
 def encode_jpeg(array: Array) -> tuple[str, bytes]:
     """A picture in motion: uint8 HxWx3 to (MIME type, bytes).
 
-    Quality 85 without chroma subsampling (4:4:4): at 64 to 256 pixels the colour edges of an edit are what
+    Quality 85 without chroma subsampling (4:4:4): at 64 to 256 pixels the color edges of an edit are what
     one looks at, and halving their resolution shows.
     """
     buffer = io.BytesIO()
@@ -77,7 +77,7 @@ class Picture:
 class _Page:
     """One page's account: the frames that it owes an acknowledgement, oldest first."""
 
-    heard: float
+    last_seen: float
     """When it last spoke: decides who is forgotten when there are too many pages."""
     waiting_since: float
     """Since when it owes something without having acknowledged anything."""
@@ -138,7 +138,7 @@ class FrameStream:
             self._pages[page].hidden = True
             self._pump()
 
-    def heard(self, page: str) -> None:
+    def touch(self, page: str) -> None:
         """A page has said something that is neither hello nor an acknowledgement."""
         with self._lock:
             self._spoken(page)
@@ -153,7 +153,7 @@ class FrameStream:
                 self._spoken(page)
                 while account.owed and account.owed[0] <= frame:
                     account.owed.popleft()
-                    account.waiting_since = account.heard
+                    account.waiting_since = account.last_seen
             self._pump()
 
     def tick(self) -> None:
@@ -165,7 +165,7 @@ class FrameStream:
 
     @property
     def pages(self) -> tuple[str, ...]:
-        """The pages that have been heard, the one that spoke last at the end."""
+        """The pages that have spoken, the one that spoke last at the end."""
         with self._lock:
             return tuple(self._pages)
 
@@ -191,11 +191,11 @@ class FrameStream:
     def _spoken(self, name: str) -> None:
         self._expire()
         now = self._clock()
-        page = self._pages.pop(name, None) or _Page(heard=now, waiting_since=now)
+        page = self._pages.pop(name, None) or _Page(last_seen=now, waiting_since=now)
         if page.silent:
             page.silent = False
             page.owed.clear()
-        page.heard = now
+        page.last_seen = now
         self._pages[name] = page  # at the end: the order of the dictionary is the order of speaking
         while len(self._pages) > MOST_PAGES:
             del self._pages[next(iter(self._pages))]

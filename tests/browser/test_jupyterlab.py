@@ -26,7 +26,7 @@ while not (pages := [page['hidden'] for page in paint.stats()['pages'].values()]
     time.sleep(0.01)
 sent = paint.stats()['sent']
 for strength in (1.5, 2, 2.5, 3):
-    paint.session.retune(edit.id, strength=strength)
+    paint.session.update(edit.id, strength=strength)
     paint.session.preview
 assert paint.stats()['sent'] == sent
 pathlib.Path('sent').write_text(str(sent))

@@ -1,9 +1,9 @@
-"""G' of a picture that is being edited: ``adaptation.py`` carried out for a session's edits.
+"""G' of a picture that is being edited: ``method/adaptation.py`` carried out for a session's edits.
 
 :func:`blend` fits G' to the photo around the edits, on demand. :class:`Faithful` fits it once to the photo as
 it is, when nothing else is to be done; from then on each preview can be faithful to the photo as well, and a
-blend begins from there. Where the model has an initialiser both begin with what that says in one pass: the
-first picture is faithful at once. Everything here runs on the worker's thread (see ``jobs.py``).
+blend begins from there. Where the model has an initializer both begin with what that says in one pass: the
+first picture is faithful at once. Everything here runs on the worker's thread (see ``worker.py``).
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ class Faithful:
             x,
             everything,
             original=state,
-            steps=adaptation.Way().steps - self._taken,
+            steps=adaptation.AdaptationConfig().steps - self._taken,
             start=self._delta,
             ticket=ticket,
         )
         self._delta, self._taken = adapted.delta, self._taken + adapted.steps
-        if ticket.cancelled and self._taken < adaptation.Way().steps:
+        if ticket.cancelled and self._taken < adaptation.AdaptationConfig().steps:
             return False
         self.fitted = True
         found(adapted.delta)
@@ -133,7 +133,7 @@ def blend(
 
     Args:
         on_picture: receives better and better ones on the way.
-        faithful: of this picture, fitted, to begin from; otherwise the model's initialiser says where.
+        faithful: of this picture, fitted, to begin from; otherwise the model's initializer says where.
 
     Raises:
         Cancelled: before there was anything to keep.
@@ -159,7 +159,7 @@ def blend(
         steps=None if faithful is None else WARM_STEPS,
         start=start,
         ticket=ticket,
-        on_picture=lambda picture, decibel: on_picture(array_of(picture)),
+        on_picture=lambda picture, psnr: on_picture(array_of(picture)),
     )
     with torch.no_grad():
         array = array_of(adaptation.render(generator, edited, adapted.delta))

@@ -1,7 +1,7 @@
 """From a picture to something that can be edited: z, the edit layer's features, and what follows from them.
 
 A session opens its photo with :func:`open_picture`, and the pictures that restyles refer to as well, for
-their features are what a restyle takes over. Everything here runs on the worker's thread (see ``jobs.py``).
+their features are what a restyle takes over. Everything here runs on the worker's thread (see ``worker.py``).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from ...errors import GANPaintError
 from ...images.arrays import Array, array_of, frozen, tensor_of
 from ...images.files import Original
-from ...method.edits import Levels, Reference
-from ...method.equation import mean_levels
+from ...method.edits import Activations, Reference
+from ...method.equation import mean_activations
 from ...tickets import Cancelled, Ticket
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from ...models.generator import State
     from ...models.model import Model
 
-
 MINIMUM_SHARE: Final = 0.004
 """The part of a picture that a concept must cover to have a look to take over: 16 of 64 x 64 pixels."""
 
 GLANCE: Final = 10
-"""Steps of an inversion's optimisation before an editor shows it: the guess has wrong colours."""
+"""Steps of an inversion's optimization before an editor shows it: the guess has wrong colors."""
 
 TRIES: Final = 32
 """How many samples are looked at for one variant. A concept that is rarer than that has no variants."""
@@ -50,12 +49,12 @@ class Source:
     title: str
     index: int = 0
     array: Array | None = None
-    kept: Kept | None = None
+    cached: CachedInversion | None = None
     original: Original | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class CachedInversion:
     """What an inversion has found before, so that nothing is inverted again; ``extra`` is the state's."""
 
     z: npt.NDArray[np.float32]
@@ -74,7 +73,7 @@ class OpenedPicture:
         z: the latent, 1 x latent_size.
         fast: draws edits of it; its ``state`` is that of the edit layer.
         reconstruction: G(z), uint8 R x R x 3, read-only.
-        decibel: PSNR of G(z) against x.
+        psnr: PSNR of G(z) against x.
     """
 
     source: Source
@@ -83,7 +82,7 @@ class OpenedPicture:
     z: Tensor
     fast: Preview
     reconstruction: Array
-    decibel: float
+    psnr: float
 
 
 def open_picture(
@@ -98,9 +97,9 @@ def open_picture(
 
     generator = model.generator
     device = next(generator.parameters()).device
-    if source.kept is not None:
+    if source.cached is not None:
         assert source.array is not None
-        return opened_at(model, source, source.array, *_restored(model, source.kept))
+        return opened_at(model, source, source.array, *_restored(model, source.cached))
     if source.kind == "sample":
         with torch.no_grad():
             z = generator.sample_z(1, source.index).to(device)
@@ -128,7 +127,7 @@ def inverted(
     return opened_at(model, source, photo, found.z, found.state)
 
 
-def _restored(model: Model, kept: Kept) -> tuple[Tensor, State]:
+def _restored(model: Model, cached: CachedInversion) -> tuple[Tensor, State]:
     """z and the state that were kept, on the generator's device. GANPaintError when they do not fit it."""
     import torch
 
@@ -138,20 +137,20 @@ def _restored(model: Model, kept: Kept) -> tuple[Tensor, State]:
         z = generator.sample_z(1, 0).to(device)
         state = generator.run(generator.start(z), until=generator.edit_layer)
     expected = {"z": z, "features": state.features} | {f"extra/{k}": v for k, v in state.extra.items()}
-    found = {"z": kept.z, "features": kept.features} | {f"extra/{k}": v for k, v in kept.extra.items()}
+    found = {"z": cached.z, "features": cached.features} | {f"extra/{k}": v for k, v in cached.extra.items()}
     if {k: tuple(v.shape) for k, v in expected.items()} != {k: v.shape for k, v in found.items()}:
         raise GANPaintError(
             f"The stored features do not fit the generator {model.name!r}.",
             "Open the project with the generator that it was made with.",
         )
-    extra = {name: torch.from_numpy(value).to(state.extra[name]) for name, value in kept.extra.items()}
-    features = torch.from_numpy(kept.features).to(state.features)
-    return torch.from_numpy(kept.z).to(z), replace(state, features=features, extra=extra)
+    extra = {name: torch.from_numpy(value).to(state.extra[name]) for name, value in cached.extra.items()}
+    features = torch.from_numpy(cached.features).to(state.features)
+    return torch.from_numpy(cached.z).to(z), replace(state, features=features, extra=extra)
 
 
 def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, state: State) -> OpenedPicture:
     """A picture whose state at the edit layer is known; for no photo, what the state draws is the photo."""
-    from ...images.metrics import decibel
+    from ...images.metrics import psnr
     from ...method.preview import Preview
 
     # The state is kept for blending, which differentiates; inference mode's tensors refuse that.
@@ -160,14 +159,16 @@ def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, stat
     reconstruction = array_of(picture)
     photo = reconstruction if photo is None else frozen(photo)
     x = tensor_of(photo, state.features.device)
-    return OpenedPicture(source, photo, x, z.detach().clone(), fast, reconstruction, decibel(picture, x))
+    return OpenedPicture(source, photo, x, z.detach().clone(), fast, reconstruction, psnr(picture, x))
 
 
 # --- references: how a concept looks elsewhere ---
 
 
-def reference_levels(model: Model, opened: OpenedPicture, reference: Reference, concept: str) -> Levels:
-    """p for restyling a concept after an opened reference: C levels.
+def reference_activations(
+    model: Model, opened: OpenedPicture, reference: Reference, concept: str
+) -> Activations:
+    """p for restyling a concept after an opened reference: C activations.
 
     Raises:
         GANPaintError: the generator does not draw the concept in it, and no region is given.
@@ -183,16 +184,16 @@ def reference_levels(model: Model, opened: OpenedPicture, reference: Reference, 
                 f"The generator's version of the reference shows no {concept}.",
                 "Choose another reference, or pass the region of it that counts.",
             )
-    return _levels(mean_levels(opened.fast.state, region))
+    return _activations(mean_activations(opened.fast.state, region))
 
 
-def variant_levels(model: Model, concept: str, target: str, variant: int) -> Levels:
-    """p for one of several plausible versions of an addition: C levels.
+def variant_activations(model: Model, concept: str, target: str, variant: int) -> Activations:
+    """p for one of several plausible versions of an addition: C activations.
 
-    The target, moved by what sets one *instance* of the concept apart from the average: its mean levels over
-    the concept's pixels, less the dissection's ``mean`` target. The instance is the first that shows among
-    the samples of the seeds 32 n to 32 n + 31, for variant n: the same for all who ask, whatever was asked
-    before.
+    The target, moved by what sets one *instance* of the concept apart from the average: its mean activations
+    over the concept's pixels, less the dissection's ``mean`` target. The instance is the first that shows
+    among the samples of the seeds 32 n to 32 n + 31, for variant n: the same for all who ask, whatever was
+    asked before.
 
     Raises:
         GANPaintError: none of these samples shows the concept.
@@ -208,9 +209,9 @@ def variant_levels(model: Model, concept: str, target: str, variant: int) -> Lev
             state = generator.run(generator.start(z), until=generator.edit_layer)
         region = _where(model, state, concept, "Leave the variant at 0.")
         if float(region.mean()) >= MINIMUM_SHARE:
-            instance = mean_levels(state, region)
+            instance = mean_activations(state, region)
             moved = instance - dissection.target(concept, "mean").to(instance)
-            return _levels(dissection.target(concept, target).to(instance) + moved)
+            return _activations(dissection.target(concept, target).to(instance) + moved)
     raise GANPaintError(
         f"None of {TRIES} samples shows a {concept} from which variant {variant} could be made.",
         "Choose another variant.",
@@ -227,21 +228,21 @@ def shares(model: Model, seed: int) -> dict[str, float]:
     }
 
 
-def _where(model: Model, state: State, concept: str, mend: str) -> Tensor:
+def _where(model: Model, state: State, concept: str, hint: str) -> Tensor:
     """Where the segmenter sees a concept in the picture of a state: R x R, 0 or 1."""
     import torch
 
     segmenter, generator = model.segmenter, model.generator
     if segmenter is None or concept not in segmenter.classes:
         raise GANPaintError(
-            f"The generator {model.name!r} comes with no segmenter that could find a {concept}.", mend
+            f"The generator {model.name!r} comes with no segmenter that could find a {concept}.", hint
         )
     with torch.no_grad():
         labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))[0]
     return (labels == segmenter.classes.index(concept)).float()
 
 
-def _levels(tensor: Tensor) -> Levels:
+def _activations(tensor: Tensor) -> Activations:
     return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)
 
 

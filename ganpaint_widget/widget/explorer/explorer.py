@@ -1,6 +1,6 @@
 """`DissectionExplorer`: what the units of a layer mean, to look at and to try out.
 
-Everything that is computed comes from `exploration.py`, and all editing is done by the session of a
+Everything that is computed comes from `explorer/exploration.py`, and all editing is done by the session of a
 `GANPaint` that is part of the explorer: what units do is watched in the same editor that one paints in, and a
 region is painted there.
 
@@ -21,45 +21,37 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import ipywidgets
 import numpy as np
-from ipywidgets import HTML, Button, Dropdown, FloatSlider, GridBox, HBox, Layout, Text, VBox
-from ipywidgets.widgets.widget_description import DescriptionStyle
-from ipywidgets.widgets.widget_string import HTMLStyle, TextStyle
+from ipywidgets import HTML, Button, HBox, Layout
 
 from ... import session as events
 from ...errors import GANPaintError
 from ...explorer.brushes import Brush
-from ...explorer.exploration import Exploration, compared
+from ...explorer.exploration import Exploration, compare
+from ...explorer.rows import ComparisonRow
 from ...session import EditingSession
 from ...session.worker import default_worker
 from ...tickets import Cancelled, Report, Ticket
 from ..paint import GANPaint
+from .controls import Controls
 from .look import (
     ANY,
-    CELL,
-    COLUMNS,
     COMPANY,
     EVERYWHERE,
     HEAT,
     MODES,
     OUTLINE,
     PAGE,
-    PAINTED,
-    ROWS,
     SELECTED,
     SORTS,
-    STYLE,
 )
 from .pads import SHARPNESS, Pad
 from .sheets import Sheets, enlarged, gaps, read
-from .tables import comparison, heading, note, tracks, unit_table
+from .tables import comparison, note, tracks, unit_table
 
 if TYPE_CHECKING:
-
     from ...models.generator import StagedGenerator
     from ...models.model import Model
-
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -67,7 +59,7 @@ PROGRESS_PAUSE = 0.1
 """Seconds between two updates of the progress bar."""
 
 
-class DissectionExplorer(VBox):  # type: ignore[misc]
+class DissectionExplorer(Controls):
     """The units of a layer, as the last expression of a cell.
 
     Args:
@@ -85,7 +77,6 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
     # Here, because ipywidgets closes also what was never finished.
     _leave: Callable[[], None] | None = None
     _ticket: Ticket | None = None
-    _pads: tuple[Pad, ...] = ()
 
     def __init__(
         self,
@@ -116,6 +107,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         # The page loads the controls' code while the layer is read.
         reading = self._worker.submit(read, generator, layer)
         self._build()
+        self._connect()
         try:
             self._exploration, self._sheets = self._worker.wait(reading)
             if paint is not None:
@@ -210,135 +202,13 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
 
     # --- the controls ---
 
-    def _build(self) -> None:
-        """All controls, once; what they say comes with :meth:`_enter`."""
-        # Layouts and styles in common: each of its own would be one more model for the page to build.
-        plain, wrap = Layout(), Layout(flex_flow="row wrap")
-        html = partial(HTML, layout=plain, style=HTMLStyle())
-        button = partial(Button, layout=plain, style=ipywidgets.ButtonStyle())
-        row, column = partial(HBox, layout=wrap), partial(VBox, layout=plain)
-        narrow = DescriptionStyle(description_width="initial")
-        dropdown = partial(Dropdown, style=narrow)
-        text = partial(Text, style=TextStyle(description_width="initial"))
-        switch = partial(
-            ipywidgets.ToggleButtons, style=ipywidgets.ToggleButtonsStyle(button_width="auto"), layout=plain
-        )
-
-        self._layer = dropdown(description="Layer", layout=Layout(width="160px"))
-        self._sort = dropdown(options=list(SORTS), description="Sort by", layout=Layout(width="190px"))
-        self._concept = dropdown(options=[ANY], description="for", layout=Layout(width="160px"))
-        self._search = text(placeholder="Search concepts", layout=Layout(width="150px"))
-        self._back = button(icon="chevron-left", tooltip="Previous page", layout=Layout(width="36px"))
-        self._next = button(icon="chevron-right", tooltip="Next page", layout=Layout(width="36px"))
-        self._where = html()
-
-        self._status = html()
-        self._status.add_class("gpx-status")
-        self._progress = ipywidgets.FloatProgress(min=0, max=1, layout=Layout(width="220px"))
-        self._cancel = button(description="Cancel", icon="stop", layout=Layout(width="100px"))
-        self._job = HBox([self._progress, self._cancel], layout=Layout(display="none"))
-        self._offer = button(layout=Layout(width="auto", display="none"))
-        self._offer.button_style = "primary"
-
-        self._atlas = Pad(COLUMNS * CELL[0], ROWS * CELL[1])
-        self._cells = [button(tooltip="Look at this unit") for _ in range(PAGE)]
+    def _connect(self) -> None:
+        """Say what each control does; what they show comes with :meth:`_enter`."""
+        self._atlas.canvas.on_client_ready(self._go_on_soon)
         for place, cell in enumerate(self._cells):
             self._on_click(cell, partial(self._cell_clicked, place))
-        cells = GridBox(
-            self._cells,
-            layout=Layout(
-                grid_area="1 / 1 / 2 / 2",
-                grid_template_columns=f"repeat({COLUMNS}, {CELL[0]}px)",
-                grid_template_rows=f"repeat({ROWS}, {CELL[1]}px)",
-            ),
-        )
-        cells.add_class("gpx-cells")
-        stage = GridBox([self._atlas.canvas, cells], layout=Layout(flex="none", margin="0"))
-
-        self._bars = VBox(layout=Layout(width="236px"))
-        self._bars.add_class("gpx-bars")
-        self._bar_button = partial(button, layout=Layout(width="80px", flex="none"))
-        self._bars_row = plain
-        self._bar_track = partial(html, layout=Layout(width="150px", margin="0"))
-        self._legend = html()
-        fitting = Layout(width="auto", align_self="flex-start")
-        self._baseline = button(
-            description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
-        )
-        bars = column([html(heading("Units per concept")), self._bars, self._baseline])
-
-        self._heat = Pad(HEAT, HEAT)
-        self._named = html()
-        self._rows = html()
-        self._histogram = html()
-        self._together = row()
-        self._company = [button(layout=Layout(width="auto")) for _ in range(COMPANY)]
         for other in self._company:
             self._on_click(other, partial(self._company_clicked, other))
-        unit = row(
-            [
-                VBox([self._named, self._heat.canvas], layout=Layout(width="240px", flex="none")),
-                column([self._rows, html(note("Active together with")), self._together]),
-                column([self._histogram]),
-            ]
-        )
-
-        self._add = button(icon="plus", layout=Layout(width="auto"))
-        self._chosen = text(
-            description="Units", placeholder="numbers", continuous_update=False, layout=Layout(width="300px")
-        )
-        self._mode = switch(options=list(MODES), description="Switch")
-        self._region = switch(options=[EVERYWHERE, PAINTED], description="in the")
-        self._strength = FloatSlider(
-            value=1, min=0, max=4, step=0.1, description="Strength", continuous_update=False,
-            style=ipywidgets.SliderStyle(description_width="initial"), layout=Layout(width="240px"),
-        )  # fmt: skip
-        self._reset = button(description="Reset", icon="undo", layout=Layout(width="90px"))
-        self._brush_name = text(description="Brush", placeholder="name", layout=Layout(width="190px"))
-        self._brush = button(description="Make brush", icon="paint-brush", layout=Layout(width="130px"))
-        self._brushes = row()
-        self._hint = html()
-        act = column(
-            [
-                row([self._add, self._chosen, self._brush_name, self._brush, self._brushes]),
-                row([self._mode, self._region, self._strength, self._reset]),
-                self._hint,
-            ]
-        )
-        act.add_class("gpx-act")
-
-        self._curve_concept = dropdown(description="Concept", layout=Layout(width="200px"))
-        self._curve = button(description="Measure curves", layout=fitting)
-        self._curves = html()
-        self._find = button(description="Rank all units", layout=fitting)
-        self._suspects = row()
-        self._pair_title = html()
-        self._pair = Pad(4 * 120, 2 * 120)
-        self._other = dropdown(description="Layer", layout=Layout(width="160px"))
-        self._other_generator = text(
-            description="of", placeholder="this generator", layout=Layout(width="260px")
-        )
-        self._compare_button = button(description="Compare", layout=fitting)
-        self._compared = html()
-        self._more = ipywidgets.Tab(
-            [
-                column([row([self._curve_concept, self._curve]), self._curves]),
-                column([self._find, self._suspects, self._pair_title, self._pair.canvas]),
-                column([row([self._other, self._other_generator, self._compare_button]), self._compared]),
-            ],
-            titles=("Causality", "Artifact units", "Compare"),
-            layout=plain,
-        )
-
-        self._pads = (self._atlas, self._heat, self._pair)
-        self._atlas.canvas.on_client_ready(self._go_on_soon)
-        self._editor = column()
-        self._known = VBox([row([stage, bars])])
-        self._below = (unit, act, self._editor, self._more)
-        turn = [self._back, self._where, self._next]
-        head = row([self._layer, self._sort, self._concept, self._search, *turn])
-        self._rooms = [html(STYLE), head, row([self._status, self._job, self._offer]), self._known]
-
         for control, changed in (
             (self._layer, self._layer_changed),
             (self._sort, self._order_changed),
@@ -664,13 +534,13 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
 
     def _show_bars(self) -> None:
         found = self._exploration
-        rows = [row for row in found.bars() if row["concept"] in found.search(self._search.value)]
-        rows.sort(key=lambda row: -row["units"])
-        largest = max([1, *(max(row["units"], row.get("rotated", 0)) for row in rows)])
+        rows = [row for row in found.per_concept() if row.concept in found.search(self._search.value)]
+        rows.sort(key=lambda row: -row.units)
+        largest = max([1, *(max(row.units, row.rotated or 0) for row in rows)])
         shown = []
         for row in rows:
-            bar = self._bar(row["concept"])
-            _mark(bar.children[0], "gpx-current", row["concept"] == self._label)
+            bar = self._bar(row.concept)
+            _mark(bar.children[0], "gpx-current", row.concept == self._label)
             bar.children[1].value = tracks(row, largest)
             shown.append(bar)
         measured = found.baselines is not None
@@ -684,7 +554,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
     def _bar(self, concept: str) -> HBox:
         """A concept's row, made once: widgets are never forgotten by the page."""
         if concept not in self._bar_rows:
-            tooltip = f"Show only units labelled {concept}; again: show all"
+            tooltip = f"Show only units labeled {concept}; again: show all"
             button = self._bar_button(description=concept, tooltip=tooltip)
             self._on_click(button, partial(self._bar_clicked, concept))
             self._bar_rows[concept] = HBox([button, self._bar_track()], layout=self._bars_row)
@@ -695,7 +565,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         self._order_changed()
         self._show_bars()
         count = len(self._units)
-        self._say("All units." if self._label is None else f"{count} units labelled {concept}.")
+        self._say("All units." if self._label is None else f"{count} units labeled {concept}.")
 
     # --- one unit ---
 
@@ -707,9 +577,11 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         concept = (None if self._concept.value == ANY else self._concept.value) or label
         told = label if label is not None else "interpretable for no concept"
         self._named.value = f"<div class='gpx-title'>Unit {unit} · {escape(told)}</div>"
-        self._rows.value = unit_table(found.unit_rows(unit), concept)
+        self._rows.value = unit_table(found.unit(unit), concept)
         self._histogram.value = found.histogram_figure(unit, concept).inline
-        for button, (other, correlation) in zip(self._company, found.together(unit, COMPANY), strict=False):
+        for button, (other, correlation) in zip(
+            self._company, found.coactive_units(unit, COMPANY), strict=False
+        ):
             button.description, button.tooltip = str(other), f"Unit {other}: correlation {correlation:.2f}"
         self._together.children = self._company[: found.channels - 1]
         self._add.description = f"Add unit {unit}"
@@ -769,9 +641,9 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         units = self.selection
         if not units:
             raise GANPaintError("No units are chosen.", "Click one in the atlas.")
-        levels = self._exploration.levels()
+        activations = self._exploration.on_activations()
         # In the editor it is a brush like any other, with which its region is painted.
-        self._exploration.shelf.put(Brush(SELECTED, units, levels, color="#b03060", kept=False))
+        self._exploration.shelf.put(Brush(SELECTED, units, activations, color="#b03060", kept=False))
         strength = self._strength.value if verb == "add" else 1.0
         full = np.full((session.size, session.size), 255, np.uint8)
         masks = [edit.mask for edit in old if everywhere or not edit.mask.all()]
@@ -789,11 +661,11 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         """Other units: what is switched follows."""
         if MODES[self._mode.value] is None or not self.selection:
             return
-        session, levels = self._opened().session, self._exploration.levels()
-        self._exploration.shelf.put(Brush(SELECTED, self.selection, levels, color="#b03060", kept=False))
+        session, activations = self._opened().session, self._exploration.on_activations()
+        self._exploration.shelf.put(Brush(SELECTED, self.selection, activations, color="#b03060", kept=False))
         for edit in session.edits:
             if edit.concept == SELECTED:
-                session.retune(edit.id, units=self.selection)
+                session.update(edit.id, units=self.selection)
 
     def _reset_clicked(self) -> None:
         self._set(self._mode, value="as it is")
@@ -861,7 +733,7 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
                 "its strongest samples, and below them the same with the unit off.</div>"
             )
 
-        self._run("Ranking units", lambda ticket: found.suspects(ticket=ticket), done)
+        self._run("Ranking units", lambda ticket: found.artifact_candidates(ticket=ticket), done)
 
     def _suspect_clicked(self, unit: int) -> None:
         found = self._exploration
@@ -878,11 +750,11 @@ class DissectionExplorer(VBox):  # type: ignore[misc]
         found, layer = self._exploration, self._other.value
         generator = self._other_generator.value.strip() or self._generator
 
-        def work(ticket: Ticket) -> tuple[Exploration, list[dict[str, Any]]]:
+        def work(ticket: Ticket) -> tuple[Exploration, list[ComparisonRow]]:
             other = Exploration(generator, None if generator is not self._generator else layer)
-            return other.measure("dissection", ticket=ticket), compared(found, other)
+            return other.measure("dissection", ticket=ticket), compare(found, other)
 
-        def done(result: tuple[Exploration, list[dict[str, Any]]]) -> None:
+        def done(result: tuple[Exploration, list[ComparisonRow]]) -> None:
             other, rows = result
             self._compared.value = comparison(found, other, rows)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 from ...explorer.exploration import Exploration
+from ...explorer.rows import ComparisonRow, ConceptRow, LabelRow
 
 
 def heading(text: str) -> str:
@@ -16,10 +16,10 @@ def note(text: str) -> str:
     return f"<div class='gpx-note'>{escape(text)}</div>"
 
 
-def tracks(row: dict[str, Any], largest: int) -> str:
+def tracks(row: LabelRow, largest: int) -> str:
     """Two bars: units, those above the position baseline darker, and rotated axes."""
-    units, rotated = row["units"], row.get("rotated")
-    above = row.get("above_position", units)
+    units, rotated = row.units, row.rotated
+    above = units if row.above_position is None else row.above_position
     wide = 112
 
     def bar(count: int, style: str) -> str:
@@ -37,26 +37,26 @@ def tracks(row: dict[str, Any], largest: int) -> str:
     return f"<div title='{title}'>{lines}</div>"
 
 
-def unit_table(rows: list[dict[str, Any]], concept: str | None) -> str:
-    names = ["concept", "iou", "iqr", "threshold", *(["effect"] if "effect" in rows[0] else [])]
-    heads = {"iou": "IoU", "iqr": "IQR"}
-    lines = ["<tr>" + "".join(f"<th>{heads.get(name, name)}</th>" for name in names) + "</tr>"]
+def unit_table(rows: list[ConceptRow], concept: str | None) -> str:
+    measured = any(row.effect is not None for row in rows)
+    heads = ["concept", "IoU", "IQR", "threshold", *(["effect"] if measured else [])]
+    lines = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     for row in rows:
-        strong = " class='gpx-strong'" if row["concept"] == concept else ""
-        cells = [escape(row["concept"]), *(_number(row[name]) for name in names[1:])]
+        strong = " class='gpx-strong'" if row.concept == concept else ""
+        numbers = (row.iou, row.iqr, row.threshold, *([row.effect] if measured else []))
+        cells = [escape(row.concept), *map(_number, numbers)]
         lines.append(f"<tr{strong}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table class='gpx-table'>{''.join(lines)}</table>"
 
 
-def comparison(one: Exploration, other: Exploration, rows: list[dict[str, Any]]) -> str:
+def comparison(one: Exploration, other: Exploration, rows: list[ComparisonRow]) -> str:
     sides = [f"{each.model.name} {each.layer}" for each in (one, other)]
     head = "".join(f"<th>{escape(side)}: units</th><th>best IoU</th>" for side in sides)
     body = "".join(
-        f"<tr><td>{escape(row['concept'])}</td>"
+        f"<tr><td>{escape(row.concept)}</td>"
         + "".join(
-            f"<td>{row[f'{side}_units']} ({row[f'{side}_share']:.0%})</td>"
-            f"<td>{row[f'{side}_iou']:.2f} (unit {row[f'{side}_best']})</td>"
-            for side in ("one", "other")
+            f"<td>{side.units} ({side.share:.0%})</td><td>{side.iou:.2f} (unit {side.best})</td>"
+            for side in (row.one, row.other)
         )
         + "</tr>"
         for row in rows

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganpaint_widget.images.metrics import decibel
+from ganpaint_widget.images.metrics import psnr
 from ganpaint_widget.method import adaptation
 from ganpaint_widget.models.generator import State
-from ganpaint_widget.models.initializer import Initialiser
+from ganpaint_widget.models.initializer import Initializer
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.models.registry import load
 from ganpaint_widget.training.encoder import train_encoder
-from ganpaint_widget.training.initializer import train_initialiser
+from ganpaint_widget.training.initializer import train_initializer
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 
@@ -38,7 +38,7 @@ def opened(generator: ProGAN) -> tuple[State, Tensor, Tensor]:
 def test_before_it_has_learned_it_leaves_the_generator_as_it_is() -> None:
     generator = small()
     state, x, keep = opened(generator)
-    deltas, drawn = Initialiser({name: generator.shape(name) for name in generator.fine_layers})(
+    deltas, drawn = Initializer({name: generator.shape(name) for name in generator.fine_layers})(
         generator, state, x, keep
     )
     assert {name: tuple(one.shape[1:]) for name, one in deltas.items()} == {
@@ -51,13 +51,13 @@ def test_before_it_has_learned_it_leaves_the_generator_as_it_is() -> None:
 def test_it_sees_nothing_of_the_photo_inside_the_edit_and_draws_what_it_says() -> None:
     model = load("demo")
     generator = model.generator
-    assert model.initialiser is not None
+    assert model.initializer is not None
     state, x, keep = opened(generator)  # type: ignore[arg-type]
     other = torch.where(keep > 0, x, -x)
     with torch.no_grad():
-        deltas, drawn = model.initialiser(generator, state, x, keep)
-        again, _ = model.initialiser(generator, state, other, keep)
-        elsewhere, _ = model.initialiser(generator, state, -x, keep)
+        deltas, drawn = model.initializer(generator, state, x, keep)
+        again, _ = model.initializer(generator, state, other, keep)
+        elsewhere, _ = model.initializer(generator, state, -x, keep)
     for name, delta in deltas.items():
         assert torch.equal(delta, again[name])
         assert not torch.equal(delta, elsewhere[name])
@@ -76,8 +76,8 @@ def test_the_first_picture_of_the_demo_is_faithful_without_any_step() -> None:
             keep = torch.ones_like(x[:, :1])
             first = model.first_delta(state, x, keep)
             assert first is not None
-            plain = decibel(generator.picture(generator.run(state)), x)
-            at_once = decibel(adaptation.render(generator, state, first), x)
+            plain = psnr(generator.picture(generator.run(state)), x)
+            at_once = psnr(adaptation.render(generator, state, first), x)
         assert at_once > plain + 3
         shown: list[tuple[Tensor, float]] = []
         found = adaptation.adapt(
@@ -102,10 +102,10 @@ def test_it_learns_for_any_generator() -> None:
     @torch.no_grad()
     def quality(steps: int) -> float:
         with torch.enable_grad():
-            initialiser = train_initialiser(generator, encoder, steps=steps, batch=8)
+            initializer = train_initializer(generator, encoder, steps=steps, batch=8)
         z, features = encoder(x)
         state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
-        _, drawn = initialiser(generator, state, x, torch.ones_like(x[:, :1]))
-        return decibel(drawn, x)
+        _, drawn = initializer(generator, state, x, torch.ones_like(x[:, :1]))
+        return psnr(drawn, x)
 
     assert quality(60) > quality(1) + 1

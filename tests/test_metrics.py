@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganpaint_widget.images.metrics import HIGHEST_DECIBEL, decibel, ssim
+from ganpaint_widget.images.metrics import HIGHEST_PSNR, psnr, ssim
 
 
 def pictures(seed: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,12 +26,12 @@ def test_psnr_is_its_formula(seed: int, weighted: bool):
     weights = np.ones((2, 1, 16, 16)) if keep is None else keep.numpy()
     squared = (picture.clamp(-1, 1).numpy().astype(float) - x.numpy()) ** 2
     mean = (squared * weights).sum() / (weights.sum() * 3)
-    assert decibel(picture, x, keep) == pytest.approx(10 * math.log10(4 / mean), abs=1e-3)
+    assert psnr(picture, x, keep) == pytest.approx(10 * math.log10(4 / mean), abs=1e-3)
 
 
 def test_the_same_picture_has_the_highest_values():
     _, x = pictures(0)
-    assert decibel(x, x) == HIGHEST_DECIBEL
+    assert psnr(x, x) == HIGHEST_PSNR
     assert ssim(x, x) == pytest.approx(1, abs=1e-6)
 
 
@@ -67,5 +67,5 @@ def test_structure_counts_and_a_shift_of_brightness_hardly():
     x = torch.nn.functional.avg_pool2d(0.5 * x, 5, 1, 2) * 3
     shifted = x + 0.2
     noisy = x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).sign()
-    assert decibel(shifted, x) == pytest.approx(decibel(noisy, x), abs=0.3)
+    assert psnr(shifted, x) == pytest.approx(psnr(noisy, x), abs=0.3)
     assert ssim(shifted, x) > ssim(noisy, x) + 0.1
