@@ -76,6 +76,12 @@ def convert(source: Path, target: Path) -> StyleGAN2 | ProGAN:
     """
     generator = read_pickled(source) if source.suffix in PICKLES else read_generator(source)
     assert isinstance(generator, StyleGAN2 | ProGAN)
+    write_generator(target, generator)
+    return generator
+
+
+def write_generator(target: Path, generator: StyleGAN2 | ProGAN) -> None:
+    """A generator as a safetensors file, float32. GANPaintError if it cannot be written."""
     kind = "stylegan2" if isinstance(generator, StyleGAN2) else "generator"
     metadata = {"kind": kind, "config": json.dumps(generator.config)}
     try:
@@ -85,7 +91,6 @@ def convert(source: Path, target: Path) -> StyleGAN2 | ProGAN:
             f"The file {target.name} cannot be written: {error.strerror}.",
             "Choose another place with --output, or make room.",
         ) from error
-    return generator
 
 
 def read_pickled(source: Path) -> StyleGAN2:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..deprecated import Renamed
+from ..errors import GANPaintError
 
 Modifier = Callable[[Tensor], Tensor]
 
@@ -180,6 +181,35 @@ class StagedGenerator(nn.Module, ABC):
         """``count`` latents (count x ``latent_size``, standard normal), the same for the same seed."""
         source = torch.Generator().manual_seed(seed)
         return torch.randn(count, self.latent_size, generator=source)
+
+    def start_truncated(self, z: Tensor, truncation_psi: float) -> State:
+        """:meth:`start`, with what latents z make of the style moved towards its mean; 1 leaves it.
+
+        Raises:
+            GANPaintError: psi is not 1, and the generator has no style.
+        """
+        if truncation_psi == 1:
+            return self.start(z)
+        raise GANPaintError(
+            f"A {type(self).__name__} has no style whose mean samples could be moved to.",
+            "Leave truncation_psi at 1; it is for StyleGAN2.",
+        )
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, truncation_psi: float = 1.0) -> Tensor:
+        """``count`` pictures of its world, count x 3 x R x R in about [-1, 1]: the same for the same seed.
+
+        Args:
+            truncation_psi: less than 1 trades variety for quality (StyleGAN, CVPR 2019); 0.7 is usual.
+
+        Raises:
+            GANPaintError: as in :meth:`start_truncated`.
+        """
+        parameter = next(self.parameters())
+        z = self.sample_z(count, seed).to(parameter)
+        return torch.cat(
+            [self.picture(self.run(self.start_truncated(one, truncation_psi))) for one in z.split(1)]
+        )
 
     @torch.no_grad()
     def shape(self, stage: str) -> tuple[int, int, int]:

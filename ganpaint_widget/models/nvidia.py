@@ -48,7 +48,7 @@ def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
             number += 1
         ours["latent_avg"] = theirs["mapping.w_avg"]
         ours["input.input"] = theirs["synthesis.b4.const"][None]
-        block = 0
+        block, _ = 0, theirs["synthesis.b4.conv1.weight"]
         while f"synthesis.b{4 * 2**block}.conv1.weight" in theirs:
             at = f"synthesis.b{4 * 2**block}"
             for half in (0, 1) if block else (1,):

@@ -53,7 +53,7 @@ def read_generator(path: Path) -> StagedGenerator:
     if path.suffix in PICKLES:
         raise GANPaintError(
             f"The file {path.name} is a pickle, which could run code when it is read.",
-            f"Convert it first, which runs none: ganpaint convert {path.name}",
+            f"Convert it first, which runs none: `ganpaint convert {path.name}`.",
         )
     if path.suffix != ".safetensors":
         return generator_of(read_torch(path), path.name)
@@ -93,8 +93,9 @@ def generator_of(content: Mapping[Any, Any], name: str) -> StagedGenerator:
         # What torch.compile and FSDP put into the middle of names is no part of them.
         flat.setdefault(place.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", ""), tensor)
     place, read = _chosen(flat, name)
-    tensors = {one[len(place) :]: tensor for one, tensor in flat.items() if one.startswith(place)}
-    _refuse_known(tensors, name)
+    inside = {one: tensor for one, tensor in flat.items() if one.startswith(place)}
+    _refuse_known(inside, name)
+    tensors = {one[len(place) :]: tensor for one, tensor in inside.items()}
     if "latent_avg" not in tensors and (mean := _beside(flat, place, "latent_avg")) is not None:
         tensors["latent_avg"] = mean
     return read(checked_tensors(tensors, name), name)

@@ -1229,16 +1229,21 @@ class EditingSession:
         inverting = self._inverting
         if inverting is not None:
             inverting[0].cancel()
-        # Without an encoder it takes minutes, which is said here where no editor is there to show it.
+        from ..method.forecast import forecast
+
+        # Without an encoder it takes minutes: said before, here too if no editor is there to show it.
+        searched = source is not None and source.kind == "photo" and source.cached is None
+        told = self._worker.call(forecast, self._model) if searched else None
+        if told is not None:
+            self._tell([Noticed("info", told)])
         bar = tqdm(
             total=1.0,
-            desc="No encoder: searching from several places",
+            desc=told or "Searching",
             bar_format="{desc}: {percentage:.0f} %, {remaining} left",
             # What a cell says on the other stream looks like an error, and leaves a red line behind.
             file=sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr,
-            delay=3,
             leave=False,
-            disable=self._model.encoder is not None,
+            disable=told is None,
         )
 
         def tell(report: Report) -> None:
