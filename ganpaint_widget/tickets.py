@@ -43,7 +43,7 @@ class Host(Protocol):
 
 
 class Ticket:
-    """Goes with one long job: progress out, cancellation in. Made by :meth:`Worker.ticket`.
+    """Goes with one long job: progress out, cancellation in. Made by ``Worker.ticket``.
 
     ``Ticket()`` by itself serves code that runs without a worker, such as a test or a script.
     """

@@ -52,7 +52,7 @@ def position_baseline(
     activations of a unit, the threshold chosen by IQR as for units.
 
     Args:
-        generator, segmenter, samples, states, seed, batch, pixels: as for :func:`dissect`.
+        generator, segmenter, samples, states, seed, batch, pixels: as for :func:`.measure.dissect`.
     """
     if states is None:
         states = sampled(generator, samples, seed, batch)

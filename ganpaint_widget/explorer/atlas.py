@@ -288,7 +288,7 @@ def measure_effects(
     samples: int = 8,
     ticket: Ticket | None = None,
 ) -> Effects:
-    """What every unit causes by itself; see :func:`.dissection.unit_effects`."""
+    """What every unit causes by itself; see :func:`.causality.unit_effects`."""
     effect = unit_effects(generator, segmenter, layer, activations, samples=samples, ticket=ticket)
     return Effects(samples, tuple(segmenter.classes), effect)
 

@@ -213,7 +213,7 @@ class Exploration:
                 there already is not measured again.
             samples: generated pictures.
             seed: of their latents.
-            executor: where the dissection counts; see :func:`.dissection.dissect`.
+            executor: where the dissection counts; see :func:`.measure.dissect`.
             ticket: progress and cancel. What was whole when it was cancelled stays.
 
         Returns:
@@ -666,7 +666,7 @@ class Exploration:
     ) -> list[ArtifactCandidate]:
         """All units, those first that are the likeliest to cause artifacts: unit, distance, excess.
 
-        See :func:`.dissection.artifact_candidates`; the features are the segmenter's.
+        See :func:`.artifacts.artifact_candidates`; the features are the segmenter's.
         """
         segmenter = self._segmenter
         if not callable(getattr(segmenter, "features", None)):

@@ -66,7 +66,7 @@ class Original:
 
     Attributes:
         image: upright and RGB, as :func:`read` gives it.
-        fit: which square: see :func:`frame`.
+        fit: which square: see :func:`.framing.frame`.
         file: the file's bytes as they came, if it came as a file.
     """
 
@@ -107,7 +107,7 @@ def read_original(source: object, fit: object = "crop") -> Original:
 
 
 def read_mask(source: object, size: int, fit: Fit = "crop") -> Array:
-    """A picture file as a mask, its square as of :func:`fitted`: uint8 ``size`` x ``size``.
+    """A picture file as a mask, its square as of :func:`.framing.fitted`: uint8 ``size`` x ``size``.
 
     Where it has transparent pixels, what is opaque is painted, whatever its color; else what is bright.
 

@@ -62,7 +62,7 @@ def paste(
     """An edited square put back into the photo that it was taken from, at the photo's full size.
 
     Args:
-        photo: upright and RGB, as :func:`read` gives it.
+        photo: upright and RGB, as :func:`.files.read` gives it.
         result: uint8 R x R x 3, for example a session's result.
         fit: as it was when the square was taken.
         where: uint8 R x R, 255 where the result is wanted and 0 where the photo's own, sharper pixels are to

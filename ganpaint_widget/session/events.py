@@ -1,4 +1,4 @@
-"""What a session's observers are called with; see :meth:`EditingSession.observe`."""
+"""What a session's observers are called with; see :meth:`.EditingSession.observe`."""
 
 from __future__ import annotations
 
