@@ -679,7 +679,7 @@ def _bytes(name: str, data: bytes) -> Callable[[Path], Path]:
 def _script(folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch would rather have it exported
-        torch.jit.script(nn.Linear(2, 2)).save(str(folder / "network.pt"))
+        torch.jit.script(nn.Linear(2, 2)).save(str(folder / "network.pt"))  # type: ignore[no-untyped-call]
     return folder / "network.pt"
 
 

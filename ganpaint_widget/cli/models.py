@@ -90,8 +90,9 @@ def sample(
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first sample's; the next has the next number.")] = 0,
     truncation_psi: Annotated[
-        float, typer.Option(min=0, max=2, help="Of StyleGAN2: less than 1 trades variety for quality.")
-    ] = 1.0,
+        float | None,
+        typer.Option(min=0, max=2, help="Of StyleGAN2: less than 1 trades variety for quality."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Draw pictures of a generator's world: ganpaint sample --generator stylegan2-church --seed 7 -o a.png"""
@@ -108,7 +109,7 @@ def sample(
             (output.parent if single else output).mkdir(parents=True, exist_ok=True)
             for number in range(seed, seed + count):
                 path = output if single else output / f"{number}.png"
-                picture = array_of(found.sample(1, number, truncation_psi).clamp(-1, 1))
+                picture = array_of(found.sample(1, number, truncation_psi))
                 Image.fromarray(picture).save(path)
                 written.append(str(path))
         except OSError as error:

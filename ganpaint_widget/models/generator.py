@@ -182,34 +182,36 @@ class StagedGenerator(nn.Module, ABC):
         source = torch.Generator().manual_seed(seed)
         return torch.randn(count, self.latent_size, generator=source)
 
-    def start_truncated(self, z: Tensor, truncation_psi: float) -> State:
-        """:meth:`start`, with what latents z make of the style moved towards its mean; 1 leaves it.
+    def truncated(self, truncation_psi: float) -> StagedGenerator:
+        """The same generator, with the style of all that it draws from latents moved towards its mean.
+
+        Args:
+            truncation_psi: 1 moves nothing, 0 all the way; between them variety is traded for quality
+                (StyleGAN, CVPR 2019). 0.7 is usual.
 
         Raises:
-            GANPaintError: psi is not 1, and the generator has no style.
+            GANPaintError: psi is not 1, and this generator has no style.
         """
         if truncation_psi == 1:
-            return self.start(z)
+            return self
         raise GANPaintError(
             f"A {type(self).__name__} has no style whose mean samples could be moved to.",
             "Leave truncation_psi at 1; it is for StyleGAN2.",
         )
 
     @torch.no_grad()
-    def sample(self, count: int, seed: int = 0, truncation_psi: float = 1.0) -> Tensor:
+    def sample(self, count: int, seed: int = 0, truncation_psi: float | None = None) -> Tensor:
         """``count`` pictures of its world, count x 3 x R x R in about [-1, 1]: the same for the same seed.
 
         Args:
-            truncation_psi: less than 1 trades variety for quality (StyleGAN, CVPR 2019); 0.7 is usual.
+            truncation_psi: as in :meth:`truncated`; ``None`` leaves it as it is.
 
         Raises:
-            GANPaintError: as in :meth:`start_truncated`.
+            GANPaintError: as in :meth:`truncated`.
         """
-        parameter = next(self.parameters())
-        z = self.sample_z(count, seed).to(parameter)
-        return torch.cat(
-            [self.picture(self.run(self.start_truncated(one, truncation_psi))) for one in z.split(1)]
-        )
+        generator = self if truncation_psi is None else self.truncated(truncation_psi)
+        z = self.sample_z(count, seed).to(next(self.parameters()))
+        return torch.cat([generator(one[None]) for one in z])
 
     @torch.no_grad()
     def shape(self, stage: str) -> tuple[int, int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
@@ -138,21 +137,13 @@ def load_generator(generator: Source, *, truncation_psi: float | None = None) ->
     """The generator of :func:`load`.
 
     Args:
-        truncation_psi: all that it draws from latents is moved towards the mean style by this factor, for
-            :class:`.StyleGAN2`. ``None`` leaves it as it is stored.
+        truncation_psi: as in :meth:`.StagedGenerator.truncated`; ``None`` leaves it as it is stored.
 
     Raises:
-        GANPaintError: as in :func:`load`, or the generator has no style.
+        GANPaintError: as in :func:`load` and there.
     """
     found = load(generator).generator
-    if truncation_psi is None:
-        return found
-    if not hasattr(found, "truncation_psi"):
-        found.start_truncated(found.sample_z(1, 0), truncation_psi)  # which says so
-        return found
-    found = copy(found)  # of the same weights: sessions share what was read
-    found.truncation_psi = float(truncation_psi)
-    return found
+    return found if truncation_psi is None else found.truncated(truncation_psi)
 
 
 def _public(entry: Entry) -> Model:

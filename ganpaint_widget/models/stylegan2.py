@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -293,13 +294,16 @@ class StyleGAN2(StagedGenerator):
         return w
 
     def start(self, z: Tensor) -> State:
-        return self.start_w(self._truncated(z, self.truncation_psi))
+        return self.start_w(self._truncated(z))
 
-    def start_truncated(self, z: Tensor, truncation_psi: float) -> State:
-        return self.start_w(self._truncated(z, truncation_psi * self.truncation_psi))
+    def truncated(self, truncation_psi: float) -> StyleGAN2:
+        other = copy(self)  # of the same weights: sessions share what was read
+        other.truncation_psi = float(truncation_psi)
+        return other
 
-    def _truncated(self, z: Tensor, psi: float) -> Tensor:
+    def _truncated(self, z: Tensor) -> Tensor:
         w = self.mapped(z)
+        psi = self.truncation_psi
         return w if psi == 1 else self.latent_avg + psi * (w - self.latent_avg)
 
     def extended(self, z: Tensor) -> Tensor:
@@ -307,7 +311,7 @@ class StyleGAN2(StagedGenerator):
 
         After Abdal et al., "Image2StyleGAN" (ICCV 2019), who found photographs in W+ that are not in W.
         """
-        return self._truncated(z, self.truncation_psi)[:, None].repeat(1, self.layers_of_w, 1)
+        return self._truncated(z)[:, None].repeat(1, self.layers_of_w, 1)
 
     def start_extended(self, latents: Tensor) -> State:
         return self.start_w(latents)
