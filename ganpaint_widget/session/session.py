@@ -1232,16 +1232,20 @@ class EditingSession:
         from ..method.forecast import forecast
 
         # Without an encoder it takes minutes: said before, here too if no editor is there to show it.
-        searched = source is not None and source.kind == "photo" and source.cached is None
+        if source is None:
+            searched = self._model.gallery is not None  # the next scene; a sample is only drawn
+        else:
+            searched = source.kind != "sample" and source.cached is None
         told = self._worker.call(forecast, self._model) if searched else None
         if told is not None:
-            self._tell([Noticed("info", told)])
+            self._tell([Noticed("info", told.sentence)])
         bar = tqdm(
             total=1.0,
-            desc=told or "Searching",
-            bar_format="{desc}: {percentage:.0f} %, {remaining} left",
+            desc="" if told is None else told.sentence,
+            bar_format="{desc} {percentage:.0f} %, {remaining} left",
             # What a cell says on the other stream looks like an error, and leaves a red line behind.
             file=sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr,
+            delay=0 if told is not None and told.seconds > 30 else 3,
             leave=False,
             disable=told is None,
         )
