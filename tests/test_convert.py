@@ -628,6 +628,20 @@ def test_nothing_in_a_tensorflow_pickle_is_run(
     assert "was not converted" in message and not canary.exists()
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_damaged_tensorflow_pickles(tmp_path: Path, tflib: None, data: st.DataObject) -> None:
+    path = tmp_path / "damaged.pkl"
+    bad = bytearray(pickle.dumps(network(usual(tensors())), protocol=data.draw(st.sampled_from([2, 4, 5]))))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(bad) - 1))
+        bad[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    path.write_bytes(bytes(bad))
+    with suppress(GANPaintError):  # and no other error
+        generator = convert(path, path.with_suffix(".safetensors"))
+        assert all(tensor.isfinite().all() for tensor in generator.state_dict().values())
+
+
 def test_a_tensorflow_pickle_without_evil_runs_nothing_either(tmp_path: Path, tflib: None) -> None:
     canary = tmp_path / "canary"
     made = network(usual(tensors()))
