@@ -22,7 +22,7 @@ from ..models.checkpoints import read_module, write_module
 from ..models.encoder import Encoder
 from ..models.generator import State
 from ..models.progan import ProGAN
-from ..models.registry import read_progan
+from ..models.reading import read_progan
 from ..models.units import Dissection
 from ..training.initializer import train_initializer
 from .data import CLASS_COLORS, SceneData, to_tensor

@@ -153,6 +153,7 @@ class EditingSession(Reading):
             refined=self._take_over_refined,
             failed=self._tell_failure,
             report=self._reporter("open"),
+            tell=lambda notice: self._tell([notice]),
         )
         self._rendering = Rendering(
             self._worker, self._lock, wanted=self._wanted, tell=self._tell, failed=self._tell_failure
