@@ -44,18 +44,18 @@ def stored(folder: Path) -> Model:
     """
     demo = load("demo")
 
-    def read(name: str, instead: Any = None) -> Any:
+    def read(name: str, like: Any) -> Any:
         path = folder / f"{name}.safetensors"
-        return read_module(path, name, type(getattr(demo, name))) if path.is_file() else instead
+        return read_module(path, name, type(like)) if path.is_file() else None
 
     return replace(
         demo,
         name=folder.name,
         generator=read_progan(folder / "generator.safetensors"),
-        encoder=read("encoder", demo.encoder),
+        encoder=read("encoder", demo.encoder) or demo.encoder,
         dissection=Dissection.load(folder / "dissection.safetensors"),
-        initializer=read("initialiser"),
-        segmenter=read("segmenter", demo.segmenter),
+        initializer=read("initialiser", demo.initializer),
+        segmenter=read("segmenter", demo.segmenter) or demo.segmenter,
     )
 
 

@@ -56,4 +56,5 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.T).to(matrix.dtype)
+    found: Tensor = x if wide else x.T
+    return found.to(matrix.dtype)

@@ -9,7 +9,7 @@ export const STRENGTH_MAX = 4;
 /** What can be painted. */
 export type Verb = "add" | "remove" | "restyle";
 export type Units = null | "low" | "medium" | "high";
-export type Target = "tuned" | "quantile" | "mean";
+export type Target = "tuned" | "quantile" | "mean" | "exemplar";
 /** Of a photo that is not square, the middle is edited, or all of it with mirrored edges around. */
 export type Fit = "crop" | "pad";
 export type PictureName = "photo" | "reconstruction" | "preview" | "result";

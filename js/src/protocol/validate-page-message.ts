@@ -63,7 +63,7 @@ const commandFields: Record<CommandName, Record<string, Test>> = {
 const settings: Record<string, Test> = {
   strength: isStrength,
   units: oneOf(null, "low", "medium", "high"),
-  target: oneOf("tuned", "quantile", "mean"),
+  target: oneOf("tuned", "quantile", "mean", "exemplar"),
   variant: isCount,
   reference: isReferenceSelection,
 };

@@ -16,6 +16,7 @@ const UNITS: [string, string][] = [
 ];
 const TARGETS: [Target, string][] = [
   ["tuned", "as tuned"],
+  ["exemplar", "one like it"],
   ["quantile", "high: the 0.99 quantile"],
   ["mean", "as where it is, on average"],
 ];
