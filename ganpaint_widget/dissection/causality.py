@@ -25,9 +25,7 @@ def _found(generator: StagedGenerator, segmenter: Segmenter, state: State, row: 
     return segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1)) == row
 
 
-def likely_patch(
-    found: Tensor, one: int, state: State, random: torch.Generator, cells: int
-) -> Tensor | None:
+def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator, cells: int) -> Tensor | None:
     """A square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
 
     Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if

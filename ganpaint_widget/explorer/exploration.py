@@ -344,9 +344,7 @@ class Exploration:
         """The concepts whose names contain a text, upper and lower case alike; all for an empty one."""
         return tuple(concept for concept in self.concepts if text.strip().lower() in concept.lower())
 
-    def table(
-        self, by: Order = "iou", concept: str | None = None, label: str | None = None
-    ) -> list[UnitRow]:
+    def table(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[UnitRow]:
         """The units in an order: label; IoU, IQR and effect for ``concept`` or the label."""
         found = self._dissected
         rows = []
