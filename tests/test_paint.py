@@ -852,7 +852,7 @@ def test_a_restyle_takes_a_sample_or_a_picture_of_ones_own(seeing: GANPaint) -> 
     line.wait(lambda: seeing._state["edits"][0]["reference"] == {"key": own["key"], "region": region})
 
     # a kernel that began anew still has the pictures in its edits, and says so of others
-    seeing._own.clear()
+    seeing._questions._own.clear()
     page.say({"type": "samples", "page": A, "concept": "dome"})
     line.wait(lambda: len(line.of("references")) == 3)
     assert line.of("references")[2]["entries"][0]["key"] == own["key"]
