@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,12 @@ from ganpaint_widget.method import ablation, adaptation, edits, equation
 from ganpaint_widget.method.ablation import Ablation
 from ganpaint_widget.method.adaptation import AdaptationConfig, dilate
 from ganpaint_widget.method.inversion import invert
+from ganpaint_widget.models.checkpoints import read_module
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.model import Model
+from ganpaint_widget.models.reading import read_progan
+from ganpaint_widget.models.registry import load
+from ganpaint_widget.models.units import Dissection
 
 CONCEPTS = ("tree", "dome", "cloud", "door", "window")
 SMALL = 0.002
@@ -26,6 +31,32 @@ SMALL = 0.002
 
 Render = Callable[[State], Tensor]
 """An adapted generator: a state at the edit layer to a picture, 1 x 3 x R x R."""
+
+
+# --- models ---
+
+
+def stored(folder: Path) -> Model:
+    """The demo world's model with the weights in a folder like the package's own.
+
+    Without an initializer in it adaptation begins with nothing; an encoder or a segmenter that is missing is
+    the package's.
+    """
+    demo = load("demo")
+
+    def read(name: str, like: Any) -> Any:
+        path = folder / f"{name}.safetensors"
+        return read_module(path, name, type(like)) if path.is_file() else None
+
+    return replace(
+        demo,
+        name=folder.name,
+        generator=read_progan(folder / "generator.safetensors"),
+        encoder=read("encoder", demo.encoder) or demo.encoder,
+        dissection=Dissection.load(folder / "dissection.safetensors"),
+        initializer=read("initialiser", demo.initializer),
+        segmenter=read("segmenter", demo.segmenter) or demo.segmenter,
+    )
 
 
 # --- cases ---
@@ -80,15 +111,47 @@ def drawn(model: Model, x: Tensor) -> State:
     return generator.run(generator.start(model.encoder(x)[0]), until=generator.edit_layer)
 
 
-def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = inverted) -> Iterator[Case]:
-    """Concepts and verbs in turn; a scene that does not offer what is due is passed over."""
+def painted(model: Model, x: Tensor, original: State, verb: str, concept: str, mask: edits.Mask) -> State:
+    """z_e: what a mask (uint8 R x R) painted at strength 1 makes of an opened photo ``x``, as in the editor.
+
+    The one place where the benchmarks of looks and quality make an edit.
+    """
+    assert model.dissection is not None
+    target = model.dissection.default_target(concept) if verb == "add" else edits.TARGETS[0]
+    edit = edits.Edit("e", verb, concept, mask, 1.0, target=target)
+    with torch.no_grad():
+        return equation.apply(original, [edit], model.dissection, model.imagine)
+
+
+def repainted(model: Model, case: Case, mask: edits.Mask) -> Case:
+    """The same case with another mask (uint8 R x R, 0 or 255) painted; its truth stays what it was."""
+    edited = painted(model, case.x, case.original, case.verb, case.concept, mask)
+    where = tensor_of_mask(mask)
+    keep = adaptation.keep_mask(model.generator, case.original, edited, where)
+    return replace(case, mask=where, edited=edited, keep=keep)
+
+
+def tensor_of_mask(mask: edits.Mask) -> Tensor:
+    """uint8 R x R to 1 x 1 x R x R, 0 or 1."""
+    return torch.from_numpy((mask > 0).astype(np.float32))[None, None]
+
+
+def cases(
+    model: Model,
+    count: int,
+    opened: Callable[[Model, Tensor], State] = inverted,
+    *,
+    verbs: Sequence[str] = edits.VERBS[:2],
+    seeds: Sequence[int] = HELD_OUT,
+) -> Iterator[Case]:
+    """Concepts and ``verbs`` in turn; a scene that does not offer what is due is passed over."""
     assert model.dissection is not None
     generator, size = model.generator, model.generator.resolution
     known = [one for one in CONCEPTS if one in model.dissection.concepts]
     made, index = 0, 0
     while made < count:
-        concept, verb = known[made % len(known)], edits.VERBS[(made // len(known)) % 2]
-        seed = HELD_OUT[index]
+        concept, verb = known[made % len(known)], verbs[(made // len(known)) % len(verbs)]
+        seed = seeds[index]
         index += 1
         scene = Scene.sample(seed)
         other = counterfactual(scene, verb, concept, size, choice=index)
@@ -96,12 +159,11 @@ def cases(model: Model, count: int, opened: Callable[[Model, Tensor], State] = i
             continue
         x = tensor_of(scene.render(size), "cpu")
         original = opened(model, x)
-        edit = edits.Edit("e", verb, concept, other.object_mask, 1.0)
+        edited = painted(model, x, original, verb, concept, other.object_mask)
         with torch.no_grad():
-            edited = equation.apply(original, [edit], model.dissection, model.imagine)
             z = generator.sample_z(1, seed=index)
             another = generator.run(generator.start(z), until=generator.edit_layer)
-        mask = torch.from_numpy((other.object_mask > 0).astype(np.float32))[None, None]
+        mask = tensor_of_mask(other.object_mask)
         made += 1
         yield Case(
             seed=seed,
@@ -207,3 +269,38 @@ def poisson(case: Case, preview: Tensor) -> Tensor:
     middle = (x + width // 2, y + height // 2)
     blended = cv2.seamlessClone(array_of(preview), array_of(case.x), mask, middle, cv2.NORMAL_CLONE)
     return tensor_of(np.asarray(blended, np.uint8), "cpu")
+
+
+def pasted(case: Case, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Copy and paste: an object of another picture (1 x 3 x R x R) put where the case's mask is.
+
+    Both are scaled from the one mask's box to the other's, and the object is blended into the photo by its
+    gradients (Pérez et al. 2003, by OpenCV). OpenCV leaves out the outer 3 px of what it is given, so it is
+    given a margin of 5 px, or the object's own edges would be lost, and pictures that go on beyond their
+    borders.
+
+    Returns:
+        The picture; and where in it the object is, 1 x 1 x R x R, 0 or 1.
+    """
+    import cv2
+
+    size, border = case.x.shape[-1], 12
+    source, target = ((one[0, 0].numpy() * 255).astype(np.uint8) for one in (mask, case.mask))
+    (x, y, width, height), (to_x, to_y, to_width, to_height) = map(cv2.boundingRect, (source, target))
+    across, down = to_width / width, to_height / height
+    # Pixel centers are whole numbers: the box begins half a pixel before them.
+    move = np.array([[across, 0, to_x - 0.5 - across * (x - 0.5)], [0, down, to_y - 0.5 - down * (y - 0.5)]])
+    scaled = cv2.warpAffine(array_of(picture), move, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    where = np.where(cv2.warpAffine(source, move, (size, size)) > 127, 255, 0).astype(np.uint8)
+    wide = [
+        cv2.copyMakeBorder(one, border, border, border, border, cv2.BORDER_REPLICATE)
+        for one in (scaled, array_of(case.x), where)
+    ]
+    margin = cv2.dilate(wide[2], np.ones((11, 11), np.uint8))
+    margin[[0, -1]] = 0
+    margin[:, [0, -1]] = 0
+    x, y, width, height = cv2.boundingRect(margin)
+    middle = (x + width // 2, y + height // 2)
+    blended = cv2.seamlessClone(wide[0], wide[1], margin, middle, cv2.NORMAL_CLONE)
+    inner = np.asarray(blended, np.uint8)[border:-border, border:-border]
+    return tensor_of(inner, "cpu"), tensor_of_mask(where)

@@ -40,7 +40,7 @@ from benchmarks.figures import Figure, Report, parser
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.models.convert import convert
 from ganpaint_widget.models.progan import ProGAN
-from ganpaint_widget.models.registry import read_generator
+from ganpaint_widget.models.reading import read_generator
 from ganpaint_widget.models.stylegan2 import StyleGAN2
 
 SLOWEST = 10.0

@@ -17,6 +17,7 @@ class Renamed:
     def __init__(self, new: str) -> None:
         self._new = new
         self._old = ""
+        self.__doc__ = None  # so that the reference does not list it
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._old = name

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -43,7 +45,7 @@ class Host(Protocol):
 
 
 class Ticket:
-    """Goes with one long job: progress out, cancellation in. Made by :meth:`Worker.ticket`.
+    """Goes with one long job: progress out, cancellation in. Made by ``Worker.ticket``.
 
     ``Ticket()`` by itself serves code that runs without a worker, such as a test or a script.
     """
@@ -110,3 +112,11 @@ def share_of(ticket: Ticket | None, start: float, end: float) -> Ticket | None:
             whole.checkpoint(start + (end - start) * fraction, **numbers)
 
     return Part()
+
+
+def watched(parts: Sequence[T], ticket: Ticket | None) -> Iterator[T]:
+    """The parts of a job, with a checkpoint of the ticket after each."""
+    for done, part in enumerate(parts, start=1):
+        yield part
+        if ticket is not None:
+            ticket.checkpoint(done / len(parts))

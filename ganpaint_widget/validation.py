@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import GANPaintError
-from .method.edits import MAX_SEED, MAX_STRENGTH, MAX_VARIANT, TARGETS, VERBS, Edit, Mask, Reference
+from .method.edits import (
+    MAX_SEED,
+    MAX_STRENGTH,
+    MAX_VARIANT,
+    TARGETS,
+    VERBS,
+    Activations,
+    Edit,
+    Mask,
+    Reference,
+)
 from .models.catalogue import UNITS
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,32}")
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
+
+MAX_STUDENT: Final = 100
+"""Characters of a student's name."""
 
 
 def checked_verb(verb: object) -> str:
@@ -44,6 +59,81 @@ def checked_name(name: object) -> str:
     if not (isinstance(name, str) and 0 < len(name.strip()) == len(name) <= 64 and name.isprintable()):
         raise GANPaintError(f"{_shown(name)} cannot be the name of a brush.", "Use 1 to 64 characters.")
     return name
+
+
+def checked_color(color: object) -> str:
+    """``color`` if it is one of the form "#rrggbb", else GANPaintError."""
+    if not (isinstance(color, str) and _COLOR.fullmatch(color)):
+        raise GANPaintError(
+            f"{_shown(color)} is no color.", 'Pass six hexadecimal digits after a #, such as "#d81b60".'
+        )
+    return color
+
+
+def checked_activations(activations: object, channels: int) -> Activations:
+    """``activations`` as float32, finite, one for each of C units, else GANPaintError."""
+    array = np.asarray(activations)
+    numbers = array.dtype.kind in "iuf" and array.shape == (channels,)
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
+        found = array.astype(np.float32) if numbers else np.full(1, np.nan, np.float32)
+    if not np.isfinite(found).all():
+        raise GANPaintError(
+            f"The activations have the shape {array.shape}, or are not finite.",
+            f"Pass one finite number for each of the {channels} units.",
+        )
+    return found
+
+
+def checked_share(share: object, name: str) -> float:
+    """``share`` as a float from 0 to 1, else GANPaintError that calls it ``name``."""
+    number = isinstance(share, (int, float, np.integer, np.floating)) and not isinstance(share, bool)
+    if not (number and 0 <= share <= 1):  # type: ignore[operator]
+        raise GANPaintError(f"The {name} is {_shown(share)}.", "Pass a number from 0 to 1.")
+    return float(share)  # type: ignore[arg-type]
+
+
+def checked_finite(value: object, name: str) -> float:
+    """``value`` as a finite float, else GANPaintError that calls it ``name``."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    try:
+        found = float(value) if number else math.nan  # type: ignore[arg-type]
+    except OverflowError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise GANPaintError(f"The {name} is {_shown(value)}.", "Pass a finite number.")
+    return found
+
+
+def checked_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+    """Arrays that a project keeps, as they are if each is float32 and finite, else GANPaintError."""
+    for name, value in tensors.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise GANPaintError(
+                f"The numbers called {_shown(name)} are not all finite, of 32 bits.",
+                "Undo the last edits, or open the picture again: these would not be read again.",
+            )
+    return dict(tensors)
+
+
+def checked_title(title: object) -> str:
+    """``title`` without what cannot be shown, at most 255 characters; GANPaintError if it is no text."""
+    if not isinstance(title, str):
+        raise GANPaintError(f"{_shown(title)} cannot be the title of a picture.", "Pass a text.")
+    return "".join(sign for sign in title[:255] if sign.isprintable())
+
+
+def checked_scene(scene: object) -> int:
+    """``scene`` as the number of a scene or the seed of a sample, else GANPaintError."""
+    return checked_number(scene, "scene", MAX_SEED)
+
+
+def checked_student(student: object) -> str:
+    """A student's name with single spaces, else GANPaintError."""
+    if not (
+        isinstance(student, str) and student.strip() and len(student) <= MAX_STUDENT and student.isprintable()
+    ):
+        raise GANPaintError("That is no name.", f"Pass your name, in at most {MAX_STUDENT} characters.")
+    return " ".join(student.split())
 
 
 def checked_strength(strength: Any) -> float:
@@ -131,13 +221,13 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
         edit.activations.shape == (channels,)
         and edit.activations.dtype == np.float32
         and np.isfinite(edit.activations).all()
-        and (verb == "restyle" or variant or (verb == "add" and own))
+        and (verb == "restyle" or variant or target == "exemplar" or (verb == "add" and own))
     ):
         raise GANPaintError(
             "The edit's activations do not fit this generator.", "Make the edit anew with this generator."
         )
-    if verb == "add" and variant and edit.activations is None:
-        raise GANPaintError("The variant comes without its activations.", "Make the edit anew.")
+    if verb == "add" and (variant or target == "exemplar") and edit.activations is None:
+        raise GANPaintError("The addition comes without its activations.", "Make the edit anew.")
     if edit.reference is not None:
         _check_reference(edit.reference, size)
     if not isinstance(edit.enabled, (bool, np.bool_)):
@@ -180,7 +270,11 @@ def checked_id(edit: object) -> str:
 
 
 def checked_mask(mask: object, height: int, width: int) -> Mask:
-    """``mask`` as uint8 ``height`` x ``width``, else GANPaintError. Boolean masks become 0 and 255."""
+    """``mask`` as uint8 ``height`` x ``width``, else GANPaintError. Boolean masks become 0 and 255.
+
+    This is for pieces of strokes, and for what was stored. A mask from a user, which may be a file, floats or
+    as large as the photo, goes through :func:`.images.files.read_mask` first.
+    """
     try:
         array = np.asarray(mask)
     except (TypeError, ValueError) as error:  # ragged lists, for one

@@ -18,13 +18,13 @@ const project = dirname(here);
 const argument = (name) => process.argv.find((word) => word === name || word.startsWith(`${name}=`));
 
 /** What runs in the browser: JupyterLab's own floor is about this old. */
-const browser = { bundle: true, format: "esm", target: ["es2022"], logLevel: "info" };
+const browser = { bundle: true, format: "esm", target: ["es2022"], charset: "utf8", logLevel: "info" };
 
 const widget = {
   ...browser,
   entryPoints: [
     { in: join(here, "src/widget.ts"), out: "widget" },
-    { in: join(here, "src/editor/editor.css"), out: "widget" },
+    { in: join(here, "src/editor/styles/editor.css"), out: "widget" },
   ],
   outdir: join(project, "ganpaint_widget/static"),
   minify: true,
@@ -42,8 +42,8 @@ async function watch() {
 const bare = {
   ...browser,
   entryPoints: [
-    { in: join(here, "src/bare.ts"), out: "bare" },
-    { in: join(here, "src/editor/editor.css"), out: "editor" },
+    { in: join(here, "src/dev/bare.ts"), out: "bare" },
+    { in: join(here, "src/editor/styles/editor.css"), out: "editor" },
   ],
   sourcemap: "inline",
 };

@@ -27,6 +27,7 @@ from ganpaint_widget.session.document import History
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.widget import protocol
 from ganpaint_widget.widget.paint import GANPaint
+from ganpaint_widget.widget.turns import Turns
 
 PAGES = ("page-aaaa", "page-bbbb")
 SIZE = 32
@@ -476,9 +477,9 @@ def _each_piece_a_step(self: History, edits: Any, operation: Any, *, new_step: b
     commit(self, edits, operation, new_step=True)
 
 
-def _counts_nothing(self: GANPaint, name: str, sequence: int, turn: Any) -> None:
+def _counts_nothing(self: Turns, name: str, sequence: int, turn: Any) -> None:
     self._page(name).received = sequence - 1
-    in_turn(self, name, sequence, turn)
+    take(self, name, sequence, turn)
 
 
 def _beside(self: GANPaint, stroke: protocol.Stroke) -> None:
@@ -487,14 +488,14 @@ def _beside(self: GANPaint, stroke: protocol.Stroke) -> None:
     paint(self, stroke)
 
 
-commit, in_turn, paint = History._commit, GANPaint._in_turn, GANPaint._paint
+commit, take, paint = History._commit, Turns.take, GANPaint._paint
 
 
 @pytest.mark.parametrize(
     ("where", "name", "fault"),
     [
         (GANPaint, "set_state", _takes_everything),
-        (GANPaint, "_in_turn", _counts_nothing),
+        (Turns, "take", _counts_nothing),
         (GANPaint, "_paint", _beside),
         (History, "_commit", _forgets_redo),
         (History, "_commit", _each_piece_a_step),

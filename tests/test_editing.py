@@ -92,9 +92,9 @@ def by_hand(features: np.ndarray, edit: Edit) -> np.ndarray:
             for column in range(GRID):
                 cell = edit.mask[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
                 added = edit.verb in ("add", "restyle")
-                alpha = min(1, 1.5 * cell.mean() / 255) if added else cell.max() / 255
-                before = features[0, unit, row, column]
-                result[0, unit, row, column] = (1 - alpha) * before + alpha * edit.strength * level
+                alpha = min(1, 1.5 * cell.mean() / 255) if added else cell.max() / 255 * min(1, edit.strength)
+                before, target = features[0, unit, row, column], edit.strength * level if added else 0
+                result[0, unit, row, column] = (1 - alpha) * before + alpha * target
     return result
 
 

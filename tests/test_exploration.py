@@ -20,7 +20,8 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer import brushes, charts, exploration
 from ganpaint_widget.explorer.atlas import STRONGEST, Atlas, make_atlas
 from ganpaint_widget.explorer.brushes import Brush, Shelf
-from ganpaint_widget.explorer.exploration import Exploration, compare, published_removal
+from ganpaint_widget.explorer.curves import published_removal
+from ganpaint_widget.explorer.exploration import Exploration, compare
 from ganpaint_widget.images.contours import contours
 from ganpaint_widget.models.catalogue import CATALOGUE
 from ganpaint_widget.models.model import Model
@@ -79,10 +80,30 @@ def test_cancelled_it_keeps_what_was_whole(boxes: Model) -> None:
     assert explored.missing[0] == "atlas" and Exploration(boxes).missing[0] == "atlas"
 
 
-def test_a_damaged_file_is_one_clear_error(boxes: Model, found: Exploration) -> None:
-    (found.folder / "atlas.safetensors").write_bytes(b"nothing")
-    with pytest.raises(GANPaintError, match="could not be read"):
-        Exploration(boxes)
+def test_a_damaged_file_is_measured_anew(boxes: Model, found: Exploration) -> None:
+    """Whatever has become of what was measured, the layer can be explored, and measured again."""
+    for part in ("dissection", "atlas"):
+        whole = (found.folder / f"{part}.safetensors").read_bytes()
+        half = whole[: len(whole) // 2]
+        for damaged in (b"", b"nothing", half, whole[:-1], whole.replace(b"config", b"conf1g")):
+            (found.folder / f"{part}.safetensors").write_bytes(damaged)
+            assert part in Exploration(boxes).missing
+        (found.folder / f"{part}.safetensors").write_bytes(whole)
+    # Whole files whose parts do not fit together.
+    atlas = found.atlas
+    assert atlas is not None
+    for wrong in (
+        replace(atlas, files=atlas.files[:-1]),
+        replace(atlas, files=(b"no JPEG", *atlas.files[1:])),
+        replace(atlas, peaks=atlas.peaks[:, :1]),
+        replace(atlas, correlation=np.full_like(atlas.correlation, np.nan)),
+        replace(atlas, strongest=atlas.strongest + 1000),
+    ):
+        wrong.save(found.folder / "atlas.safetensors")
+        assert "atlas" in Exploration(boxes).missing
+    again = Exploration(boxes).measure("atlas", samples=30)
+    assert not {"dissection", "atlas"} & {*again.missing} and again.top(0).pictures.shape[0] == STRONGEST
+    assert "atlas" not in Exploration(boxes).missing
 
 
 def test_without_a_segmenter_nothing_can_be_named(boxes: Model) -> None:
@@ -119,7 +140,7 @@ def test_the_atlas_has_the_strongest_samples(boxes: Model, found: Exploration) -
     state = generator.run(generator.start(z), until="where")
     peaks = state.features.amax(dim=(2, 3))
     for unit in range(found.channels):
-        best = peaks[:, unit].argsort(descending=True)[: STRONGEST].tolist()
+        best = peaks[:, unit].argsort(descending=True)[:STRONGEST].tolist()
         top = found.top(unit)
         assert sorted(top.seeds) == sorted(best)
         assert top.maps[0] == pytest.approx(state.features[best[0], unit].numpy(), abs=0.01)
@@ -394,12 +415,43 @@ GOOD = {
         ),
     ],
 )
-def test_a_damaged_shelf_is_empty(tmp_path: Path, text: str) -> None:
+def test_a_damaged_shelf_is_empty_and_nothing_of_it_is_lost(tmp_path: Path, text: str) -> None:
     path = tmp_path / "brushes.json"
     path.write_text(json.dumps([GOOD]))
     assert len(Shelf(5, path).brushes) == 1
     path.write_text(text)
-    assert Shelf(5, path).brushes == ()
+    shelf = Shelf(5, path)
+    assert shelf.brushes == ()
+    shelf.put(Brush("mine", (1,), np.ones(5, np.float32)))
+    assert text in [one.read_text() for one in tmp_path.glob("brushes.damaged-*.json")]
+
+
+def test_one_damaged_brush_costs_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "brushes.json"
+    path.write_text(json.dumps([GOOD, GOOD | {"name": "b", "color": "red"}, GOOD | {"name": "c"}]))
+    shelf = Shelf(5, path)
+    assert [brush.name for brush in shelf.brushes] == ["a", "c"]
+    shelf.put(Brush("mine", (1,), np.ones(5, np.float32)))
+    assert [brush.name for brush in Shelf(5, path).brushes] == ["a", "c", "mine"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"color": "red"}, {"color": "#12345g"}, {"name": ""}, {"units": ()}, {"units": (5,)}, {"added": 2.0},
+        {"removed": float("nan")}, {"activations": np.full(5, np.nan)}, {"activations": np.ones(4)},
+        {"activations": np.full(5, 1e60)}, {"concept": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_brush_that_could_not_be_read_again_is_refused(tmp_path: Path, wrong: dict) -> None:
+    path = tmp_path / "brushes.json"
+    shelf = Shelf(5, path)
+    shelf.put(Brush("a", (0,), np.ones(5, np.float32)))
+    before = path.read_text()
+    with pytest.raises(GANPaintError):
+        shelf.put(replace(Brush("b", (0,), np.ones(5, np.float32)), **wrong))
+    assert path.read_text() == before and len(shelf.brushes) == 1
 
 
 def test_a_shelf_holds_so_many() -> None:

@@ -20,6 +20,7 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer.exploration import Exploration
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.session import EditingSession
+from ganpaint_widget.tickets import Cancelled, Ticket
 from ganpaint_widget.widget.explorer import look as module
 from ganpaint_widget.widget.explorer.pads import Pad
 
@@ -46,7 +47,7 @@ def settle(explorer: DissectionExplorer) -> None:
 
 
 def status(explorer: DissectionExplorer) -> str:
-    return str(explorer._status.value)
+    return str(explorer._jobs.status.value)
 
 
 def captions(explorer: DissectionExplorer) -> list[str]:
@@ -176,16 +177,16 @@ def test_sorting_searching_and_looking(explorer: DissectionExplorer) -> None:
     assert explorer.unit != 3
 
     explorer._search.value = "bo"
-    assert explorer._concept.value == "box" and len(explorer._bars.children) == 1 + 1
+    assert explorer._concept.value == "box" and len(explorer._bars.box.children) == 1 + 1
     explorer._search.value = "tree"
     assert "no concept like" in status(explorer) and "ground, box" in status(explorer)
     explorer._search.value = ""
-    assert explorer._concept.value == module.ANY and len(explorer._bars.children) == 2 + 1
+    assert explorer._concept.value == module.ANY and len(explorer._bars.box.children) == 2 + 1
 
 
 def test_a_bar_filters(explorer: DissectionExplorer) -> None:
     def bar(concept: str) -> ipywidgets.Button:
-        rows = explorer._bars.children[:-1]
+        rows = explorer._bars.box.children[:-1]
         return next(row.children[0] for row in rows if row.children[0].description == concept)
 
     bar("ground").click()
@@ -221,10 +222,11 @@ def test_sorting_by_effect_measures_it_first(explorer: DissectionExplorer) -> No
 
 
 def test_the_baselines_come_on_request(explorer: DissectionExplorer) -> None:
-    assert explorer._baseline.layout.display is None and "rotated" not in explorer._bars.children[-1].value
+    assert explorer._baseline.layout.display is None
+    assert "rotated" not in explorer._bars.box.children[-1].value
     explorer._baseline.click()
     settle(explorer)
-    assert explorer._baseline.layout.display == "none" and "rotated" in explorer._bars.children[-1].value
+    assert explorer._baseline.layout.display == "none" and "rotated" in explorer._bars.box.children[-1].value
 
 
 # --- where nothing is known yet ---
@@ -252,13 +254,13 @@ def test_measuring_is_cancelled(boxes: Model, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Exploration, "measure", slow)
     explorer._offer.click()
-    assert inside.wait(30) and explorer._job.layout.display is None
+    assert inside.wait(30) and explorer._jobs.box.layout.display is None
     explorer._offer.click()
     assert "already" in status(explorer)
     explorer._cancel.click()
     on.set()
     settle(explorer)
-    assert "was cancelled" in status(explorer) and explorer._job.layout.display == "none"
+    assert "was cancelled" in status(explorer) and explorer._jobs.box.layout.display == "none"
     assert explorer._offer.layout.display is None
     explorer.close()
 
@@ -367,23 +369,24 @@ def test_a_brush_of_several_units(explorer: DissectionExplorer) -> None:
 
 
 def test_curves_artifacts_and_comparison(explorer: DissectionExplorer, wire: Wire) -> None:
-    explorer._curve_concept.value = "box"
-    explorer._curve.click()
+    explorer._further.curve_concept.value = "box"
+    explorer._further.curve.click()
     settle(explorer)
-    assert "Effect of the best units for “box”" in explorer._curves.value
-    explorer._find.click()
+    assert "Effect of the best units for “box”" in explorer._further.curves.value
+    explorer._further.find.click()
     settle(explorer)
-    assert len(explorer._suspects.children) == 5
-    client_ready(explorer._pair.canvas)
-    explorer._suspects.children[0].click()
+    assert len(explorer._further.suspects.children) == 5
+    client_ready(explorer._further.pair.canvas)
+    drawn = explorer._further.pair.drawn
+    explorer._further.suspects.children[0].click()
     settle(explorer)
-    assert explorer._pair.drawn == 1
-    explorer._other.value = "draw"
-    explorer._compare_button.click()
+    assert explorer._further.pair.drawn == drawn + 1
+    explorer._further.other.value = "draw"
+    explorer._further.compare.click()
     settle(explorer)
-    assert "boxes draw" in explorer._compared.value and "ground" in explorer._compared.value
-    explorer._other_generator.value = "no such generator"
-    explorer._compare_button.click()
+    assert "boxes draw" in explorer._further.compared.value and "ground" in explorer._further.compared.value
+    explorer._further.other_generator.value = "no such generator"
+    explorer._further.compare.click()
     settle(explorer)
     assert "There is no generator" in status(explorer)
 
@@ -425,3 +428,239 @@ def test_names_shadow_nothing(explorer: DissectionExplorer) -> None:
     meant = {"__init__", "__repr__", "close", "_repr_mimebundle_"}
     assert not (functions - meant) & set(dir(base))
     assert not {name for name in vars(explorer) if name not in vars(base)} & set(dir(base))
+
+
+# --- what is shown is so, and what is closed is gone ---
+
+
+def widgets() -> set[str]:
+    """The models of all widgets of this process."""
+    return set(ipywidgets.widgets.widget._instances)
+
+
+def busy(explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A job that goes on until it is cancelled or the event is set."""
+    inside, on = threading.Event(), threading.Event()
+
+    def slow(self: Exploration, *parts: str, ticket: Any) -> None:
+        inside.set()
+        while not on.wait(0.01):
+            ticket.checkpoint(0.5)
+
+    monkeypatch.setattr(Exploration, "measure", slow)
+    explorer._baseline.click()
+    assert inside.wait(30)
+    return on
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["before a page shows it", "all of it"])
+def test_closing_leaves_nothing(boxes: Model, shown: bool) -> None:
+    Exploration(boxes).measure(samples=40)
+    before = widgets()
+    explorer = DissectionExplorer(boxes)
+    if shown:
+        client_ready(explorer._atlas.canvas)
+        session = explorer.paint.session
+        explorer._search.value = "bo"
+        explorer._search.value = ""
+        explorer._mode.value = "off"
+        explorer._brush_name.value = "mine"
+        explorer._brush.click()
+        settle(explorer)
+        explorer._further.find.click()
+        settle(explorer)
+        explorer._layer.value = "draw"
+        settle(explorer)
+        explorer._offer.click()
+        settle(explorer)
+        client_ready(explorer._atlas.canvas)
+        assert explorer.paint.session is not session
+        settle(explorer)
+        assert len(widgets() - before) > 100
+    explorer.close()
+    assert widgets() - before == set()
+    explorer.close()  # once more does no harm
+
+
+def test_closing_leaves_nothing_where_nothing_is_measured_or_making_it_fails(boxes: Model) -> None:
+    before = widgets()
+    DissectionExplorer(Model("boxes", boxes.generator)).close()
+    with pytest.raises(GANPaintError, match="layer9"):
+        DissectionExplorer(boxes, "layer9")
+    assert widgets() - before == set()
+
+
+def test_closed_in_the_middle_nothing_comes_after_it(
+    boxes: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Exploration(boxes).measure(samples=40)
+    before = widgets()
+    explorer = DissectionExplorer(boxes)
+    busy(explorer, monkeypatch)
+    client_ready(explorer._atlas.canvas)
+    explorer._open_editor()  # it waits behind the job
+    explorer.show_unit(1)
+    explorer.close()
+    settle(explorer)
+    explorer._worker.call(lambda: None)
+    assert widgets() - before == set() and not explorer._editors
+    assert not caplog.records, caplog.text
+
+
+def test_a_given_editor_stays_as_it_was(boxes: Model) -> None:
+    Exploration(boxes).measure(samples=40)
+    own = GANPaint(session=EditingSession(generator=Exploration(boxes).model))
+    observers, concepts = len(own.session._observers), own.session.concepts
+    explorer = DissectionExplorer(boxes, paint=own)
+    explorer._mode.value = "off"
+    assert own.session.edits and len(own.session._observers) == observers + 1
+    explorer.close()
+    assert own.comm is not None and not own.session.edits
+    assert own.session.concepts == concepts and len(own.session._observers) == observers
+    own.close()
+
+
+def test_a_refused_change_goes_back(explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    explorer._sort.value = "quality"
+    on = busy(explorer, monkeypatch)
+    explorer._layer.value = "draw"
+    assert "already" in status(explorer)
+    assert explorer._layer.value == explorer.exploration.layer == "where"
+    order = captions(explorer)
+    explorer._sort.value = "causal effect"  # would have to be measured first
+    assert "already" in status(explorer)
+    assert explorer._sort.value == "quality" and captions(explorer) == order
+    on.set()
+    settle(explorer)
+
+
+def test_a_switch_without_its_editor_goes_back(boxes: Model) -> None:
+    Exploration(boxes).measure(samples=40)
+    explorer = DissectionExplorer(boxes)
+    explorer._mode.value = "off"
+    assert "not been opened yet" in status(explorer) and explorer._mode.value == "as it is"
+    explorer.close()
+
+
+@pytest.mark.parametrize("how", ["fails", "is cancelled"])
+def test_a_layer_that_cannot_be_opened_is_not_shown(
+    explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise Cancelled if how == "is cancelled" else GANPaintError("It is damaged.", "Take another.")
+
+    monkeypatch.setattr("ganpaint_widget.widget.explorer.explorer.read", broken)
+    explorer._layer.value = "draw"
+    settle(explorer)
+    assert ("damaged" in status(explorer)) == (how == "fails")
+    assert explorer._layer.value == explorer.exploration.layer == "where"
+
+
+def test_a_layer_that_was_left_is_not_listened_to(
+    explorer: DissectionExplorer, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = explorer.paint.session
+    explorer._mode.value = "off"
+    assert session.edits
+    explorer._layer.value = "draw"  # not dissected: it has no editor
+    settle(explorer)
+    assert explorer.exploration.layer == "draw"
+    assert explorer._mode.value == "as it is" and not session.edits
+    size = session.size
+    session.add("box", np.full((size, size), 255, np.uint8))
+    assert session.preview is not None
+    settle(explorer)
+    assert not caplog.records, caplog.text
+    explorer._layer.value = "where"
+    settle(explorer)
+    assert explorer._mode.value == "as it is"
+    assert module.SELECTED not in [edit.concept for edit in session.edits]
+
+
+def test_what_another_thread_sets_hides_no_change(explorer: DissectionExplorer) -> None:
+    inside, on = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        inside.set()
+        assert on.wait(30)
+
+    explorer._chosen.observe(hold, "value")
+    setting = threading.Thread(target=explorer._set, args=(explorer._chosen,), kwargs={"value": "1"})
+    setting.start()
+    assert inside.wait(30)
+    change = threading.Thread(target=lambda: setattr(explorer._sort, "value", "number"))
+    change.start()
+    time.sleep(0.1)
+    on.set()
+    setting.join(30)
+    change.join(30)
+    assert [int(caption.split()[0]) for caption in captions(explorer)] == [0, 1, 2, 3, 4]
+    explorer._chosen.unobserve(hold, "value")
+
+
+# --- tickets ---
+
+
+def test_an_atlas_is_measured_by_itself_where_units_have_names(
+    boxes: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Exploration(boxes).measure("dissection", samples=40)
+    explorer = DissectionExplorer(boxes)
+    assert explorer._jobs.busy and explorer._jobs.box.layout.display is None
+    settle(explorer)
+    assert explorer.unit is not None and explorer._known.layout.display is None
+    explorer.close()
+
+    (explorer.exploration.folder / "atlas.safetensors").unlink()
+    explorer = DissectionExplorer(boxes)
+    explorer._cancel.click()
+    settle(explorer)
+    if explorer.exploration.atlas is None:  # it was quicker than the click
+        assert "was cancelled" in status(explorer) and explorer._offer.layout.display is None
+    explorer.close()
+
+
+def test_a_brush_that_is_cancelled_is_not_made(
+    explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fractions: list[float] = []
+    report = explorer._jobs._report
+
+    def cancel_in_the_middle(one: Any) -> None:
+        fractions.append(one.fraction)
+        report(one)
+        if one.fraction > 0.3:
+            explorer._cancel.click()
+
+    monkeypatch.setattr(explorer._jobs, "_report", cancel_in_the_middle)
+    explorer._brush_name.value = "mine"
+    explorer._brush.click()
+    settle(explorer)
+    assert "was cancelled" in status(explorer) and explorer._brushes.children == ()
+    assert fractions and fractions == sorted(fractions) and fractions[-1] < 1
+    assert "mine" not in explorer.paint.session.concepts
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda found, ticket: found.measure("baselines", samples=60, ticket=ticket),
+        lambda found, ticket: found.measure("effects", ticket=ticket),
+        lambda found, ticket: found.curve("box", samples=6, ticket=ticket),
+        lambda found, ticket: found.make_brush("mine", [0], ticket=ticket),
+        lambda found, ticket: found.before_after(0, ticket=ticket),
+        lambda found, ticket: found.artifact_candidates(samples=50, ticket=ticket),
+    ],
+    ids=["baselines", "effects", "curve", "brush", "before and after", "artifacts"],
+)
+def test_whatever_takes_long_reports_and_can_be_cancelled(boxes: Model, measure: Any) -> None:
+    found = Exploration(boxes).measure(samples=60)
+    fractions: list[float] = []
+    measure(found, Ticket(observer=lambda report: fractions.append(report.fraction)))
+    assert len(fractions) >= 2 and fractions == sorted(fractions) and fractions[-1] == pytest.approx(1)
+    found.baselines = found.effects = None
+    ticket = Ticket()
+    ticket.cancel()
+    with pytest.raises(Cancelled):
+        measure(found, ticket)
+    assert found.baselines is None and found.effects is None

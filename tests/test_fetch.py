@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import re
+import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -26,8 +30,11 @@ from ganpaint_widget.models import registry
 from ganpaint_widget.models.catalogue import CATALOGUE, Entry
 from ganpaint_widget.models.hybrid_encoder import HybridEncoder
 from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.reading import read_generator
+from ganpaint_widget.models.stylegan2 import StyleGAN2
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.worker import Worker
+from ganpaint_widget.storage import fingerprint
 
 
 class Server(ThreadingHTTPServer):
@@ -112,29 +119,32 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def entry(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     """The church of the catalogue, served from here."""
-    church = replace(
-        CATALOGUE["church"],
-        sha256=hashlib.sha256(server.content).hexdigest()[:8],
-        mirrors=(f"{server.address}/good/",),
-    )
-    return publish(church, monkeypatch)
+    church = CATALOGUE["church"]
+    digest = hashlib.sha256(server.content).hexdigest()[:8]
+    source = replace(church.sources[0], sha256=digest, mirrors=(f"{server.address}/good/",))
+    return publish(replace(church, sources=(source,)), monkeypatch)
 
 
 def publish(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> Entry:
     for module in (fetching, registry):
-        monkeypatch.setattr(module, "CATALOGUE", {"church": entry})
+        monkeypatch.setattr(module, "CATALOGUE", {entry.name: entry})
     return entry
 
 
 def mirrors(entry: Entry, server: Server, monkeypatch: pytest.MonkeyPatch, *names: str) -> Entry:
-    return publish(replace(entry, mirrors=tuple(f"{server.address}/{one}/" for one in names)), monkeypatch)
+    return at(entry, monkeypatch, *(f"{server.address}/{one}/" for one in names))
+
+
+def at(entry: Entry, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Entry:
+    source = replace(entry.sources[0], mirrors=addresses)
+    return publish(replace(entry, sources=(source, *entry.sources[1:])), monkeypatch)
 
 
 def test_a_model_is_fetched_once(entry: Entry, server: Server, cache: Path) -> None:
     path = fetching.fetch("church", progress=False)
-    assert path == cache / entry.file and path.read_bytes() == server.content
+    assert path == cache / entry.sources[0].file and path.read_bytes() == server.content
     assert fetching.fetch("church") == path and len(server.asked) == 1
-    assert [one.name for one in cache.iterdir()] == [entry.file]
+    assert [one.name for one in cache.iterdir()] == [entry.sources[0].file]
 
 
 @pytest.mark.parametrize("bad", ["gone", "wrong", "short"])
@@ -169,10 +179,10 @@ def test_what_an_earlier_attempt_has_left(
         "something else": b"x" * 5000,
         "more than it has": server.content + b"x",
     }[left]
-    (cache / f"{entry.file}.partial").write_bytes(remains)
+    (cache / f"{entry.sources[0].file}.partial").write_bytes(remains)
     assert fetching.fetch("church", progress=False).read_bytes() == server.content
     assert server.asked[0][1] == f"bytes={len(remains)}-"
-    assert [one.name for one in cache.iterdir()] == [entry.file]
+    assert [one.name for one in cache.iterdir()] == [entry.sources[0].file]
 
 
 @pytest.mark.parametrize("bad", ["gone", "wrong", "short", "closed"])
@@ -181,14 +191,14 @@ def test_dead_mirrors_leave_nothing_that_could_be_used(
 ) -> None:
     dead = mirrors(entry, server, monkeypatch, bad)
     if bad == "closed":
-        dead = publish(replace(entry, mirrors=("http://127.0.0.1:9/",)), monkeypatch)
+        dead = at(entry, monkeypatch, "http://127.0.0.1:9/")
     with pytest.raises(GANPaintError, match="could not be fetched") as caught:
         fetching.fetch("church", progress=False)
     told = caught.value
-    assert f"{dead.mirrors[0]}{entry.file}" in told.hint and str(cache) in told.hint
-    assert f"as {entry.file} into" in told.hint and "\n" not in str(told)
+    assert f"{dead.sources[0].mirrors[0]}{entry.sources[0].file}" in told.hint and str(cache) in told.hint
+    assert f"as {entry.sources[0].file} into" in told.hint and "\n" not in str(told)
     assert {"gone": "404", "wrong": "SHA-256"}.get(bad, "Error") in told.message
-    assert not (cache / entry.file).exists()
+    assert not (cache / entry.sources[0].file).exists()
     with pytest.raises(GANPaintError, match="not in the cache yet"):
         registry.load("church")
 
@@ -197,11 +207,11 @@ def test_a_full_disk(entry: Entry, cache: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     cache.mkdir()
-    (cache / f"{entry.file}.partial").symlink_to("/dev/full")
+    (cache / f"{entry.sources[0].file}.partial").symlink_to("/dev/full")
     with pytest.raises(GANPaintError, match="cannot be written") as caught:
         fetching.fetch("church", progress=False)
     assert "No space left" in caught.value.message and "GANPAINT_CACHE" in caught.value.hint
-    assert not (cache / entry.file).exists()
+    assert not (cache / entry.sources[0].file).exists()
 
 
 @pytest.mark.parametrize("value", ["1", "true"])
@@ -212,11 +222,14 @@ def test_offline_means_offline(
     monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("the network was touched"))
     with pytest.raises(GANPaintError, match="GANPAINT_OFFLINE") as caught:
         fetching.fetch("church")
-    assert f"{entry.mirrors[0]}{entry.file}" in caught.value.hint and str(cache) in caught.value.hint
+    assert (
+        f"{entry.sources[0].mirrors[0]}{entry.sources[0].file}" in caught.value.hint
+        and str(cache) in caught.value.hint
+    )
     assert server.asked == []
     cache.mkdir()
-    (cache / entry.file).write_bytes(server.content)  # as the message says
-    assert fetching.fetch("church") == cache / entry.file
+    (cache / entry.sources[0].file).write_bytes(server.content)  # as the message says
+    assert fetching.fetch("church") == cache / entry.sources[0].file
     assert registry.load("church").dissection is not None
     monkeypatch.setenv("GANPAINT_OFFLINE", "0")
     assert not fetching.offline()
@@ -305,9 +318,189 @@ def test_the_catalogue() -> None:
     assert set(CATALOGUE) >= {"church", "bedroom", "celebahq", "stylegan2-church", "stylegan2-faces"}
     for name, entry in CATALOGUE.items():
         assert entry.name == name and entry.license and entry.source and entry.domain
-        assert re.fullmatch(r"[0-9a-f]{8}", entry.sha256) and entry.sha256 in entry.file
-        assert entry.mirrors and all(re.match(r"https?://.+/$", mirror) for mirror in entry.mirrors)
-        assert Path(entry.file).suffix in registry.SUFFIXES and "/" not in entry.file
+        assert entry.sources
+        for source in entry.sources:
+            hashed = re.fullmatch(r"[0-9a-f]{8}", source.sha256) and source.sha256 in source.file
+            assert hashed or (source.pickled and source.sha256 == "")  # those of NVIDIA's
+            assert source.mirrors and all(re.match(r"https?://.+/$", mirror) for mirror in source.mirrors)
+            assert Path(source.file).suffix in (".pth", ".pt", ".pkl") and "/" not in source.file
+            assert Path(source.kept).suffix in (".pth", ".pt", ".safetensors")
+    for name in ("church", "cat", "horse", "car", "ffhq", "afhqcat", "metfaces", "celebahq", "lsundog"):
+        assert "nvidia.com" in CATALOGUE[f"stylegan2-{name}"].sources[0].mirrors[0]
+
+
+# --- NVIDIA's pickles: no hash is known, and what is kept was converted ---
+
+
+@pytest.fixture
+def pickled(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Entry:
+    """The StyleGAN2 of churches of the catalogue, small, as NVIDIA's TensorFlow pickle; served from here."""
+    server.content = tensorflow_pickle(tmp_path)
+    church = CATALOGUE["stylegan2-church"]
+    sources = (
+        replace(church.sources[0], mirrors=(f"{server.address}/good/",)),
+        replace(church.sources[1], mirrors=(f"{server.address}/gone/",)),
+    )
+    return publish(replace(church, resolution=16, sources=sources), monkeypatch)
+
+
+def tensorflow_pickle(canary: Path, factor: float = 1.0) -> bytes:
+    """(G, D, Gs), of which ``Gs`` is a StyleGAN2 of 16 px; run, it would leave a canary."""
+    module = ModuleType("dnnlib.tflib.network")
+    module.Network = type("Network", (), {"__module__": "dnnlib.tflib.network"})  # type: ignore[attr-defined]
+    before = dict(sys.modules)
+    sys.modules.update(
+        {"dnnlib": ModuleType("dnnlib"), "dnnlib.tflib": ModuleType("tflib"), module.__name__: module}
+    )
+
+    def network(variables: dict[str, np.ndarray], **components: object) -> object:
+        made = module.Network()
+        made.__dict__.update(
+            version=4,
+            name="G",
+            static_kwargs={"num_channels": 3, "resolution": 16},
+            components=components,
+            build_module_src=f"open({str(canary / 'canary')!r}, 'w')",
+            variables=list(variables.items()),
+        )
+        return made
+
+    draw = np.random.default_rng(0).standard_normal
+    mapping, synthesis = {}, {"4x4/Const/const": draw((1, 6, 4, 4))}
+    for number, inputs in enumerate((5, 7)):
+        mapping |= {f"Dense{number}/weight": draw((inputs, 7)), f"Dense{number}/bias": draw(7)}
+    for block, width in enumerate((6, 5, 4)):
+        at = f"{4 * 2**block}x{4 * 2**block}"
+        layers = {"Conv0_up": ((6, 6, 5)[block], 3), "Conv1": (width, 3)} if block else {"Conv": (width, 3)}
+        for half, (name, (inputs, size)) in enumerate({**layers, "ToRGB": (width, 1)}.items()):
+            outputs = 3 if name == "ToRGB" else width
+            synthesis |= {
+                f"{at}/{name}/weight": draw((size, size, inputs, outputs)),
+                f"{at}/{name}/bias": draw(outputs),
+                f"{at}/{name}/mod_weight": draw((7, inputs)),
+                f"{at}/{name}/mod_bias": draw(inputs),
+            }
+            if name != "ToRGB":
+                number = 2 * block - 1 + half if block else 0
+                synthesis[f"noise{number}"] = draw((1, 1, 4 * 2**block, 4 * 2**block))
+                synthesis[f"{at}/{name}/noise_strength"] = draw(())
+    parts = {
+        name: network({one: np.float32(factor * array) for one, array in variables.items()})
+        for name, variables in {"mapping": mapping, "synthesis": synthesis}.items()
+    }
+    average = network({"lod": np.float32(0), "dlatent_avg": np.zeros(7, np.float32)}, **parts)
+    try:
+        return pickle.dumps((average, network({}), average), protocol=4)
+    finally:
+        sys.modules.clear()
+        sys.modules.update(before)
+
+
+def test_a_pickle_is_fetched_converted_and_trusted(
+    pickled: Entry, server: Server, cache: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    path = fetching.fetch(pickled.name, progress=False, tell=told.append)
+    digest = hashlib.sha256(server.content).hexdigest()
+    record = cache / "stylegan2-church-config-f.pkl.trusted.json"
+    assert path == cache / "stylegan2-church-config-f.safetensors"
+    assert len(told) == 1 and digest in told[0] and str(record) in told[0]
+    kept = json.loads(record.read_text())
+    assert kept["sha256"] == digest and kept["from"].startswith(f"{server.address}/good/stylegan2-church")
+    assert {one.name for one in cache.iterdir()} == {path.name, record.name}  # no pickle is left
+    assert not (tmp_path / "canary").exists()
+    assert fetching.fetch(pickled.name) == path and len(server.asked) == 1
+    generator = registry.load("stylegan2-church").generator
+    with torch.no_grad():
+        assert generator(generator.sample_z(1, seed=0)).shape == (1, 3, 16, 16)
+
+
+def test_from_then_on_no_other_file_is_taken(
+    pickled: Entry, server: Server, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.warns(UserWarning, match="Nobody has published the SHA-256"):  # never silently
+        path = fetching.fetch(pickled.name, progress=False)
+    first, trusted = server.content, fingerprint(read_generator(path))
+    path.unlink()
+    server.content = tensorflow_pickle(tmp_path, factor=1.5)
+    with pytest.raises(GANPaintError, match="was trusted before") as caught:
+        fetching.fetch(pickled.name, progress=False)
+    record = fetching.record_file(pickled.sources[0])
+    assert str(record) in caught.value.message and not path.exists()
+    server.content = first
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what was told once is not told again
+        again = fetching.fetch(pickled.name, progress=False)
+    assert fingerprint(read_generator(again)) == trusted
+    path.unlink()
+    record.write_text("{}")
+    with pytest.raises(GANPaintError, match="is damaged: delete it"):
+        fetching.fetch(pickled.name, progress=False)
+
+
+@pytest.mark.parametrize("bad", ["hostile", "another size", "no pickle"])
+def test_a_pickle_that_is_refused_is_not_kept(
+    pickled: Entry, server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    if bad == "hostile":
+        server.content = b"\x80\x02cos\nsystem\nX" + (8 + len(str(tmp_path))).to_bytes(4, "little")
+        server.content += f"touch {tmp_path}/x".encode() + b"\x85R."
+    elif bad == "no pickle":
+        server.content = b"<html>moved</html>"
+    else:
+        publish(replace(pickled, resolution=256), monkeypatch)
+    with pytest.raises(GANPaintError, match="could not be fetched") as caught:
+        fetching.fetch(pickled.name, progress=False)
+    assert {"hostile": "os.system", "another size": "16 px", "no pickle": "damaged"}[
+        bad
+    ] in caught.value.message
+    assert list(cache.iterdir()) == [] and not (tmp_path / "x").exists()
+
+
+def test_the_next_source_is_tried(
+    pickled: Entry, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVIDIA's address is dead, and the converted file of the old servers is there."""
+    made = io.BytesIO()
+    torch.save({"g_ema": StyleGAN2((6, 5, 4), 5, 7, 2).state_dict()}, made)
+    server.content = made.getvalue()
+    first, second = pickled.sources
+    digest = hashlib.sha256(server.content).hexdigest()[:8]
+    sources = (
+        replace(first, mirrors=(f"{server.address}/gone/",)),
+        replace(second, mirrors=(f"{server.address}/good/",), sha256=digest),
+    )
+    publish(replace(pickled, sources=sources), monkeypatch)
+    path = fetching.fetch(pickled.name, progress=False)
+    assert path.name == second.file and [one.split("/")[1] for one, _ in server.asked] == ["gone", "good"]
+    assert registry.load(pickled.name).generator.resolution == 16
+
+
+def test_a_file_that_was_got_by_other_means(
+    pickled: Entry, server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANPAINT_OFFLINE", "1")
+    own = tmp_path / "download (3).pkl"
+    own.write_bytes(server.content)
+    done = CliRunner().invoke(app, ["fetch", "stylegan2-church", "--file", str(own)])
+    assert done.exit_code == 0, done.output
+    assert "NVIDIA Source Code License" in done.output and "Nobody has published" in done.output
+    assert own.exists() and registry.load(pickled.name).generator.resolution == 16
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"x")
+    done = CliRunner().invoke(app, ["fetch", "stylegan2-church", "--file", str(other)])
+    assert done.exit_code == 1 and "SHA-256 begins with" in done.output
+    done = CliRunner().invoke(app, ["fetch", "stylegan2-church", "--file", str(tmp_path / "none")])
+    assert done.exit_code == 1 and "There is no file" in done.output
+    assert CliRunner().invoke(app, ["fetch", "--list", "--file", str(own)]).exit_code == 1
+    for one in list(cache.iterdir()):
+        one.unlink()
+    (cache / pickled.sources[0].file).write_bytes(server.content)  # by hand, as the message says
+    with pytest.raises(GANPaintError, match="not in the cache yet"):
+        registry.load(pickled.name)
+    with pytest.warns(UserWarning, match="Nobody has published"):
+        assert fetching.fetch(pickled.name).suffix == ".safetensors"
+    assert server.asked == []
 
 
 def test_the_command(entry: Entry, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,9 +509,9 @@ def test_the_command(entry: Entry, server: Server, cache: Path, monkeypatch: pyt
         return done.exit_code, done.output
 
     code, output = run("church")
-    assert code == 0 and str(cache / entry.file) in output and "CC BY-NC" in output
+    assert code == 0 and str(cache / entry.sources[0].file) in output and "CC BY-NC" in output
     code, output = run("church", "--json")
-    assert code == 0 and json.loads(output)[0]["path"] == str(cache / entry.file)
+    assert code == 0 and json.loads(output)[0]["path"] == str(cache / entry.sources[0].file)
     code, output = run("--list")
     assert code == 0 and "stylegan2-faces" in output
     code, output = run("chruch")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from ganpaint_widget.models.registry import read_generator
+from ganpaint_widget.models.reading import read_generator
 
 
 @pytest.fixture(scope="module")

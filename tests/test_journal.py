@@ -264,7 +264,7 @@ def test_a_restyle_comes_back_without_measuring_its_reference_again(
     photo = np.random.default_rng(1).integers(0, 256, (50, 40, 3)).astype(np.uint8)
     edit = session.restyle("dome", mask, photo, 0.7)
     session.close()
-    monkeypatch.setattr("ganpaint_widget.session.session.reference_activations", None)
+    monkeypatch.setattr("ganpaint_widget.session.processes.references.reference_activations", None)
     again = recover(model_with_segmenter)
     assert again.edits == (edit,)
     assert np.array_equal(np.asarray(again.preview), np.asarray(session.preview))

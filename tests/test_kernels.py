@@ -70,7 +70,7 @@ held = HeldAdaptation()
 held.proceed = File()
 ganpaint_widget.method.adaptation.Fit.run = lambda fit, **how: held.run(fit, **how)
 
-# From here on ipykernel 7.3 overlooks no message: see keep_awake in paint.py.
+# From here on ipykernel 7.3 overlooks no message: see keep_awake in kernel.py.
 GANPaint(session=EditingSession(generator=model)).close()
 """
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextvars
 import io
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anywidget
@@ -346,7 +349,7 @@ def test_nothing_is_written_at_rest_while_a_stroke_is_open(
 def test_the_state_at_rest_waits_for_a_hand_that_paints_on(
     widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganpaint_widget.widget.paint.REST_PAUSE", 0.05)
+    monkeypatch.setattr("ganpaint_widget.widget.paint.REST_PAUSE", 1.0)
     line: Line = widget.comm
     states = len(line.states)
     for _ in range(3):
@@ -849,7 +852,7 @@ def test_a_restyle_takes_a_sample_or_a_picture_of_ones_own(seeing: GANPaint) -> 
     line.wait(lambda: seeing._state["edits"][0]["reference"] == {"key": own["key"], "region": region})
 
     # a kernel that began anew still has the pictures in its edits, and says so of others
-    seeing._own.clear()
+    seeing._questions._own.clear()
     page.say({"type": "samples", "page": A, "concept": "dome"})
     line.wait(lambda: len(line.of("references")) == 3)
     assert line.of("references")[2]["entries"][0]["key"] == own["key"]
@@ -1136,7 +1139,7 @@ def test_after_a_recovery_what_has_opened_a_picture_is_not_done_again(
         picture = files.encode_png(np.full((SIZE, SIZE, 3), 200, np.uint8))
         file = picture if opening == "picture" else source.project_file()
         name = "p.png" if opening == "picture" else "p.ganpaint"
-        page.command("open", file, name=name, **{"fit": "crop"})
+        page.command("open", file, name=name, fit="crop")
     if painted:
         page.stroke(edit="e2")
     line.wait(lambda: [m for m in line.of("accepted") if m["sequence"] == page.sequence])
@@ -1154,7 +1157,7 @@ def test_after_a_recovery_what_has_opened_a_picture_is_not_done_again(
         again.sequence = 1
         again.command("scene")  # said again, whatever it was: it is known, and nothing is opened
         assert second.comm.of("accepted")[-1]["sequence"] == page.sequence
-        assert not second._backlog
+        assert second.stats()["waiting"] == 0
         assert np.array_equal(np.asarray(second.session.photo), photo)
         assert [edit.id for edit in second.session.edits] == edits
         second.session.close()
@@ -1184,8 +1187,7 @@ def test_a_cut_line_stops_nothing(widget: GANPaint, page: Page, worker_by_hand: 
 def test_everything_is_sent_in_the_context_of_the_last_message(
     widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import contextvars
-
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace(version_info=(7, 4, 0, "")))
     shell: contextvars.ContextVar[str] = contextvars.ContextVar("shell", default="main")
     seen: list[str] = []
     send = widget.comm.send

@@ -15,7 +15,7 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.images import files, framing
 from ganpaint_widget.method import inversion
 from ganpaint_widget.session import EditingSession
-from ganpaint_widget.session import session as session_module
+from ganpaint_widget.session.processes import inverting
 
 WIDTH, HEIGHT = 150, 100
 
@@ -107,13 +107,13 @@ def test_the_notice_goes_by_the_distance(
     words: str | None,
 ) -> None:
     monkeypatch.setattr(inversion, "distance", lambda model, x: apart)
-    monkeypatch.setattr(session_module, "POOR", -100.0)
+    monkeypatch.setattr(inverting, "POOR", -100.0)
     session = EditingSession(photo, model, journal=False, worker=worker)
     if words is None:
         assert session.notice is None
     else:
         assert session.notice.level == "warning" and words in session.notice.text
-    monkeypatch.setattr(session_module, "POOR", 100.0)
+    monkeypatch.setattr(inverting, "POOR", 100.0)
     session.open(photo)
     assert ("poorly" in session.notice.text) if apart is None else ("poorly" not in str(session.notice))
 

@@ -2,125 +2,208 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from ganpaint_widget.cli import app
-from ganpaint_widget.demo.data import SceneData
+from ganpaint_widget.demo.data import SceneData, to_tensor
+from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
-from ganpaint_widget.demo.train_generator import Painter, Players, Recipe, train
+from ganpaint_widget.demo.train import painter_from
+from ganpaint_widget.demo.train_edits import Painter, Recipe, mean_inside, painted, stroke, train_edits
+from ganpaint_widget.demo.train_features import FeatureRecipe, train_features, with_features
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
-from ganpaint_widget.demo.train_units import UNITS, Painted, arrange_units, correlation, known
+from ganpaint_widget.method.edits import Edit
+from ganpaint_widget.method.equation import apply, mean_activations
 from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.models import registry
 from ganpaint_widget.models.checkpoints import write_module
-from ganpaint_widget.models.progan import ProGAN
+from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.progan import ProGAN, pixel_norm
 from ganpaint_widget.models.stylegan2 import StyleGAN2
 from ganpaint_widget.training.encoder import train_encoder
+from ganpaint_widget.training.muon import Muon, orthogonalized
 
 TINY = Recipe(
     latent_size=8,
     channels=(8, 8, 8, 8, 8),
-    edit_layer="layer4",
-    base=32,
-    scenes=64,
-    teacher_steps=2,
-    batch=8,
-    warm_up=16,
-    grow=40,
-    refine=16,
+    edit_layer="layer6",
+    residual=(1,),
+    pairs=16,
+    batch=4,
+    warm_up=24,
+    ramp=12,
     penalty_every=2,
 )
 
 
-def test_training_goes_through_all_stages_and_resumes(tmp_path: Path) -> None:
+# --- edits in the loop ---
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
+    return Pairs(tmp_path_factory.mktemp("pairs"), 64, 16)
+
+
+def test_pairs_differ_by_one_object_where_the_mask_is(pairs: Pairs) -> None:
+    batch = next(pairs.batches(16, 0))
+    for one in range(16):
+        where = batch.mask[one, 0] > 0
+        before, after = batch.instances_without[one], batch.instances_with[one]
+        assert len((after[where] >> 3).unique()) == 1  # all of it is one concept
+        assert not (before[where] == after[where]).any()
+        far = torch.nn.functional.max_pool2d(batch.mask[one], 31, stride=1, padding=15)[0] == 0
+        assert torch.equal(batch.without[one][:, far], batch.with_[one][:, far])
+
+
+def test_pairs_are_rendered_once(tmp_path: Path) -> None:
+    first = Pairs(tmp_path, 32, 4)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = Pairs(tmp_path, 32, 4)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+    assert all((one == other).all() for one, other in zip(first.arrays, again.arrays, strict=True))
+
+
+def test_lessons_edit_as_the_editor_does(pairs: Pairs) -> None:
+    batch = next(pairs.batches(1, 3))
+    features = torch.randn(1, 8, 16, 16)
+    mask = (batch.mask[0, 0].numpy() * 255).astype(np.uint8)
+    own = mean_inside(features, batch.mask)
+    torch.testing.assert_close(
+        own.flatten(), mean_activations(State(features, "layer6"), batch.mask[0, 0]), rtol=0, atol=1e-5
+    )
+    edit = Edit("e", "add", "tree", mask, target="exemplar", activations=own.flatten().numpy())
+    edited = apply(State(features, "layer6"), [edit], NoUnits()).features
+    torch.testing.assert_close(painted(features, batch.mask, own), edited, rtol=0, atol=1e-5)
+
+
+class NoUnits:
+    """All that an edit with activations of its own asks of a dissection: nothing."""
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(name)
+
+
+def test_strokes_are_where_the_object_is() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 30:44] = True
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        drawn = stroke(random, mask)
+        assert drawn.any() and (drawn & mask).sum() > 0.15 * drawn.sum()
+        rows, columns = np.nonzero(drawn)
+        assert rows.min() > 5 and rows.max() < 58 and columns.min() > 15 and columns.max() < 60
+
+
+def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
-    train(folder, TINY, minutes=60, budget=48, log_every=1)
-    first = torch.load(folder / "checkpoint.pt", weights_only=True)
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert "gap" not in lines[0]  # the warm-up has no discriminator
-    assert "gap" in lines[4]
-    assert "drift" in lines[5]  # the new layers by themselves
-    assert first["shown"] == lines[-1]["shown"] == 8 * len(lines) == 48
-    assert first["resolution"] == 64
-    assert list(folder.glob("samples-*.png"))
+    segmenter = SceneSegmenter(CLASSES, (4, 4, 4, 4))
+    train_edits(folder, TINY, segmenter, minutes=60, budget=36, log_every=1)
+    first = torch.load(folder / "edits.pt", weights_only=True)
+    lines = [json.loads(line) for line in (folder / "edits.jsonl").read_text().splitlines()]
+    assert ["gap" in line for line in lines] == [False, False, True]
+    assert first["shown"] == lines[-1]["shown"] == 36
+    assert list(folder.glob("edits-*.png"))
 
-    train(folder, TINY, minutes=60, budget=64, log_every=1)
-    second = torch.load(folder / "checkpoint.pt", weights_only=True)
-    again = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert again[: len(lines)] == lines
-    assert [line["shown"] for line in again[len(lines) :]] == [56, 64]
-    assert "gap" in again[-1]
-    assert second["spent"] > first["spent"]
+    run = train_edits(folder, TINY, segmenter, minutes=60, budget=48, log_every=1)
+    again = [json.loads(line) for line in (folder / "edits.jsonl").read_text().splitlines()]
+    assert again[:3] == lines and [line["shown"] for line in again[3:]] == [48]
+    assert run.seconds > first["seconds"]
+    changed = {
+        name for name, one in run.painter.state_dict().items() if not torch.equal(one, first["painter"][name])
+    }
+    early = {f"generator.layer{number}." for number in range(1, 7)}
+    assert not [name for name in changed if name.startswith((*early, "encoder.latent"))]
+    assert any(name.startswith("generator.layer7") for name in changed)
+    assert any(name.startswith("encoder.trunk") for name in changed)
 
 
-def test_growing_changes_nobodys_mind() -> None:
-    """Pictures twice as large are encoded and judged as their 2 x 2 averages were."""
-    small = Players(TINY, 32)
-    large = small.grown(TINY)
-    pictures, labels = torch.randn(8, 3, 64, 64), torch.rand(8, 11, 32, 32)
-    averaged = F.avg_pool2d(pictures, 2)
+def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "generator"
+    folder.mkdir()
+    SceneData(tmp_path / "scenes", 64, TRAINING[:20])
+    painter = Painter(TINY).requires_grad_(False).eval()
+    recipe = FeatureRecipe(scenes=50, batch=8, warm_up=20)
+    seeds = TRAINING[:20]
+    few = train_features(folder, painter, recipe, minutes=60, budget=1, seeds=seeds)
+    finished = train_features(folder, painter, recipe, minutes=60, budget=24, seeds=seeds)
+    again = with_features(painter, folder)
+    for name, weight in finished.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name])
+        taught = (
+            name.startswith(("encoder.deep", "encoder.latent"))
+            or name.split(".")[1] in painter.generator.stages[:6]
+        )
+        if not taught:
+            assert torch.equal(weight, painter.state_dict()[name]), name
+
+    @torch.no_grad()
+    def missed(one: Painter) -> float:
+        """How far the features that z makes are from those of the scene that it was read from."""
+        x = to_tensor(SceneData(tmp_path / "scenes", 64, seeds).images[:])
+        z, features = one.encoder(x)
+        generator = one.generator
+        made = generator.run(generator.start(z), until=generator.edit_layer).features
+        return float((pixel_norm(made) - pixel_norm(features)).abs().mean())
+
+    assert missed(finished) < missed(few) - 0.02
+
+
+def test_a_painter_begins_where_narrower_weights_are(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    narrow = Painter(dataclasses.replace(TINY, channels=(8, 8, 8, 8, 6), residual=()))
+    for name in ("generator", "encoder"):
+        module = getattr(narrow, name)
+        write_module(tmp_path / f"{name}.safetensors", name, module, module.config)
+    wide = painter_from(tmp_path, TINY)
     with torch.no_grad():
-        for before, after in (
-            (small.discriminator(averaged, labels), large.discriminator(pictures, labels)),
-            (small.painter.encode(averaged)[0], large.painter.encode(pictures)[0]),
-            (small.painter.draw(z := torch.randn(4, 8))[0], large.painter.draw_refined(z)[1]),
-        ):
-            torch.testing.assert_close(before, after, rtol=0, atol=1e-5)
+        z = narrow.generator.sample_z(4, 0)
+        before, after = narrow.generator(z), wide.generator(z)
+    assert (before - after).abs().mean() < 0.3 * (before - before.roll(1, 0)).abs().mean()
 
 
-# --- units ---
-
-
-def test_assigned_units_are_compared_with_their_concepts() -> None:
-    areas = torch.rand(4, 3, 8, 8)
-    areas[:, 2] = 0  # no picture shows it
-    related = correlation(torch.stack([2 * areas + 1, -areas, torch.randn_like(areas)], dim=2), areas)
-    torch.testing.assert_close(related[:2, :2], torch.tensor([[1.0, -1.0]] * 2), rtol=0, atol=1e-2)
-    assert related[:2, 2].abs().max() < 0.5
-    assert torch.equal(related[2], torch.zeros(3))
-
-
-def test_painting_sets_the_units_of_one_concept_where_pictures_show_it() -> None:
-    areas = torch.zeros(4, 3, 8, 8)
-    areas[:, 0] = 1  # too large to be an object
-    areas[0, 1, 2:4, 2:4], areas[1, 2, 5, 5] = 1, 1
-    painted = Painted.like(areas)
-    assert painted.concept[:2].tolist() == [1, 2]
-    assert [float(one.sum()) for one in painted.mask] == [4, 1, 0, 0]
-    features = torch.randn(4, 3 * UNITS + 2, 8, 8)
-    edited = painted.paint(features, torch.arange(3.0)[:, None].expand(-1, UNITS) + 10)
-    changed = edited != features
-    assert changed.any(dim=1).equal(painted.mask > 0)
-    assert known(edited, 3)[0, 1, :, 2, 2].tolist() == [11] * UNITS
-    assert torch.equal(edited[0, :UNITS], features[0, :UNITS])
-    assert torch.equal(edited[:, 3 * UNITS :], features[:, 3 * UNITS :])
-
-
-def test_arranged_units_know_more_and_draw_the_same() -> None:
+def test_muon_moves_all_directions_alike() -> None:
     torch.manual_seed(0)
-    generator = ProGAN(8, (24, 24, 16, 16), "layer4")
-    # It sees bright and dark: what any random generator draws.
-    segmenter = SceneSegmenter(("dark", "bright"), (4, 4, 4, 4))
-    segmenter.forward = lambda x: 8 * torch.stack([-x.mean(dim=1), x.mean(dim=1)], dim=1)  # type: ignore[method-assign]
-    arranged = arrange_units(generator, segmenter, steps=60, batch=8, rate=0.03)
-    with torch.no_grad():
-        z = generator.sample_z(16, seed=1)
-        plain = generator(z)
-        areas = F.adaptive_avg_pool2d(segmenter(plain).softmax(dim=1), 8)
+    singular = torch.linalg.svdvals(
+        orthogonalized(torch.randn(12, 30) @ torch.diag(torch.logspace(0, -2, 30)))
+    )
+    assert float(singular.min()) > 0.5 and float(singular.max()) < 1.5
+    weight = torch.nn.Parameter(torch.randn(6, 4, 3, 3))
+    before = weight.detach().clone()
+    optimizer = Muon([weight], lr=0.01)
+    weight.grad = torch.randn_like(weight)
+    optimizer.step()
+    assert float((weight.detach() - before).norm() / before.norm()) == pytest.approx(0.01, rel=1e-3)
 
-        def related(one: ProGAN) -> float:
-            features = one.run(one.start(z), until="layer4").features
-            return float(correlation(known(features, 2), areas).mean())
 
-        assert related(arranged) > related(generator) + 0.05
-        assert (arranged(z) - plain).abs().mean() < 0.8 * (plain - plain.roll(1, 0)).abs().mean()
+def test_muon_fits_faster_than_adam() -> None:
+    """A regression whose directions differ a hundredfold in strength."""
+
+    def left(make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]) -> float:
+        torch.manual_seed(0)
+        x = torch.randn(256, 20) @ torch.diag(torch.logspace(0, -2, 20))
+        wanted = x @ torch.randn(20, 20)
+        weight = torch.nn.Parameter(0.3 * torch.randn(20, 20))
+        optimizer = make([weight])
+        for _ in range(150):
+            loss = (x @ weight.T - wanted).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return float(loss.detach())
+
+    assert left(lambda p: Muon(p, lr=0.02)) < 0.8 * left(lambda p: torch.optim.Adam(p, lr=0.02))
+
+
+# --- segmenter, encoder ---
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +276,7 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
 
 def test_an_encoder_learns(data: SceneData) -> None:
     torch.manual_seed(0)
-    generator = Painter(TINY, 32).generator.eval()
+    generator = ProGAN(8, (8, 8, 8, 8), "layer4").eval()
     x = next(data.batches(16, 5))[0]
 
     @torch.no_grad()

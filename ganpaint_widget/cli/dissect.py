@@ -14,6 +14,9 @@ import typer
 from ..errors import GANPaintError
 from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 
+EXEMPLAR_SAMPLES = 400
+"""Pictures among which exemplars are looked for, at most: they show more objects than are kept."""
+
 
 def dissect(
     output: Annotated[
@@ -76,6 +79,9 @@ def dissect(
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, spawn) if processes > 1 else nullcontext() as executor:
             found = dissection.dissect(model.generator, model.segmenter, executor=executor, **given)
+            found = dissection.find_exemplars(
+                model.generator, model.segmenter, found, samples=min(samples, EXEMPLAR_SAMPLES), seed=seed
+            )
             told: dict[str, Any] = {
                 "output": str(output),
                 "generator": model.name,

@@ -19,7 +19,9 @@ from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 if TYPE_CHECKING:
     from ..session import EditingSession
 
-PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+PICTURES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
 DETAILS: Final = {
     "add": ("mask", "strength", "units", "target", "variant"),
     "remove": ("mask", "strength", "units"),
@@ -110,7 +112,7 @@ def edit(
             try:
                 session = _opened(session, photo, generator, fit, device)
                 for wish in wishes:
-                    _carry_out(session, wish, photo, fit)
+                    _carry_out(session, wish, photo)
                 made.append(_written(session, photo, picture, kept, adapt, began, quiet=as_json))
             except GANPaintError as error:
                 if len(jobs) == 1:
@@ -229,19 +231,14 @@ def _opened(
     return session
 
 
-def _carry_out(session: EditingSession, wish: Wish, photo: Path, fit: Any) -> None:
-    from ..images import files
-
+def _carry_out(session: EditingSession, wish: Wish, photo: Path) -> None:
     details = dict(wish.details)
-    place = details.pop("mask")
-    mask = files.read_mask(_of_photo(place, photo), session.size, fit)
+    mask = _of_photo(details.pop("mask"), photo)
     if "units" in details:
         details["units"] = _units(details["units"])
     if wish.verb == "restyle":
         told = details.pop("reference")
         details["reference"] = int(told) if told.isdecimal() and len(told) < 12 else told
-        if "region" in details:
-            details["region"] = files.read_mask(details["region"], session.size)
     getattr(session, wish.verb)(wish.concept, mask, **details)
 
 

@@ -1,4 +1,4 @@
-"""``ganpaint convert`` and ``ganpaint fetch``."""
+"""``ganpaint convert``, ``ganpaint fetch`` and ``ganpaint sample``."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ from typing import Annotated
 import typer
 
 from ..errors import GANPaintError
-from .common import JsonOption, plainly
+from .common import GeneratorOption, JsonOption, plainly
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A StyleGAN2 network of NVIDIA's, *.pkl.")],
-    to: Annotated[
-        Path | None, typer.Option(help="The safetensors file; by default beside the pickle.")
+    source: Annotated[
+        Path, typer.Argument(help="A StyleGAN2 network of NVIDIA's, *.pkl, or another checkpoint.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The safetensors file; by default beside the checkpoint."),
     ] = None,
+    to: Annotated[Path | None, typer.Option(help="The earlier name of --output.", hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert an NVIDIA pickle to safetensors, without running any of the code that is in it."""
+    """Convert a checkpoint to safetensors, without running any of the code that may be in it."""
     with plainly(as_json):
-        from ..models.convert import convert as convert_pickle
+        from ..models.convert import convert as convert_checkpoint
 
-        target = source.with_suffix(".safetensors") if to is None else to
-        resolution = convert_pickle(source, target).resolution
+        if to is not None:
+            typer.echo("--to is called --output (-o) now, and will be gone in the next release.", err=True)
+        if to is not None and output is not None:
+            raise GANPaintError("The output is named twice, by --output and --to.", "Leave --to out.")
+        target = output or to or source.with_suffix(".safetensors")
+        if target.exists() and target.samefile(source):
+            raise GANPaintError(f"{source.name} would be overwritten.", "Name another file with --output.")
+        resolution = convert_checkpoint(source, target).resolution
     if as_json:
         typer.echo(json.dumps({"output": str(target), "resolution": resolution}))
     else:
@@ -33,6 +43,9 @@ def convert(
 
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Public models, for example church.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="The model's file, got by other means: it is checked and kept.")
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Say which there are.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,20 +56,65 @@ def fetch(
 
         if not names and not listed:
             raise GANPaintError("No model is named.", "Name one of those of `ganpaint fetch --list`.")
+        if file is not None and len(names or ()) != 1:
+            raise GANPaintError("A file was passed for no model or for several.", "Name one model.")
         told = []
         for name in names or CATALOGUE:
-            path = None if listed else fetching.fetch(name, progress=not as_json)
+            notes: list[str] = []
+            path = None
+            if not listed:
+                path = fetching.fetch(name, progress=not as_json, file=file, tell=notes.append)
             entry = CATALOGUE[name]
             about = {
                 "name": name, "domain": entry.domain, "resolution": entry.resolution,
                 "megabytes": entry.megabytes,
                 "licence": entry.license, "source": entry.source, "concepts": list(entry.brushes),
             }  # fmt: skip
-            told.append({**about, "path": str(path or fetching.cached(entry) or "")})
+            told.append({**about, "path": str(path or fetching.cached(entry) or ""), "notes": notes})
             if not as_json and listed:
                 size = "" if entry.megabytes is None else f", {entry.megabytes} MB"
                 typer.echo(f"{name}: {entry.domain}, {entry.resolution} px, {entry.architecture}{size}")
             elif not as_json:
+                for note in notes:
+                    typer.echo(note)
                 typer.echo(f"{path}\nLicense: {entry.license}. Source: {entry.source}.")
     if as_json:
         typer.echo(json.dumps(told, indent=1))
+
+
+def sample(
+    generator: GeneratorOption = "demo",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The PNG to write; for several samples a folder.")
+    ] = Path("samples"),
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first sample's; the next has the next number.")] = 0,
+    truncation_psi: Annotated[
+        float | None,
+        typer.Option(min=0, max=2, help="Of StyleGAN2: less than 1 trades variety for quality."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw pictures of a generator's world: ganpaint sample --generator stylegan2-church --seed 7 -o a.png"""
+    with plainly(as_json):
+        from PIL import Image
+
+        from ..images.arrays import array_of
+        from ..models.devices import load
+
+        found = load(generator).generator
+        single = count == 1 and output.suffix.lower() == ".png"
+        written = []
+        try:
+            (output.parent if single else output).mkdir(parents=True, exist_ok=True)
+            for number in range(seed, seed + count):
+                path = output if single else output / f"{number}.png"
+                picture = array_of(found.sample(1, number, truncation_psi))
+                Image.fromarray(picture).save(path)
+                written.append(str(path))
+        except OSError as error:
+            raise GANPaintError(
+                f"The samples cannot be written to {output}: {error.strerror or error}.",
+                "Choose another place with --output.",
+            ) from error
+    typer.echo(json.dumps({"output": written}, indent=1) if as_json else "\n".join(written))

@@ -28,7 +28,7 @@ import numpy as np
 from ..errors import GANPaintError
 from ..images import files
 from ..method.edits import Edit, Mask
-from ..validation import checked_edit
+from ..validation import checked_edit, checked_student
 
 if TYPE_CHECKING:
     from ..models.model import Model
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 
 MAX_FILE_BYTES: Final = 2**20
-MAX_NAME: Final = 100
 MAX_ANSWERS: Final = 20
 MAX_LIST: Final = 2048
 MAX_WORD: Final = 200
@@ -71,18 +70,9 @@ def seed_of(student: str) -> int:
     Raises:
         GANPaintError: the name is empty, too long, or has characters that cannot be shown.
     """
-    name = unicodedata.normalize("NFKC", checked_name(student)).casefold()
+    name = unicodedata.normalize("NFKC", checked_student(student)).casefold()
     digest = hashlib.sha256(" ".join(name.split()).encode()).digest()
     return int.from_bytes(digest[:4], "big") % 2**31
-
-
-def checked_name(student: object) -> str:
-    """A student's name, else GANPaintError."""
-    if not (
-        isinstance(student, str) and student.strip() and len(student) <= MAX_NAME and student.isprintable()
-    ):
-        raise GANPaintError("That is no name.", f"Pass your name, in at most {MAX_NAME} characters.")
-    return " ".join(student.split())
 
 
 def file_name(lesson: int, student: str) -> str:
@@ -102,7 +92,7 @@ def packed(answer: object) -> Answer:
     """
     session: Any = getattr(answer, "session", answer)  # a GANPaint shows one
     if hasattr(session, "edits"):
-        return {"edits": _packed_edits(session)}
+        return _checked_answer({"edits": _packed_edits(session)})
     if hasattr(answer, "tolist"):  # arrays and tensors, of no dimension or several
         answer = answer.tolist()
     if isinstance(answer, (set, frozenset, range)):
@@ -134,12 +124,20 @@ def _packed_edits(session: EditingSession) -> list[dict[str, Any]]:
 
 
 def encode(handed: HandIn) -> bytes:
-    """The bytes of the file."""
+    """The bytes of the file. GANPaintError if :func:`read` would refuse them."""
     told = {
         "format": FORMAT, "lesson": handed.lesson, "student": handed.student, "seed": handed.seed,
         "weights": handed.weights, "answers": dict(handed.answers),
     }  # fmt: skip
-    return json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    for answer in handed.answers.values():
+        _checked_answer(answer)
+    data = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    if len(data) > MAX_FILE_BYTES:
+        raise GANPaintError(
+            f"The answers have more than {MAX_FILE_BYTES // 2**20} MB.", "Paint fewer or plainer areas."
+        )
+    decode(data)
+    return data
 
 
 # --- reading ---
@@ -154,7 +152,11 @@ def read(path: Path) -> HandIn:
     if path.is_symlink() or not path.is_file():  # a link may lead anywhere, a device may never end
         raise GANPaintError("It is no plain file.", "Hand in the file that lesson.hand_in() writes.")
     with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
+        return decode(file.read(MAX_FILE_BYTES + 1))
+
+
+def decode(data: bytes) -> HandIn:
+    """The same from the bytes of the file."""
     if len(data) > MAX_FILE_BYTES:
         raise _refusal(f"It has more than {MAX_FILE_BYTES // 2**20} MB")
     if not data.strip():
@@ -166,7 +168,7 @@ def read(path: Path) -> HandIn:
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise _refusal("It is no hand-in of this course")
     lesson, seed, weights, answers = (told.get(name) for name in ("lesson", "seed", "weights", "answers"))
-    student = checked_name(told.get("student"))
+    student = checked_student(told.get("student"))
     if (
         type(lesson) is not int
         or type(seed) is not int
@@ -193,6 +195,8 @@ def _refusal(why: str) -> GANPaintError:
 
 
 def _checked_answer(answer: object) -> Answer:
+    if isinstance(answer, str) and any("\ud800" <= sign <= "\udfff" for sign in answer):
+        raise GANPaintError("The answer holds half a character.", "Type it anew.")  # UTF-8 has none for it
     if answer is None or isinstance(answer, bool) or (isinstance(answer, str) and len(answer) <= MAX_WORD):
         return answer
     if isinstance(answer, (int, float)):
@@ -205,6 +209,9 @@ def _checked_answer(answer: object) -> Answer:
     if isinstance(answer, dict) and set(answer) == {"edits"} and isinstance(answer["edits"], list):
         if len(answer["edits"]) > MAX_EDITS:
             raise GANPaintError(f"There are more than {MAX_EDITS} edits.", "Make do with fewer.")
+        masks = [one.get("mask") for one in answer["edits"] if isinstance(one, dict)]
+        if any(isinstance(mask, str) and len(mask) > MAX_MASK_BYTES for mask in masks):
+            raise GANPaintError("The mask of an edit is too intricate.", "Paint larger, plainer areas.")
         return answer
     raise GANPaintError(
         f"A {type(answer).__name__} like this cannot be an answer.",

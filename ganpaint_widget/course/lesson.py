@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +10,9 @@ import numpy as np
 
 from ..errors import GANPaintError
 from ..session.worker import default_worker
+from ..validation import checked_student
 from . import questions
-from .handins import Answer, HandIn, checked_name, encode, file_name, packed, seed_of
+from .handins import Answer, HandIn, encode, file_name, packed, seed_of
 from .questions import QUESTIONS, Task, Verdict
 
 T = TypeVar("T")
@@ -34,7 +33,7 @@ class Lesson:
         if number not in QUESTIONS:
             raise GANPaintError(f"There is no lesson {number!r}.", f"Lessons are 1 to {max(QUESTIONS)}.")
         self.number = number
-        self.student = checked_name(student)
+        self.student = checked_student(student)
         self.seed = seed_of(student)
         self._task = Task(self.seed)
         self._answers: dict[str, Answer] = {}
@@ -97,20 +96,12 @@ class Lesson:
         Raises:
             GANPaintError: it cannot be written there.
         """
-        from ..storage import fingerprint
+        from ..storage import fingerprint, write
 
         weights = default_worker().call(fingerprint, questions.model().generator)
         data = encode(HandIn(self.student, self.number, self.seed, weights, self._answers))
         path = Path(folder) / file_name(self.number, self.student)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise GANPaintError(
-                f"The hand-in cannot be written to {str(path)!r}: {error}.", "Choose another folder."
-            ) from error
+        write(path, data, "The hand-in", "Choose another folder.")
         return path
 
     def __repr__(self) -> str:

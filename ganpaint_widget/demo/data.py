@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..storage import replacing
 from .scenes import TRAINING, render_many
 
 CLASS_COLORS = {
@@ -45,14 +46,12 @@ class SceneData:
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / f"scenes-{size}-{seeds.start}-{seeds.stop}"
         images_path, labels_path = Path(f"{stem}-images.npy"), Path(f"{stem}-labels.npy")
-        if not labels_path.exists():
+        shape = (len(seeds), size, size)
+        if _whole(labels_path, shape) is None or _whole(images_path, (*shape, 3)) is None:
             images, labels = render_many(seeds, size, processes=os.cpu_count() or 1)
             for path, array in ((images_path, images), (labels_path, labels)):
-                # Written beside and renamed, so that an interrupted run leaves no half file.
-                partial = path.with_suffix(".partial")
-                with open(partial, "wb") as file:
+                with replacing(path) as partial, partial.open("wb") as file:
                     np.save(file, array)
-                partial.replace(path)
         self.images = np.load(images_path, mmap_mode="r")
         self.labels = np.load(labels_path, mmap_mode="r")
 
@@ -74,6 +73,15 @@ class SceneData:
                     images[mirrored] = images[mirrored, :, ::-1]
                     labels[mirrored] = labels[mirrored, :, ::-1]
                 yield to_tensor(images), torch.from_numpy(labels.astype(np.int64))
+
+
+def _whole(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The bytes in a file of the cache, if it is there and nothing of it is missing."""
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError):
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
 
 
 def to_tensor(images: np.ndarray) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..models.checkpoints import read_module
 from ..models.initializer import Initializer
 from ..models.model import Model
-from ..models.registry import read_progan
+from ..models.reading import read_progan
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -1195,7 +1195,12 @@ class Scene:
     def label_map(self, size: int = 128) -> ByteArray:
         """What is where, uint8, size x size: indices into `CLASSES`, each the topmost layer that covers more
         than half of the pixel. Shadows on grass are grass. `size` from 32 to 1024, else `ValueError`."""
-        return (self._drawn(size)[1] >> 3).astype(np.uint8)
+        return (self.instance_map(size) >> 3).astype(np.uint8)
+
+    def instance_map(self, size: int = 128) -> ByteArray:
+        """Which object is where, uint8, size x size, read-only: 8 times the class's index, plus the number of
+        the object within its class. `size` from 32 to 1024, else `ValueError`."""
+        return self._drawn(size)[1]
 
     @property
     def image(self) -> ByteArray:

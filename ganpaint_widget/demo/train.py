@@ -1,7 +1,8 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
-The generator takes hours and is resumable; the segmenter, the encoder, the initializer and the dissection
-take minutes each and are made anew from the generator as it stands.
+Encoder and fine layers learn with edits in the loop (``train_edits.py``), then the early layers learn to make
+such features from z (``train_features.py``); both resume. The initializer and the dissection take minutes and
+are made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -12,83 +13,126 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
-from ..dissection import Examples, causal_effect, dissect, likely_examples, tune
+from ..dissection import causal_effect, dissect, find_exemplars
 from ..images.metrics import psnr
-from ..method.inversion import invert
-from ..models.checkpoints import write_module
+from ..models.checkpoints import read_module, write_module
 from ..models.encoder import Encoder
 from ..models.generator import State
-from ..models.model import Model
 from ..models.progan import ProGAN
-from ..models.registry import read_progan
+from ..models.reading import read_progan
 from ..models.units import Dissection
-from ..training.encoder import train_encoder
 from ..training.initializer import train_initializer
 from .data import CLASS_COLORS, SceneData, to_tensor
-from .scenes import CONCEPTS, HELD_OUT, TRAINING, TUNING, Scene
+from .scenes import HELD_OUT
 from .segmenter import SceneSegmenter
-from .train_generator import Painter, Recipe, train
+from .train_edits import Painter, Recipe, Run, train_edits
+from .train_features import FeatureRecipe, train_features, with_features
 from .train_segmenter import cached_segmenter, mean_iou
-from .train_units import arrange_units
 
 log = logging.getLogger(__name__)
 
-TUNED = ("tree", "dome", "door", "window", "cloud", "path", "roof", "mountain", "sky", "grass", "wall")
-"""The classes that people paint: at first those that are objects, then those that are grounds."""
+SEGMENTER_STEPS = 500
 
-MINIMUM_SHARE = 0.002
-"""Smaller objects (33 of 128 x 128 pixels) are mostly hidden: nothing to learn from."""
+EDITS_SHARE = 0.7
+"""Of the time: the rest is for the features from z, which cost less a step."""
 
 MINIMUM_EFFECT = 0.25
 """A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
 
 
-def train_demo(folder: Path, weights: Path, *, minutes: float) -> None:
+def train_demo(
+    folder: Path, weights: Path, *, minutes: float, start: Path | None = None, device: str = "cpu"
+) -> None:
     """Train the demo world's networks and write them, with their metrics, to ``weights``.
 
     Args:
-        folder: where the checkpoint, the log, the sample sheets and the rendered scenes are kept.
+        folder: where the checkpoints, the logs, the sheets and the rendered scenes are kept.
         weights: where the safetensors and ``measures.json`` go.
-        minutes: how long to train the generator, from its checkpoint on; 0 keeps it as it is.
+        minutes: how long to train, from the checkpoints on; 0 keeps the generator as it is.
+        start: a folder of such weights to begin from where there is no checkpoint yet.
+        device: where to train.
     """
+    recipe = Recipe()
+    segmenter = demo_segmenter(folder, recipe)
     if minutes > 0:
-        train(folder / "generator", Recipe(), minutes=minutes)
-    make_companions(folder, weights)
+        begun = painter_from(start, recipe) if start is not None else None
+        run = train_edits(
+            folder / "generator",
+            recipe,
+            segmenter,
+            minutes=EDITS_SHARE * minutes,
+            start=begun,
+            device=device,
+        )
+        train_features(
+            folder / "generator",
+            run.average,
+            FeatureRecipe(),
+            minutes=(1 - EDITS_SHARE) * minutes,
+            device=device,
+        )
+    make_companions(folder, weights, recipe, segmenter)
 
 
-def make_companions(folder: Path, weights: Path) -> None:
-    """The averaged generator in half precision, what belongs to it (see ``Model``), and its metrics."""
+def demo_segmenter(folder: Path, recipe: Recipe) -> SceneSegmenter:
+    """The segmenter of the demo world; trained on scenes where ``folder`` has none yet."""
+    size = recipe.resolution
+    scenes = SceneData(folder / "scenes", size)
+    return cached_segmenter(
+        folder / f"segmenter-{size}.pt", scenes, steps=SEGMENTER_STEPS, seed=1, fold=max(1, size // 64)
+    )
+
+
+def painter_from(weights: Path, recipe: Recipe) -> Painter:
+    """A painter that begins where the stored generator and encoder are, its channels perhaps wider.
+
+    What a stored tensor covers is taken over; further output channels begin small, so that the pictures
+    begin as they were.
+    """
+    painter = Painter(recipe)
+    generator = read_progan(weights / "generator.safetensors")
+    encoder = read_module(weights / "encoder.safetensors", "encoder", Encoder)
+    own: nn.Module
+    module: nn.Module
+    for own, module in ((painter.generator, generator), (painter.encoder, encoder)):
+        state = own.state_dict()
+        for key, old in module.state_dict().items():
+            if key not in state or state[key].dim() != old.dim():
+                continue  # a block that is new, behind those that were there
+            covered = tuple(slice(0, min(pair)) for pair in zip(state[key].shape, old.shape, strict=True))
+            if state[key].is_floating_point():
+                state[key] *= 0.2
+            state[key][covered] = old[covered]
+        own.load_state_dict(state)
+    return painter
+
+
+def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: SceneSegmenter) -> None:
+    """Write the averaged generator in half precision, what belongs to it (see ``Model``), and its metrics."""
     weights.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    stored = torch.load(folder / "generator" / "checkpoint.pt", weights_only=True)
-    recipe = stored["recipe"]
-    recipe = Recipe(**{**recipe, "channels": tuple(recipe["channels"])})
-    painter = Painter(recipe, stored["resolution"])
-    painter.load_state_dict(stored["average"])
-    size = painter.generator.resolution
-
-    data = SceneData(folder / "scenes", size, TRAINING[: recipe.scenes])
+    size = recipe.resolution
+    run = Run(recipe, segmenter)
+    run.load(folder / "generator" / "edits.pt")
+    painter = with_features(run.average, folder / "generator")
+    data = SceneData(folder / "scenes", size)
     held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
-    stored_at = folder / f"segmenter-{size}.pt"  # it knows nothing of the generator
-    segmenter = cached_segmenter(stored_at, data, steps=500, seed=1, fold=size // recipe.base)
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)
 
-    arranged = _arranged(folder / "generator" / "arranged.pt", painter.generator, stored["shown"], segmenter)
-    write_module(weights / "generator.safetensors", "generator", arranged, arranged.config)
+    write_module(weights / "generator.safetensors", "generator", painter.generator, painter.generator.config)
+    write_module(weights / "encoder.safetensors", "encoder", painter.encoder, painter.encoder.config)
     # From here on with the weights as they are shipped, rounded to half precision.
     generator = read_progan(weights / "generator.safetensors")
-
-    encoder = train_encoder(generator, data, encoder=painter.encoder)
-    write_module(weights / "encoder.safetensors", "encoder", encoder, encoder.config)
+    encoder = read_module(weights / "encoder.safetensors", "encoder", Encoder)
 
     initializer = train_initializer(generator, encoder, data)
     write_module(weights / "initialiser.safetensors", "initialiser", initializer, initializer.config)
 
-    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:240].copy()))
+    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:440].copy()))
     found.save(weights / "dissection.safetensors")
 
     x = to_tensor(held_out.images[:200])
@@ -100,8 +144,8 @@ def make_companions(folder: Path, weights: Path) -> None:
         _, adapted = initializer(generator, state.replace(features), x, torch.ones_like(x[:, :1]))
     metrics = {
         "generator": {
-            "pictures_shown": stored["shown"],
-            "hours": round(stored["spent"] / 3600, 2),
+            "pictures_shown": run.shown,
+            "hours": round(run.seconds / 3600, 2),
             "parameters": sum(p.numel() for p in generator.parameters()),
         },
         "segmenter": {"mean_iou": round(miou, 3), "iou": {k: round(v, 3) for k, v in by_class.items()}},
@@ -117,84 +161,26 @@ def make_companions(folder: Path, weights: Path) -> None:
     log.info("%s", json.dumps(metrics, indent=1))
 
 
-def _arranged(path: Path, generator: ProGAN, shown: int, segmenter: SceneSegmenter) -> ProGAN:
-    """The generator with its units arranged; kept in ``path`` until it has been trained further."""
-    arranged = ProGAN(**generator.config)  # type: ignore[arg-type]
-    if path.exists() and (stored := torch.load(path, weights_only=True))["shown"] == shown:
-        arranged.load_state_dict(stored["generator"])
-        return arranged
-    arranged = arrange_units(generator, segmenter)
-    torch.save({"shown": shown, "generator": arranged.state_dict()}, path)
-    return arranged
-
-
 def dissect_demo(
     generator: ProGAN, segmenter: SceneSegmenter, encoder: Encoder, x: torch.Tensor
 ) -> Dissection:
-    """The dissection of the edit layer with its causal effects; concepts without an effect are left out.
+    """The dissection of the edit layer with its exemplars and causal effects.
 
-    Measured on inverted scenes ``x`` (B x 3 x R x R), for it is their features that users edit. The concepts
-    that are objects are tuned on scenes' counterfactuals, or where there are none on likely places in the
-    last forty scenes, on which the causal effects are measured, too.
+    Measured on scenes ``x`` (B x 3 x R x R) as the encoder reads them, for it is their features that users
+    edit; causal effects on the last forty. Concepts without an effect are left out. All units take part in
+    every edit, as they did in training.
     """
-    model = Model("demo", generator, encoder)
-    states = [_inverted(model, batch) for batch in torch.split(x, 20)]
+    with torch.no_grad():
+        states = [State(encoder(batch)[1], generator.edit_layer) for batch in torch.split(x, 20)]
     found = dissect(generator, segmenter, states=states[:-2], colors=CLASS_COLORS)
+    found = replace(found, weight=torch.ones_like(found.weight))
+    found = find_exemplars(generator, segmenter, found, states=states[:-2])
     held = State(torch.cat([state.features for state in states[-2:]]), found.layer)
-    for concept in TUNED:
-        examples = (
-            [counterfactual_examples(model, concept, verb) for verb in ("add", "remove")]
-            if concept in CONCEPTS
-            else likely_examples(generator, segmenter, concept, held)
-        )
-        found = tune(generator, segmenter, found, concept, examples, steps=40)
-        log.info("tuned %s: %s", concept, causal_effect(generator, segmenter, found, concept, state=held))
     effects = torch.tensor(
         [causal_effect(generator, segmenter, found, one, state=held) for one in found.concepts]
     )
     kept = [row for row in range(len(found.concepts)) if float(effects[row].mean()) >= MINIMUM_EFFECT]
-    names = tuple(found.concepts[row] for row in kept)
-    return replace(
-        found,
-        concepts=names,
-        iou=found.iou[kept],
-        iqr=found.iqr[kept],
-        present=found.present[kept],
-        level=found.level[kept],
-        weight=found.weight[kept],
-        effect=effects[kept],
-        colors={name: found.colors[name] for name in names},
-        threshold=None if found.threshold is None else found.threshold[kept],
-    )
-
-
-def counterfactual_examples(model: Model, concept: str, verb: str, count: int = 12) -> Examples:
-    """Additions or removals as the scenes' own program makes them, in inverted scenes of the tuning seeds."""
-    size = model.generator.resolution
-    pairs = []
-    for seed in TUNING:
-        scene = Scene.sample(seed)
-        try:
-            other = (scene.with_ if verb == "add" else scene.without)(concept, size=size)
-        except ValueError:
-            continue  # it has none to remove, or no place for one
-        if (other.object_mask > 0).mean() >= MINIMUM_SHARE:
-            pairs.append((scene, other))
-        if len(pairs) == count:
-            break
-    before, after = (
-        to_tensor(np.stack([one.render(size) for one in scenes]))
-        for scenes in ([scene for scene, _ in pairs], [other.scene for _, other in pairs])
-    )
-    labels = np.stack([other.scene.label_map(size) for _, other in pairs])
-    masks = np.stack([other.object_mask > 0 for _, other in pairs])
-    return Examples(
-        verb, _inverted(model, before), torch.from_numpy(masks), torch.from_numpy(labels).long(), after
-    )
-
-
-def _inverted(model: Model, x: torch.Tensor) -> State:
-    return invert(model, x, steps=15).state
+    return replace(found, effect=effects).only(kept)
 
 
 def dissection_metrics(found: Dissection) -> dict[str, dict[str, float]]:

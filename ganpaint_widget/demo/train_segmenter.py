@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..models.model import Segmenter
+from ..storage import replacing
 from ..training.data import channels_last
 from .data import SceneData
 from .scenes import CLASSES
@@ -109,5 +110,6 @@ def cached_segmenter(
         segmenter.load_state_dict(torch.load(path, weights_only=True))
         return segmenter.eval()
     train_segmenter(segmenter, data, steps=steps, seed=seed, size=size)
-    torch.save(segmenter.state_dict(), path)
+    with replacing(path) as partial:
+        torch.save(segmenter.state_dict(), partial)
     return segmenter

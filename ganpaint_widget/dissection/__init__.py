@@ -14,6 +14,7 @@ from .causality import CausalCurve as CausalCurve
 from .causality import causal_curve as causal_curve
 from .causality import causal_effect as causal_effect
 from .causality import unit_effects as unit_effects
+from .exemplars import find_exemplars as find_exemplars
 from .measure import POOL as POOL
 from .measure import THRESHOLDS as THRESHOLDS
 from .measure import dissect as dissect

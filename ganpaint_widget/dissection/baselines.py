@@ -13,6 +13,7 @@ from ..errors import GANPaintError
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.networks import evaluated
+from ..tickets import Ticket
 from .measure import THRESHOLDS, best_threshold, quantiles, random_places, sampled, tally
 from .pictures import labeled
 
@@ -48,6 +49,7 @@ def position_baseline(
     seed: int = 0,
     batch: int = 25,
     pixels: int = 512,
+    ticket: Ticket | None = None,
 ) -> PositionBaseline:
     """The IoU of a detector that knows only how often each concept is at each pixel.
 
@@ -55,7 +57,7 @@ def position_baseline(
     activations of a unit, the threshold chosen by IQR as for units.
 
     Args:
-        generator, segmenter, samples, states, seed, batch, pixels: as for :func:`dissect`.
+        generator, segmenter, samples, states, seed, batch, pixels, ticket: as for :func:`.measure.dissect`.
     """
     if states is None:
         states = sampled(generator, samples, seed, batch)
@@ -64,10 +66,12 @@ def position_baseline(
     concepts = len(segmenter.classes)
     half = len(states) // 2
     often: Tensor | None = None
-    for state in states[:half]:
+    for number, state in enumerate(states[:half]):
         labels = labeled(generator, segmenter, state)
         found = F.one_hot(labels, concepts).permute(0, 3, 1, 2).double().sum(dim=0)
         often = found if often is None else often + found
+        if ticket is not None:
+            ticket.checkpoint((number + 1) / len(states))
     assert often is not None
     frequency = (often / sum(len(state.features) for state in states[:half])).flatten(1).float()
     ranked = frequency.sort(dim=1).values
@@ -77,6 +81,8 @@ def position_baseline(
         labels = labeled(generator, segmenter, state)
         places = random_places(labels, pixels, seed, number)
         chosen = labels.flatten(1).gather(1, places).flatten()
+        if ticket is not None:
+            ticket.checkpoint((half + number + 1) / len(states))
         counts += tally(frequency[:, places.flatten()].contiguous(), chosen, thresholds, concepts)
     iou, iqr, _ = best_threshold(counts.double())
     return PositionBaseline(tuple(segmenter.classes), iou.diagonal().clone(), iqr.diagonal().clone())

@@ -15,7 +15,7 @@ from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.networks import evaluated
 from ..models.units import Dissection
-from ..tickets import Ticket
+from ..tickets import Ticket, share_of, watched
 from .pictures import labeled
 
 MINIMUM_AREA = 16
@@ -55,6 +55,7 @@ def causal_effect(
     samples: int = 100,
     state: State | None = None,
     seed: int = 10_000,
+    ticket: Ticket | None = None,
 ) -> tuple[float, float]:
     """How far adding and removing a concept with the editor's own edits works on generated pictures.
 
@@ -65,6 +66,7 @@ def causal_effect(
     Args:
         units, activations: of one's own (C values, float32), as brushes have; by default the dissection's.
         samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
+        ticket: progress and cancel.
 
     Returns:
         (added, removed): the mean share of the patch's pixels that became the concept, and the mean
@@ -72,8 +74,10 @@ def causal_effect(
     """
     if state is None:
         state = generator.sampled(samples, seed, until=dissection.layer)
-    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
-    return trial.share("add", trial.patches, units, activations), trial.share("remove", trial.objects, units)
+    first, second, third = (share_of(ticket, part / 3, (part + 1) / 3) for part in range(3))
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed, first)
+    added = trial.share("add", trial.patches, units, activations, ticket=second)
+    return added, trial.share("remove", trial.objects, units, ticket=third)
 
 
 @evaluated
@@ -204,6 +208,7 @@ class _Trial:
         concept: str,
         state: State,
         seed: int,
+        ticket: Ticket | None = None,
     ) -> None:
         self.generator, self.segmenter, self.dissection = generator, segmenter, dissection
         self.concept, self.state = concept, state
@@ -213,7 +218,7 @@ class _Trial:
         found = torch.cat(
             [
                 labeled(generator, segmenter, state.pick(part)) == self.row
-                for part in _parts(range(len(state.features)), self.BATCH)
+                for part in watched(_parts(range(len(state.features)), self.BATCH), ticket)
             ]
         )
         self.patches: dict[int, Tensor] = {}
@@ -231,27 +236,33 @@ class _Trial:
         masks: Mapping[int, Tensor],
         units: tuple[int, ...] | None,
         activations: Activations | None = None,
+        ticket: Ticket | None = None,
     ) -> float:
         """The mean share of what is looked at that has become the concept, or for removing ceased to be.
 
         Looked at is the mask when adding, and where the concept was when removing. ``activations`` are
         those of the edit, where they are not the dissection's.
         """
+        # Single units are asked what they cause, and an exemplar is all of them.
+        whole = verb == "add" and units is None and activations is None
+        target = self.dissection.default_target(self.concept) if whole else "tuned"
+
+        def edited(one: int) -> Tensor:
+            edit = Edit(
+                "e",
+                verb,
+                self.concept,
+                painted(masks[one]),
+                units=units,
+                target=target,
+                activations=activations,
+            )
+            return apply(self.state.one(one), [edit], self.dissection).features
+
         shares: list[float] = []
-        for part in _parts(list(masks), self.BATCH):
-            edited = [
-                apply(
-                    self.state.one(one),
-                    [
-                        Edit(
-                            "e", verb, self.concept, painted(masks[one]), units=units, activations=activations
-                        )
-                    ],
-                    self.dissection,
-                ).features
-                for one in part
-            ]
-            state = self.state.pick(part).replace(torch.cat(edited))
+        for part in watched(_parts(list(masks), self.BATCH), ticket):
+            edits = torch.cat([edited(one) for one in part])
+            state = self.state.pick(part).replace(edits)
             found = labeled(self.generator, self.segmenter, state) == self.row
             for one, after in zip(part, found, strict=True):
                 place = masks[one] if verb == "add" else self.objects[one]

@@ -10,9 +10,9 @@ entropy of the two binary maps (Bau et al. 2019; a fixed top quantile would cap 
 unit counts as interpretable for a concept from IoU > .05 and IQR > .01 on.
 
 How much of that is the units' own doing? Two baselines answer in the same numbers: a random rotation of the
-layer's axes (``dissect(..., rotation=random_rotation(...))``), and :func:`position_baseline`, a detector that
-has seen where a concept usually is and never looks at the picture. What units *cause* is measured by
-:func:`causal_effect` and, against their number, by :func:`causal_curve`.
+layer's axes (``dissect(..., rotation=random_rotation(...))``), and :func:`.position_baseline`, a detector
+that has seen where a concept usually is and never looks at the picture. What units *cause* is measured by
+:func:`.causal_effect` and, against their number, by :func:`.causal_curve`.
 
 Counting is spread over any ``concurrent.futures.Executor``, a pool of processes or the client of a cluster,
 and gives the same numbers as without one.

@@ -82,6 +82,9 @@ class _Candidate:
     def units(self, concept: str, count: int) -> Tensor:
         raise AssertionError("tuning is for edits that are left to the dissection")
 
+    def exemplar(self, concept: str, features: Tensor, variant: int = 0) -> Tensor:
+        raise AssertionError("tuning is for targets that all pictures share")
+
 
 @evaluated
 def tune(

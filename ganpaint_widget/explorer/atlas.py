@@ -23,10 +23,11 @@ from ..dissection import (
     unit_effects,
 )
 from ..images.arrays import Array, Floats, array_of
+from ..images.files import encode_jpeg
 from ..models.generator import StagedGenerator
 from ..models.networks import evaluated
 from ..models.units import Dissection
-from ..storage import read_safetensors, write_safetensors
+from ..storage import damaged, read_safetensors, write_safetensors
 from ..tickets import Ticket, share_of
 
 STRONGEST: Final = 4
@@ -92,11 +93,41 @@ class Atlas:
     def load(cls, path: Path) -> Atlas:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "atlas")
-        whole = tensors["files"].numpy().tobytes()
-        ends = np.cumsum([0, *config["lengths"]]).tolist()
-        files = tuple(whole[start:end] for start, end in pairwise(ends))
-        arrays = {name: tensors[name].numpy() for name in _ATLAS}
-        return cls(config["samples"], config["seed"], files, tuple(config["numbers"]), **arrays)
+        try:
+            whole = tensors["files"].numpy().tobytes()
+            ends = np.cumsum([0, *config["lengths"]]).tolist()
+            files = tuple(whole[start:end] for start, end in pairwise(ends))
+            arrays = {name: tensors[name].numpy() for name in _ATLAS}
+            found = cls(config["samples"], config["seed"], files, tuple(config["numbers"]), **arrays)
+            if ends[-1] != len(whole):
+                raise ValueError("files of other lengths")
+            found._check()
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(path, "atlas", error) from error
+        return found
+
+    def _check(self) -> None:
+        """Raise ValueError if the parts do not fit together. Files are decoded only when they are shown."""
+        units, strongest = self.strongest.shape
+        shapes = {
+            "peaks": (units, strongest),
+            "maps": (units, strongest, *self.maps.shape[2:]),
+            "counts": (units, self.counts.shape[-1]),
+            "edges": (units, self.counts.shape[-1] + 1),
+            "correlation": (units, units),
+        }
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"{name} of the shape {array.shape}, or not finite")
+        if self.maps.ndim != 4 or not (type(self.samples) is type(self.seed) is int):
+            raise ValueError("no maps, or no numbers of samples")
+        if len(self.numbers) != len(self.files) or not all(type(number) is int for number in self.numbers):
+            raise ValueError(f"{len(self.numbers)} numbers of {len(self.files)} files")
+        if self.strongest.size and not 0 <= self.strongest.min() <= self.strongest.max() < len(self.files):
+            raise ValueError("a file that is not there")
+        if any(file[:2] != b"\xff\xd8" or file[-2:] != b"\xff\xd9" for file in self.files):
+            raise ValueError("a file that is no whole JPEG")
 
 
 _ATLAS = ("strongest", "peaks", "maps", "counts", "edges", "correlation")
@@ -142,8 +173,14 @@ class Baselines:
     def load(cls, path: Path) -> Baselines:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "baselines")
-        columns = {name: tuple(column.tolist()) for name, column in tensors.items()}
-        return cls(config["samples"], tuple(config["concepts"]), **columns)
+        try:
+            columns = {name: tuple(column.tolist()) for name, column in tensors.items()}
+            found = cls(config["samples"], tuple(config["concepts"]), **columns)
+            if {len(column) for column in columns.values()} - {len(found.concepts)}:
+                raise ValueError("columns of several lengths")
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(path, "baselines", error) from error
+        return found
 
 
 @dataclass(frozen=True)
@@ -163,7 +200,13 @@ class Effects:
     def load(cls, path: Path) -> Effects:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "effects")
-        return cls(config["samples"], tuple(config["concepts"]), tensors["effect"])
+        try:
+            found = cls(config["samples"], tuple(config["concepts"]), tensors["effect"])
+            if found.effect.ndim != 2 or len(found.effect) != len(found.concepts):
+                raise ValueError(f"effects of the shape {tuple(found.effect.shape)}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(path, "effects", error) from error
+        return found
 
 
 @evaluated
@@ -268,9 +311,7 @@ def measure_baselines(
         ticket=share_of(ticket, 0.45, 0.9),
         **given,
     )
-    position = position_baseline(generator, segmenter, **given)
-    if ticket is not None:
-        ticket.checkpoint(1.0)
+    position = position_baseline(generator, segmenter, ticket=share_of(ticket, 0.9, 1.0), **given)
     concepts = tuple(segmenter.classes)
 
     def per_concept(found: Dissection) -> tuple[int, ...]:
@@ -289,7 +330,7 @@ def measure_effects(
     samples: int = 8,
     ticket: Ticket | None = None,
 ) -> Effects:
-    """What every unit causes by itself; see :func:`.dissection.unit_effects`."""
+    """What every unit causes by itself; see :func:`.causality.unit_effects`."""
     effect = unit_effects(generator, segmenter, layer, activations, samples=samples, ticket=ticket)
     return Effects(samples, tuple(segmenter.classes), effect)
 
@@ -299,9 +340,7 @@ def thumbnail(array: Array) -> bytes:
     image = Image.fromarray(array)
     if max(image.size) > THUMBNAIL:
         image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=92, subsampling=0)
-    return buffer.getvalue()
+    return encode_jpeg(image, quality=92)
 
 
 def _write(path: Path, tensors: dict[str, Tensor], kind: str, config: dict[str, Any]) -> None:

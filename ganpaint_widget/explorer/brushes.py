@@ -3,18 +3,18 @@
 All sessions of a process that edit the same layer of the same generator share one :class:`Shelf`: a brush put
 there is a concept in each of them at once. A shelf lies beside the layer's dissection in the cache, under the
 fingerprint of the generator's weights, so that its brushes are there the next time, and never with weights to
-which their units mean nothing.
+which their units mean nothing. Several processes may use one shelf: each write locks its file and takes over
+what the others have put there since.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import math
-import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,15 @@ import numpy as np
 
 from ..errors import GANPaintError
 from ..method.edits import Activations
-from ..validation import checked_name
+from ..storage import cache_folder, fingerprint, locked, replacing
+from ..validation import (
+    checked_activations,
+    checked_color,
+    checked_name,
+    checked_share,
+    checked_title,
+    checked_units,
+)
 
 if TYPE_CHECKING:
     from ..models.generator import StagedGenerator
@@ -73,7 +81,7 @@ class Shelf:
         self._path = path
         self._lock = threading.RLock()
         self._watchers: tuple[weakref.WeakMethod[Callable[[], object]], ...] = ()
-        self._brushes: dict[str, Brush] = {} if path is None else _read(path, channels)
+        self._brushes: Brushes = {} if path is None else _read(path, channels)
 
     @property
     def brushes(self) -> tuple[Brush, ...]:
@@ -90,35 +98,24 @@ class Shelf:
         Raises:
             GANPaintError: it cannot be kept, or does not fit this layer; nothing has changed then.
         """
-        checked_name(brush.name)
-        if not brush.units or not all(0 <= unit < self._channels for unit in brush.units):
-            raise GANPaintError(
-                f"The brush {brush.name!r} has no units of this layer.",
-                f"Pass numbers from 0 to {self._channels - 1}.",
-            )
-        if brush.activations.shape != (self._channels,):
-            raise GANPaintError(
-                f"The brush {brush.name!r} has activations of the shape {brush.activations.shape}.",
-                f"Pass one for each of the {self._channels} units.",
-            )
-        with self._lock:
-            brushes = {**self._brushes, brush.name: brush}
-            if len(brushes) > MAX_BRUSHES:
-                raise GANPaintError(f"There are {MAX_BRUSHES} brushes, and no more are kept.", "Delete some.")
-            if brush.kept:
-                self._write(brushes)
-            self._brushes = brushes
-        self._tell()
+        brush = checked(brush, self._channels)
+        self._change(lambda brushes: {**brushes, brush.name: brush}, write=brush.kept)
 
     def take(self, name: str) -> None:
         """Remove a brush; edits made with it stay as they are. Without such a brush, nothing happens."""
+        if name in self._brushes:
+            self._change(lambda brushes: {key: one for key, one in brushes.items() if key != name})
+
+    def refresh(self) -> None:
+        """Take over what other processes have changed, and tell all sessions if they have."""
+        if self._path is None:
+            return
         with self._lock:
-            if name not in self._brushes:
-                return
-            brushes = {key: brush for key, brush in self._brushes.items() if key != name}
-            self._write(brushes)
+            brushes = self._with_theirs(self._path)
+            changed = _plain(brushes.values()) != _plain(self._brushes.values())
             self._brushes = brushes
-        self._tell()
+        if changed:
+            self._tell()
 
     def next_color(self) -> str:
         """For the next brush."""
@@ -140,58 +137,144 @@ class Shelf:
         with self._lock:
             self._watchers = tuple(watcher for watcher in self._watchers if watcher() is not None)
 
-    def _write(self, brushes: dict[str, Brush]) -> None:
-        if self._path is None:
-            return
-        stored = [
-            {
-                "name": brush.name,
-                "units": list(brush.units),
-                "levels": [float(brush.activations[unit]) for unit in brush.units],
-                "concept": brush.concept,
-                "added": brush.added,
-                "removed": brush.removed,
-                "color": brush.color,
-            }
-            for brush in brushes.values()
-            if brush.kept
-        ]
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_suffix(".partial")
-            partial.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-            partial.replace(self._path)
-        except OSError as error:
-            raise GANPaintError(
-                f"The brush cannot be kept in {self._path.parent}: {error.strerror or error}.",
-                "Make room there, or set GANPAINT_CACHE to another folder.",
-            ) from error
+    def _change(self, change: Callable[[Brushes], Brushes], write: bool = True) -> None:
+        """Change the brushes, those in memory and those on disk, and tell all sessions."""
+        with self._lock:
+            if self._path is None or not write:
+                self._brushes = _few(change(self._brushes))
+            else:
+                try:
+                    with locked(self._path):
+                        brushes = _few(change(self._with_theirs(self._path)))
+                        with replacing(self._path) as partial:
+                            partial.write_text(_encoded(brushes.values()), encoding="utf-8")
+                except OSError as error:
+                    raise GANPaintError(
+                        f"The brush cannot be kept in {self._path.parent}: {error.strerror or error}.",
+                        "Make room there, or set GANPAINT_CACHE to another folder.",
+                    ) from error
+                self._brushes = brushes
+        self._tell()
+
+    def _with_theirs(self, path: Path) -> Brushes:
+        """What is on disk now, by whoever wrote it, and our own brushes that are not kept there."""
+        ours = {name: brush for name, brush in self._brushes.items() if not brush.kept}
+        return {**_read(path, self._channels), **ours}
 
 
-def _read(path: Path, channels: int) -> dict[str, Brush]:
-    """What a shelf has written. A file that is damaged is no reason not to paint: it is left where it is."""
+Brushes = dict[str, Brush]
+
+
+def checked(brush: Brush, channels: int) -> Brush:
+    """The brush if it can be painted with, kept and read again, else GANPaintError.
+
+    Args:
+        brush: to be checked, for example from a file.
+        channels: C of the layer.
+    """
+    units = checked_units(brush.units, channels)
+    if not isinstance(units, tuple):
+        raise GANPaintError(
+            f"The brush {str(brush.name)[:64]!r} has no units of its own.", "Pass their numbers."
+        )
+    return Brush(
+        checked_name(brush.name),
+        units,
+        checked_activations(brush.activations, channels),
+        None if brush.concept is None else checked_title(brush.concept),
+        checked_share(brush.added, "score of adding"),
+        checked_share(brush.removed, "score of removing"),
+        checked_color(brush.color),
+        brush.kept,
+    )
+
+
+def _few(brushes: Brushes) -> Brushes:
+    if len(brushes) > MAX_BRUSHES:
+        raise GANPaintError(f"There are {MAX_BRUSHES} brushes, and no more are kept.", "Delete some.")
+    return brushes
+
+
+def _plain(brushes: Iterable[Brush]) -> list[dict[str, Any]]:
+    """What is written of the brushes that are kept."""
+    return [
+        {
+            "name": brush.name,
+            "units": list(brush.units),
+            "levels": [float(brush.activations[unit]) for unit in brush.units],
+            "concept": brush.concept,
+            "added": brush.added,
+            "removed": brush.removed,
+            "color": brush.color,
+        }
+        for brush in brushes
+        if brush.kept
+    ]
+
+
+def _encoded(brushes: Iterable[Brush]) -> str:
+    return json.dumps(_plain(brushes), indent=1, allow_nan=False) + "\n"
+
+
+def _read(path: Path, channels: int) -> Brushes:
+    """What a shelf has written. Brushes that are damaged are left out; the file is then kept under another
+    name, since the next write would take them away."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        return {brush.name: brush for brush in (_brush(one, channels) for one in stored[:MAX_BRUSHES])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        log.warning("The brushes in %s cannot be read.", path, exc_info=True)
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as error:
+        return _set_aside(path, {}, error)
+    brushes: Brushes = {}
+    wrong: Exception | None = None
+    try:
+        stored = json.loads(text)
+        if not isinstance(stored, list):
+            raise TypeError("It is no list.")
+    except (ValueError, TypeError, RecursionError) as error:
+        return _set_aside(path, {}, error)
+    for one in stored[:MAX_BRUSHES]:
+        try:
+            brush = _brush(one, channels)
+            brushes[brush.name] = brush
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+            wrong = error
+    return brushes if wrong is None else _set_aside(path, brushes, wrong)
+
+
+def _set_aside(path: Path, brushes: Brushes, error: Exception) -> Brushes:
+    """Keep a copy of a file that holds brushes which cannot be read, beside it."""
+    log.warning("Brushes in %s cannot be read; they stay in a copy of the file beside it: %s", path, error)
+    try:
+        data = path.read_bytes()
+        copy = path.with_name(f"{path.stem}.damaged-{hashlib.sha256(data).hexdigest()[:8]}.json")
+        if not copy.exists():
+            copy.write_bytes(data)
+    except OSError:
+        log.warning("The copy could not be made.", exc_info=True)
+    return brushes
 
 
 def _brush(stored: Any, channels: int) -> Brush:
-    units = tuple(int(unit) for unit in stored["units"])
-    activations = np.zeros(channels, np.float32)
-    if not units or min(units) < 0 or max(units) >= channels:
+    """A brush as :func:`_plain` describes it; ValueError, KeyError, IndexError or TypeError if it is none."""
+    units = stored["units"]
+    numbers = checked_units(units, channels)
+    if not isinstance(numbers, tuple) or list(numbers) != sorted(units):
         raise ValueError(f"It has the units {units}.")
-    activations[list(units)] = np.asarray(stored["levels"], np.float32)
-    added, removed = float(stored["added"]), float(stored["removed"])
-    if not (np.isfinite(activations).all() and math.isfinite(added) and math.isfinite(removed)):
-        raise ValueError("It has numbers that are not finite.")
-    concept = None if stored["concept"] is None else str(stored["concept"])
-    color = str(stored["color"])
-    if re.fullmatch("#[0-9a-fA-F]{6}", color) is None:
-        raise ValueError(f"{color!r} is no color.")
-    return Brush(checked_name(stored["name"]), units, activations, concept, added, removed, color)
+    activations = np.zeros(channels, np.float32)
+    activations[units] = checked_activations(stored["levels"], len(units))
+    return checked(
+        Brush(
+            stored["name"],
+            numbers,
+            activations,
+            stored["concept"],
+            stored["added"],
+            stored["removed"],
+            stored["color"],
+        ),
+        channels,
+    )
 
 
 # --- one shelf for all sessions ---
@@ -202,8 +285,6 @@ _lock = threading.Lock()
 
 def folder(generator: StagedGenerator, layer: str) -> Path:
     """Where in the cache everything is that is known of a layer: its dissection, atlas and brushes."""
-    from ..storage import cache_folder, fingerprint
-
     named = "".join(letter if letter.isalnum() else "_" for letter in layer)
     return cache_folder() / "dissections" / f"{fingerprint(generator)[:16]}-{named}"
 
@@ -213,4 +294,7 @@ def shelf(place: Path, channels: int) -> Shelf:
     with _lock:
         if place not in _shelves:
             _shelves[place] = Shelf(channels, place / "brushes.json")
-        return _shelves[place]
+            return _shelves[place]
+        found = _shelves[place]
+    found.refresh()
+    return found

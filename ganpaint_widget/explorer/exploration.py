@@ -30,28 +30,28 @@ from torch.nn import functional as F
 from ..deprecated import Renamed
 from ..dissection import (
     ArtifactCandidate,
-    CausalCurve,
     artifact_candidates,
-    causal_curve,
     causal_effect,
     dissect,
 )
 from ..errors import GANPaintError
 from ..images.arrays import Array, Floats, array_of
 from ..images.contours import contours
+from ..images.files import read_mask
 from ..method.edits import Edit
 from ..method.equation import apply
-from ..models.catalogue import CATALOGUE
 from ..models.devices import load
 from ..models.generator import StagedGenerator, State
 from ..models.model import Model
 from ..models.units import Dissection
-from ..tickets import Ticket, share_of
-from ..validation import checked_mask, checked_name, checked_strength, checked_units
+from ..storage import cached
+from ..tickets import Ticket, share_of, watched
+from ..validation import checked_color, checked_name, checked_strength, checked_units
 from . import brushes, charts
 from .atlas import STRONGEST, Atlas, Baselines, Effects, make_atlas, measure_baselines, measure_effects
 from .brushes import Brush
-from .rows import ComparisonRow, ConceptRow, CurveRow, LabelRow, Side, UnitRow
+from .curves import CURVE, Causality, measure_curves, published_removal
+from .rows import ComparisonRow, ConceptRow, LabelRow, Side, UnitRow
 
 Order = Literal["number", "iou", "quality", "effect"]
 Part = Literal["dissection", "atlas", "baselines", "effects"]
@@ -59,9 +59,6 @@ Part = Literal["dissection", "atlas", "baselines", "effects"]
 ORDERS: Final[tuple[Order, ...]] = ("iou", "effect", "quality", "number")
 PARTS: Final[tuple[Part, ...]] = ("dissection", "atlas", "baselines", "effects")
 """What is measured of a layer, in the order in which one needs the other."""
-
-CURVE: Final = (1, 2, 4, 6, 8, 10, 15, 20)
-"""Numbers of units that a causality curve tries; 20 is that of the published figures."""
 
 MASKED: Final = 0.35
 """How bright the rest of a sample is beside the outlined active region."""
@@ -82,57 +79,6 @@ class TopSamples:
     maps: Floats
     regions: npt.NDArray[np.bool_]
     seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Causality:
-    """What a concept's best units cause against their number, and what chance and others have measured.
-
-    Attributes:
-        curve: of the units ranked for the concept.
-        random: of as many random units, the mean of several draws.
-        published: share of the concept's pixels that switching 20 units off removes, where it was published
-            for this very generator and layer, else ``None``.
-        source: where that was published.
-    """
-
-    curve: CausalCurve
-    random: CausalCurve
-    published: float | None
-    source: str
-
-    def table(self) -> list[CurveRow]:
-        """One row for each number of units."""
-        return [
-            CurveRow(
-                units=count,
-                added=self.curve.added[row],
-                removed=self.curve.removed[row],
-                ablated=self.curve.ablated[row],
-                ablated_random=self.random.ablated[row],
-                added_random=self.random.added[row],
-                ablated_published=self.published if count == 20 else None,
-            )
-            for row, count in enumerate(self.curve.units)
-        ]
-
-    def figure(self) -> charts.Chart:
-        """The curves as an SVG."""
-        lines = {
-            "ablated": self.curve.ablated,
-            "ablated, random units": self.random.ablated,
-            "added": self.curve.added,
-            "added, random units": self.random.added,
-        }
-        marks = [] if self.published is None else [(20.0, self.published, "published")]
-        return charts.lines(
-            self.curve.units,
-            lines,
-            marks,
-            f"Effect of the best units for “{self.curve.concept}”",
-            "units",
-            "share of pixels",
-        )
 
 
 class Exploration:
@@ -167,8 +113,11 @@ class Exploration:
         self.folder = brushes.folder(model.generator, self.layer)
         own = model.dissection if self.layer == model.generator.edit_layer else None
         self.own = own is not None
-        self.dissection = own or self._stored("dissection", Dissection.load)
-        self.model = replace(_at(model, self.layer), dissection=self.dissection)
+        self.dissection = own
+        self.model = replace(_at(model, self.layer), dissection=own)
+        if own is None:
+            self.dissection = self._stored("dissection", Dissection.load)
+            self.model = replace(self.model, dissection=self.dissection)
         self.atlas: Atlas | None = self._stored("atlas", Atlas.load)
         self.baselines: Baselines | None = self._stored("baselines", Baselines.load)
         self.effects: Effects | None = self._stored("effects", Effects.load)
@@ -216,7 +165,7 @@ class Exploration:
                 there already is not measured again.
             samples: generated pictures.
             seed: of their latents.
-            executor: where the dissection counts; see :func:`.dissection.dissect`.
+            executor: where the dissection counts; see :func:`.measure.dissect`.
             ticket: progress and cancel. What was whole when it was cancelled stays.
 
         Returns:
@@ -280,8 +229,15 @@ class Exploration:
         return self.atlas
 
     def _stored(self, part: Part, read: Callable[[Path], Any]) -> Any:
-        path = self.folder / f"{part}.safetensors"
-        return read(path) if path.is_file() else None
+        """A part that was measured before; one that is damaged, or of other units, is measured anew."""
+
+        def fitting(path: Path) -> Any:
+            found = read(path)
+            if units_of(found) not in (None, self.channels):
+                raise GANPaintError(f"{path.name} is of a layer of other units.", "Measure it again.")
+            return found
+
+        return cached(self.folder / f"{part}.safetensors", fitting)
 
     def _keep(self, part: Part, write: Callable[[Path], object]) -> None:
         try:
@@ -347,9 +303,7 @@ class Exploration:
         """The concepts whose names contain a text, upper and lower case alike; all for an empty one."""
         return tuple(concept for concept in self.concepts if text.strip().lower() in concept.lower())
 
-    def table(
-        self, by: Order = "iou", concept: str | None = None, label: str | None = None
-    ) -> list[UnitRow]:
+    def table(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[UnitRow]:
         """The units in an order: label; IoU, IQR and effect for ``concept`` or the label."""
         found = self._dissected
         rows = []
@@ -542,7 +496,7 @@ class Exploration:
         """
         generator = self.model.generator
         size = generator.resolution
-        where = np.full((size, size), 255, np.uint8) if mask is None else checked_mask(mask, size, size)
+        where = np.full((size, size), 255, np.uint8) if mask is None else read_mask(mask, size)
         strength = checked_strength(strength)
         edits = []
         if len(off):
@@ -579,6 +533,7 @@ class Exploration:
         concept: str | None = None,
         color: str | None = None,
         samples: int = 40,
+        ticket: Ticket | None = None,
     ) -> Brush:
         """A named set of units to paint with, in every session of this process that edits this layer.
 
@@ -592,6 +547,7 @@ class Exploration:
             concept: by which to score it; by default that of the units' highest mean IoU.
             color: "#rrggbb" for the palette.
             samples: pictures on which it is tried.
+            ticket: progress and cancel. A brush that is not scored to the end is not made.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -600,6 +556,7 @@ class Exploration:
         numbers = checked_units(units, self.channels)
         assert isinstance(numbers, tuple)
         checked_name(name)
+        color = self.shelf.next_color() if color is None else checked_color(color)
         if name in found.concepts:
             raise GANPaintError(f"There is a concept {name!r} already.", "Choose another name.")
         concept = concept or found.concepts[int(found.iou[:, list(numbers)].mean(dim=1).argmax())]
@@ -615,8 +572,9 @@ class Exploration:
                 units=numbers,
                 activations=activations,
                 samples=samples,
+                ticket=ticket,
             )
-        brush = Brush(name, numbers, activations, concept, added, removed, color or self.shelf.next_color())
+        brush = Brush(name, numbers, activations, concept, added, removed, color)
         self.shelf.put(brush)
         return brush
 
@@ -642,34 +600,27 @@ class Exploration:
             seed: of the pictures and of the random units.
             ticket: progress and cancel.
         """
-        found = self._dissected
-        counts = [count for count in units if count <= self.channels]
-        given: dict[str, Any] = {"units": counts, "samples": samples, "seed": seed}
-        parts = draws + 1
-
-        def one(number: int, ranking: Sequence[int]) -> CausalCurve:
-            share = share_of(ticket, number / parts, (number + 1) / parts)
-            return causal_curve(
-                self.model.generator, self._segmenter, found, concept, ranking=ranking, ticket=share, **given
-            )
-
-        best = one(0, self.order(by, concept))
-        source = np.random.default_rng(seed)
-        chance = [one(1 + draw, source.permutation(self.channels).tolist()) for draw in range(draws)]
-
-        def mean(name: str) -> tuple[float, ...]:
-            return tuple(np.mean([getattr(curve, name) for curve in chance], axis=0).tolist())
-
-        random = CausalCurve(concept, best.units, mean("added"), mean("removed"), mean("ablated"))
-        published, where = published_removal(self.model.name, self.layer, concept)
-        return Causality(best, random, published, where)
+        published = published_removal(self.model.name, self.layer, concept)
+        return measure_curves(
+            self.model.generator,
+            self._segmenter,
+            self._dissected,
+            concept,
+            self.order(by, concept),
+            published,
+            units=units,
+            samples=samples,
+            draws=draws,
+            seed=seed,
+            ticket=ticket,
+        )
 
     def artifact_candidates(
         self, *, samples: int = 200, ticket: Ticket | None = None
     ) -> list[ArtifactCandidate]:
         """All units, those first that are the likeliest to cause artifacts: unit, distance, excess.
 
-        See :func:`.dissection.artifact_candidates`; the features are the segmenter's.
+        See :func:`.artifacts.artifact_candidates`; the features are the segmenter's.
         """
         segmenter = self._segmenter
         if not callable(getattr(segmenter, "features", None)):
@@ -684,14 +635,16 @@ class Exploration:
     artifacts = Renamed("artifact_candidates")
     suspects = Renamed("artifact_candidates")
 
-    def before_after(self, unit: int, count: int = 4) -> tuple[Array, Array]:
+    def before_after(
+        self, unit: int, count: int = 4, *, ticket: Ticket | None = None
+    ) -> tuple[Array, Array]:
         """A unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
         atlas, unit = self._surveyed, self._checked(unit)
         generator = self.model.generator
         latents = generator.sample_z(atlas.samples, atlas.seed)
         chosen = [atlas.numbers[int(file)] for file in atlas.strongest[unit][:count]]
         pairs = []
-        for number in chosen:
+        for number in watched(chosen, ticket):
             with torch.no_grad():
                 z = latents[number : number + 1].to(next(generator.parameters()).device)
                 state = generator.run(generator.start(z), until=self.layer)
@@ -721,16 +674,13 @@ def compare(one: Exploration, other: Exploration) -> list[ComparisonRow]:
     return [ComparisonRow(concept, side(one, concept), side(other, concept)) for concept in both]
 
 
-def published_removal(model: str, layer: str, concept: str) -> tuple[float | None, str]:
-    """What switching 20 units off was published to remove of a concept, and where; ``None`` if nothing."""
-    entry = CATALOGUE.get(model)
-    if entry is None or entry.edit_layer != layer or concept not in entry.brushes:
-        return None, ""
-    removed = entry.brushes[concept].removed
-    return removed, "" if removed is None else entry.units_source
-
-
 # --- small things ---
+
+
+def units_of(part: Dissection | Atlas | Baselines | Effects) -> int | None:
+    """How many units a part that was measured is about; ``None`` if it does not say."""
+    table = {Dissection: "iou", Atlas: "correlation", Effects: "effect"}.get(type(part))
+    return None if table is None else int(getattr(part, table).shape[1])
 
 
 def _at(model: Model, layer: str) -> Model:

@@ -1,63 +1,46 @@
 """Pictures on their way in and out: files from strangers, and PNGs that say what they are.
 
 Reading is guarded: the size of the file and the size that its header claims are looked at *before*
-anything is decoded, and only formats that cannot start other programs are accepted.
+anything is decoded, and only formats that cannot start other programs are accepted. What comes out is
+upright, RGB and in the colors of sRGB.
 """
 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, features
 
 from ..errors import GANPaintError
 from .arrays import Array
+from .color import has_alpha, tagged, to_srgb
 from .framing import Fit, fitted, square_mask
+from .sources import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    File,
+    Values,
+    eight_bits,
+    opened,
+    refuse_too_many_pixels,
+    too_many_pixels,
+)
 
-MAX_FILE_BYTES: Final = 64 * 2**20
-MAX_PIXELS: Final = 50_000_000
 # Pillow reads many more, among them EPS, which it hands to Ghostscript.
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""Read by every Pillow. AVIF is read where Pillow can, HEIC where pillow-heif is installed."""
+
+MAX_STORED_BYTES: Final = 3 * MAX_PIXELS + 10 * 2**20
+"""Of a file that :meth:`Original.encoded` has made: the largest picture there is, without any compression."""
 
 _KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-_HINT_KIND = f"Pass a {_KINDS} file, a PIL image, or a uint8 array H x W x 3."
-
-
-def read_square(source: object, size: int) -> Array:
-    """Any picture a user may come with, as its centered square: uint8 ``size`` x ``size`` x 3.
-
-    Args:
-        source: a path, the bytes of an image file, a PIL image, or a uint8 array H x W x 3.
-        size: width and height of the result; resampling is Lanczos.
-
-    Raises:
-        GANPaintError: it is no picture, or larger than 64 MB as a file or 50 million pixels.
-    """
-    return fitted(read(source), size)
-
-
-def read(source: object) -> Image.Image:
-    """Any picture a user may come with, upright and in RGB, at its own size. See :func:`read_square`."""
-    return _read(source, _rgb)
-
-
-def _read(source: object, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return _decoded(source, "The picture", convert)
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), "The file", convert)  # as a page sends one
-    if isinstance(source, (str, os.PathLike)):
-        return _from_file(Path(os.fspath(source)), convert)
-    raise GANPaintError(f"A {type(source).__name__} is no picture.", _HINT_KIND)
+_SAVE_ANEW = f"Take a {_KINDS} file, or save it anew by a picture program."
+_AVIF: Final = (b"avif", b"avis")
+_HEIC: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +49,20 @@ class Original:
 
     Attributes:
         image: upright and RGB, as :func:`read` gives it.
-        fit: which square: see :func:`frame`.
-        file: the file's bytes as they came, if it came as a file.
+        fit: which square: see :func:`.framing.frame`.
+        file: the file's bytes as they came, if it came as a file that every installation can read.
+        name: of the file, if it had one.
+        remark: a sentence on what was left out of it, such as the other frames of an animation.
     """
 
     image: Image.Image
     fit: Fit = "crop"
     file: bytes | None = None
+    name: str | None = None
+    remark: str | None = None
 
     def encoded(self) -> bytes:
-        """A picture file of it that has lost nothing."""
+        """A picture file of it that has lost nothing; at most ``MAX_STORED_BYTES``."""
         if self.file is not None:
             return self.file
         target = io.BytesIO()
@@ -83,100 +70,164 @@ class Original:
         return target.getvalue()
 
 
-def read_original(source: object, fit: object = "crop") -> Original:
-    """Any picture that a user may come with, to be edited and pasted back.
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    image: Image.Image
+    lasting: bytes | None = None
+    name: str | None = None
+    remark: str | None = None
+
+
+# --- reading ---
+
+
+def read(source: object) -> Image.Image:
+    """Read any picture that a user may come with: upright, RGB, sRGB, at its own size.
 
     Args:
-        source: as for :func:`read_square`.
-        fit: ``"crop"`` edits the centered square, ``"pad"`` all of it, with its edges mirrored around it.
+        source: what :func:`.sources.opened` knows. What is transparent becomes white.
 
     Raises:
-        GANPaintError: as in :func:`read_square`, or there is no such way to fit.
+        GANPaintError: it is no picture, or larger than 64 MB as a file or 50 million pixels, or its numbers
+            can be meant in two ways.
+    """
+    return _read(source, "picture", _rgb).image
+
+
+def read_square(source: object, size: int) -> Array:
+    """The centered square of :func:`read`, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
+    return fitted(read(source), size)
+
+
+def read_original(source: object, fit: object = "crop", *, limit: int = MAX_FILE_BYTES) -> Original:
+    """Read any picture that a user may come with, to be edited and pasted back.
+
+    Args:
+        source: as for :func:`read`.
+        fit: ``"crop"`` edits the centered square, ``"pad"`` all of it, with its edges mirrored around it.
+        limit: bytes that its file may have; ``MAX_STORED_BYTES`` for one that this package has written.
+
+    Raises:
+        GANPaintError: as in :func:`read`, or there is no such way to fit.
     """
     if fit not in get_args(Fit):
         raise GANPaintError(f"A photo cannot be fitted by {fit!r}.", 'Pass "crop" or "pad".')
-    file: bytes | None = None
-    if isinstance(source, (str, os.PathLike)):
-        source = file = _bytes_of(path := Path(os.fspath(source)))
-        image = _decode(file, f"The file {path.name!r}", _rgb)
-    else:
-        image = read(source)
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            file = bytes(source)
-    return Original(image, fit, file)  # type: ignore[arg-type]
+    found = _read(source, "picture", _rgb, limit)
+    return Original(found.image, fit, found.lasting, found.name, found.remark)  # type: ignore[arg-type]
 
 
-def read_mask(source: object, size: int, fit: Fit = "crop") -> Array:
-    """A picture file as a mask, its square as of :func:`fitted`: uint8 ``size`` x ``size``.
+def read_mask(source: object, size: int, photo: Original | Image.Image | None = None) -> Array:
+    """Read any mask that a user may come with, for the square that is edited.
 
-    Where it has transparent pixels, what is opaque is painted, whatever its color; else what is bright.
+    Args:
+        source: an array or a tensor H x W of bool, of 0 and 1, of 0 to 255 or of floats from 0 to 1; a PIL
+            image of any mode; the path or the bytes of a picture. Where a picture has transparent pixels,
+            what is opaque is painted, whatever its color; else what is bright. A mask whose largest value is
+            1 is one of 0 and 1, whatever its type.
+        size: R; a mask of R x R is in the pixels of the square.
+        photo: what the square was taken from; a mask of its size goes through the same frame.
+
+    Returns:
+        uint8 R x R, 0 (not painted) to 255 (painted).
 
     Raises:
-        GANPaintError: as in :func:`read_square`.
+        GANPaintError: it is no mask, or has another size, or holds NaN, negative or larger values.
     """
-    return square_mask(np.array(_read(source, _mask)), size, fit)
+    mask = mask_of(source)
+    height, width = mask.shape
+    if (height, width) == (size, size):
+        return mask
+    image = photo.image if isinstance(photo, Original) else photo
+    fit = photo.fit if isinstance(photo, Original) else "crop"
+    if image is not None and (width, height) == image.size:
+        return square_mask(mask, size, fit)
+    also = "" if image is None else f", or the photo's {image.height} x {image.width}"
+    raise GANPaintError(
+        f"The mask has the size {height} x {width}, which is neither the square's nor the photo's."
+        if image is not None
+        else f"The mask has the size {height} x {width}, which is not that of the square.",
+        f"Pass one of {size} x {size} pixels{also}.",
+    )
 
 
-def encode_png(picture: Array | Image.Image, text: Mapping[str, str] | None = None) -> bytes:
-    """A PNG file of a picture or of a uint8 H x W x 3 (or H x W) array, with text chunks."""
-    info = PngImagePlugin.PngInfo()
-    for key, value in (text or {}).items():
-        info.add_text(key, value)
-    target = io.BytesIO()
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image.save(target, "PNG", pnginfo=info)
-    return target.getvalue()
+def mask_of(source: object) -> Array:
+    """The same at its own size: uint8 H x W."""
+    mask = np.asarray(_read(source, "mask", _gray).image)
+    return mask * np.uint8(255) if mask.max() == 1 else mask
 
 
-def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise GANPaintError(
-            f"An array of the shape {array.shape} and the data type {array.dtype} is no picture.",
-            "Pass a uint8 array of the shape H x W x 3 with values from 0 to 255.",
-        )
-    _refuse_too_many_pixels(array.shape[1], array.shape[0])
-    return Image.fromarray(np.ascontiguousarray(array))
+def _read(
+    source: object,
+    what: str,
+    convert: Callable[[Image.Image], Image.Image],
+    limit: int = MAX_FILE_BYTES,
+) -> _Decoded:
+    found = opened(source, what, limit)
+    if isinstance(found, File):
+        return _decode(found, convert)
+    if isinstance(found, Values):
+        values = eight_bits(found.array, what)
+        found = Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values))
+    return _Decoded(_converted(found, f"The {what}", convert))
 
 
-def _from_file(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    return _decode(_bytes_of(path), f"The file {path.name!r}", convert)
-
-
-def _bytes_of(path: Path) -> bytes:
+def _decode(file: File, convert: Callable[[Image.Image], Image.Image]) -> _Decoded:
+    formats = _formats(file)
     try:
-        # A device or a pipe has no size and may never end.
-        if not path.is_file():
-            raise GANPaintError(
-                f"There is no file {str(path)!r}.", "Check the path; a folder or a web address does not do."
-            )
-        _refuse_too_many_bytes(path.stat().st_size)
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, GANPaintError):
-            raise
-        raise GANPaintError(
-            f"The file {str(path)!r} cannot be read: {error}.", "Check its permissions."
-        ) from error
-
-
-def _decode(data: bytes, named: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    _refuse_too_many_bytes(len(data))
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
+        image = Image.open(io.BytesIO(file.data), formats=formats)  # reads the header only
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Pillow's own limit, which is higher than ours, speaks before we can ask for the size.
-        raise _too_many_pixels(named) from error
+        raise too_many_pixels(file.named) from error
     except Exception as error:  # decoders raise all sorts of things over bytes that are no picture
-        hint = f"Take a {_KINDS} file, or save it anew by a picture program."
-        raise GANPaintError(f"{named} cannot be read as a picture.", hint) from error
+        if file.data[:4] in (b"II*\0", b"MM\0*"):
+            raise GANPaintError(
+                f"{file.named} is a TIFF of a kind that is not read, such as floats in several channels.",
+                "Save it with 8 or 16 bits a channel.",
+            ) from error
+        raise GANPaintError(f"{file.named} cannot be read as a picture.", _SAVE_ANEW) from error
     with image:
-        return _decoded(image, named, convert)
+        lasting = file.data if formats == FORMATS else None
+        return _Decoded(_converted(image, file.named, convert), lasting, file.name, _remark(image, file))
 
 
-def _decoded(image: Image.Image, named: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _formats(file: File) -> tuple[str, ...]:
+    """The formats that a file may have. GANPaintError if it needs a package that is not there."""
+    brand = file.data[8:12] if file.data[4:8] == b"ftyp" else b""
+    if brand in _AVIF:
+        if not features.check("avif"):
+            raise GANPaintError(
+                f"{file.named} is an AVIF picture, which this Pillow cannot read.",
+                "Install Pillow 11.3 or newer, or save the picture as a JPEG.",
+            )
+        return ("AVIF",)
+    if brand in _HEIC:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise GANPaintError(
+                f"{file.named} is a HEIC photo, which needs the package pillow-heif.",
+                "Run `pip install pillow-heif`, or export the photo as a JPEG.",
+            ) from error
+        pillow_heif.register_heif_opener()
+        return ("HEIF",)
+    return FORMATS
+
+
+def _remark(image: Image.Image, file: File) -> str | None:
+    """A sentence on what is left out of a file with several pictures."""
+    try:
+        several = getattr(image, "is_animated", False)  # n_frames would look at each, however many they are
+    except Exception:  # the second one is damaged; the first one is what is used
+        several = True
+    if not several or image.format in ("MPO", "HEIF"):  # their further pictures are thumbnails and depths
+        return None
+    kind = "pages" if image.format == "TIFF" else "frames"
+    return f"{file.named} has several {kind}; only the first one is used."
+
+
+def _converted(image: Image.Image, named: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Decode what Pillow has only looked at so far."""
-    _refuse_too_many_pixels(*image.size, named)
+    refuse_too_many_pixels(*image.size, named)
     try:
         return convert(image)
     except GANPaintError:
@@ -189,47 +240,80 @@ def _decoded(image: Image.Image, named: str, convert: Callable[[Image.Image], Im
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Upright, RGB; what is transparent becomes white."""
-    if 0 in image.size:
-        raise GANPaintError("The picture has no pixels.", _HINT_KIND)
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise GANPaintError("The picture has floating-point pixels.", "Convert it to 8 bits a channel first.")
-    if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip at 255 instead of scaling
-        deep = np.asarray(image).astype(np.int64)
-        gray = deep.clip(0, 65535) // 257 if deep.max() > 255 else deep.clip(0)
-        image = Image.fromarray(gray.astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    """Upright, RGB, sRGB; what is transparent becomes white."""
+    image = to_srgb(_upright(image, "picture"))
+    if has_alpha(image):
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    image = image.convert("RGB")
+    image.info = {}  # the profile that it came with is no longer its own
+    return image
 
 
-def _mask(image: Image.Image) -> Image.Image:
-    """8-bit gray: the opacity if that differs between pixels, else the brightness."""
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
+def _gray(image: Image.Image) -> Image.Image:
+    """Upright, 8-bit gray: the opacity if that differs between pixels, else the brightness."""
+    image = _upright(image, "mask")
+    if has_alpha(image):
+        alpha = image.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
             return alpha
-    return _rgb(image).convert("L")
+    return image.convert("RGB").convert("L")
 
 
-def _refuse_too_many_bytes(count: int) -> None:
-    if count > MAX_FILE_BYTES:
-        raise GANPaintError(
-            f"The file has {count / 2**20:.0f} MB, and at most {MAX_FILE_BYTES // 2**20} MB are read.",
-            "Save the picture smaller, for example as a JPEG.",
-        )
+def _upright(image: Image.Image, what: str) -> Image.Image:
+    """As it is to be looked at, with 8 bits a channel."""
+    if 0 in image.size:
+        raise GANPaintError(f"The {what} has no pixels.", "Pass one of at least 1 x 1.")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F" or upright.mode.startswith("I"):  # Pillow would clip at 255 instead of scaling
+        profile = upright.info.get("icc_profile")
+        values = np.asarray(upright)
+        if values.dtype != np.uint16 and values.dtype.kind in "iu" and 255 < values.max() < 2**16:
+            values = values.clip(0).astype(np.uint16)  # 16 bits, in Pillow's mode of 32
+        upright = Image.fromarray(eight_bits(values, what))
+        if profile:
+            upright.info["icc_profile"] = profile
+    return upright
 
 
-def _refuse_too_many_pixels(width: int, height: int, named: str = "The picture") -> None:
-    if width * height > MAX_PIXELS:
-        raise _too_many_pixels(f"{named} ({width} x {height})")
+# --- writing ---
 
 
-def _too_many_pixels(named: str) -> GANPaintError:
-    return GANPaintError(
-        f"{named} has more than {MAX_PIXELS // 10**6} million pixels and was not decoded.",
-        "Make it smaller in a picture program first.",
-    )
+def encode_png(picture: Array | Image.Image, text: Mapping[str, str] | None = None) -> bytes:
+    """Encode a picture, or a uint8 array H x W x 3 or H x W, as a PNG in sRGB with text chunks."""
+    info = PngImagePlugin.PngInfo()
+    info.add(b"sRGB", b"\0")
+    for key, value in (text or {}).items():
+        info.add_text(key, value)
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    target = io.BytesIO()
+    image.save(target, "PNG", pnginfo=info, icc_profile=None)
+    return target.getvalue()
+
+
+def encode_jpeg(picture: Array | Image.Image, quality: int = 85) -> bytes:
+    """Encode a picture, or a uint8 array H x W x 3, as a JPEG without chroma subsampling (4:4:4).
+
+    At 64 to 256 pixels the color edges of an edit are what one looks at, and halving their resolution shows.
+    """
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    target = io.BytesIO()
+    image.save(target, "JPEG", quality=quality, subsampling=0)
+    return target.getvalue()
+
+
+__all__ = [
+    "FORMATS",
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "MAX_STORED_BYTES",
+    "Original",
+    "encode_jpeg",
+    "encode_png",
+    "mask_of",
+    "read",
+    "read_mask",
+    "read_original",
+    "read_square",
+    "tagged",
+]

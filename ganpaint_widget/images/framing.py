@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import GANPaintError
 from .arrays import Array
+from .color import tagged
 
 Fit = Literal["crop", "pad"]
 
@@ -62,7 +63,7 @@ def paste(
     """An edited square put back into the photo that it was taken from, at the photo's full size.
 
     Args:
-        photo: upright and RGB, as :func:`read` gives it.
+        photo: upright and RGB, as :func:`.files.read` gives it.
         result: uint8 R x R x 3, for example a session's result.
         fit: as it was when the square was taken.
         where: uint8 R x R, 255 where the result is wanted and 0 where the photo's own, sharper pixels are to
@@ -107,7 +108,7 @@ def paste(
         weight = weight * (np.asarray(wanted, np.float32) / 255)
     whole = photo.copy()
     whole.paste(large, (left, top), Image.fromarray(weight.round().astype(np.uint8)))
-    return whole
+    return tagged(whole)
 
 
 def _pixels(where: Frame, size: int) -> tuple[int, int, int, int]:

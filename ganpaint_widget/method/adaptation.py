@@ -324,12 +324,34 @@ def keep_mask(
 
 
 def dilate(mask: Tensor, radius: int) -> Tensor:
-    """A binary mask 1 x 1 x H x W grown by a disc of ``radius`` pixels."""
+    """Grow a binary mask, ... x H x W, by a disc of ``radius`` pixels.
+
+    The disc is a row of columns: dx beside its middle, it reaches ``sqrt(radius^2 - dx^2)`` up and down. So
+    the mask is grown up and down pixel by pixel, from the disc's edge to its middle, and laid beside itself
+    at each dx: O(H W radius), where a convolution by the disc would take O(H W radius^2).
+
+    Args:
+        mask: above 0.5 is painted.
+        radius: in pixels; below 1 the mask stays as it is.
+
+    Returns:
+        0 and 1, of the mask's shape and type.
+    """
     if radius < 1:
         return mask
-    offsets = torch.arange(-radius, radius + 1, device=mask.device)
-    disc = (offsets[:, None].square() + offsets[None].square() <= radius**2).float()
-    return (F.conv2d(mask, disc[None, None], padding=radius) > 0.5).float()
+    tall, grown, height = mask > 0.5, torch.zeros_like(mask, dtype=torch.bool), 0
+    for across in range(radius, -1, -1):
+        while height < math.isqrt(radius**2 - across**2):
+            taller = tall.clone()
+            taller[..., 1:, :] |= tall[..., :-1, :]
+            taller[..., :-1, :] |= tall[..., 1:, :]
+            tall, height = taller, height + 1
+        if across == 0:
+            grown |= tall
+        elif across < mask.shape[-1]:
+            grown[..., across:] |= tall[..., :-across]
+            grown[..., :-across] |= tall[..., across:]
+    return grown.to(mask.dtype)
 
 
 # --- fitting ---

@@ -22,9 +22,10 @@ Activations = npt.NDArray[np.float32]
 VERBS: Final = ("add", "remove", "restyle", "suppress")
 MAX_STRENGTH: Final = 4.0
 
-TARGETS: Final = ("tuned", "quantile", "mean")
-"""What an addition aims at: the level that dissection has tuned, the unit's 0.99 quantile over many samples
-(GAN Dissection), or its mean over the places where the concept is (GANPaint)."""
+TARGETS: Final = ("tuned", "quantile", "mean", "exemplar")
+"""What an addition aims at: the activation that dissection has tuned, the unit's 0.99 quantile over many
+samples (GAN Dissection), its mean over the places where the concept is (GANPaint), or its mean over one
+object of the concept, from the picture that is most like the one that is edited."""
 
 MAX_VARIANT: Final = 9999
 MAX_SEED: Final = 2**31 - 1

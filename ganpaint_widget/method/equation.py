@@ -32,7 +32,10 @@ class Knowledge(Protocol):
     """What an edit has to know about a layer's units; a ``Dissection`` knows it."""
 
     def target(self, concept: str, by: str) -> Tensor:
-        """C: the activation of each unit that stands for the concept, by one of ``TARGETS``."""
+        """C: the activation of each unit that stands for the concept: "tuned", "quantile" or "mean"."""
+
+    def exemplar(self, concept: str, features: Tensor, variant: int = 0) -> Tensor:
+        """C: the activations of one object of the concept that suits the features of a picture."""
 
     def units(self, concept: str, count: int) -> Tensor:
         """The ``count`` best units of a concept, best first."""
@@ -88,7 +91,10 @@ def apply(
             reach = (1.5 * F.adaptive_avg_pool2d(mask[None, None], (height, width))).clamp_max(1)
         else:
             reach = F.adaptive_max_pool2d(mask[None, None], (height, width))
-        if edit.units is None:
+        exemplary = edit.verb == "add" and edit.target == "exemplar"
+        if edit.units is None and exemplary:
+            weight = features.new_ones(1, features.shape[1], 1, 1)  # all of an object, not its typical units
+        elif edit.units is None:
             weight = dissection.weights(edit.concept, edit.verb).to(features).view(1, -1, 1, 1)
         else:
             numbers = (
@@ -110,6 +116,10 @@ def apply(
             target = torch.zeros_like(weight)
             if edit.activations is not None:
                 target = torch.tensor(edit.activations).to(features).view(1, -1, 1, 1)
+            elif exemplary:
+                # By the picture as it was before all edits, which stays the same while somebody paints.
+                chosen = dissection.exemplar(edit.concept, state.features, edit.variant)
+                target = chosen.to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":
                 target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
             alpha = weight * reach

@@ -2,14 +2,20 @@
 
 What this package writes is safetensors. The public checkpoints are PyTorch files, which are pickles; they are
 read by ``torch.load(weights_only=True)``, which builds tensors and plain containers and calls nothing else.
+What others keep in such files, and what they are when they are something else, :mod:`.layouts` knows.
 """
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
+import pickletools
+import re
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, Final, TypeVar
 
@@ -18,6 +24,7 @@ from torch import Tensor, nn
 
 from ..errors import GANPaintError
 from ..storage import read_safetensors, write_safetensors
+from .layouts import other_format
 
 MAX_CHECKPOINT_BYTES: Final = 4 * 2**30
 """No public generator comes near it: the largest, with discriminator and optimizers, has about 1.2 GB."""
@@ -27,33 +34,25 @@ def read_torch(path: Path) -> dict[str, Any]:
     """The dictionary in a PyTorch checkpoint; its tensors are dense, in memory that the file has paid for.
 
     Args:
-        path: a file of ``torch.save``, in its present format or in the older one.
+        path: a file of ``torch.save``, in its present format or in the older one. Beside tensors and plain
+            containers it may hold an ``argparse.Namespace``, in which training scripts keep their options.
 
     Raises:
-        GANPaintError: the file is missing or damaged, holds more than tensors and plain containers, claims
+        GANPaintError: the file is missing or damaged, or of another format; it holds more than that, claims
             tensors that are larger than what it stores, or is no dictionary.
     """
     refused = f"The checkpoint {path.name} was refused"
     try:
-        if path.stat().st_size > MAX_CHECKPOINT_BYTES:
+        if path.is_file() and path.stat().st_size > MAX_CHECKPOINT_BYTES:
             raise GANPaintError(
                 f"{refused}: it has more than {MAX_CHECKPOINT_BYTES // 2**30} GB.",
                 "Pass the generator's weights alone.",
             )
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                entries = archive.infolist()
-            if any(map(_leads_out, entries)):
-                raise GANPaintError(
-                    f"{refused}: it holds a link, or a path that leads out of it.",
-                    "Do not open this file with anything else either, unless you trust its source.",
-                )
-            unpacked = sum(entry.file_size for entry in entries)
-            # torch.save stores without compression; a bomb would not.
-            if unpacked > 2 * path.stat().st_size + 2**20:
-                raise GANPaintError(
-                    f"{refused}: it unpacks to far more than it holds.", "Get the file from its source again."
-                )
+        packed = _unharmful_entries(path, refused)
+        if (other := other_format(path, packed)) is not None:
+            raise GANPaintError(
+                f"{'The folder' if path.is_dir() else 'The file'} {path.name} holds {other.what}.", other.hint
+            )
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise GANPaintError(
@@ -63,10 +62,7 @@ def read_torch(path: Path) -> dict[str, Any]:
     except GANPaintError:
         raise
     except Exception as error:  # the unpickler raises all sorts of things over bytes that are no checkpoint
-        raise GANPaintError(
-            f"{refused}: it is damaged, or it asks for more than tensors, which could run code.",
-            "Get the file from its source again, or save the generator's state_dict() alone.",
-        ) from error
+        raise _refused_objects(path, refused) from error
     if not isinstance(content, dict):
         raise GANPaintError(
             f"{refused}: it holds a {type(content).__name__} and no dictionary of tensors.",
@@ -75,14 +71,107 @@ def read_torch(path: Path) -> dict[str, Any]:
     return content
 
 
+# Options of a training script: attributes in a dictionary, and no code. For torch the permission is the whole
+# process's; there is nothing that it lets a file do.
+torch.serialization.add_safe_globals([argparse.Namespace])
+
+
+def _unharmful_entries(path: Path, refused: str) -> list[str]:
+    """The names in a zip archive, as torch.save writes; of other files none. GANPaintError for traps."""
+    if path.is_dir() or not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(map(_leads_out, entries)):
+        raise GANPaintError(
+            f"{refused}: it holds a link, or a path that leads out of it.",
+            "Do not open this file with anything else either, unless you trust its source.",
+        )
+    unpacked = sum(entry.file_size for entry in entries)
+    # torch.save stores without compression; a bomb would not.
+    if unpacked > 2 * path.stat().st_size + 2**20:
+        raise GANPaintError(
+            f"{refused}: it unpacks to far more than it holds.", "Get the file from its source again."
+        )
+    return [entry.filename for entry in entries]
+
+
 def _leads_out(entry: zipfile.ZipInfo) -> bool:
     """Whether an archive was made to write elsewhere. Nothing is unpacked here, but no network needs this."""
     path = PureWindowsPath(entry.filename)  # it knows both kinds of slashes
     return bool(path.anchor) or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16)
 
 
-def checked_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+_PLAIN: Final = re.compile(
+    r"collections\.OrderedDict|argparse\.Namespace|torch\.(\w+|_utils\.\w+|storage\.\w+|serialization\._get_layout)"
+    r"|(builtins|__builtin__)\.(set|bytearray|complex)|_codecs\.encode|torch\.nn\.parameter\.Parameter"
+)
+"""Names in a checkpoint that are no reason to refuse it."""
+
+_RUNS: Final = re.compile(
+    r"(os|posix|nt|sys|subprocess|builtins|__builtin__|importlib|runpy|shutil|socket|pickle)(\..*)?"
+)
+"""Modules that a file names when it is made to run something."""
+
+_MAX_NAMES: Final = 200_000
+"""Instructions of a pickle that are looked through for names."""
+
+
+def _refused_objects(path: Path, refused: str) -> GANPaintError:
+    """Why torch would not load a file: it asks for objects, which are named, or it is damaged."""
+    asked = [name for name in _names_asked(path) if not _PLAIN.fullmatch(name)]
+    runs = [name for name in asked if _RUNS.fullmatch(name.rpartition(".")[0])]
+    if runs:
+        return GANPaintError(
+            f"{refused}: it asks for more than tensors ({runs[0][:80]!r}), which could run code.",
+            "Do not open this file with anything else either, unless you trust its source.",
+        )
+    if any(name.startswith(("torch_utils.persistence", "dnnlib.")) for name in asked):
+        return GANPaintError(
+            f"{refused}: it is a pickle of NVIDIA's, which asks for more than tensors ({asked[0][:80]!r}).",
+            f"Name it {path.stem}.pkl, and convert it, which runs none: `ganpaint convert {path.stem}.pkl`.",
+        )
+    if asked:
+        return GANPaintError(
+            f"{refused}: it asks for more than tensors ({asked[0][:80]!r}), as a whole pickled object does, "
+            "which could run code.",
+            "Where you trust it, load it with its own code, and save the generator's state_dict() alone.",
+        )
+    return GANPaintError(
+        f"{refused}: it is damaged, or not a file of PyTorch.", "Get the file from its source again."
+    )
+
+
+def _names_asked(path: Path) -> list[str]:
+    """The functions and classes that the pickle in a file names, without loading it."""
+    names: list[str] = []
+    texts: list[str] = []  # of which STACK_GLOBAL takes the last two
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                inside = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                source: Any = io.BytesIO(archive.read(inside))
+        else:
+            source = io.BytesIO(path.read_bytes())
+        for _ in range(4):  # the older format: a magic number, a version and a system come first
+            for opcode, argument, _place in islice(pickletools.genops(source), _MAX_NAMES):
+                if opcode.name == "GLOBAL":
+                    names.append(str(argument).replace(" ", ".", 1))
+                elif opcode.name == "STACK_GLOBAL":
+                    names.append(".".join(texts[-2:]))
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except Exception:  # what follows is no pickle any more
+        return names
+    return names
+
+
+def checked_tensors(content: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
     """The tensors of a dictionary from a file, as float32, if each is one that can be used.
+
+    Args:
+        content: what is no tensor under a name is left out.
+        source: the file's name, for messages.
 
     Raises:
         GANPaintError: one is larger than the memory behind it (a single stored number can claim to be a
@@ -94,18 +183,18 @@ def checked_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]
             continue
         if one.layout != torch.strided or one.is_quantized or one.is_complex() or one.device.type != "cpu":
             raise GANPaintError(
-                f"The tensor {name[:80]!r} in {path.name} is no dense array of numbers.",
+                f"The tensor {name[:80]!r} in {source} is no dense array of numbers.",
                 "Save the generator's state_dict() as it is after training.",
             )
         if one.numel() * one.element_size() > one.untyped_storage().nbytes():
             raise GANPaintError(
-                f"The tensor {name[:80]!r} in {path.name} claims to be larger than what the file stores.",
+                f"The tensor {name[:80]!r} in {source} claims to be larger than what the file stores.",
                 "Get the file from its source again.",
             )
         tensors[name] = one.detach().float()
         if not tensors[name].isfinite().all():
             raise GANPaintError(
-                f"The tensor {name[:80]!r} in {path.name} holds numbers that are not finite.",
+                f"The tensor {name[:80]!r} in {source} holds numbers that are not finite.",
                 "Get the file from its source again, or take an earlier snapshot of the training.",
             )
     return tensors
@@ -128,34 +217,73 @@ def read_module(path: Path, kind: str, make: Callable[..., M]) -> M:
         GANPaintError: the file cannot be read, is of another kind, or its weights do not fit its arguments.
     """
     tensors, config = read_safetensors(path, kind)
-    return module_of(path, make, config, tensors)
+    return module_of(path.name, make, config, tensors)
 
 
 def module_of(
-    path: Path, make: Callable[..., M], config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    source: str,
+    make: Callable[..., M],
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    hint: str = "Install the package again, or pass a file that was saved by this version.",
 ) -> M:
-    """The same from arguments and tensors that were read already; ``path`` is for messages."""
+    """The same from arguments and tensors that were read already.
+
+    Args:
+        source: the file's name, for messages.
+        make, config: the class and its arguments.
+        tensors: all that its state dict has, and no others.
+        hint: what to do if they do not fit.
+    """
+    unfit = f"The weights in {source} do not fit the network that the file describes"
     try:
         with torch.device("meta"):
             module = make(**config)
+        wrong = _unfit(module.state_dict(), tensors)
+        if wrong is not None:
+            raise GANPaintError(f"{unfit}: {wrong}.", hint)
         whole = {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
         module.load_state_dict(whole, assign=True)
+    except GANPaintError:
+        raise
     except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        raise GANPaintError(
-            f"The weights in {path.name} do not fit the network that the file describes.",
-            "Install the package again, or pass a file that was saved by this version.",
-        ) from error
+        raise GANPaintError(f"{unfit}.", hint) from error
     if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
         raise GANPaintError(
-            f"The weights in {path.name} are not all finite.", "Get the file from its source again."
+            f"The weights in {source} are not all finite.", "Get the file from its source again."
         )
     return module.eval().requires_grad_(False)
 
 
+def _unfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with tensors: the first that is missing, of another shape, or too many."""
+    for name, tensor in expected.items():
+        if name not in found:
+            return f"{name!r} is missing"
+        if found[name].shape != tensor.shape:
+            sizes = [" x ".join(map(str, one.shape)) or "a number" for one in (found[name], tensor)]
+            return f"{name!r} is {sizes[0]} and not {sizes[1]}"
+    extra = next((name for name in found if name not in expected), None)
+    return None if extra is None else f"it has no place for {extra[:80]!r}"
+
+
 def write_module(path: Path, kind: str, module: nn.Module, config: Mapping[str, object]) -> None:
-    """A module's floating-point tensors in half precision, its counters as they are, and how to make it."""
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
+    """Write a module's floating-point tensors in half precision, its counters as they are, how to make it.
+
+    A tensor with numbers that half precision cannot hold stays in single precision.
+
+    Raises:
+        GANPaintError: a tensor is not finite, as after a training that went wrong.
+    """
+    tensors = {}
+    for name, tensor in module.state_dict().items():
+        stored = tensor.half() if tensor.is_floating_point() else tensor
+        stored = stored if stored.isfinite().all() else tensor.float()
+        if not stored.isfinite().all():
+            raise GANPaintError(
+                f"The weights {name[:80]!r} of the {kind} are not all finite.",
+                "Take an earlier snapshot of the training, or train with a lower learning rate.",
+            )
+        tensors[name] = stored.contiguous()
     write_safetensors(path, tensors, {"kind": kind, "config": json.dumps(config)})

@@ -1,12 +1,13 @@
-"""``ganpaint convert``: NVIDIA's StyleGAN2 pickles to safetensors, without running anything that is in them.
+"""``ganpaint convert``: checkpoints to safetensors, and of NVIDIA's pickles nothing is run.
 
 The files of StyleGAN2-ADA's and StyleGAN3's repositories pickle their networks together with the source code
-of their classes, which is executed when they are unpickled. Here nothing is unpickled. :func:`read_pickle`
-walks the pickle's instructions and builds *records*: where an unpickler would call a function, it notes the
-name and the arguments. There is no call that a file could reach, and a name beyond the few that such files
-need is refused. Then the tensors are read out of the records, and named and scaled as in :mod:`.stylegan2`.
+of their classes, which is executed when they are unpickled; so do those of the older TensorFlow repository.
+Here nothing is unpickled. :func:`read_pickle` walks the pickle's instructions and builds *records*: where an
+unpickler would call a function, it notes the name and the arguments. There is no call that a file could
+reach, and a name beyond the few that such files need is refused. Then the tensors are read out of the
+records, and named and scaled as in :mod:`.stylegan2` (by :mod:`.nvidia`).
 
-This module is for the command alone; nothing that runs in a session imports it.
+This module is for the commands ``convert`` and ``fetch`` alone; nothing that runs in a session imports it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..errors import GANPaintError
 from ..storage import write_safetensors
 from .checkpoints import MAX_CHECKPOINT_BYTES, checked_tensors, module_of
+from .nvidia import own_names, pytorch_names
+from .progan import ProGAN
+from .reading import PICKLES, read_generator
 from .stylegan2 import StyleGAN2, config_of
 
 MAX_INSTRUCTIONS: Final = 2_000_000
@@ -38,19 +44,27 @@ REBUILD_TENSOR: Final = "torch._utils._rebuild_tensor_v2"
 REBUILD_PARAMETER: Final = "torch._utils._rebuild_parameter"
 LOAD_STORAGE: Final = "torch.storage._load_from_bytes"
 PERSISTENT: Final = "torch_utils.persistence._reconstruct_persistent_obj"
+TENSORFLOW: Final = "dnnlib.tflib.network.Network"
 DICTIONARIES: Final = ("collections.OrderedDict", "dnnlib.util.EasyDict")
+# What NumPy calls to make an array or a number, under the names of its releases before 2 and since.
+ARRAYS: Final = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+BUFFERS: Final = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
+SCALARS: Final = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+DTYPE, ENCODE = "numpy.dtype", "_codecs.encode"
 KNOWN: Final = (
-    *DICTIONARIES, REBUILD_TENSOR, REBUILD_PARAMETER, LOAD_STORAGE, PERSISTENT,
-    "builtins.set", "numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
+    *DICTIONARIES, REBUILD_TENSOR, REBUILD_PARAMETER, LOAD_STORAGE, PERSISTENT, TENSORFLOW, *ARRAYS, *BUFFERS,
+    *SCALARS, DTYPE, ENCODE, "numpy.ndarray", "builtins.set", "__builtin__.set",
 )  # fmt: skip
 """What a pickle may name. None of it is imported or called."""
 
 
-def convert(source: Path, target: Path) -> StyleGAN2:
-    """Read the generator (``G_ema``) of an NVIDIA pickle and write it as a safetensors file.
+def convert(source: Path, target: Path) -> StyleGAN2 | ProGAN:
+    """Write the generator of a checkpoint as a safetensors file: small, quick to read, and free of code.
 
     Args:
-        source: a ``.pkl`` of StyleGAN2-ADA (PyTorch), or a StyleGAN2 of the StyleGAN3 repository.
+        source: a ``.pkl`` of StyleGAN2-ADA (PyTorch), a StyleGAN2 of the StyleGAN3 repository or of NVIDIA's
+            TensorFlow repository, of which it is the moving average (``G_ema``, ``Gs``); or any other
+            checkpoint that :func:`.reading.read_generator` knows.
         target: the safetensors file, float32, with the configuration in its metadata.
 
     Returns:
@@ -58,8 +72,29 @@ def convert(source: Path, target: Path) -> StyleGAN2:
 
     Raises:
         GANPaintError: the file is damaged, names anything but tensors and NVIDIA's classes, or holds another
-            network: a class-conditional one, StyleGAN3, or one of the TensorFlow files.
+            network, such as a class-conditional one or a StyleGAN3.
     """
+    generator = read_pickled(source) if source.suffix in PICKLES else read_generator(source)
+    assert isinstance(generator, StyleGAN2 | ProGAN)
+    write_generator(target, generator)
+    return generator
+
+
+def write_generator(target: Path, generator: StyleGAN2 | ProGAN) -> None:
+    """A generator as a safetensors file, float32. GANPaintError if it cannot be written."""
+    kind = "stylegan2" if isinstance(generator, StyleGAN2) else "generator"
+    metadata = {"kind": kind, "config": json.dumps(generator.config)}
+    try:
+        write_safetensors(target, {n: t.contiguous() for n, t in generator.state_dict().items()}, metadata)
+    except OSError as error:
+        raise GANPaintError(
+            f"The file {target.name} cannot be written: {error.strerror}.",
+            "Choose another place with --output, or make room.",
+        ) from error
+
+
+def read_pickled(source: Path) -> StyleGAN2:
+    """The generator in a pickle of NVIDIA's. GANPaintError as in :func:`convert`."""
     try:
         if source.stat().st_size > MAX_CHECKPOINT_BYTES:
             raise GANPaintError(
@@ -72,22 +107,19 @@ def convert(source: Path, target: Path) -> StyleGAN2:
             f"The file {source.name} cannot be read: {error.strerror}.", "Check the path and its permissions."
         ) from error
     try:
-        modules = list(_modules(_network(read_pickle(data)), "", [MAX_MODULES]))
-        tensors, clamp = dict(_named_tensors(modules)), _clamp(modules)
+        root = read_pickle(data)
+        del data  # what the records need of it they hold
+        older = _tensorflow_network(root)
+        if older is not None:
+            tensors, clamp = _tensorflow_tensors(older)
+        else:
+            modules = list(_modules(_network(root), "", [MAX_MODULES]))
+            tensors, clamp = dict(_named_tensors(modules)), _clamp(modules)
     except _Refused as refused:
         raise GANPaintError(f"The file {source.name} was not converted: {refused}.", refused.hint) from None
     # Once more at the end: what was finite may no longer be after scaling.
-    tensors = checked_tensors(_renamed(checked_tensors(tensors, source), source), source)
-    generator = module_of(source, StyleGAN2, {**config_of(tensors), "clamp": clamp}, tensors)
-    metadata = {"kind": "stylegan2", "config": json.dumps(generator.config)}
-    try:
-        write_safetensors(target, {n: t.contiguous() for n, t in generator.state_dict().items()}, metadata)
-    except OSError as error:
-        raise GANPaintError(
-            f"The file {target.name} cannot be written: {error.strerror}.",
-            "Choose another place with --to, or make room.",
-        ) from error
-    return generator
+    tensors = checked_tensors(own_names(checked_tensors(tensors, source.name), source.name), source.name)
+    return module_of(source.name, StyleGAN2, {**config_of(tensors), "clamp": clamp}, tensors)
 
 
 class _Refused(Exception):
@@ -108,12 +140,13 @@ class Name:
     name: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Made:
-    """What a call would have made: the callable's name and its arguments."""
+    """What a call would have made: the callable's name and its arguments, and the state it would be given."""
 
     name: str
     arguments: tuple[Any, ...]
+    state: Any = None
 
 
 class _Mark:
@@ -123,7 +156,8 @@ class _Mark:
 CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 NUMBERS_AND_TEXTS: Final = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
-    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "LONG4",
+    "BINSTRING", "SHORT_BINSTRING",  # Python 2's, which are bytes: pickletools reads them as Latin-1
 }  # fmt: skip
 TUPLES: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -207,10 +241,11 @@ def read_pickle(data: bytes) -> Any:
                         raise _Refused("it calls something that it does not name")
                     empty = called.name in DICTIONARIES and not arguments
                     stack.append({} if empty else Made(called.name, arguments))
-                case "BUILD":  # numpy's data types have a state, which is of no use here
-                    stack.pop()
-                    if not isinstance(stack[-1], Made):
+                case "BUILD":  # the state of a network, an array, a data type
+                    state, owner = stack.pop(), stack[-1]
+                    if not isinstance(owner, Made) or owner.state is not None:
                         raise _Refused("it sets attributes of something that has none")
+                    owner.state = state
                 case name:
                     raise _Refused(f"it uses the instruction {name}, of which networks have no need")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -237,9 +272,16 @@ def _set(target: Any, key: Any, value: Any) -> None:
 
 
 def _refused_name(name: str) -> _Refused:
-    if name.startswith("dnnlib.tflib"):
+    module = name.rpartition(".")[0]
+    if module == "tfutil" or name == "network.Network":
         return _Refused(
-            "it is a TensorFlow network", "Take the PyTorch version of the same network, which NVIDIA offers."
+            "it is a ProGAN of NVIDIA's oldest TensorFlow code",
+            "The same networks are to be had for PyTorch: `ganpaint fetch --list`.",
+        )
+    if module.startswith(("torch.nn.modules", "training.", "networks", "model")):
+        return _Refused(
+            f"it is a whole pickled network ({name[:80]!r}), of which only its own code makes something",
+            "Where you trust it, load it with its own code, and save the generator's state_dict().",
         )
     return _Refused(
         f"it asks for {name[:80]!r}, which no StyleGAN2 needs",
@@ -251,7 +293,7 @@ def _refused_name(name: str) -> _Refused:
 
 
 def _network(root: Any) -> Made:
-    """``G_ema``."""
+    """``G_ema`` of a PyTorch pickle."""
     network = root.get("G_ema") if isinstance(root, dict) else root
     if not (isinstance(network, Made) and network.name == PERSISTENT):
         raise _Refused("it holds no generator called G_ema", "Pass a network's snapshot, *.pkl.")
@@ -334,63 +376,167 @@ def _tensor(made: Any) -> Tensor:
         raise _Refused("one of its tensors is damaged, or asks for more than numbers") from error
 
 
-def _renamed(theirs: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
-    """NVIDIA's names and scales to those of :mod:`.stylegan2`.
+# --- TensorFlow's networks ---
 
-    A convolution's weights are stored there as they are used, here without ``1 / sqrt(fan in)``; the blur's
-    kernel sums to one there and to four here, since it is always used after zeros were put in.
-    """
-    what = None
-    if any(name.startswith("mapping.embed") for name in theirs):
-        what = "is conditional on a class"
-    elif any(name.startswith("synthesis.input.") for name in theirs):
-        what = "is a StyleGAN3"
-    elif "synthesis.b4.const" not in theirs or "mapping.fc0.weight" not in theirs:
-        what = "is no StyleGAN2"
-    if what is not None:
-        raise GANPaintError(
-            f"The generator in {source.name} {what}.",
-            "Only unconditional StyleGAN2 generators are supported.",
+# Whatever does not stand here changes what is drawn in a way that nobody has looked at.
+OPTIONS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "label_size": (0, None),
+    "num_channels": (3,),
+    "architecture": ("skip",),
+    "mapping_nonlinearity": ("lrelu",),
+    "mapping_lrmul": (0.01,),
+    "nonlinearity": ("lrelu",),
+    "normalize_latents": (True,),
+    "use_noise": (True,),
+}
+"""By option of the network: the values with which :class:`.StyleGAN2` draws the same."""
+OTHER_OPTIONS: Final = (
+    "latent_size", "label_fmaps", "dlatent_size", "resolution", "mapping_layers", "mapping_fmaps",
+    "w_avg_beta", "fmap_base", "fmap_max", "fmap_decay", "fmap_min", "num_fp16_res", "conv_clamp",
+    "resample_kernel", "truncation_psi", "truncation_cutoff", "style_mixing_prob", "structure",
+    "randomize_noise", "dtype", "dlatent_avg_beta", "fused_modconv",
+)  # fmt: skip
+"""Options that the shapes of the tensors show, that are read below, or that only training looks at."""
+
+
+def _tensorflow_network(root: Any) -> Made | None:
+    """``Gs`` of (G, D, Gs), or the one network of a pickle; ``None`` for PyTorch's."""
+    networks = root if isinstance(root, (tuple, list)) else (root,)
+    if not all(isinstance(one, Made) and one.name == TENSORFLOW for one in networks):
+        return None
+    if len(networks) not in (1, 3):
+        raise _Refused("it holds no generator", "Pass the pickle of a whole training: G, D and Gs.")
+    found = networks[-1]
+    assert isinstance(found, Made)
+    return found
+
+
+def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]:
+    """The tensors of a network of NVIDIA's TensorFlow code, in its PyTorch code's names; conv_clamp."""
+    state = _state(network)
+    version, options = _plain(state.get("version")), state.get("static_kwargs")
+    if not isinstance(version, int) or not isinstance(options, dict):
+        raise _Refused("it is no pickle, or damaged")
+    if version < 4:
+        raise _Refused(
+            f"it is a network of the first StyleGAN (version {version})",
+            "Only StyleGAN2 is read: `ganpaint fetch --list` names NVIDIA's networks of it.",
         )
-    ours: dict[str, Tensor] = {}
+    for name, value in options.items():
+        if name in OPTIONS and _plain(value) not in OPTIONS[name]:
+            raise _Refused(
+                _WHY.get(name, f"its option {str(name)[:40]} is {str(_plain(value))[:40]!r}"),
+                "Only unconditional StyleGAN2 networks with skip connections and RGB are read.",
+            )
+        if name not in OPTIONS and name not in OTHER_OPTIONS:
+            raise _Refused(
+                f"it was built with the option {str(name)[:40]!r}, which NVIDIA's networks do not have",
+                "Load it with its own code, and wrap it as a StagedGenerator: docs/bring_a_gan.md shows how.",
+            )
+    clamp, kernel = _plain(options.get("conv_clamp")), options.get("resample_kernel", [1, 3, 3, 1])
+    if not _is_number(clamp):
+        raise _Refused("its layers bound what they draw (conv_clamp) in an unknown way")
+    row = [_plain(one) for one in kernel] if isinstance(kernel, (list, tuple)) else []
+    if len(row) != 4 or not all(_is_number(one) and one is not None for one in row):
+        raise _Refused("it blurs by another kernel than four numbers (resample_kernel)")
+    variables = dict(_variables(network, "", [MAX_MODULES]))
     try:
-        number = 0
-        while f"mapping.fc{number}.weight" in theirs:
-            for kind in ("weight", "bias"):
-                ours[f"style.{number + 1}.{kind}"] = theirs[f"mapping.fc{number}.{kind}"]
-            number += 1
-        ours["latent_avg"] = theirs["mapping.w_avg"]
-        ours["input.input"] = theirs["synthesis.b4.const"][None]
-        block = 0
-        while f"synthesis.b{4 * 2**block}.conv1.weight" in theirs:
-            at = f"synthesis.b{4 * 2**block}"
-            for half in (0, 1) if block else (1,):
-                index = 2 * block - 1 + half if block else 0
-                ours |= _layer(theirs, f"{at}.conv{half}", f"convs.{index - 1}" if index else "conv1")
-                ours[f"noises.noise_{index}"] = theirs[f"{at}.conv{half}.noise_const"][None, None]
-            rgb = f"to_rgbs.{block - 1}" if block else "to_rgb1"
-            ours[f"{rgb}.conv.weight"] = theirs[f"{at}.torgb.weight"][None]
-            for kind in ("weight", "bias"):
-                ours[f"{rgb}.conv.modulation.{kind}"] = theirs[f"{at}.torgb.affine.{kind}"]
-            ours[f"{rgb}.bias"] = theirs[f"{at}.torgb.bias"].view(1, -1, 1, 1)
-            if block:
-                ours[f"{rgb}.upsample.kernel"] = 4 * theirs[f"{at}.resample_filter"]
-                ours[f"convs.{2 * block - 2}.conv.blur.kernel"] = 4 * theirs[f"{at}.conv0.resample_filter"]
-            block += 1
+        return pytorch_names(variables, row), clamp
     except (KeyError, IndexError, RuntimeError) as error:
-        raise GANPaintError(
-            f"The generator in {source.name} is no complete StyleGAN2 with skip connections.",
+        raise _Refused(
+            f"it is no complete StyleGAN2 ({str(error)[:60]})",
             "Only the published configurations with architecture 'skip' are supported.",
         ) from error
-    return ours
 
 
-def _layer(theirs: Mapping[str, Tensor], at: str, to: str) -> dict[str, Tensor]:
-    weight = theirs[f"{at}.weight"]
-    return {
-        f"{to}.conv.weight": weight[None] * math.sqrt(weight[0].numel()),
-        f"{to}.conv.modulation.weight": theirs[f"{at}.affine.weight"],
-        f"{to}.conv.modulation.bias": theirs[f"{at}.affine.bias"],
-        f"{to}.noise.weight": theirs[f"{at}.noise_strength"].view(1),
-        f"{to}.activate.bias": theirs[f"{at}.bias"],
-    }
+_WHY: Final = {
+    "label_size": "its generator is conditional on a class",
+    "num_channels": "its generator draws other pictures than RGB",
+}
+
+
+def _state(network: Any) -> dict[str, Any]:
+    if not (isinstance(network, Made) and network.name == TENSORFLOW and isinstance(network.state, dict)):
+        raise _Refused("it is no pickle, or damaged")
+    return network.state
+
+
+def _variables(network: Any, prefix: str, left: list[int], depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """A network's variables and those of the networks in it, each with what its names begin with."""
+    left[0] -= 1
+    if depth > MAX_DEPTH or left[0] < 0:
+        raise _Refused("its networks are nested deeper than a generator's")
+    state = _state(network)
+    variables, components = state.get("variables"), state.get("components", {})
+    if not isinstance(variables, list) or not isinstance(components, dict):
+        raise _Refused("it is no pickle, or damaged")
+    for one in variables:
+        if not (isinstance(one, (tuple, list)) and len(one) == 2 and isinstance(one[0], str)):
+            raise _Refused("it is no pickle, or damaged")
+        left[0] -= 1
+        if left[0] < 0:
+            raise _Refused("it has more variables than a generator")
+        yield prefix + one[0], torch.from_numpy(_array(one[1]).astype(np.float32))
+    for name, component in components.items():
+        yield from _variables(component, f"{prefix}{name}/", left, depth + 1)
+
+
+def _plain(value: Any) -> Any:
+    """A number or a text as Python has it, if it was one of NumPy's."""
+    return _array(value).item() if isinstance(value, Made) and value.name in SCALARS else value
+
+
+def _array(made: Any) -> npt.NDArray[Any]:
+    """An array, or a number of no dimensions, from the record of NumPy's call."""
+    damaged = _Refused("one of its arrays is described in an unknown way")
+    if isinstance(made, (int, float)):
+        return np.asarray(made)
+    if not isinstance(made, Made):
+        raise damaged
+    if made.name in SCALARS and len(made.arguments) == 2:
+        shape: Any = ()
+        (kind, raw), columns = made.arguments, False
+    elif made.name in BUFFERS and len(made.arguments) == 4:
+        raw, kind, shape, order = made.arguments
+        columns = order == "F"
+    elif made.name in ARRAYS and isinstance(made.state, tuple) and len(made.state) == 5:
+        _, shape, kind, columns, raw = made.state
+    else:
+        raise damaged
+    data, dtype = _bytes(raw), _dtype(kind)
+    sizes = isinstance(shape, tuple) and len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape)
+    if data is None or dtype is None or not sizes or math.prod(shape) * dtype.itemsize != len(data):
+        raise damaged
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if columns else "C")
+
+
+def _bytes(raw: Any) -> bytes | None:
+    """What Python 2 and old protocols wrote as text, and the others as bytes."""
+    if (
+        isinstance(raw, Made)
+        and raw.name == ENCODE
+        and raw.arguments
+        and raw.arguments[-1] in ("latin1", "latin-1")
+    ):
+        raw = raw.arguments[0]
+    try:
+        return (
+            raw.encode("latin-1")
+            if isinstance(raw, str)
+            else bytes(raw)
+            if isinstance(raw, (bytes, bytearray))
+            else None
+        )
+    except UnicodeEncodeError:
+        return None
+
+
+def _dtype(made: Any) -> np.dtype[Any] | None:
+    """A data type of plain numbers from the record of its call, and the byte order from its state."""
+    if not (isinstance(made, Made) and made.name == DTYPE and made.arguments):
+        return None
+    code, state = made.arguments[0], made.state
+    if code not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"):
+        return None
+    order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
+    return np.dtype(code).newbyteorder(order) if order in ("<", ">", "=", "|") else None

@@ -16,6 +16,21 @@ def _block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequentia
     )
 
 
+class _Residual(nn.Module):
+    """x + f(x) at one resolution; f begins as 0, so that an encoder can grow without forgetting."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _block(channels, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        refined: Tensor = x + self.norm(self.second(self.first(x)))
+        return refined
+
+
 class Encoder(nn.Module):
     """E: pictures B x 3 x R x R in [-1, 1] to z (B x latent) and features (B x C x G x G).
 
@@ -29,10 +44,17 @@ class Encoder(nn.Module):
         features: (C, G, G) of the generator's edit layer.
         width: channels after the first convolution; doubled at each halving, up to four times.
         fold: every fold x fold pixels become channels before the first convolution, to save time at larger R.
+        residual: how many residual blocks follow each halving, from the first on; none where the list ends.
     """
 
     def __init__(
-        self, resolution: int, latent_size: int, features: Sequence[int], width: int = 48, fold: int = 1
+        self,
+        resolution: int,
+        latent_size: int,
+        features: Sequence[int],
+        width: int = 48,
+        fold: int = 1,
+        residual: Sequence[int] = (),
     ) -> None:
         super().__init__()
         channels, grid, _ = features
@@ -43,13 +65,16 @@ class Encoder(nn.Module):
             "features": list(features),
             "width": width,
             "fold": fold,
+            "residual": list(residual),
         }
         self.fold = fold
         trunk: list[nn.Module] = [_block(3 * fold**2, width)]
         now, size = width, resolution // fold
+        blocks = iter(residual)
         while size > grid:
             wider = min(2 * now, 4 * width)
             trunk += [_block(now, wider, stride=2), _block(wider, wider)]
+            trunk += [_Residual(wider) for _ in range(next(blocks, 0))]
             now, size = wider, size // 2
         self.trunk = nn.Sequential(*trunk)
         self.features = nn.Sequential(_block(now, now), nn.Conv2d(now, channels, 3, padding=1))

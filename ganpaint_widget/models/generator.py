@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..deprecated import Renamed
+from ..errors import GANPaintError
 from .networks import evaluated
 
 Modifier = Callable[[Tensor], Tensor]
@@ -201,6 +202,36 @@ class StagedGenerator(nn.Module, ABC):
     def here(self, tensor: Tensor) -> Tensor:
         """The tensor where the generator computes: on its device and in its type of numbers."""
         return tensor.to(next(self.parameters()))
+
+    def truncated(self, truncation_psi: float) -> StagedGenerator:
+        """The same generator, with the style of all that it draws from latents moved towards its mean.
+
+        Args:
+            truncation_psi: 1 moves nothing, 0 all the way; between them variety is traded for quality
+                (StyleGAN, CVPR 2019). 0.7 is usual.
+
+        Raises:
+            GANPaintError: psi is not 1, and this generator has no style.
+        """
+        if truncation_psi == 1:
+            return self
+        raise GANPaintError(
+            f"A {type(self).__name__} has no style whose mean samples could be moved to.",
+            "Leave truncation_psi at 1; it is for StyleGAN2.",
+        )
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, truncation_psi: float | None = None) -> Tensor:
+        """``count`` pictures of its world, count x 3 x R x R in about [-1, 1]: the same for the same seed.
+
+        Args:
+            truncation_psi: as in :meth:`truncated`; ``None`` leaves it as it is.
+
+        Raises:
+            GANPaintError: as in :meth:`truncated`.
+        """
+        generator = self if truncation_psi is None else self.truncated(truncation_psi)
+        return torch.cat([generator(one[None]) for one in self.sample_z(count, seed)])
 
     @evaluated
     @torch.no_grad()

@@ -119,7 +119,7 @@ def read_hybrid_encoder(path: Path) -> HybridEncoder:
     """
     content = read_torch(path)
     wrapped = content.get("state_dict")
-    tensors = checked_tensors(wrapped if isinstance(wrapped, Mapping) else content, path)
+    tensors = checked_tensors(wrapped if isinstance(wrapped, Mapping) else content, path.name)
     tensors = {name.removeprefix("model."): one for name, one in tensors.items()}
     try:
         config = {
@@ -135,4 +135,4 @@ def read_hybrid_encoder(path: Path) -> HybridEncoder:
     # Batch normalization counts its batches in whole numbers; files of before 2018 do not have them.
     for name in [name for name in tensors if name.endswith(".running_mean")]:
         tensors[name.replace("running_mean", "num_batches_tracked")] = torch.tensor(0)
-    return module_of(path, HybridEncoder, config, tensors)
+    return module_of(path.name, HybridEncoder, config, tensors)

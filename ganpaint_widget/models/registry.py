@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
@@ -13,35 +14,37 @@ from torch import Tensor, nn
 
 from ..cpus import follow_quota
 from ..errors import GANPaintError
-from ..storage import cache_folder, fingerprint, kind_of, read_plain
-from . import progan, stylegan2
+from ..storage import cache_folder, fingerprint
+from ..storage import cached as in_cache
 from .catalogue import CATALOGUE, DEFAULT_UNITS, Entry
-from .checkpoints import checked_tensors, module_of, read_module, read_torch
+from .checkpoints import read_module
 from .download import by_hand, cached
 from .encoder import Encoder
 from .generator import StagedGenerator
 from .initializer import Initializer
+from .layouts import WRAP
 from .model import Model
-from .progan import ProGAN
-from .stylegan2 import StyleGAN2
+from .reading import generator_of, read_generator
 from .units import Dissection
 
 LOADERS = {"demo": "ganpaint_widget.demo.model:load_demo"}
 """Models that come whole, by name: the function that loads each, since it stands above this file."""
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".pkl")
-"""Of files that may hold a generator."""
+Source = str | Path | StagedGenerator | Model | nn.Module | Mapping[str, Any]
+"""Of what :func:`load` makes a model."""
 
 
-def load(generator: str | Path | StagedGenerator | Model) -> Model:
+def load(generator: Source) -> Model:
     """The model that a user named, passed or stored.
 
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
-            path of a file for :func:`read_generator`, a :class:`StagedGenerator`, or a :class:`Model`, which
-            is returned as it is. Others come with the encoder of :func:`encoder_file`, if it was trained; the
-            church and bedroom ProGANs otherwise with the published one, if its file is in the cache. Those
-            that are read from a file come with its :func:`dissection_file`.
+            path of a file for :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
+            :class:`Model`, which is returned as it is. A module of another kind, or its state dict, is read
+            if it is of a public layout (:func:`.reading.generator_of`). Others come with the encoder of
+            :func:`encoder_file`, if it was trained; the church and bedroom ProGANs otherwise with the
+            published one, if its file is in the cache. Those that are read from a file come with its
+            :func:`dissection_file`.
 
     Raises:
         GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
@@ -60,15 +63,31 @@ def load(generator: str | Path | StagedGenerator | Model) -> Model:
         if model.encoder is None:
             model = replace(model, encoder=_published_encoder(CATALOGUE[generator], model.generator))
         return model
-    path = Path(generator)
-    if path.suffix in SUFFIXES and path.exists():
-        found = read_generator(path)
-        return _with_encoder(Model(path.stem, found, dissection=_measured(path, found)))
-    raise GANPaintError(
-        f"There is no generator {str(generator)!r}.",
-        'Use "demo", a public model (`ganpaint fetch --list`), the path of a generator\'s file, or a '
-        "StagedGenerator.",
-    )
+    if isinstance(generator, nn.Module | Mapping):
+        return _with_encoder(_of_module(generator))
+    if not isinstance(generator, str | Path):
+        raise GANPaintError(f"A {type(generator).__name__} is no generator.", _USE)
+    path = Path(generator).expanduser()
+    if not path.exists():
+        looks_like_a_file = path.suffix != "" or len(path.parts) > 1
+        what = "file" if looks_like_a_file else "generator"
+        raise GANPaintError(f"There is no {what} {str(generator)!r}.", _USE)
+    found = read_generator(path)
+    return _with_encoder(Model(path.stem, found, dissection=_measured(path, found)))
+
+
+_USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its file, or a StagedGenerator.'
+
+
+def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
+    """A module of somebody else's, or its state dict, if it has a public layout."""
+    name = type(generator).__name__
+    content = generator.state_dict() if isinstance(generator, nn.Module) else generator
+    content = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in content.items()}
+    try:
+        return Model(name, generator_of(content, name))
+    except GANPaintError as error:
+        raise GANPaintError(f"The {name} is no StagedGenerator. {error.message}", WRAP) from error
 
 
 def dissection_file(path: Path) -> Path:
@@ -105,86 +124,26 @@ def _with_encoder(model: Model) -> Model:
     """The model with what ``ganpaint train encoder`` has made for it, if it has."""
     if not (cache_folder() / "encoders").is_dir():  # a fingerprint takes a moment
         return model
-    path = encoder_file(model.generator)
-    if not path.is_file():
+    encoder = in_cache(encoder_file(model.generator), lambda path: read_module(path, "encoder", Encoder))
+    if encoder is None:
         return model
     device = next(model.generator.parameters()).device
-    encoder = read_module(path, "encoder", Encoder).to(device)
     own = initializer_file(model.generator)
-    initializer = read_module(own, "initialiser", Initializer).to(device) if own.is_file() else None
-    return replace(model, encoder=encoder, initializer=initializer)
+    initializer = in_cache(own, lambda path: read_module(path, "initialiser", Initializer).to(device))
+    return replace(model, encoder=encoder.to(device), initializer=initializer)
 
 
-def load_generator(generator: str | Path | StagedGenerator) -> StagedGenerator:
-    """The generator of :func:`load`."""
-    return load(generator).generator
+def load_generator(generator: Source, *, truncation_psi: float | None = None) -> StagedGenerator:
+    """The generator of :func:`load`.
 
-
-def read_progan(path: Path) -> ProGAN:
-    """A ProGAN from a safetensors file with its configuration in the metadata."""
-    return read_module(path, "generator", ProGAN)
-
-
-def read_generator(path: Path) -> StagedGenerator:
-    """A ProGAN or a StyleGAN2 from a file of any layout that public checkpoints have.
-
-    safetensors files say themselves what they hold (``ganpaint train`` and ``ganpaint convert`` write them).
-    Of PyTorch files, and of safetensors files of others, the tensors' names and shapes tell the architecture
-    and its size: :func:`.progan.public_state_dict` has the names of ProGAN, :mod:`.stylegan2` has those of
-    StyleGAN2, wrapped as ``{"g_ema": ..., "latent_avg": ...}`` or not.
+    Args:
+        truncation_psi: as in :meth:`.StagedGenerator.truncated`; ``None`` leaves it as it is stored.
 
     Raises:
-        GANPaintError: the file is damaged, or no such generator, or would have to be converted first.
+        GANPaintError: as in :func:`load` and there.
     """
-    if path.suffix == ".pkl":
-        raise GANPaintError(
-            f"The file {path.name} is a pickle, which could run code when it is read.",
-            f"Convert it first, which runs none: ganpaint convert {path.name}",
-        )
-    if path.suffix == ".safetensors":
-        kind = kind_of(path)
-        if kind is not None:
-            return (
-                read_module(path, "stylegan2", StyleGAN2.stored) if kind == "stylegan2" else read_progan(path)
-            )
-        content: dict[str, Any] = dict(read_plain(path))
-    else:
-        content = read_torch(path)
-    for wrapper in ("g_ema", "state_dict"):
-        if isinstance(content.get(wrapper), dict):
-            mean = content.get("latent_avg")
-            content = {**content[wrapper], **({"latent_avg": mean} if mean is not None else {})}
-            break
-    tensors = checked_tensors(content, path)
-    if "conv1.conv.modulation.weight" in tensors:
-        return _stylegan2(path, tensors)
-    try:
-        state = progan.public_state_dict(tensors)
-        config = progan.config_of(state)
-    except (IndexError, KeyError, RuntimeError, ValueError) as error:
-        raise GANPaintError(
-            f"The tensors in {path.name} are no ProGAN's and no StyleGAN2's.",
-            "Load the network yourself and wrap it as a StagedGenerator; docs/bring_a_gan.md shows how.",
-        ) from error
-    return module_of(path, ProGAN, config, state)
-
-
-def _stylegan2(path: Path, tensors: dict[str, Tensor]) -> StyleGAN2:
-    """A StyleGAN2 from its state dict; what a bare one lacks is filled in."""
-    try:
-        config = stylegan2.config_of(tensors)
-    except (KeyError, IndexError) as error:
-        raise GANPaintError(
-            f"The StyleGAN2 in {path.name} is not complete.", "Get the file from its source again."
-        ) from error
-    mean = tensors.pop("latent_avg", None)
-    style_size = config["style_size"]
-    assert isinstance(style_size, int)
-    known = torch.zeros(style_size) if mean is None else mean.flatten()
-    found = module_of(path, StyleGAN2, config, {**tensors, "latent_avg": known})
-    if mean is None:
-        found.estimate_mean()
-    return found
+    found = load(generator).generator
+    return found if truncation_psi is None else found.truncated(truncation_psi)
 
 
 def _public(entry: Entry) -> Model:

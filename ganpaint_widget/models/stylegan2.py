@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -30,10 +31,16 @@ MEAN_SAMPLES = 4096
 """Latents whose mean w stands for ``latent_avg`` in files that carry none."""
 
 
-def _binomial() -> Tensor:
+def binomial() -> Tensor:
     """(1, 3, 3, 1) in both directions, four in sum: one in four pixels of what it blurs is not zero."""
-    row = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    return 4 * row[:, None] * row / row.sum() ** 2
+    row = (1, 3, 3, 1)
+    return torch.tensor([[a * b / 16 for a in row] for b in row])
+
+
+def _normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Initial weights. The meta device has none, and its arithmetic takes seconds of imports."""
+    weight = torch.empty(shape)
+    return weight if weight.is_meta else weight.normal_(std=std)
 
 
 def _blur(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
@@ -49,7 +56,7 @@ class _Linear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, rate: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.weight = nn.Parameter(_normal(outputs, inputs, std=1 / rate))
         self.bias = nn.Parameter(torch.full((outputs,), bias))
         self.rate = rate
 
@@ -79,7 +86,7 @@ class _Kernel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernel", _binomial())
+        self.register_buffer("kernel", binomial())
 
 
 class _ModulatedConv(nn.Module):
@@ -94,7 +101,7 @@ class _ModulatedConv(nn.Module):
         self, inputs: int, outputs: int, kernel: int, style: int, *, demodulate: bool, upsample: bool = False
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
+        self.weight = nn.Parameter(_normal(1, outputs, inputs, kernel, kernel))
         self.modulation = _Linear(style, inputs, bias=1.0)
         self.demodulate = demodulate
         self.upsample = upsample
@@ -178,7 +185,7 @@ class _ToRGB(nn.Module):
 class _Constant(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+        self.input = nn.Parameter(_normal(1, channels, 4, 4))
 
 
 class StyleGAN2(StagedGenerator):
@@ -207,6 +214,7 @@ class StyleGAN2(StagedGenerator):
             above at R / 32: cells of 32 px, as published for 256 px pictures of ProGAN.
         clamp: the largest value, without its sign, of what a layer or an RGB output draws, for networks that
             were trained with such a bound (NVIDIA's ``conv_clamp``: 256 in StyleGAN2-ADA's half precision).
+        noise_seed: from which the noises were drawn (:func:`drawn_noises`), where the checkpoint had none.
 
     Raises:
         ValueError: fewer than three resolutions or more than nine (1024 px), or a bound that is not positive.
@@ -225,6 +233,7 @@ class StyleGAN2(StagedGenerator):
         truncation_psi: float = 1.0,
         edit_layer: str | None = None,
         clamp: float | None = None,
+        noise_seed: int | None = None,
     ) -> None:
         super().__init__()
         if clamp is not None and not clamp > 0:
@@ -241,6 +250,7 @@ class StyleGAN2(StagedGenerator):
         self.mapping_layers = mapping_layers
         self.truncation_psi = float(truncation_psi)
         self.clamp = None if clamp is None else float(clamp)
+        self.noise_seed = noise_seed
         self.resolution = 4 * 2 ** (len(channels) - 1)
         self.layers_of_w = 2 * len(channels)
 
@@ -259,9 +269,8 @@ class StyleGAN2(StagedGenerator):
             self.to_rgbs.append(_ToRGB(width, style_size, upsample=True))
             names += [f"b{4 * 2**block}_conv{half}" for half in (0, 1)]
         self.stages = tuple(names)
-        for index in range(len(names)):
-            size = 4 * 2 ** ((index + 1) // 2)
-            self.noises.register_buffer(f"noise_{index}", torch.randn(1, 1, size, size))
+        for index, noise in enumerate(drawn_noises(len(names), noise_seed)):
+            self.noises.register_buffer(f"noise_{index}", noise.to(self.input.input.device))
         self.register_buffer("latent_avg", torch.zeros(style_size))
 
         if edit_layer is None:
@@ -286,6 +295,11 @@ class StyleGAN2(StagedGenerator):
 
     def start(self, z: Tensor) -> State:
         return self.start_w(self._truncated(z))
+
+    def truncated(self, truncation_psi: float) -> StyleGAN2:
+        other = copy(self)  # of the same weights: sessions share what was read
+        other.truncation_psi = float(truncation_psi)
+        return other
 
     def _truncated(self, z: Tensor) -> Tensor:
         w = self.mapped(z)
@@ -366,7 +380,18 @@ class StyleGAN2(StagedGenerator):
             "truncation": self.truncation_psi,
             "edit_layer": self.edit_layer,
             **({} if self.clamp is None else {"clamp": self.clamp}),
+            **({} if self.noise_seed is None else {"noise_seed": self.noise_seed}),
         }
+
+
+def drawn_noises(count: int, seed: int | None) -> list[Tensor]:
+    """The noises of ``count`` layers, each 1 x 1 x H x H: the same for the same seed, any for ``None``.
+
+    They are drawn on the CPU, so that they are the same whatever device is used later.
+    """
+    source = torch.default_generator if seed is None else torch.Generator("cpu").manual_seed(seed)
+    sizes = [4 * 2 ** ((index + 1) // 2) for index in range(count)]
+    return [torch.randn(1, 1, size, size, generator=source, device="cpu") for size in sizes]
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, object]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GANPaintError
-from ..storage import read_safetensors, write_safetensors
+from ..storage import damaged, read_safetensors, write_safetensors
 
 MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
@@ -21,6 +21,56 @@ TENSORS = ("iou", "iqr", "high", "present", "level", "weight", "effect")
 
 MEASURED = ("add", "remove")
 """The verbs whose weights and effects are measured, in the order of the tables."""
+
+
+def setting_of(features: Tensor) -> Tensor:
+    """Describe pictures as wholes: each unit's mean over the grid, B x C from features B x C x H x W."""
+    return features.mean(dim=(2, 3))
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """Single objects of K concepts, M rows for each, and what the pictures around them were like.
+
+    Attributes:
+        activations: K x M x C, each unit's mean over the object.
+        settings: K x M x C, :func:`setting_of` the picture that shows it.
+        counts: K, how many of the M rows are filled.
+    """
+
+    activations: Tensor
+    settings: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Exemplars:
+        """Exemplars from stored tensors; KeyError if one is missing."""
+        return cls(
+            tensors["activations"].float(), tensors["settings"].float(), tensors["counts"].to(torch.int64)
+        )
+
+    def check(self, concepts: int, units: int) -> None:
+        """Raise ValueError if the tables do not fit that many concepts and units, or are not finite."""
+        rows = self.activations.shape[1] if self.activations.ndim == 3 else 0
+        for name in ("activations", "settings"):
+            table = getattr(self, name)
+            if table.shape != (concepts, rows, units) or not table.isfinite().all():
+                raise ValueError(f"exemplars whose {name} are not finite or do not fit the units")
+        counts = self.counts
+        if counts.shape != (concepts,) or not bool(((counts >= 0) & (counts <= rows)).all()):
+            raise ValueError("exemplars that are not counted")
+
+    def nearest(self, row: int, setting: Tensor) -> list[int]:
+        """The exemplars of concept ``row``, those first whose pictures are most like a setting of C units.
+
+        Every unit counts in units of its own spread over all the settings that are known.
+        """
+        filled = torch.arange(self.settings.shape[1]) < self.counts[:, None]
+        spread = self.settings[filled].std(dim=0, unbiased=False).clamp_min(1e-6)
+        own = self.settings[row, : int(self.counts[row])]
+        apart = ((own - setting.float().cpu()) / spread).square().sum(dim=1)
+        order: list[int] = apart.argsort(stable=True).tolist()
+        return order
 
 
 @dataclass(frozen=True)
@@ -34,16 +84,17 @@ class Dissection:
         iqr: K x C, the information quality ratio there.
         high: C, each unit's 0.99 quantile.
         present: K x C, each unit's mean over the cells in which the concept is present.
-        level: K x C, the activation that an addition aims at; :func:`dissect` takes ``present``,
-            :func:`tune` improves on it.
+        level: K x C, the activation that an addition aims at; :func:`.measure.dissect` takes ``present``,
+            :func:`.tune` improves on it.
         weight: K x 2 x C in [0, 1], how far each unit takes part in adding and in removing;
-            :func:`dissect` takes 1 for the concept's best units, :func:`tune` improves on it.
+            :func:`.measure.dissect` takes 1 for the concept's best units, :func:`.tune` improves on it.
         effect: K x 2, the shares of a painted patch that turn into the concept when it is added at a likely
-            place, and that cease to be it when it is removed; see :func:`causal_effect`.
+            place, and that cease to be it when it is removed; see :func:`.causal_effect`.
         colors: concept to "#rrggbb".
         samples: how many generated pictures were measured.
         threshold: K x C, the activation above which a pair's IoU counts a unit as on; ``None`` where that is
             not known (published units, files of earlier versions).
+        exemplars: single objects of each concept, as targets of additions; ``None``: not looked for.
     """
 
     layer: str
@@ -58,6 +109,7 @@ class Dissection:
     colors: Mapping[str, str]
     samples: int
     threshold: Tensor | None = None
+    exemplars: Exemplars | None = None
 
     def index(self, concept: str) -> int:
         """The row of a concept; an unknown one raises and lists the known ones."""
@@ -70,9 +122,31 @@ class Dissection:
             ) from None
 
     def target(self, concept: str, by: str = "tuned") -> Tensor:
-        """C activations that an addition aims at, by one of ``editing.TARGETS``."""
+        """C activations that additions to any picture aim at, by "tuned", "quantile" or "mean"."""
         row = self.index(concept)
         return {"tuned": self.level[row], "quantile": self.high, "mean": self.present[row]}[by]
+
+    def exemplar(self, concept: str, features: Tensor, variant: int = 0) -> Tensor:
+        """C activations of one object of a concept, that of the picture most like this one.
+
+        Args:
+            concept: which one; it must have exemplars, see :meth:`has_exemplars`.
+            features: of the picture that is edited, before any edit, 1 x C x H x W.
+            variant: 0 for the object of the most similar picture, 1 for that of the next one, and so on;
+                after the last it begins anew.
+        """
+        assert self.exemplars is not None
+        row = self.index(concept)
+        order = self.exemplars.nearest(row, setting_of(features)[0])
+        return self.exemplars.activations[row, order[variant % len(order)]]
+
+    def has_exemplars(self, concept: str) -> bool:
+        """Whether additions of a concept can take one of its objects as their target."""
+        return self.exemplars is not None and int(self.exemplars.counts[self.index(concept)]) > 0
+
+    def default_target(self, concept: str) -> str:
+        """What additions of a concept aim at if nobody chooses: an exemplar if there is one."""
+        return "exemplar" if self.has_exemplars(concept) else "tuned"
 
     def weights(self, concept: str, verb: str) -> Tensor:
         """C values in [0, 1]: how far each unit takes part in an edit.
@@ -132,11 +206,31 @@ class Dissection:
         """How well the generator knows the concept, 0 to 1: the mean of adding's and removing's effect."""
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
+    def only(self, rows: Sequence[int]) -> Dissection:
+        """The same for the concepts in some rows, in that order."""
+        chosen = list(rows)
+        names = tuple(self.concepts[row] for row in chosen)
+        tables = ("iou", "iqr", "present", "level", "weight", "effect", "threshold")
+        parts: dict[str, Any] = {
+            name: table[chosen] for name in tables if (table := getattr(self, name)) is not None
+        }
+        if self.exemplars is not None:
+            parts["exemplars"] = Exemplars(*(table[chosen] for table in vars(self.exemplars).values()))
+        return replace(self, concepts=names, colors={name: self.colors[name] for name in names}, **parts)
+
     def save(self, path: Path) -> None:
-        """Write as safetensors, with names and colors in the metadata."""
+        """Write as safetensors, with names and colors in the metadata.
+
+        Raises:
+            ValueError: its parts do not fit together, or are not finite: it would not be read again.
+            OSError: it cannot be written there.
+        """
+        self._check()
         tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
         if self.threshold is not None:
             tensors["threshold"] = self.threshold.contiguous()
+        if self.exemplars is not None:
+            tensors |= {f"exemplars.{name}": one.contiguous() for name, one in vars(self.exemplars).items()}
         meta = {
             "layer": self.layer,
             "concepts": list(self.concepts),
@@ -149,10 +243,44 @@ class Dissection:
     def load(cls, path: Path) -> Dissection:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "dissection")
-        return cls(
-            layer=config["layer"],
-            concepts=tuple(config["concepts"]),
-            colors=config["colors"],
-            samples=config["samples"],
-            **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
-        )
+        exemplars = {
+            name.removeprefix("exemplars."): one
+            for name, one in tensors.items()
+            if name.startswith("exemplars.")
+        }
+        try:
+            found = cls(
+                layer=config["layer"],
+                concepts=tuple(config["concepts"]),
+                colors=config["colors"],
+                samples=config["samples"],
+                exemplars=Exemplars.of(exemplars) if exemplars else None,
+                **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
+            )
+            found._check()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise damaged(path, "dissection", error) from error
+        return found
+
+    def _check(self) -> None:
+        """Raise ValueError if the parts do not fit together. What is written is checked as what is read."""
+        if not (type(self.layer) is str and type(self.samples) is int and self.iou.ndim == 2):
+            raise ValueError("no layer, number of samples or table of units")
+        concepts, units = self.iou.shape
+        names = [*self.concepts]
+        if len({*names}) != concepts or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{len(names)} names of {concepts} concepts")
+        if not all(isinstance(self.colors.get(name), str) for name in names):
+            raise ValueError("a concept without a color")
+        table = (concepts, units)
+        shapes = {"high": (units,), "weight": (concepts, 2, units), "effect": (concepts, 2)}
+        for name in (*TENSORS, "threshold"):
+            tensor = getattr(self, name)
+            if tensor is None and name == "threshold":
+                continue
+            if tensor.shape != shapes.get(name, table):
+                raise ValueError(f"{name} of the shape {tuple(tensor.shape)}")
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} with numbers that are not finite")
+        if self.exemplars is not None:
+            self.exemplars.check(concepts, units)

@@ -65,7 +65,7 @@ class VGG16(nn.Module):
 
 def read_vgg16(path: Path) -> VGG16:
     """VGG16 from torchvision's file. GANPaintError when it is damaged or another network's."""
-    tensors = checked_tensors(read_torch(path), path)
+    tensors = checked_tensors(read_torch(path), path.name)
     try:
         found = VGG16(tensors)
         with torch.no_grad():

@@ -70,7 +70,7 @@ class History:
         self._undo.clear()
         self._redo.clear()
         self._count()
-        self._hear()
+        self._acknowledge()
         operation = {
             "op": "open",
             "format": record.FORMAT,
@@ -232,12 +232,12 @@ class History:
     # --- the journal ---
 
     def _write(self, operation: record.Operation) -> None:
-        speaker = self._hear()
+        speaker = self._acknowledge()
         if speaker is not None:
             operation = {**operation, "by": list(speaker)}
         self._journalling(lambda journal: journal.write(operation))
 
-    def _hear(self) -> tuple[str, int] | None:
+    def _acknowledge(self) -> tuple[str, int] | None:
         """Note on whose behalf something is done; ``None`` where no page asked for it."""
         speaker = SPEAKER.get()
         if speaker is not None:

@@ -1,16 +1,17 @@
-"""What a session's observers are called with; see :meth:`EditingSession.observe`."""
+"""What a session's observers are called with; see :meth:`.EditingSession.observe`."""
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from ..deprecated import Renamed
+from ..images.arrays import Array as Array
 
-Array = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,34 @@ class Failed:
 
 
 Event = Changed | Opened | PaletteChanged | Rendered | Blended | Progress | Finished | Noticed | Failed
+
+
+class Observers:
+    """The callbacks that are told of what happens. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: tuple[tuple[object, Callable[[Event], None]], ...] = ()
+
+    def add(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Have ``callback`` called with every event from now on, until what is returned is called."""
+        own = object()  # the same callback may be registered twice
+        with self._lock:
+            self._callbacks = (*self._callbacks, (own, callback))
+
+        def leave() -> None:
+            with self._lock:
+                self._callbacks = tuple(entry for entry in self._callbacks if entry[0] is not own)
+
+        return leave
+
+    def tell(self, event: Event) -> None:
+        """Call all of them; what one of them raises is logged and goes no further."""
+        for _, callback in self._callbacks:
+            try:
+                callback(event)
+            except Exception:
+                log.exception("An observer of the session failed on %s.", type(event).__name__)
+
+    def __bool__(self) -> bool:
+        return bool(self._callbacks)

@@ -35,10 +35,12 @@ from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from filelock import BaseFileLock, Timeout
 
 from ..errors import GANPaintError
 from ..images import files
 from ..method.edits import Edit, Mask, Reference
+from ..storage import lock_of, replacing
 
 Operation = dict[str, Any]
 
@@ -52,7 +54,9 @@ MAX_OPERATIONS_BYTES: Final = 16 * 2**20
 
 _OPERATIONS = "ops.jsonl"
 _LOCK = "lock"
-_OURS = re.compile(r"ops\.jsonl(\.new)?|lock|photo-\d+\.png|original-\d+")
+_OURS = re.compile(r"ops\.jsonl|lock|photo-\d+\.png|original-\d+")
+_LEFTOVER = re.compile(r"ops\.jsonl\.new|\.(ops\.jsonl|photo-\d+\.png|original-\d+)\.[0-9a-f]{8}")
+"""What a process has left that was killed while it wrote."""
 _DIRECTORY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 
 
@@ -86,7 +90,7 @@ class Journal:
         self._max_total = max_total
         self._opening: tuple[Operation, npt.NDArray[np.uint8], files.Original | None] | None = None
         self._file: IO[bytes] | None = None
-        self._lock: IO[bytes] | None = None
+        self._lock: BaseFileLock | None = None
         self._photos = 0
         self._limit = MAX_OPERATIONS_BYTES
 
@@ -128,21 +132,21 @@ class Journal:
     def rewrite(self, operations: Iterable[Operation]) -> None:
         """Replace all that followed the opening of the picture by ``operations``, in one step."""
         assert self._file is not None and self._opening is not None
-        fresh = self.path / f"{_OPERATIONS}.new"
-        with fresh.open("wb") as file:
-            file.write(_line(self._opening[0]))
-            file.writelines(map(_line, operations))
-        self._file.close()  # before it is replaced: Windows insists
-        os.replace(fresh, self.path / _OPERATIONS)
+        with replacing(self.path / _OPERATIONS) as fresh:
+            with fresh.open("wb") as file:
+                file.write(_line(self._opening[0]))
+                file.writelines(map(_line, operations))
+            self._file.close()  # before it is replaced: Windows insists
         self._file = (self.path / _OPERATIONS).open("ab")
         # A session whose history alone is that long would otherwise be rewritten with every stroke.
         self._limit = max(MAX_OPERATIONS_BYTES, 2 * self._file.tell())
 
     def close(self) -> None:
         """Let go of the files; the journal stays, to be recovered or purged."""
-        for file in (self._file, self._lock):
-            if file is not None:
-                file.close()
+        if self._file is not None:
+            self._file.close()
+        if self._lock is not None:
+            self._lock.release()
         self._file = self._lock = None
 
     def _begin(self) -> None:
@@ -150,8 +154,8 @@ class Journal:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         purge(root, self._max_total)
         self.path.mkdir(mode=0o700)
-        self._lock = (self.path / _LOCK).open("wb")
-        _try_lock(self._lock)
+        self._lock = lock_of(self.path / _LOCK)
+        self._lock.acquire(blocking=False)
         self._file = (self.path / _OPERATIONS).open("ab")
 
     def _begin_picture(self) -> None:
@@ -159,13 +163,15 @@ class Journal:
         operation, photo, original = self._opening
         self._photos += 1
         name = f"photo-{self._photos}.png"
-        (self.path / name).write_bytes(files.encode_png(photo))
+        with replacing(self.path / name) as partial:
+            partial.write_bytes(files.encode_png(photo))
         operation["photo"] = name
         kept = {name}
         if original is not None:
             operation["original"] = name = f"original-{self._photos}"
             operation["fit"] = original.fit
-            (self.path / name).write_bytes(original.encoded())
+            with replacing(self.path / name) as partial:
+                partial.write_bytes(original.encoded())
             kept.add(name)
         for one in (operation, *self._preface):
             self._append(one)
@@ -193,7 +199,7 @@ def purge(root: Path, max_total: int) -> None:
             # Another session that starts now may be doing the same.
             with contextlib.suppress(OSError):
                 for file in path.iterdir():
-                    if _OURS.fullmatch(file.name):
+                    if _OURS.fullmatch(file.name) or _LEFTOVER.fullmatch(file.name):
                         file.unlink(missing_ok=True)
                 path.rmdir()
             total -= sizes[path]
@@ -405,11 +411,11 @@ def read(path: Path) -> Recording:
     photo = np.array(files.read(path / name))
     original, name = None, opening.get("original")
     if isinstance(name, str) and _OURS.fullmatch(name):
-        original = files.read_original(path / name, opening.get("fit"))
+        original = files.read_original(path / name, opening.get("fit"), limit=files.MAX_STORED_BYTES)
     return Recording(path, opening, photo, original, tuple(operations[openings[-1] + 1 :]))
 
 
-def heard_of(opening: Mapping[str, Any]) -> dict[str, int]:
+def acknowledged_of(opening: Mapping[str, Any]) -> dict[str, int]:
     """Page to its last message that was carried out when the picture was opened, that message included.
 
     A journal of an earlier version does not say it, and a damaged one says nothing that counts.
@@ -480,30 +486,14 @@ def _last_used(path: Path) -> tuple[float, str]:
 
 def _in_use(path: Path) -> bool:
     """Whether the session that writes this journal is still there."""
-    try:
-        with (path / _LOCK).open("rb+") as file:
-            return not _try_lock(file)
-    except OSError:
+    if not (path / _LOCK).is_file():  # locking would make it
         return False
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    """Lock an open file against all others until it is closed, which the end of its process does, too.
-
-    A process id would not do: in a container every kernel may have the same one.
-    """
+    lock = lock_of(path / _LOCK)
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:  # somebody else's, who is not asked to let us write
         return False
-    except OSError:
-        # Windows says "permission denied" where another holds it; elsewhere the file system knows no locks.
-        return os.name != "nt"
-    return True
+    lock.release()
+    return False

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import GANPaintError
 from ..explorer import brushes
-from ..method.edits import Edit
+from ..method.edits import TARGETS, Activations, Edit
 from ..validation import checked_edit
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..models.model import Model
 
 
@@ -61,7 +64,27 @@ class Palette:
         if brush is not None and details.get("units") is None:
             activations = brush.activations if verb == "add" else None
             details = {**details, "units": brush.units, "activations": activations}
+        if details.get("target", "") is None:
+            details["target"] = self._default_target(verb, concept, details.get("units"))
         return Edit(edit_id, verb, concept, np.zeros((size, size), np.uint8), strength, **details)
+
+    def _default_target(self, verb: str, concept: str, units: object) -> str:
+        """What an edit aims at if nobody chooses. An exemplar is all units, so chosen units have none."""
+        dissection = self._model.dissection
+        if verb != "add" or units is not None or dissection is None or concept not in dissection.concepts:
+            return TARGETS[0]
+        return dissection.default_target(concept)
+
+    def exemplar(self, edit: Edit, features: Tensor) -> Activations:
+        """The activations of an addition that aims at an exemplar, for a picture's features 1 x C x H x W."""
+        dissection = self._model.dissection
+        if dissection is None or not dissection.has_exemplars(edit.concept):
+            raise GANPaintError(
+                f"There is no exemplar of {edit.concept!r} to aim at.",
+                "Choose another target, or find exemplars with `ganpaint dissect`.",
+            )
+        chosen = dissection.exemplar(edit.concept, features, edit.variant)
+        return np.asarray(chosen.numpy(), np.float32)
 
     def checked(self, edit: Edit) -> Edit:
         """An edit with everything about it checked. GANPaintError when something is wrong with it."""

@@ -25,7 +25,6 @@ before anything is read or decoded.
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import os
@@ -33,7 +32,6 @@ import re
 import stat
 import struct
 import sys
-import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,12 +41,14 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
+from .. import storage
 from ..errors import GANPaintError
-from ..images import files
+from ..images import files, framing
+from ..images.arrays import Array
 from ..method.edits import Edit, Mask, Reference
+from ..validation import checked_finite, checked_scene, checked_tensors, checked_title
 from ..version import __version__
 
-Array = npt.NDArray[np.uint8]
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
 FORMAT: Final = 1
@@ -64,7 +64,11 @@ MAX_DIRECTORY_BYTES: Final = 2**20
 _MANIFEST, _PHOTO, _RESULT, _TENSORS = "project.json", "photo.png", "result.png", "tensors.safetensors"
 _ORIGINAL = "original"
 _NUMBERED = re.compile(r"(?:masks|references|regions)/(?:0|[1-9]\d{0,2})\.png")
-_LIMITS: Final = {_MANIFEST: MAX_MANIFEST_BYTES, _TENSORS: MAX_FILE_BYTES}
+_LIMITS: Final = {
+    _MANIFEST: MAX_MANIFEST_BYTES,
+    _TENSORS: MAX_FILE_BYTES,
+    _ORIGINAL: files.MAX_STORED_BYTES,
+}
 _END_RECORD = struct.Struct("<4s4H2LH")
 _DATA_URL = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]*)")
 
@@ -118,7 +122,11 @@ class Project:
 
 
 def encode(project: Project) -> bytes:
-    """The bytes of a project file."""
+    """The bytes of a project file.
+
+    Raises:
+        GANPaintError: something in it is such that :func:`read` would refuse it.
+    """
     from safetensors.numpy import save
 
     distinct: list[Edit] = list(project.edits)
@@ -130,9 +138,11 @@ def encode(project: Project) -> bytes:
         tensors |= {f"delta/{name}": value for name, value in project.blend.delta.items()}
         blend = {
             "edits": [distinct.index(edit) for edit in project.blend.edits],
-            "before": project.blend.before,
-            "after": project.blend.after,
-            "survival": project.blend.survival,
+            "before": checked_finite(project.blend.before, "PSNR before the blend"),
+            "after": checked_finite(project.blend.after, "PSNR after the blend"),
+            "survival": None
+            if project.blend.survival is None
+            else checked_finite(project.blend.survival, "survival of the edit"),
         }
     entries: dict[str, bytes] = {}
     described = []
@@ -163,7 +173,11 @@ def encode(project: Project) -> bytes:
         "versions": {"ganpaint_widget": __version__, "python": sys.version.split()[0]}
         | dict(project.versions),
         "generator": {"name": project.generator, "weights": project.weights},
-        "picture": {"kind": project.kind, "title": project.title, "index": project.index}
+        "picture": {
+            "kind": project.kind,
+            "title": checked_title(project.title),
+            "index": checked_scene(project.index),
+        }
         | ({} if project.original is None else {"fit": project.original.fit}),
         "edits": described,
         "stack": list(range(len(project.edits))),
@@ -174,36 +188,32 @@ def encode(project: Project) -> bytes:
         entries[_ORIGINAL] = project.original.encoded()
     if project.blend is not None:
         entries[_RESULT] = files.encode_png(project.blend.array)
-    entries[_TENSORS] = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    whole = {name: np.ascontiguousarray(value) for name, value in checked_tensors(tensors).items()}
+    entries = {_MANIFEST: json.dumps(manifest, indent=1).encode(), **entries, _TENSORS: save(whole)}
+    if len(distinct) > MAX_EDITS:
+        raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Blend again, and save then.")
+    large = [name for name, data in entries.items() if len(data) > _limit(name)]
+    if large or sum(map(len, entries.values())) > MAX_FILE_BYTES - MAX_DIRECTORY_BYTES:
+        raise GANPaintError(
+            f"The project has more than {MAX_FILE_BYTES // 2**20} MB, and would not be read again.",
+            "Delete edits that you do not need, or open the photo smaller.",
+        )
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         # Not compressed: pictures are already, and features hardly can be.
-        archive.writestr(zipfile.ZipInfo(_MANIFEST), json.dumps(manifest, indent=1))
         for name, data in entries.items():
             archive.writestr(zipfile.ZipInfo(name), data)
     return target.getvalue()
 
 
-def write(path: Path, project: Project) -> None:
-    """Write a project, beside and then renamed, so that no half file is left.
+def _limit(name: str) -> int:
+    """The bytes that a file in the archive may have."""
+    return _LIMITS.get(name, MAX_PNG_BYTES)
 
-    Raises:
-        GANPaintError: it cannot be written there.
-    """
-    data = encode(project)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise
-    except OSError as error:
-        raise GANPaintError(
-            f"The project cannot be written to {str(path)!r}: {error}.", "Choose another place."
-        ) from error
+
+def write(path: Path, project: Project) -> None:
+    """Write a project in one step, so that no half file is left. GANPaintError if that cannot be done."""
+    storage.write(path, encode(project), "The project")
 
 
 # --- reading ---
@@ -278,7 +288,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
         plain = plain and not stat.S_ISLNK(entry.external_attr >> 16)
         if not known or name in entries or not plain:
             raise _refusal(named, "holds something that is no part of a project")
-        limit = min(left, _LIMITS.get(name, MAX_PNG_BYTES))
+        limit = min(left, _limit(name))
         if entry.file_size > limit:  # what it claims; what it has is looked at as well
             raise _refusal(named, "holds something that is too large")
         with archive.open(entry) as packed:
@@ -300,10 +310,7 @@ def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
             f"The project {named} was written by another version.",
             "Install the newest ganpaint_widget.",
         )
-    tensors = load(entries[_TENSORS])
-    for value in tensors.values():
-        if value.dtype != np.float32 or not np.isfinite(value).all():
-            raise ValueError("Tensors must be float32 and finite.")
+    tensors = checked_tensors(load(entries[_TENSORS]))
     photo = _picture(entries[_PHOTO])
     size = len(photo)
     described = _of(manifest["edits"], list)
@@ -324,9 +331,9 @@ def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
         blend = StoredBlend(
             _picture(entries[_RESULT], size),
             stack(stored["edits"]),
-            _number(stored["before"]),
-            _number(stored["after"]),
-            None if survival is None else _number(survival),
+            checked_finite(stored["before"], "PSNR before the blend"),
+            checked_finite(stored["after"], "PSNR after the blend"),
+            None if survival is None else checked_finite(survival, "survival of the edit"),
             _under("delta/", tensors),
         )
     name = manifest["generator"]["name"]
@@ -338,15 +345,17 @@ def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
         generator=None if name is None else _of(name, str),
         weights=_of(manifest["generator"]["weights"], str),
         kind=kind,
-        title="".join(sign for sign in _of(picture["title"], str)[:255] if sign.isprintable()),
-        index=_count(picture["index"]),
+        title=checked_title(picture["title"]),
+        index=checked_scene(picture["index"]),
         photo=photo,
         z=tensors["z"],
         features=tensors["features"],
         extra=_under("extra/", tensors),
         edits=stack(manifest["stack"]),
         blend=blend,
-        original=files.read_original(entries[_ORIGINAL], picture["fit"]) if _ORIGINAL in entries else None,
+        original=files.read_original(entries[_ORIGINAL], picture["fit"], limit=files.MAX_STORED_BYTES)
+        if _ORIGINAL in entries
+        else None,
         versions={_of(key, str): _of(value, str) for key, value in manifest["versions"].items()},
     )
 
@@ -407,13 +416,6 @@ def _count(value: Any) -> int:
     return int(value)
 
 
-def _number(value: Any) -> float:
-    number = float(value) if type(value) in (int, float) else float("nan")
-    if not np.isfinite(number):
-        raise ValueError("A number is none.")
-    return number
-
-
 # --- GANPaint Studio ---
 
 
@@ -432,7 +434,7 @@ def read_interventions(source: object, size: int) -> list[tuple[str, str, float,
     """
     recorded = source
     if isinstance(source, (str, os.PathLike)):
-        recorded = _json_file(Path(os.fspath(source)))
+        recorded = _json_file(Path(os.fspath(source)).expanduser())
     if not isinstance(recorded, list) or len(recorded) > MAX_EDITS:
         raise _no_recording(f"a list of at most {MAX_EDITS} objects")
     found = []
@@ -449,7 +451,8 @@ def read_interventions(source: object, size: int) -> list[tuple[str, str, float,
             data = base64.b64decode(url[1])
         except ValueError as error:
             raise _no_recording("masks in base64") from error
-        mask = files.read_mask(data, size)
+        mask = files.mask_of(data)
+        mask = framing.square_mask(mask, size)
         found.append(("remove" if one["erase"] else "add", one["feature"], one.get("strength", 1.0), mask))
     return found
 

@@ -22,33 +22,31 @@ Importing this module does not import torch; making a session does.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from ..deprecated import Renamed, warn
+from ..deprecated import warn
 from ..errors import GANPaintError
 from ..images import files, framing
 from ..images.arrays import frozen
-from ..method.edits import MAX_SEED, MAX_VARIANT, Edit, Mask, Reference
+from ..method.edits import MAX_SEED, Edit
 from ..models.devices import load
 from ..tickets import Cancelled, Report, Ticket
-from ..validation import checked_concept, checked_id, checked_mask, checked_number, checked_verb
+from ..validation import checked_concept, checked_id, checked_number, checked_scene, checked_title
 from . import journal as record
 from . import project, saving
-from .document import MAX_EDITS, Edits, History, with_edit
+from .document import MAX_EDITS, Edits, History
 
 # Written so that these are the session's own names, too: observers of a session find them there.
 from .events import Array as Array
@@ -58,6 +56,7 @@ from .events import Event as Event
 from .events import Failed as Failed
 from .events import Finished as Finished
 from .events import Noticed as Noticed
+from .events import Observers
 from .events import Opened as Opened
 from .events import PaletteChanged as PaletteChanged
 from .events import Progress as Progress
@@ -65,16 +64,18 @@ from .events import Rendered as Rendered
 from .palette import Concept as Concept
 from .palette import Palette
 from .processes.blending import Blend as Blend
-from .processes.blending import Blending, pasted, restored
+from .processes.blending import Blending, restored
 from .processes.fitting import Fitting
 from .processes.inverting import Inverting, OpenedPicture, Source
-from .processes.references import MAX_REFERENCES, References, read_reference
-from .processes.rendering import Frame, Rendering, Wanted, draw
+from .processes.references import References, read_reference
+from .processes.rendering import Rendering
 from .processes.waiting import explained
+from .reading import Reading, image
+from .reading import Referred as Referred
+from .reading import View as View
 from .worker import Worker, default_worker
 
 if TYPE_CHECKING:
-    from ..method.inversion import Scores
     from ..models.generator import StagedGenerator
     from ..models.model import Model
 
@@ -95,64 +96,15 @@ KEEP: Final = _Keep.KEEP
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Referred:
-    """A restyle's reference, to be passed to :meth:`EditingSession.restyle`, and how it looks.
-
-    Attributes:
-        reference: the same reference can serve several edits.
-        photo: the picture, R x R; of a sample G(z).
-        reconstruction: what the generator makes of it.
-        psnr: PSNR of that.
-    """
-
-    reference: Reference
-    photo: Image.Image
-    reconstruction: Image.Image
-    psnr: float
-
-    decibel = Renamed("psnr")
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """Everything that is to be seen of a session, as it was at one moment. Arrays are read-only, R x R.
-
-    Attributes:
-        photo, reconstruction: x and G(z).
-        preview: the newest G(z_e), or G'(z_e), which may be without the last edits.
-        labels: see :attr:`EditingSession.labels`.
-        title, scene, revision, edits, can_undo, can_redo, blend, notice, job, metrics: as the session has
-            them.
-        faithful: whether the preview is to be faithful to the photo; ``is_faithful``: whether it can be.
-    """
-
-    photo: Array
-    reconstruction: Array
-    preview: Array
-    labels: Array | None
-    title: str
-    scene: int | None
-    revision: int
-    edits: Edits
-    can_undo: bool
-    can_redo: bool
-    blend: Blend | None
-    notice: Noticed | None
-    job: Progress | None
-    metrics: dict[str, Any]
-    faithful: bool
-    is_faithful: bool
-
-
-class EditingSession:
+class EditingSession(Reading):
     """Open a picture, paint concepts onto it, see what the generator makes of them.
 
     Thread-safe: every method may be called from any thread, observers' callbacks included.
 
     Args:
-        photo: a path, the bytes of an image file, a PIL image or a uint8 array H x W x 3; its centered
-            square is resized to the generator's size. ``None``: a scene of the generator's gallery.
+        photo: a path, a PIL image, an array or a tensor, or a file in any other wrapping, see
+            :func:`.images.sources.opened`; its colors are brought to sRGB, and its centered square is resized
+            to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
         fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
@@ -184,11 +136,11 @@ class EditingSession:
     ) -> None:
         self._lock = threading.RLock()
         self._worker = worker if worker is not None else default_worker()
-        self._observers: tuple[tuple[object, Callable[[Event], None]], ...] = ()
+        self._observers = Observers()
         self._generator_name = str(generator) if isinstance(generator, (str, Path)) else None
         self._model: Model = self._worker.ask(load, generator, device)
         self._palette = Palette(self._model, lambda: self._tell([PaletteChanged()]))
-        self._scene = scene
+        self._scene = checked_scene(scene)
         self._picture: OpenedPicture
 
         root = record.journal_root() if journal is True else None if journal is False else Path(journal)
@@ -201,6 +153,7 @@ class EditingSession:
             refined=self._take_over_refined,
             failed=self._tell_failure,
             report=self._reporter("open"),
+            tell=lambda notice: self._tell([notice]),
         )
         self._rendering = Rendering(
             self._worker, self._lock, wanted=self._wanted, tell=self._tell, failed=self._tell_failure
@@ -223,7 +176,7 @@ class EditingSession:
         )
         self._references = References(self._model, self._worker, self._reporter("open"))
         if photo is None:
-            source = self._scene_source(scene)
+            source = self._scene_source(self._scene)
         else:
             source = photo if isinstance(photo, Source) else self._photo_source(photo, None, fit)
         self._inverting.start(lambda: source)
@@ -250,7 +203,8 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such journal, or it does not fit the generator.
         """
-        recording = record.read(record.newest(record.journal_root()) if path is None else Path(path))
+        place = record.newest(record.journal_root()) if path is None else Path(path).expanduser()
+        recording = record.read(place)
         opening = recording.opening
         chosen = generator if generator is not None else opening.get("generator")
         if chosen is None:
@@ -264,7 +218,7 @@ class EditingSession:
         source = Source(
             kind,
             str(opening.get("title", "")),
-            opening["index"],
+            opening["index"] % (MAX_SEED + 1),  # earlier versions have kept negative ones, too
             recording.photo,
             original=recording.original,
         )
@@ -273,7 +227,7 @@ class EditingSession:
         with session._change() as history:
             if isinstance(earlier, list):
                 history.continues = (recording.path.name, *(one for one in earlier if isinstance(one, str)))
-            history.acknowledged = record.heard_of(opening)
+            history.acknowledged = record.acknowledged_of(opening)
             history.begin(session._opening(), session._picture.photo, source.original)
             history.replay(recording, session._palette.checked)
         return session
@@ -301,7 +255,7 @@ class EditingSession:
         Raises:
             GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
         """
-        stored = project.read(source if isinstance(source, bytes) else Path(source))
+        stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         name = stored.generator
         if generator is None and (name is None or Path(name).name != name or Path(name).suffix):
             raise GANPaintError(
@@ -341,19 +295,22 @@ class EditingSession:
         strength: float = 1.0,
         *,
         units: object = None,
-        target: str = "tuned",
+        target: str | None = None,
         variant: int = 0,
     ) -> Edit:
         """Add a concept where the mask says.
 
         Args:
             concept: one of ``concepts``.
-            mask: uint8 R x R, 0 to 255, in picture pixels; or boolean.
+            mask: R x R, or of the photo's own size: an array or a tensor of bool, of 0 and 1, of 0 to 255 or
+                of floats from 0 to 1; a PIL image; the path of a picture; see :func:`.files.read_mask`.
             strength: 0 to 4.
             units: on which units it acts: ``None`` for all, each as far as the dissection says; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
-            target: the activation that it aims at: ``"tuned"`` by the dissection, the units' 0.99
-                ``"quantile"``, or their ``"mean"`` where the concept is.
+            target: the activation that it aims at: ``"exemplar"`` takes one object of the concept, from
+                the picture that is most like this one; ``"tuned"`` is the dissection's, ``"quantile"`` the
+                units' 0.99 quantile, ``"mean"`` their mean where the concept is. By default an exemplar
+                where the dissection has some, else ``"tuned"``.
             variant: 1, 2, ... are other plausible versions, the same for the same number; 0 is the plain
                 one. See :meth:`variants`.
 
@@ -385,7 +342,7 @@ class EditingSession:
             concept, mask, strength, units: as in :meth:`add`. By the paper's equation the strength is a
                 factor of the reference's activations: 1 is its look, 0 removes, more exaggerates.
             reference: a picture, as in the constructor, or the seed of one of the generator's samples.
-            region: which part of the reference counts: uint8 or boolean, R x R or as large as the picture;
+            region: which part of the reference counts: a mask, R x R or as large as the picture;
                 ``None``: where the generator's segmenter sees the concept.
 
         Raises:
@@ -413,7 +370,7 @@ class EditingSession:
         # Checked in the order of the arguments, so that the message is about the first that is wrong.
         if verb != "suppress":
             checked_concept(concept, self.concepts, self.generator_name)
-        values = checked_mask(mask, self.size, self.size)
+        values = files.read_mask(mask, self.size, self._picture.source.original)
         edit_id = f"e-{uuid.uuid4().hex[:10]}"
         fresh = self._completed(self._palette.fresh(edit_id, verb, concept, strength, **details))
         with self._change() as history:
@@ -431,7 +388,7 @@ class EditingSession:
         strength: float = 1.0,
         stroke: Hashable | None = None,
         units: object = None,
-        target: str = "tuned",
+        target: str | None = None,
         variant: int = 0,
         reference: object = None,
         region: object = None,
@@ -578,7 +535,7 @@ class EditingSession:
             GANPaintError: there is no such project, or it is damaged, or was made with another generator; the
                 picture that was open stays.
         """
-        stored = project.read(source if isinstance(source, bytes) else Path(source))
+        stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         picture = self._worker.ask(saving.source_of, stored, self._model)
         other = stored.generator is None or stored.generator != self._generator_name
         if picture.cached is None and other:
@@ -631,11 +588,11 @@ class EditingSession:
             raise
         except Exception as error:
             raise explained("The blend failed", error) from error
-        return _image(blend.array)
+        return image(blend.array)
 
     @property
     def faithful(self) -> bool:
-        """Whether the preview is to be G'(z_e), with a G' that was fitted to the photo as it is, not G(z_e)."""
+        """Whether the preview is to be G'(z_e), with a G' that is fitted to the photo as it is."""
         return self._fitting.on
 
     @faithful.setter
@@ -689,357 +646,6 @@ class EditingSession:
         self._inverting.cancel()
         self._references.cancel()
 
-    # --- reads ---
-
-    @property
-    def concepts(self) -> tuple[str, ...]:
-        """The names of what can be painted: the dissection's, and the brushes made of its units."""
-        return tuple(concept.name for concept in self.palette)
-
-    @property
-    def palette(self) -> tuple[Concept, ...]:
-        """The concepts with their colors, and how well the generator knows them."""
-        return self._palette.concepts
-
-    @property
-    def edits(self) -> Edits:
-        """The edits in the order in which they apply."""
-        return self._history.edits
-
-    @property
-    def revision(self) -> int:
-        """Grows by one with everything that changes what is edited."""
-        return self._history.revision
-
-    @property
-    def can_undo(self) -> bool:
-        return self._history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        return self._history.can_redo
-
-    @property
-    def title(self) -> str:
-        return self._picture.source.title
-
-    @property
-    def size(self) -> int:
-        """R: all pictures and masks are R x R."""
-        return self._model.generator.resolution
-
-    @property
-    def cells(self) -> tuple[int, int]:
-        """The edited layer's grid: cells across and down. A painted pixel edits its whole cell."""
-        down, across = self._picture.fast.state.features.shape[-2:]
-        return across, down
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the segmenter's classes; none where the generator comes without a segmenter."""
-        return () if self._model.segmenter is None else tuple(self._model.segmenter.classes)
-
-    @property
-    def labels(self) -> Array | None:
-        """What is where in the photo: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
-        return self._picture.labels
-
-    @property
-    def journals(self) -> tuple[str, ...]:
-        """The name of this session's journal, then those that it continues; none where none is kept."""
-        return self._history.journals
-
-    @property
-    def acknowledged(self) -> dict[str, int]:
-        """Page to its last message that is in the journal, from before a recovery, too."""
-        with self._lock:
-            return dict(self._history.acknowledged)
-
-    @property
-    def model(self) -> Model:
-        """The generator with all that belongs to it; sessions share it."""
-        return self._model
-
-    @property
-    def generator_name(self) -> str:
-        return self._model.name
-
-    @property
-    def has_gallery(self) -> bool:
-        return self._model.gallery is not None
-
-    @property
-    def scene_count(self) -> int:
-        """How many scenes the gallery has; 0 without one."""
-        return 0 if self._model.gallery is None else self._model.gallery.count
-
-    @property
-    def scene(self) -> int | None:
-        """Which scene of the gallery is open; ``None`` for a photo, or a sample of the generator."""
-        source = self._picture.source
-        return source.index % self.scene_count if source.kind == "scene" and self.scene_count else None
-
-    def scenes(self, first: int = 0, count: int = 20) -> tuple[tuple[str, Image.Image], ...]:
-        """Scenes of the gallery, to choose one for :meth:`open_scene`. Asks the gallery alone, not the model.
-
-        Args:
-            first: the first of them, from 0.
-            count: how many; fewer where the gallery ends.
-
-        Returns:
-            Of each its title and its picture, R x R.
-
-        Raises:
-            GANPaintError: the generator has no gallery, or its gallery no such scene.
-        """
-        gallery = self._model.gallery
-        if gallery is None:
-            raise GANPaintError(
-                f"The generator {self.generator_name!r} has no gallery of scenes.",
-                "Open a photo, or call next_scene() for a sample of the generator.",
-            )
-        first = checked_number(first, "first scene", gallery.count - 1)
-        last = min(first + checked_number(count, "number of scenes", sys.maxsize), gallery.count)
-        return tuple((gallery.title(index), _image(gallery.picture(index))) for index in range(first, last))
-
-    @property
-    def notice(self) -> Noticed | None:
-        """What the user should know at present: about the last stroke, else about the picture."""
-        with self._lock:
-            return self._rendering.notice or self._history.notice or self._picture.notice
-
-    @property
-    def job(self) -> Progress | None:
-        """How far the running blend is; ``None`` when none runs."""
-        return self._blending.progress
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """How near the pictures come to the photo.
-
-        ``reconstruction_psnr`` is the PSNR of G(z), at most 99; ``blend`` is ``None`` or has
-        ``before``, ``after`` and ``survival``, see :class:`Blend`.
-        """
-        with self._lock:
-            blend = self._blending.result
-            return {
-                "reconstruction_psnr": self._picture.psnr,
-                "blend": None
-                if blend is None
-                else {"before": blend.before, "after": blend.after, "survival": blend.survival},
-            }
-
-    @property
-    def _measures(self) -> dict[str, Any]:
-        """The metrics with the keys of earlier versions."""
-        found = self.metrics
-        return {"reconstruction_decibel": found["reconstruction_psnr"], "blend": found["blend"]}
-
-    retune = Renamed("update")
-    heard = Renamed("acknowledged")
-    measures = Renamed("_measures")
-
-    @property
-    def blend(self) -> Blend | None:
-        """The last finished blend of this picture; its ``revision`` says whether edits were made since."""
-        return self._blending.result
-
-    @property
-    def photo(self) -> Image.Image:
-        """x: the picture as it was opened, R x R."""
-        return _image(self._picture.photo)
-
-    @property
-    def reconstruction(self) -> Image.Image:
-        """G(z): what the generator makes of the photo."""
-        return _image(self._picture.reconstruction)
-
-    @property
-    def preview(self) -> Image.Image:
-        """G(z_e), or G'(z_e) if it is to be faithful, with all edits made so far: waits for it to be rendered.
-
-        Raises:
-            GANPaintError: it could not be.
-        """
-        return _image(self._frame().array)
-
-    @property
-    def result(self) -> Image.Image | None:
-        """G'(z_e) of the last blend, ``None`` before. Edits made since are not in it: see ``blend``."""
-        blend = self._blending.result
-        return None if blend is None else _image(blend.array)
-
-    @property
-    def rendered(self) -> Rendered:
-        """The newest G(z_e) that there is, which may be without the last edits: waits for nothing."""
-        newest = self._rendering.newest
-        return Rendered("preview", newest.array, newest.revision)
-
-    @property
-    def view(self) -> View:
-        """All that is to be seen, read together: no part of it is of another picture. Waits for nothing."""
-        with self._lock:
-            picture, frame = self._picture, self._rendering.newest
-            return View(
-                photo=picture.photo,
-                reconstruction=picture.reconstruction,
-                preview=frame.array,
-                labels=picture.labels,
-                title=self.title,
-                scene=self.scene,
-                revision=self.revision,
-                edits=self.edits,
-                can_undo=self.can_undo,
-                can_redo=self.can_redo,
-                blend=self.blend,
-                notice=self.notice,
-                job=self.job,
-                metrics=self.metrics,
-                faithful=self.faithful,
-                is_faithful=self.is_faithful,
-            )
-
-    def features(self) -> npt.NDArray[np.float32]:
-        """The activations of the edit layer's units with all edits made so far: C x h x w."""
-        picture, edits = self._inverted()
-
-        def read() -> npt.NDArray[np.float32]:
-            return picture.fast.edited(edits).features[0].detach().float().cpu().numpy()
-
-        return self._worker.ask(read)
-
-    def scores(self) -> Scores:
-        """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
-        generator's world at all. Computed when asked for, which takes a moment the first time."""
-        from ..method.inversion import score
-
-        picture, _ = self._inverted()
-        return self._worker.ask(lambda: score(self._model, picture.fast.render(()).clone(), picture.x))
-
-    def reference(self, edit_id: str) -> Referred:
-        """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
-        with self._lock:
-            edit = self._history.edit(edit_id)
-        if edit.reference is None:
-            raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Only a restyle has one.")
-        return self.refer(edit.reference)
-
-    def refer(self, reference: object, region: object = None) -> Referred:
-        """A reference for restyles, and how the generator sees it; see :meth:`restyle`."""
-        read = read_reference(reference, region, self.size)
-        opened = self._references.open(read)
-        return Referred(read, _image(opened.photo), _image(opened.reconstruction), opened.psnr)
-
-    def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
-        """Samples of the generator that show a concept, for restyles to refer to.
-
-        Those of the first 32 seeds on which the segmenter sees most of the concept; without a segmenter, the
-        first seeds.
-
-        Raises:
-            GANPaintError: there is no such concept.
-        """
-        checked_concept(concept, self.concepts, self.generator_name)
-        count = checked_number(count, "number of samples", MAX_REFERENCES)
-        return tuple(self.refer(seed) for seed in self._references.showing(concept, count))
-
-    def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
-        """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
-
-        Raises:
-            GANPaintError: there is no such addition, or the generator's samples do not show its concept.
-        """
-        count = checked_number(count, "number of variants", MAX_VARIANT + 1)
-        self._inverting.wait()
-        with self._lock:
-            picture, edits, place = self._picture, self._history.edits, self._history.place(edit_id)
-        versions = [
-            self._completed(replace(edits[place], variant=variant, activations=None))
-            for variant in range(count)
-        ]
-        return tuple(
-            _image(self._worker.ask(draw, picture, with_edit(edits, place, version))) for version in versions
-        )
-
-    def footprint(self, edit: str | Edit | None = None) -> Mask:
-        """Where an edit changes G(z_e), and how much: uint8 R x R, the largest change of three channels.
-
-        An edit works in the cells of the edit layer and the layers behind it carry it further, so that this
-        is larger than what was painted; where the generator refuses an edit, it is 0.
-
-        Args:
-            edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
-
-        Raises:
-            GANPaintError: there is no such edit, or it does not fit this picture.
-        """
-        unmade = self._completed(edit) if isinstance(edit, Edit) else None
-        self._inverting.wait()
-        with self._lock:
-            picture, edits = self._picture, self._history.edits
-            before, after = edits[:0], edits
-            if unmade is not None:
-                before, after = edits, (*edits, unmade)
-            elif edit is not None:
-                place = self._history.place(edit)  # type: ignore[arg-type]
-                before = edits[:place] + edits[place + 1 :]
-        one, other = (self._worker.ask(draw, picture, stack).astype(np.int16) for stack in (before, after))
-        change: Mask = np.abs(one - other).max(axis=2).astype(np.uint8)
-        return change
-
-    @property
-    def full(self) -> Image.Image:
-        """The result, or the preview before there is one, pasted into the photo at the photo's own size.
-
-        The seam is feathered, and where nothing was edited the photo's own pixels stay. A scene or a sample
-        has no larger photo: R x R.
-        """
-        return self._pasted(self._current())
-
-    def png(self) -> bytes:
-        """The picture :attr:`full` as a PNG file, with its provenance as text chunks.
-
-        The chunks: ``Software``; ``ganpaint:edited`` ("true" or "false"); ``ganpaint:picture``
-        ("result" or "preview"); ``ganpaint:generator``; ``ganpaint:concepts``, a JSON list of
-        objects with ``verb``, ``concept`` and ``strength``.
-        """
-        shown = self._current()
-        blended = isinstance(shown, Blend)
-        if blended and shown.revision != self.revision:
-            text = "The saved picture is the last blend, without the edits made since. Blend again first."
-            self._tell([Noticed("info", text)])
-        return saving.png(self._pasted(shown), shown.edits, blended=blended, generator=self.generator_name)
-
-    def save_png(self, path: str | Path) -> None:
-        """Write :meth:`png` to a file. GANPaintError when it cannot be written."""
-        data = self.png()
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise GANPaintError(
-                f"The picture cannot be written to {str(path)!r}: {error}.", "Choose another place."
-            ) from error
-
-    def save(self, path: str | Path) -> None:
-        """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
-
-        The photo, the inversion, the edits with their masks and references, and the last blend; not undo.
-
-        Raises:
-            GANPaintError: it cannot be written there.
-        """
-        project.write(Path(path), self._stored())
-
-    def project_file(self) -> bytes:
-        """What :meth:`save` would write, for places without files."""
-        return project.encode(self._stored())
-
-    def _stored(self) -> project.Project:
-        self._inverting.wait()
-        with self._lock:
-            picture, edits, blend = self._picture, self._history.edits, self._blending.result
-        return saving.stored(self._generator_name, self._model, picture, edits, blend)
-
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have ``callback`` called with every event from now on.
 
@@ -1051,15 +657,7 @@ class EditingSession:
         Returns:
             A function that ends this.
         """
-        own = object()  # the same callback may be registered twice
-        with self._lock:
-            self._observers = (*self._observers, (own, callback))
-
-        def unobserve() -> None:
-            with self._lock:
-                self._observers = tuple(entry for entry in self._observers if entry[0] is not own)
-
-        return unobserve
+        return self._observers.add(callback)
 
     # --- changing the state ---
 
@@ -1070,19 +668,6 @@ class EditingSession:
             yield self._history
             events = self._history.news()
         self._tell(events)
-
-    def _completed(self, edit: Edit) -> Edit:
-        """An edit checked, with the target activations that have to be measured for it. Waits for that.
-
-        The one place where they are chosen: once for each edit, before its first pixel is painted.
-        """
-        verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
-        if edit.activations is not None or not (verb == "restyle" or variant):
-            return self._palette.checked(edit)
-        # Everything else is checked first: measuring takes a while.
-        blank = np.zeros(self._palette.channels, np.float32)
-        checked = self._palette.checked(replace(edit, activations=blank))
-        return replace(checked, activations=self._references.activations(checked))
 
     def _fitting_edits(self, stored: project.Project) -> tuple[Edits, Edits | None]:
         return saving.fitting_edits(stored, self._model, self._completed)
@@ -1137,51 +722,17 @@ class EditingSession:
         }
 
     def _photo_source(self, photo: object, title: str | None, fit: framing.Fit) -> Source:
-        if title is None:
-            title = Path(photo).name if isinstance(photo, (str, Path)) else "photo"
         original = files.read_original(photo, fit)
+        title = checked_title(original.name or "photo" if title is None else title)
         square = frozen(framing.fitted(original.image, self.size, fit))
-        return Source("photo", title, self._scene, square, original=original)
+        notice = None if original.remark is None else Noticed("info", original.remark)
+        return Source("photo", title, self._scene, square, original=original, notice=notice)
 
     def _scene_source(self, scene: int) -> Source:
         gallery = self._model.gallery
         if gallery is None:
             return Source("sample", f"sample {scene}", scene)
         return Source("scene", gallery.title(scene % gallery.count), scene)
-
-    # --- reading what belongs together ---
-
-    def _wanted(self) -> Wanted:
-        """What is to be seen at present; under the lock."""
-        history, picture = self._history, self._picture
-        return Wanted(
-            picture,
-            history.edits,
-            history.revision,
-            self._fitting.modify(picture),
-            history.touched,
-            history.before or (),
-        )
-
-    def _frame(self) -> Frame:
-        """The preview of the present revision; waits for it."""
-        self._inverting.wait()
-        self._fitting.wait(self._picture)
-        return self._rendering.result()
-
-    def _inverted(self) -> tuple[OpenedPicture, Edits]:
-        """The picture, once it is inverted as well as it will be, and its edits."""
-        self._inverting.wait()
-        with self._lock:
-            return self._picture, self._history.edits
-
-    def _current(self) -> Blend | Frame:
-        """What is saved: the last blend, or the preview before there is one. Both carry their picture."""
-        return self._blending.result or self._frame()
-
-    def _pasted(self, shown: Blend | Frame) -> Image.Image:
-        generator = self._model.generator
-        return self._worker.ask(pasted, generator, shown.picture, shown.edits, shown.array)
 
     def _start_adapt(self) -> tuple[Future[Blend], Ticket]:
         with self._lock:
@@ -1192,11 +743,7 @@ class EditingSession:
     def _tell(self, events: list[Event]) -> None:
         """Call the observers; a change then asks for its preview, so that they know of it before that."""
         for event in events:
-            for _, observer in self._observers:
-                try:
-                    observer(event)
-                except Exception:
-                    log.exception("An observer of the session failed on %s.", type(event).__name__)
+            self._observers.tell(event)
             if isinstance(event, Changed):
                 self._rendering.start()
 
@@ -1208,7 +755,3 @@ class EditingSession:
 
     def _reporter(self, job: Literal["open", "fit"]) -> Callable[[Report], None]:
         return lambda report: self._tell([Progress(job, report.fraction, report.seconds_left, None)])
-
-
-def _image(array: Array) -> Image.Image:
-    return Image.fromarray(array.copy())

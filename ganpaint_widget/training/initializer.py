@@ -66,7 +66,7 @@ def train_initializer(
             cells = F.interpolate(painted, features.shape[-2:], mode="area")
             edited = state.replace(torch.lerp(features, features.roll(2, 0), cells.to(features.dtype)))
             reach = max(1, round(DILATION * generator.resolution))
-            keep = 1 - torch.cat([dilate(one[None], reach) for one in painted])
+            keep = 1 - dilate(painted, reach)
         with bfloat16(device):
             deltas, drawn = initializer(generator, edited, x, keep)
         weight = keep / keep.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)

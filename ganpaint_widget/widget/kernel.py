@@ -1,13 +1,102 @@
-"""Everything that works around ipykernel, in one place."""
+"""Everything that works around the kernel, in one place: for which versions, and why.
+
+The page's messages come through ipykernel, some of whose behavior no public name can change. Each patch below
+says for which versions of ipykernel it was written and tried (``make test`` runs the widget on 6.31, 7.3 and
+7.4). On any other version, and under a kernel that is no ipykernel, it does nothing.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Versions:
+    """From ``first`` on, and before ``end``: (major, minor) of ipykernel."""
+
+    first: tuple[int, int]
+    end: tuple[int, int]
+
+    def of(self, comm: Any) -> Any:
+        """The kernel that carries a comm, if it is an ipykernel of these versions; else ``None``."""
+        version = tuple(getattr(sys.modules.get("ipykernel"), "version_info", ())[:2])
+        return getattr(comm, "kernel", None) if version and self.first <= version < self.end else None
+
+
+HUSHED = Versions((6, 0), (8, 0))
+IN_CONTEXT = Versions((7, 0), (8, 0))
+KEPT_AWAKE = Versions((7, 0), (7, 4))
+FORGETFUL = Versions((7, 4), (8, 0))
+
+
+def along(work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """``work(*arguments)``, to be called on another thread, in the context of this one.
+
+    ipykernel 7 takes from a context variable which shell a message belongs to. What a control starts in the
+    background has to send its news along the way of the message that asked for it; see :meth:`Way.send`.
+    """
+    return partial(contextvars.copy_context().run, work, *arguments)
+
+
+class Way:
+    """The way between a widget and its pages: what has to be known of it, and done to it."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.RLock()
+        self._context: contextvars.Context | None = None
+        self._handler: int | None = None
+
+    def opened(self, comm: Any) -> None:
+        """The widget's comm is open: its kernel is patched as far as needed."""
+        forget_route(comm)
+        hush(comm)
+        keep_awake(comm)
+
+    def arrived(self) -> None:
+        """To be called when a page's message comes in, on the thread that handles it."""
+        self._context = contextvars.copy_context()
+        self._handler = threading.get_ident()
+
+    @property
+    def handling(self) -> bool:
+        """Whether this thread is the one that handles messages: to wait on it would only keep them out."""
+        return threading.get_ident() == self._handler
+
+    def send(self, comm: Any, send: Callable[..., object], *message: Any) -> None:
+        """Send a message from whatever thread, one at a time, in the context of the last one that came in.
+
+        ipykernel 7 has the page's messages handled on a subshell's thread and takes the shell from a
+        context variable; 7.4 then delivers the page's next messages to the shell of whoever *sent* last.
+        Sent from the worker's bare thread, or from a cell, acknowledgements and Cancel would wait until the
+        cell ends. ipykernel 6 has one shell, and needs none of this.
+        """
+        with self._one_at_a_time:
+            if self._context is None or IN_CONTEXT.of(comm) is None:
+                send(*message)
+            else:
+                # A copy, because a context cannot be entered twice at once.
+                self._context.copy().run(send, *message)
+            forget_route(comm)
+
+
+def forget_route(comm: Any) -> None:
+    """Have ipykernel 7.4 deliver the page's messages where the page addresses them.
+
+    It remembers the shell from which a comm was opened or last written to (``_reply_subshell_id``), over what
+    the message says. That shell is the running cell's own when the widget is made there, and may be one that
+    ended with the page that is gone.
+    """
+    if FORGETFUL.of(comm) is not None:
+        vars(comm).pop("_reply_subshell_id", None)
+
 
 _hushed: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[str, Any]] = weakref.WeakKeyDictionary()
 """Kernel to the comms for whose messages it does not say "busy", by their ids."""
@@ -18,13 +107,13 @@ would otherwise look idle, and this editor's kernel gone."""
 
 
 def hush(comm: Any) -> None:
-    """Have ipykernel not say "busy" for each message of this comm; its "idle" ends the message as before.
+    """Have ipykernel 6 and 7 not say "busy" for each message of this comm; its "idle" ends it as before.
 
     JupyterLab answers every change from idle to busy and back with another icon of the page, which the
     browser loads, and with a new layout of its toolbars. At thirty messages a second that costs the page
-    more than the pictures do. Where the kernel is another than ipykernel, all stays as it is.
+    more than the pictures do. This replaces ``_publish_status(status, channel, parent)`` of the kernel.
     """
-    kernel: Any = getattr(comm, "kernel", None)
+    kernel = HUSHED.of(comm)
     announce: Any = getattr(kernel, "_publish_status", None)
     if announce is None:
         return
@@ -76,12 +165,11 @@ def keep_awake(comm: Any) -> None:
 
     It sends replies past the stream that reads requests: a message that comes just then is not noticed, nor
     are those after it (mended in 7.4 by ipython/ipykernel#1529). So the stream is told to look again, on the
-    thread that reads it.
+    thread that reads it: ``shell_channel_thread.io_loop`` and ``shell_stream`` of the kernel.
     """
-    kernel: Any = getattr(comm, "kernel", None)
+    kernel = KEPT_AWAKE.of(comm)
     loop = getattr(getattr(kernel, "shell_channel_thread", None), "io_loop", None)
-    version = getattr(sys.modules.get("ipykernel"), "version_info", ())
-    if loop is None or kernel in _kept_awake or tuple(version[:2]) >= (7, 4):
+    if loop is None or kernel in _kept_awake:
         return
     from tornado.ioloop import PeriodicCallback
 

@@ -8,7 +8,8 @@ A page is as foreign as any web page: it may send anything that JSON can say, an
 everything is checked (a boolean is no integer, NaN is no number, a field too many is refused), everything
 has a largest size, and what a page wrote is quoted in messages only in short, plain ASCII.
 
-Pure Python: no ipywidgets, no torch, no numpy. The examples in tests/fixtures/protocol.json are read by
+What a value may be is said in `validation.py`, for pages as for everybody; here is how JSON says it. No
+ipywidgets and no torch. The examples in tests/fixtures/protocol.json are read by
 the tests of both sides.
 """
 
@@ -21,6 +22,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import GANPaintError
+from ..method.edits import MAX_STRENGTH, MAX_VARIANT, TARGETS
+from ..models.catalogue import UNITS
+from ..validation import checked_id, checked_name, checked_strength, checked_target, checked_units
 
 VERSION = 1
 """The version of the protocol that this kernel speaks."""
@@ -199,17 +203,6 @@ def _integer(low: int, high: int = LARGEST_COUNT) -> Rule:
     return rule
 
 
-def _number(low: float, high: float) -> Rule:
-    def rule(value: Any) -> float:
-        # Python's JSON reader lets NaN and Infinity through; both fail the comparison or are not finite.
-        # The type and the range come first because an enormous integer cannot be made a float.
-        if type(value) not in (int, float) or not low <= value <= high or not math.isfinite(value):
-            raise _Wrong(f"must be a number from {low:g} to {high:g}")
-        return float(value)
-
-    return rule
-
-
 def _text(pattern: str, description: str) -> Rule:
     compiled = re.compile(pattern)
 
@@ -226,6 +219,18 @@ def _choice(*known: str) -> Rule:
         if type(value) is not str or value not in known:
             raise _Wrong(f"must be one of {', '.join(known)}")
         return value
+
+    return rule
+
+
+def _as(check: Callable[[Any], Any], description: str) -> Rule:
+    """A check of `validation.py` as a rule, in the words of one."""
+
+    def rule(value: Any) -> Any:
+        try:
+            return check(value)
+        except GANPaintError:
+            raise _Wrong(f"must be {description}") from None
 
     return rule
 
@@ -276,14 +281,14 @@ def _referring(value: Any) -> Referring:
 
 _ID = "A-Z a-z 0-9 -"
 _PAGE = _text(r"[A-Za-z0-9-]{8,64}", f"8 to 64 characters of {_ID}")
-_EDIT = _text(r"[A-Za-z0-9-]{1,32}", f"1 to 32 characters of {_ID}")
+_EDIT = _as(checked_id, f"1 to 32 characters of {_ID}")
 # Lone surrogates can be written in JSON but not in UTF-8: one of them would break the journal and every
 # message that quotes it. Control characters have no business in a name.
 _VISIBLE = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _KEY = _text(r"s\d{1,10}|p[0-9a-f]{40}", "the key of a reference")
-_CONCEPT = _text(_VISIBLE + r"{1,64}", "1 to 64 visible characters")
+_CONCEPT = _as(checked_name, "1 to 64 visible characters")
 _FILE_NAME = _text(_VISIBLE + r"{1,255}", "1 to 255 visible characters")
-_STRENGTH = _number(0, 4)
+_STRENGTH = _as(checked_strength, f"a number from 0 to {MAX_STRENGTH:g}")
 _SEQUENCE = _integer(1)
 
 COMMANDS: Mapping[str, Mapping[str, Rule]] = {
@@ -303,9 +308,10 @@ COMMANDS: Mapping[str, Mapping[str, Rule]] = {
 
 SETTINGS: Mapping[str, Rule] = {
     "strength": _STRENGTH,
-    "units": _either(_null, _choice("low", "medium", "high")),
-    "target": _choice("tuned", "quantile", "mean"),
-    "variant": _integer(0, 9999),
+    # No numbers of units: which there are, a page does not know.
+    "units": _as(lambda value: checked_units(value, 0), f"null or one of {', '.join(UNITS)}"),
+    "target": _as(checked_target, f"one of {', '.join(TARGETS)}"),
+    "variant": _integer(0, MAX_VARIANT),
     "reference": _referring,
 }
 """What `retune` may change: one of these at least."""

@@ -21,7 +21,6 @@ enough, because the picture at rest travels as widget state, not through here.
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections import deque
@@ -29,10 +28,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
+from ..images import files
+from ..images.arrays import Array
 from . import protocol
 
 IN_FLIGHT = 2
@@ -44,19 +41,12 @@ SILENCE = 5.0
 MOST_PAGES = 32
 """Most pages that are kept; the one that has been quiet the longest goes first."""
 
-Array = NDArray[np.uint8]
 Encoder = Callable[[Array], tuple[str, bytes]]
 
 
 def encode_jpeg(array: Array) -> tuple[str, bytes]:
-    """A picture in motion: uint8 HxWx3 to (MIME type, bytes).
-
-    Quality 85 without chroma subsampling (4:4:4): at 64 to 256 pixels the color edges of an edit are what
-    one looks at, and halving their resolution shows.
-    """
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "JPEG", quality=85, subsampling=0)
-    return "image/jpeg", buffer.getvalue()
+    """A picture in motion: uint8 HxWx3 to (MIME type, bytes)."""
+    return "image/jpeg", files.encode_jpeg(array)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
  * session is made once per model and shared by all its views, because credit and sequence numbers are counted per page.
  */
 
-import { createDrawer } from "./editor/drawer";
+import { decodePicture, download } from "./browser/pictures";
+import { createUndeliveredStore } from "./browser/undelivered-db";
+import type { HostKernelStatus } from "./core/host";
+import { randomId } from "./core/random-id";
+import { EditorSession } from "./core/session";
+import type { SyncedState } from "./core/state-sync";
 import { createEditor } from "./editor/editor";
-import { decodePicture, download } from "./editor/files";
-import { type HostKernel, Page, type Rest, randomId } from "./editor/page";
 
 /** The part of anywidget's model that is used here; its value types are the kernel's word, and checked. */
 interface Model {
@@ -21,7 +24,7 @@ interface Model {
 /** Milliseconds between two looks at whether the kernel is there. */
 const BEAT = 1000;
 
-function hostKernel(model: Model): HostKernel | null {
+function kernelStatus(model: Model): HostKernelStatus | null {
   const kernel = model.widget_manager?.kernel;
   if (!kernel?.status) {
     // In an exported notebook the models have no comms. The widget's own is not seen here, but its layout's is.
@@ -53,7 +56,7 @@ function remembering(): (value: unknown) => Uint8Array | null {
   };
 }
 
-function readTraits(model: Model, bytes: (value: unknown) => Uint8Array | null): Rest {
+function readTraits(model: Model, bytes: (value: unknown) => Uint8Array | null): SyncedState {
   const masks: Record<string, Uint8Array> = {};
   for (const [id, value] of Object.entries((model.get("_masks") ?? {}) as Record<string, unknown>)) {
     const mask = bytes(value);
@@ -73,20 +76,21 @@ function readTraits(model: Model, bytes: (value: unknown) => Uint8Array | null):
 }
 
 export default () => {
-  let page: Page<ImageBitmap> | null = null;
+  let session: EditorSession<ImageBitmap> | null = null;
 
   return {
     // Returns at once: anywidget holds back the widget's messages while this runs.
     initialize({ model }: { model: Model }) {
-      const made = new Page<ImageBitmap>(randomId(32), {
+      const made = new EditorSession<ImageBitmap>(randomId(32), {
         send: (message, buffer) => model.send(message, undefined, buffer ? [buffer] : []),
         decode: decodePicture,
-        tick: (step) => requestAnimationFrame(step),
+        release: (image) => image.close(),
+        onNextFrame: (step) => requestAnimationFrame(step),
         download,
-        drawer: createDrawer(),
-        kernel: () => hostKernel(model),
+        undelivered: createUndeliveredStore(),
+        kernelStatus: () => kernelStatus(model),
       });
-      page = made;
+      session = made;
 
       const bytes = remembering();
       let reading = false;
@@ -96,7 +100,7 @@ export default () => {
         reading = true;
         queueMicrotask(() => {
           reading = false;
-          void made.restsAt(readTraits(model, bytes));
+          void made.sync(readTraits(model, bytes));
         });
       };
       const heard = (message: unknown, buffers: unknown): void => {
@@ -106,7 +110,7 @@ export default () => {
       for (const trait of TRAITS) model.on(`change:${trait}`, changed);
       changed();
       made.outbox.hello();
-      const seen = (): void => made.outbox.see(!document.hidden);
+      const seen = (): void => made.outbox.setVisible(!document.hidden);
       document.addEventListener("visibilitychange", seen);
       seen();
       made.beat(performance.now());
@@ -117,12 +121,13 @@ export default () => {
         document.removeEventListener("visibilitychange", seen);
         model.off("msg:custom", heard);
         for (const trait of TRAITS) model.off(`change:${trait}`, changed);
+        made.dispose();
       };
     },
 
     render({ el }: { model: Model; el: HTMLElement }) {
-      if (!page) throw new Error("ganpaint: rendered before it was initialised");
-      const editor = createEditor(el, page);
+      if (!session) throw new Error("ganpaint: rendered before it was initialized");
+      const editor = createEditor(el, session);
       return () => editor.destroy();
     },
   };

@@ -8,7 +8,7 @@ import {
   reach,
   stepBrush,
   union,
-} from "../src/editor/geometry";
+} from "../src/raster/geometry";
 
 test("the union of rectangles is the smallest around both", () => {
   assert.deepEqual(union([1, 2, 3, 4], [10, 0, 2, 3]), [1, 0, 11, 6]);

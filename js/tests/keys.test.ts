@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { keyAction } from "../src/editor/keys";
+import { keyAction } from "../src/editor/tools/keys";
 
 const press = (
   key: string,

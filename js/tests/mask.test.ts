@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { contour } from "../src/editor/contour";
-import type { Dab } from "../src/editor/geometry";
-import { Mask } from "../src/editor/mask";
+import { contour } from "../src/raster/contour";
+import type { Dab } from "../src/raster/geometry";
+import { Mask } from "../src/raster/mask";
 
 /**
  * An independent reference: the brush is put down at very many points of its way, and each pixel keeps its largest
@@ -95,7 +95,7 @@ test("patches put together give the mask, and none is larger than what changed",
     const to = dot(40 * next() - 4, 28 * next() - 4, 0.5 + 3 * next());
     mask.sweep(last, to, step % 4 === 3);
     last = to;
-    const patch = mask.take();
+    const patch = mask.takeChanges();
     const changed = [...mask.values.keys()].filter((at) => mask.values[at] !== before[at]);
     assert.equal(patch === null, changed.length === 0);
     assert.equal(mask.changed, false);
@@ -118,7 +118,7 @@ test("patches put together give the mask, and none is larger than what changed",
 test("a taken patch does not change when painting goes on", () => {
   const mask = new Mask(8, 8);
   mask.sweep(dot(2.5, 2.5, 0.5), dot(2.5, 2.5, 0.5), false);
-  const patch = mask.take();
+  const patch = mask.takeChanges();
   mask.sweep(dot(4, 4, 8), dot(4, 4, 8), true);
   assert.deepEqual(patch?.values, new Uint8Array([255]));
 });

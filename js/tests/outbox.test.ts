@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Outbox } from "../src/editor/outbox";
-import { type PageMessage, pageProblem } from "../src/protocol";
+import { Outbox, type Transmit } from "../src/core/outbox";
+import type { AcceptedMessage, PageMessage, WelcomeMessage } from "../src/protocol/messages";
+import { pageProblem } from "../src/protocol/validate-page-message";
+import { TestKernel } from "./support";
 
 const PAGE = "page-0001";
 let sent: { message: PageMessage; buffer: Uint8Array | undefined }[] = [];
@@ -36,8 +38,8 @@ test("messages are counted from 1, and valid", () => {
   stroke(1);
   outbox.command("retune", { edit: "e1", strength: 2 });
   outbox.command("open", { name: "a.png", fit: "crop" }, new Uint8Array(3));
-  outbox.drew(4);
-  outbox.ack();
+  outbox.frameDrawn(4);
+  outbox.acknowledge();
   outbox.cancel();
   assert.deepEqual(sequences(), ["hello", 1, 2, 3, "ack", "cancel"]);
   for (const { message, buffer } of sent) assert.equal(pageProblem(message, buffer?.length ?? null), null);
@@ -45,11 +47,11 @@ test("messages are counted from 1, and valid", () => {
 
 test("a page says when nobody sees it, whenever it says hello, and says hello when it is seen again", () => {
   outbox.hello();
-  outbox.see(true);
-  outbox.see(false);
-  outbox.see(false);
+  outbox.setVisible(true);
+  outbox.setVisible(false);
+  outbox.setVisible(false);
   outbox.hello();
-  outbox.see(true);
+  outbox.setVisible(true);
   assert.deepEqual(sequences(), ["hello", "hidden", "hello", "hidden", "hello"]);
   for (const { message } of sent) assert.equal(pageProblem(message, null), null);
 });
@@ -158,8 +160,8 @@ test("a picture's covered time is that of the newest message in it", () => {
 
 test("frames are acknowledged once, and never backwards", () => {
   for (const frame of [2, 2, 1, 3]) {
-    outbox.drew(frame);
-    outbox.ack();
+    outbox.frameDrawn(frame);
+    outbox.acknowledge();
   }
   assert.deepEqual(
     sent.map(({ message }) => message.type === "ack" && message.frame),
@@ -169,10 +171,10 @@ test("frames are acknowledged once, and never backwards", () => {
 
 test("a stroke's message says what has been drawn, once; saying it again does not", () => {
   welcome(0);
-  outbox.drew(5);
+  outbox.frameDrawn(5);
   stroke(1);
   stroke(2);
-  outbox.ack();
+  outbox.acknowledge();
   welcome(0);
   const drawn = sent.map(({ message }) => (message.type === "stroke" ? message.drawn : message.type));
   assert.deepEqual(drawn, [5, undefined, undefined, undefined]);
@@ -186,4 +188,95 @@ test("it says when the kernel is behind", () => {
   assert.ok(outbox.waiting < 20);
   accept(outbox.sent);
   assert.equal(outbox.congested, false);
+});
+
+const FILE = new Uint8Array(6_000_000);
+
+/** An outbox and a kernel that answers it. */
+function connected(start = (hear: Transmit): Outbox => new Outbox(PAGE, hear)) {
+  const kernel: TestKernel = new TestKernel((message) => {
+    if (message.type === "alive") outbox.checkDelivery();
+    else outbox.receive(message as WelcomeMessage | AcceptedMessage);
+  });
+  const outbox: Outbox = start(kernel.hear);
+  outbox.hello();
+  return { kernel, outbox };
+}
+
+const names = ({ taken }: TestKernel) =>
+  taken.map((message) =>
+    message.type === "command" ? message.name : message.rect[2] ? "stroke" : "nothing",
+  );
+
+test("a file that the kernel is at work on is not sent again, however often it is asked and looked at", () => {
+  const { kernel, outbox } = connected();
+  outbox.command("open", { name: "a.png", fit: "crop" }, FILE);
+  for (let beat = 0; beat < 10; beat++) {
+    outbox.beat();
+    outbox.hello();
+    outbox.setVisible(false);
+    outbox.setVisible(true);
+  }
+  assert.equal(kernel.bytes, FILE.length);
+  assert.deepEqual(names(kernel), ["open", "nothing"]);
+  kernel.done();
+  assert.equal(outbox.waiting, 0);
+});
+
+test("a file that got lost is sent once more, before what comes after it", () => {
+  const { kernel, outbox } = connected();
+  kernel.lost = ({ type }) => type === "command";
+  outbox.command("open", { name: "a.png", fit: "crop" }, FILE);
+  kernel.lost = () => false;
+  outbox.beat();
+  outbox.beat();
+  assert.equal(kernel.bytes, 2 * FILE.length);
+  assert.deepEqual(names(kernel), ["open", "nothing"]);
+
+  const other = connected();
+  other.kernel.lost = () => true;
+  other.outbox.command("open", { name: "a.png", fit: "crop" }, FILE);
+  other.outbox.command("undo", {});
+  other.kernel.lost = () => false;
+  other.outbox.beat();
+  assert.deepEqual(names(other.kernel), ["open", "undo"]);
+  assert.equal(other.kernel.bytes, 2 * FILE.length);
+});
+
+test("strokes that wait for a slow command are not sent again with every beat", () => {
+  const { kernel, outbox } = connected();
+  outbox.command("scene", {});
+  const values = new Uint8Array(64 * 64);
+  for (let time = 1; time <= 50; time++) {
+    outbox.stroke(
+      {
+        stroke: time,
+        last: true,
+        edit: "e1",
+        verb: "add",
+        concept: "tree",
+        strength: 1,
+        rect: [0, 0, 64, 64],
+      },
+      values,
+      time,
+    );
+  }
+  for (let beat = 0; beat < 10; beat++) outbox.beat();
+  assert.ok(kernel.bytes <= 60 * values.length, `${kernel.bytes / values.length} strokes came`);
+  assert.equal(kernel.received, 51);
+});
+
+test("a later page asks first, and sends an earlier page's file only to a kernel that lacks it", () => {
+  const open = { type: "command", page: PAGE, sequence: 1, name: "open" } as const;
+  const message = { ...open, arguments: { name: "a.png", fit: "crop" } } as const;
+  for (const has of [true, false]) {
+    const { kernel, outbox } = connected((hear) => {
+      if (has) hear(message, FILE);
+      return Outbox.resume(PAGE, hear, [{ message, buffer: FILE }]);
+    });
+    assert.equal(kernel.bytes, FILE.length);
+    kernel.done();
+    assert.equal(outbox.waiting, 0);
+  }
 });

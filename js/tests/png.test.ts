@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crc32, deflateSync } from "node:zlib";
-import { decodeGrey } from "../src/editor/png";
+import { decodeGray } from "../src/raster/png";
 
 function chunk(kind: string, data: Uint8Array): Buffer {
   const body = Buffer.concat([Buffer.from(kind, "latin1"), data]);
@@ -12,7 +12,7 @@ function chunk(kind: string, data: Uint8Array): Buffer {
   return Buffer.concat([size, body, sum]);
 }
 
-/** Writes a grey PNG whose rows use the five filters in turn, as the specification defines them. */
+/** Writes a gray PNG whose rows use the five filters in turn, as the specification defines them. */
 function encode(values: Uint8Array, width: number, height: number, color = 0): Uint8Array {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
@@ -47,20 +47,20 @@ function encode(values: Uint8Array, width: number, height: number, color = 0): U
   );
 }
 
-test("a grey PNG is read exactly, with every filter and inside a larger buffer", async () => {
+test("a gray PNG is read exactly, with every filter and inside a larger buffer", async () => {
   const [width, height] = [13, 17];
   const values = Uint8Array.from({ length: width * height }, (_, at) => (at * 73 + ((at * at) >> 3)) & 255);
   const png = encode(values, width, height);
   const larger = new Uint8Array(png.length + 20);
   larger.set(png, 9);
   const window = new Uint8Array(larger.buffer, 9, png.length);
-  assert.deepEqual(await decodeGrey(window), { width, height, values });
+  assert.deepEqual(await decodeGray(window), { width, height, values });
 });
 
-test("what is no grey PNG is refused", async () => {
-  await assert.rejects(decodeGrey(new Uint8Array(64)), /not a PNG/);
-  await assert.rejects(decodeGrey(encode(new Uint8Array(4), 2, 2, 2)), /grey/);
+test("what is no gray PNG is refused", async () => {
+  await assert.rejects(decodeGray(new Uint8Array(64)), /not a PNG/);
+  await assert.rejects(decodeGray(encode(new Uint8Array(4), 2, 2, 2)), /gray/);
   const broken = encode(new Uint8Array(4), 2, 2);
   new DataView(broken.buffer).setUint32(16, 3);
-  await assert.rejects(decodeGrey(broken));
+  await assert.rejects(decodeGray(broken));
 });

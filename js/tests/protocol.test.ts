@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { isState, kernelProblem, pageProblem } from "../src/protocol";
+import { isSessionState, kernelProblem } from "../src/protocol/validate-kernel-message";
+import { pageProblem } from "../src/protocol/validate-page-message";
 
 interface Fixture {
   name: string;
@@ -38,6 +39,6 @@ test("numbers that JSON cannot write are refused too", () => {
 });
 
 test("a state that was never written is none", () => {
-  assert.equal(isState({}), false);
-  assert.equal(isState(null), false);
+  assert.equal(isSessionState({}), false);
+  assert.equal(isSessionState(null), false);
 });

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Point } from "../src/editor/geometry";
-import { Mask } from "../src/editor/mask";
-import { filled, footprint, polygon, rectangle, region, regions } from "../src/editor/shapes";
-import type { Rect } from "../src/protocol";
+import type { Rect } from "../src/protocol/messages";
+import { footprint } from "../src/raster/footprint";
+import type { Point } from "../src/raster/geometry";
+import { Mask } from "../src/raster/mask";
+import { connectedRegion, largestRegions } from "../src/raster/regions";
+import { filledPatch, polygon, rectangleBetween } from "../src/raster/shapes";
 
 function random(seed: number): () => number {
   let state = seed;
@@ -14,10 +16,10 @@ function random(seed: number): () => number {
 }
 
 test("a rectangle goes from the pixel under one corner to the one under the other, in any direction", () => {
-  assert.deepEqual(rectangle({ x: 2.1, y: 3.9 }, { x: 5.0, y: 3.1 }, 16, 16), [2, 3, 4, 1]);
-  assert.deepEqual(rectangle({ x: 5.0, y: 3.1 }, { x: 2.1, y: 3.9 }, 16, 16), [2, 3, 4, 1]);
-  assert.deepEqual(rectangle({ x: -7, y: -7 }, { x: 99, y: 1.5 }, 16, 16), [0, 0, 16, 2]);
-  assert.equal(rectangle({ x: -7, y: 3 }, { x: -1, y: 5 }, 16, 16), null);
+  assert.deepEqual(rectangleBetween({ x: 2.1, y: 3.9 }, { x: 5.0, y: 3.1 }, 16, 16), [2, 3, 4, 1]);
+  assert.deepEqual(rectangleBetween({ x: 5.0, y: 3.1 }, { x: 2.1, y: 3.9 }, 16, 16), [2, 3, 4, 1]);
+  assert.deepEqual(rectangleBetween({ x: -7, y: -7 }, { x: 99, y: 1.5 }, 16, 16), [0, 0, 16, 2]);
+  assert.equal(rectangleBetween({ x: -7, y: 3 }, { x: -1, y: 5 }, 16, 16), null);
 });
 
 /** An independent reference: 16 x 16 points in each pixel, each by the angle that the polygon winds around it. */
@@ -68,20 +70,20 @@ test("a lasso around whole pixels fills exactly these", () => {
     { x: 6, y: 4 },
     { x: 2, y: 4 },
   ];
-  assert.deepEqual(polygon(corners, 12, 9), filled([2, 1, 4, 3]));
+  assert.deepEqual(polygon(corners, 12, 9), filledPatch([2, 1, 4, 3]));
 });
 
 test("a segment is what hangs together by its sides, and nothing else of its class", () => {
   const rows = ["..aa..a", ".aaa...", "a..a.bb", "....abb"];
   const values = Uint8Array.from(rows.join(""), (letter) => ".ab".indexOf(letter));
   const labels = { width: 7, height: 4, values };
-  const found = region(labels, { x: 3.5, y: 1.2 });
+  const found = connectedRegion(labels, { x: 3.5, y: 1.2 });
   assert.deepEqual([found?.label, found?.area, found?.rect], [1, 6, [1, 0, 3, 3]]);
   assert.deepEqual([...(found?.values ?? [])].map((value) => (value ? "x" : ".")).join(""), ".xxxxx..x");
-  assert.equal(region(labels, { x: 6, y: 3 })?.area, 4);
-  assert.equal(region(labels, { x: 4.5, y: 3.5 })?.area, 1);
-  assert.equal(region(labels, { x: -0.1, y: 1 }), null);
-  assert.equal(region(labels, { x: 7, y: 1 }), null);
+  assert.equal(connectedRegion(labels, { x: 6, y: 3 })?.area, 4);
+  assert.equal(connectedRegion(labels, { x: 4.5, y: 3.5 })?.area, 1);
+  assert.equal(connectedRegion(labels, { x: -0.1, y: 1 }), null);
+  assert.equal(connectedRegion(labels, { x: 7, y: 1 }), null);
 });
 
 test("the footprint is the cells of which a pixel is touched", () => {
@@ -126,16 +128,16 @@ test("the footprint is the cells of which a pixel is touched", () => {
 
 test("shapes paint and erase like the brush, and a mask can be replaced whole", () => {
   const mask = new Mask(8, 8);
-  mask.fill(filled([1, 1, 5, 5]), false);
-  mask.take();
-  mask.fill(filled([3, 3, 9 - 4, 2]), true);
-  assert.deepEqual(mask.take()?.rect, [3, 3, 3, 2]);
+  mask.fill(filledPatch([1, 1, 5, 5]), false);
+  mask.takeChanges();
+  mask.fill(filledPatch([3, 3, 9 - 4, 2]), true);
+  assert.deepEqual(mask.takeChanges()?.rect, [3, 3, 3, 2]);
   assert.equal(mask.values.reduce((sum, value) => sum + value, 0) / 255, 25 - 6);
   const other = new Uint8Array(64);
   other[9] = 7;
   mask.replace(other);
   assert.deepEqual(mask.values, other);
-  assert.deepEqual(mask.take()?.rect, [1, 1, 5, 5]);
+  assert.deepEqual(mask.takeChanges()?.rect, [1, 1, 5, 5]);
 });
 
 test("regions are listed by size, named by where they are, without the small ones and not too many", () => {
@@ -148,24 +150,24 @@ test("regions are listed by size, named by where they are, without the small one
   put(2, [24, 24, 6, 4]);
   put(2, [0, 0, 5, 4]); // the same class, elsewhere
   put(3, [29, 0, 1, 1]); // a speck
-  const listed = regions({ width, height, values });
+  const listed = largestRegions({ width, height, values });
   assert.deepEqual(
     listed.map(({ label, part, place }) => [label, Math.round(part * 900), place]),
     [
-      [0, 900 - 36 - 24 - 20 - 1, "centre"],
-      [1, 36, "centre"],
+      [0, 900 - 36 - 24 - 20 - 1, "center"],
+      [1, 36, "center"],
       [2, 24, "lower right"],
       [2, 20, "upper left"],
     ],
   );
   // what is taken at its place is the region that is listed
   for (const { label, part, inside } of listed) {
-    const found = region({ width, height, values }, inside);
+    const found = connectedRegion({ width, height, values }, inside);
     assert.deepEqual([found?.label, found?.area], [label, Math.round(part * 900)]);
   }
-  assert.equal(regions({ width, height, values }, 0).length, 5);
+  assert.equal(largestRegions({ width, height, values }, 0).length, 5);
   assert.deepEqual(
-    regions({ width, height, values }, 0, 2).map(({ label }) => label),
+    largestRegions({ width, height, values }, 0, 2).map(({ label }) => label),
     [0, 1],
   );
 });

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dragged, largestZoom, toPicture, type Viewport, WHOLE, zoomedAbout } from "../src/editor/viewport";
+import {
+  dragged,
+  largestZoom,
+  toPicture,
+  type Viewport,
+  WHOLE,
+  zoomedAbout,
+} from "../src/editor/canvas/viewport";
 
 const picture = { width: 64, height: 32 };
 const box = { left: 100, top: 50, width: 512, height: 256 };

@@ -1,4 +1,4 @@
-"""The editor in a bare page with the pretended kernel of `make editor`: what needs a browser but no Jupyter.
+"""The editor in a bare page with the fake kernel of `make editor`: what needs a browser but no Jupyter.
 
 Both sides are at hand: the page's own state as `window.ganpaint`, and pointer, keys and touch through the
 browser's own entrances.
@@ -186,7 +186,7 @@ def test_segments_are_chosen_from_a_list(open_editor: Callable[..., Editor]) -> 
     rows.first.wait_for()
     names = [row.text_content() or "" for row in rows.all()]
     assert all(
-        re.fullmatch(r"\w+, \d+(\.\d)? %, (upper|lower|left|right|centre)( \w+)?", name) for name in names
+        re.fullmatch(r"\w+, \d+(\.\d)? %, (upper|lower|left|right|center)( \w+)?", name) for name in names
     )
     sizes = [float(name.split(", ")[1][:-2]) for name in names]
     assert sizes == sorted(sizes, reverse=True) and len(names) > 4
@@ -400,6 +400,44 @@ def test_a_scene_is_chosen_from_the_gallery(
     assert editor.complaints == []
 
 
+def test_a_gallery_that_cannot_be_drawn_says_so(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    page.evaluate(
+        """() => {
+            const receive = ganpaint.receive.bind(ganpaint);
+            window.failing = true;
+            window.deaf = false;
+            ganpaint.receive = (message, buffer) => {
+                if (deaf) return;
+                if (message.type !== "scenes" || !failing) return receive(message, buffer);
+                const told = { what: "The scenes could not be drawn.", mend: "Free some memory." };
+                receive({ type: "error", page: ganpaint.id, sequence: null, ...told }, null);
+            };
+        }"""
+    )
+    dialog = page.locator("dialog")
+    line = dialog.locator("[role=status]")
+    page.locator("[data-action=gallery]").press("Enter")
+    line.filter(has_text="The scenes could not be drawn. Free some memory.").wait_for()
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / "gallery-failed.png")
+    page.evaluate("() => { failing = false; }")
+    line.get_by_role("button", name="Try again").press("Enter")
+    dialog.locator(".gp-choice").nth(19).wait_for()
+    assert line.inner_text().strip() == "Scenes 1 to 20 of 30"
+    # a kernel that says nothing: the banner that tells of it lies behind the dialog
+    page.evaluate(
+        """() => {
+            deaf = true;
+            for (const seconds of [100, 105]) ganpaint.beat(1000 * seconds + performance.now());
+        }"""
+    )
+    dialog.locator("[data-action=later-scenes]").press("Enter")
+    line.filter(has_text="The kernel does not answer").wait_for()
+    assert editor.complaints == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_which_square_of_a_photo_is_asked(open_editor: Callable[..., Editor], theme: str) -> None:
     editor = open_editor(f"?theme={theme}")
@@ -572,7 +610,7 @@ def test_marks_over_the_picture(open_editor: Callable[..., Editor]) -> None:
     assert not marked(0.5 / 16, 0.5 / 16)
     editor.canvas.press("g")
 
-    # what the segmenter sees: each class in one colour
+    # what the segmenter sees: each class in one color
     colors = editor.page.locator(".gp-colors")
     assert not colors.is_visible()
     editor.canvas.press("Shift+S")
@@ -819,7 +857,7 @@ def test_edits_are_dragged_to_their_places_and_masks_go_out_and_in(
     editor.wait("() => ganpaint.edits.length === 4")
     assert order()[-1] == "cloud"
     assert (exported.ravel() == page.evaluate("[...ganpaint.masks.get(ganpaint.edits[3].id).values]")).all()
-    # a picture of another size, with colours: its brightness counts
+    # a picture of another size, with colors: its brightness counts
     Image.linear_gradient("L").convert("RGB").save(tmp_path / "ramp.jpg")
     with page.expect_file_chooser() as chooser:
         page.locator('[data-action="import-mask"]').click()
@@ -938,6 +976,102 @@ def test_what_goes_wrong_is_said_in_two_sentences_and_changes_nothing(
     )
     word = page.locator("[role=status][aria-live=polite]").filter(has_text="No visible effect here")
     word.wait_for()
+    assert editor.complaints == []
+
+
+def test_what_the_browser_refuses_is_said(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    editor.stroke((0.3, 0.5), (0.5, 0.6))
+    editor.settle()
+    page.evaluate(
+        """() => {
+            Element.prototype.requestFullscreen = () => Promise.reject(new TypeError("not here"));
+            window.CompressionStream = class { constructor() { throw new TypeError("not here"); } };
+            HTMLDialogElement.prototype.showModal = () => { throw new TypeError("not here"); };
+        }"""
+    )
+    card = page.locator("[role=alert] .gp-card")
+    editor.canvas.press("f")
+    card.filter(has_text="full screen").wait_for()
+    page.locator("[data-action=export-mask]").click()
+    card.filter(has_text="The mask could not be saved").wait_for()
+    with page.expect_file_chooser() as chooser:
+        page.locator("[data-action=open]").click()
+    chooser.value.set_files({"name": "wide.png", "mimeType": "image/png", "buffer": plain(90, 60)})
+    card.filter(has_text="wide.png could not be read").wait_for()
+    assert editor.complaints == []
+
+
+HELD = """
+window.held = { listeners: 0, bitmaps: 0, observers: 0 };
+const ours = () => Number(new Error().stack.includes("bare.js"));  // the test listens as well
+for (const target of [window, document]) {
+    const { addEventListener, removeEventListener } = target;
+    target.addEventListener = (type, listener, options) => {
+        const count = ours();
+        held.listeners += count;
+        options?.signal?.addEventListener("abort", () => { held.listeners -= count; });
+        addEventListener.call(target, type, listener, options);
+    };
+    target.removeEventListener = (...what) => {
+        held.listeners -= ours();
+        removeEventListener.call(target, ...what);
+    };
+}
+const make = createImageBitmap, { close } = ImageBitmap.prototype;
+window.createImageBitmap = async (...sources) => {
+    const bitmap = await make(...sources);
+    held.bitmaps++;
+    return bitmap;
+};
+ImageBitmap.prototype.close = function () {
+    held.bitmaps -= this.width > 0;
+    close.call(this);
+};
+window.ResizeObserver = class extends ResizeObserver {
+    constructor(...what) {
+        super(...what);
+        held.observers++;
+    }
+    disconnect() {
+        held.observers--;
+        super.disconnect();
+    }
+};
+"""
+
+
+def test_an_editor_that_goes_takes_everything_with_it(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    page.add_init_script(HELD)
+    page.reload()
+    editor.wait("() => document.querySelector('[data-ganpaint-canvas]')?.dataset.viewport")
+    for y in (0.3, 0.5, 0.7):
+        editor.stroke((0.2, y), (0.6, y))
+        editor.settle()
+    # three pictures, whatever came before them
+    editor.wait("() => held.bitmaps === 3 && held.listeners > 0 && held.observers === 1")
+    page.locator("[data-action=gallery]").press("Enter")
+    page.locator("dialog .gp-choice").nth(19).wait_for()
+    page.keyboard.press("Escape")
+    editor.canvas.press("t")
+    page.locator(".gp-references .gp-choice").first.wait_for()
+    # and a question that is open
+    with page.expect_file_chooser() as chooser:
+        page.locator("[data-action=open]").click()
+    chooser.value.set_files({"name": "wide.png", "mimeType": "image/png", "buffer": plain(90, 60)})
+    page.locator("[data-fit=crop]").wait_for()
+    assert page.evaluate("held.bitmaps") == 3 + 2 + 1
+    page.evaluate(
+        """() => {
+            for (const editor of editors) editor.destroy();
+            ganpaint.dispose();
+        }"""
+    )
+    editor.wait("() => Object.values(held).every(count => count === 0)")
+    assert page.locator("[data-ganpaint-root], dialog").count() == 0
     assert editor.complaints == []
 
 

@@ -84,7 +84,7 @@ class Fitting:
         self._waiting.cancel()
 
     def wait(self, picture: OpenedPicture) -> None:
-        """Until there is a first G' to draw with, if one is wanted. On the worker's own thread it is as it is.
+        """Until there is a first G' to draw with, if one is wanted. On the worker's thread it is as it is.
 
         Raises:
             GANPaintError: it could not be fitted.

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 GLANCE: Final = 10
 """Steps of an inversion's optimization before an editor shows it: the guess has wrong colors."""
 
+LONG: Final = 30.0
+"""Seconds of an opening that are announced on the terminal as well."""
+
 POOR: Final = 18.0
 """Of a reconstruction, in dB: below this, nobody would call it the same photo."""
 
@@ -197,6 +200,7 @@ class Inverting:
         refined: called there with a guess and the same picture inverted as far as it will be.
         failed: called there with what could not be done in the background, and why.
         report: called with how far an opening is.
+        tell: called with what users should know before an opening that takes minutes.
     """
 
     def __init__(
@@ -209,10 +213,11 @@ class Inverting:
         refined: Callable[[OpenedPicture, OpenedPicture], None],
         failed: Callable[[str, BaseException], None],
         report: Callable[[Report], None],
+        tell: Callable[[Noticed], None],
     ) -> None:
         self._model, self._worker = model, worker
         self._progressive = progressive and model.encoder is not None
-        self._opened, self._refined, self._failed = opened, refined, failed
+        self._opened, self._refined, self._failed, self._tell = opened, refined, failed, tell
         self._waiting = Waiting(
             worker,
             "The picture could not be opened",
@@ -245,6 +250,8 @@ class Inverting:
 
     def _open(self, ticket: Ticket, source_of: Callable[[], Source]) -> None:
         source = source_of()
+        if self._model.encoder is None and source.kind != "sample" and source.cached is None:
+            self._say_how_long()
         later = self._progressive and source.cached is None and source.kind != "sample"
         picture = open_picture(self._model, source, ticket, guess=later)
         picture = replace(picture, labels=_labels(self._model, picture.x), notice=source.notice)
@@ -264,6 +271,15 @@ class Inverting:
 
         self._opened(picture, commit)
 
+    def _say_how_long(self) -> None:
+        from ...method.forecast import forecast
+
+        told = forecast(self._model)
+        if told is not None:
+            self._tell(Noticed("info", told.sentence))
+            if told.seconds > LONG:
+                self._waiting.say(told.sentence)
+
     def _refine(self, guess: OpenedPicture, ticket: Ticket) -> None:
         """The rest of an inversion, in place of the encoder's guess. Previews are served meanwhile."""
         try:
@@ -280,7 +296,8 @@ class Inverting:
         """The same with a warning, if it is a photo that is not of the generator's world."""
         from ...method.inversion import OUTSIDE, distance
 
-        if picture.source.kind != "photo" or picture.notice is not None:
+        known = picture.notice
+        if picture.source.kind != "photo" or (known is not None and known.level == "warning"):
             return picture
         name, apart = self._model.name, distance(self._model, picture.x)
         if apart is not None and apart > OUTSIDE:
@@ -296,7 +313,7 @@ class Inverting:
             )
         else:
             return picture
-        return replace(picture, notice=Noticed("warning", text))
+        return replace(picture, notice=Noticed("warning", text if known is None else f"{known.text} {text}"))
 
 
 def _labels(model: Model, x: Tensor) -> Array | None:

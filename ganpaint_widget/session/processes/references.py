@@ -20,7 +20,7 @@ from ...images.arrays import Array
 from ...method.edits import MAX_SEED, Activations, Edit, Reference
 from ...method.equation import mean_activations
 from ...tickets import Report, Ticket
-from ...validation import checked_mask, checked_number
+from ...validation import checked_number
 from ..worker import Worker
 from .inverting import Source, open_picture, searching
 from .waiting import Waiting
@@ -148,7 +148,7 @@ def read_reference(reference: object, region: object, size: int) -> Reference:
 
     Args:
         reference: a picture, the seed of a sample, or a ``Reference``, which has its region already.
-        region: uint8 or boolean, R x R or as large as the picture; ``None``: all where the concept is seen.
+        region: a mask, R x R or as large as the picture; ``None``: all where the concept is seen.
 
     Raises:
         GANPaintError: they are not as above.
@@ -157,15 +157,10 @@ def read_reference(reference: object, region: object, size: int) -> Reference:
         return reference
     if isinstance(reference, (int, np.integer)) and not isinstance(reference, bool):
         seed = checked_number(reference, "seed of the reference", MAX_SEED)
-        part = None if region is None else checked_mask(region, size, size)
+        part = None if region is None else files.read_mask(region, size)
         return Reference(seed=seed, region=part)
     image = files.read(reference)
-    part = None
-    if region is not None:
-        if getattr(region, "shape", None) == (size, size):
-            part = checked_mask(region, size, size)
-        else:
-            part = framing.square_mask(checked_mask(region, image.height, image.width), size)
+    part = None if region is None else files.read_mask(region, size, image)
     return Reference(picture=framing.fitted(image, size), region=part)
 
 

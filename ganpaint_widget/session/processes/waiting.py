@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -48,13 +48,11 @@ class Waiting:
         Raises:
             GANPaintError: it failed, or it was cancelled.
         """
-        # What a cell says on the other stream looks like an error, and leaves a red line behind.
-        stream = sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr
         with tqdm(
             total=1.0,
             desc=self._note,
             bar_format="{desc}: {percentage:.0f} %, {remaining} left",
-            file=stream,
+            file=_stream(),
             delay=3,
             leave=False,
             disable=self._note is None,
@@ -85,11 +83,21 @@ class Waiting:
             finally:
                 self._tickets.remove(ticket)
 
+    @staticmethod
+    def say(text: str) -> None:
+        """Write a line above the bar, for those who have no editor that could show it."""
+        tqdm.write(text, file=_stream())
+
     def cancel(self, before: Ticket | None = None) -> None:
         """Ask what is waited for to end; with ``before``, only what was begun earlier than that."""
         tickets = list(self._tickets)
         for ticket in tickets if before is None else tickets[: tickets.index(before)]:
             ticket.cancel()
+
+
+def _stream() -> TextIO:
+    # What a cell says on the other stream looks like an error, and leaves a red line behind.
+    return sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr
 
 
 def explained(what: str, error: BaseException) -> GANPaintError:

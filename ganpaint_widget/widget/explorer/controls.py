@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import ipywidgets
-from ipywidgets import HTML, Button, Dropdown, FloatSlider, GridBox, HBox, Layout, Text, VBox
-from ipywidgets.widgets.widget_description import DescriptionStyle
-from ipywidgets.widgets.widget_string import HTMLStyle, TextStyle
+from ipywidgets import FloatSlider, GridBox, Layout, VBox
 
+from .bars import Bars
+from .kit import Kit
 from .look import (
     ANY,
     CELL,
@@ -21,45 +19,26 @@ from .look import (
     PAINTED,
     ROWS,
     SORTS,
-    STYLE,
 )
 from .pads import Pad
 from .tables import heading, note
 
 
 class Controls(VBox):  # type: ignore[misc]
-    """All controls of the explorer, not connected to anything."""
+    """The explorer's controls, not connected to anything; those of its tabs are in `further.py`."""
 
-    # Here, because ipywidgets closes also what was never finished.
-    _pads: tuple[Pad, ...] = ()
-
-    def _build(self) -> None:
+    def _build(self, kit: Kit, bars: Bars) -> None:
         """All controls, once."""
-        # Layouts and styles in common: each of its own would be one more model for the page to build.
-        plain, wrap = Layout(), Layout(flex_flow="row wrap")
-        html = partial(HTML, layout=plain, style=HTMLStyle())
-        button = partial(Button, layout=plain, style=ipywidgets.ButtonStyle())
-        row, column = partial(HBox, layout=wrap), partial(VBox, layout=plain)
-        narrow = DescriptionStyle(description_width="initial")
-        dropdown = partial(Dropdown, style=narrow)
-        text = partial(Text, style=TextStyle(description_width="initial"))
-        switch = partial(
-            ipywidgets.ToggleButtons, style=ipywidgets.ToggleButtonsStyle(button_width="auto"), layout=plain
-        )
-
-        self._layer = dropdown(description="Layer", layout=Layout(width="160px"))
-        self._sort = dropdown(options=list(SORTS), description="Sort by", layout=Layout(width="190px"))
-        self._concept = dropdown(options=[ANY], description="for", layout=Layout(width="160px"))
-        self._search = text(placeholder="Search concepts", layout=Layout(width="150px"))
-        self._back = button(icon="chevron-left", tooltip="Previous page", layout=Layout(width="36px"))
-        self._next = button(icon="chevron-right", tooltip="Next page", layout=Layout(width="36px"))
+        html, button, row, column = kit.html, kit.button, kit.row, kit.column
+        self._layer = kit.dropdown(description="Layer", layout=kit.width(160))
+        self._sort = kit.dropdown(options=list(SORTS), description="Sort by", layout=kit.width(190))
+        self._concept = kit.dropdown(options=[ANY], description="for", layout=kit.width(160))
+        self._search = kit.text(placeholder="Search concepts", layout=kit.width(150))
+        self._back = button(icon="chevron-left", tooltip="Previous page", layout=kit.width(36))
+        self._next = button(icon="chevron-right", tooltip="Next page", layout=kit.width(36))
         self._where = html()
 
-        self._status = html()
-        self._status.add_class("gpx-status")
-        self._progress = ipywidgets.FloatProgress(min=0, max=1, layout=Layout(width="220px"))
-        self._cancel = button(description="Cancel", icon="stop", layout=Layout(width="100px"))
-        self._job = HBox([self._progress, self._cancel], layout=Layout(display="none"))
+        self._cancel = button(description="Cancel", icon="stop", layout=kit.width(100))
         self._offer = button(layout=Layout(width="auto", display="none"))
         self._offer.button_style = "primary"
 
@@ -76,24 +55,18 @@ class Controls(VBox):  # type: ignore[misc]
         cells.add_class("gpx-cells")
         stage = GridBox([self._atlas.canvas, cells], layout=Layout(flex="none", margin="0"))
 
-        self._bars = VBox(layout=Layout(width="236px"))
-        self._bars.add_class("gpx-bars")
-        self._bar_button = partial(button, layout=Layout(width="80px", flex="none"))
-        self._bars_row = plain
-        self._bar_track = partial(html, layout=Layout(width="150px", margin="0"))
-        self._legend = html()
-        fitting = Layout(width="auto", align_self="flex-start")
+        # Of its own, because it comes and goes.
         self._baseline = button(
             description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
         )
-        bars = column([html(heading("Units per concept")), self._bars, self._baseline])
+        beside = column([html(heading("Units per concept")), bars.box, self._baseline])
 
         self._heat = Pad(HEAT, HEAT)
         self._named = html()
         self._rows = html()
         self._histogram = html()
         self._together = row()
-        self._company = [button(layout=Layout(width="auto")) for _ in range(COMPANY)]
+        self._company = [button(layout=kit.auto) for _ in range(COMPANY)]
         unit = row(
             [
                 VBox([self._named, self._heat.canvas], layout=Layout(width="240px", flex="none")),
@@ -102,19 +75,19 @@ class Controls(VBox):  # type: ignore[misc]
             ]
         )
 
-        self._add = button(icon="plus", layout=Layout(width="auto"))
-        self._chosen = text(
+        self._add = button(icon="plus", layout=kit.auto)
+        self._chosen = kit.text(
             description="Units", placeholder="numbers", continuous_update=False, layout=Layout(width="300px")
         )
-        self._mode = switch(options=list(MODES), description="Switch")
-        self._region = switch(options=[EVERYWHERE, PAINTED], description="in the")
+        self._mode = kit.switch(options=list(MODES), description="Switch")
+        self._region = kit.switch(options=[EVERYWHERE, PAINTED], description="in the")
         self._strength = FloatSlider(
             value=1, min=0, max=4, step=0.1, description="Strength", continuous_update=False,
             style=ipywidgets.SliderStyle(description_width="initial"), layout=Layout(width="240px"),
         )  # fmt: skip
-        self._reset = button(description="Reset", icon="undo", layout=Layout(width="90px"))
-        self._brush_name = text(description="Brush", placeholder="name", layout=Layout(width="190px"))
-        self._brush = button(description="Make brush", icon="paint-brush", layout=Layout(width="130px"))
+        self._reset = button(description="Reset", icon="undo", layout=kit.width(90))
+        self._brush_name = kit.text(description="Brush", placeholder="name", layout=kit.width(190))
+        self._brush = button(description="Make brush", icon="paint-brush", layout=kit.width(130))
         self._brushes = row()
         self._hint = html()
         act = column(
@@ -126,33 +99,8 @@ class Controls(VBox):  # type: ignore[misc]
         )
         act.add_class("gpx-act")
 
-        self._curve_concept = dropdown(description="Concept", layout=Layout(width="200px"))
-        self._curve = button(description="Measure curves", layout=fitting)
-        self._curves = html()
-        self._find = button(description="Rank all units", layout=fitting)
-        self._suspects = row()
-        self._pair_title = html()
-        self._pair = Pad(4 * 120, 2 * 120)
-        self._other = dropdown(description="Layer", layout=Layout(width="160px"))
-        self._other_generator = text(
-            description="of", placeholder="this generator", layout=Layout(width="260px")
-        )
-        self._compare_button = button(description="Compare", layout=fitting)
-        self._compared = html()
-        self._more = ipywidgets.Tab(
-            [
-                column([row([self._curve_concept, self._curve]), self._curves]),
-                column([self._find, self._suspects, self._pair_title, self._pair.canvas]),
-                column([row([self._other, self._other_generator, self._compare_button]), self._compared]),
-            ],
-            titles=("Causality", "Artifact units", "Compare"),
-            layout=plain,
-        )
-
-        self._pads = (self._atlas, self._heat, self._pair)
         self._editor = column()
-        self._known = VBox([row([stage, bars])])
-        self._below = (unit, act, self._editor, self._more)
+        self._known = VBox([row([stage, beside])])
+        self._unit_row, self._act = unit, act
         turn = [self._back, self._where, self._next]
-        head = row([self._layer, self._sort, self._concept, self._search, *turn])
-        self._rooms = [html(STYLE), head, row([self._status, self._job, self._offer]), self._known]
+        self._head = row([self._layer, self._sort, self._concept, self._search, *turn])

@@ -4,36 +4,40 @@ Everything that is computed comes from `explorer/exploration.py`, and all editin
 `GANPaint` that is part of the explorer: what units do is watched in the same editor that one paints in, and a
 region is painted there.
 
+A control shows what is so: one whose change is refused goes back, and that of the layer, too, when the other
+layer could not be opened.
+
 Threads. Controls are handled on one or several threads of the kernel, long jobs and heatmaps on the session's
 worker. `_lock` is held by whoever changes what is shown; while it is held, nobody waits for the worker.
 """
 
 from __future__ import annotations
 
-import contextvars
-import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ipywidgets import HTML, Button, HBox, Layout
+from ipywidgets import Button
 
 from ... import session as events
 from ...errors import GANPaintError
 from ...explorer.brushes import Brush
-from ...explorer.exploration import Exploration, compare
-from ...explorer.rows import ComparisonRow
+from ...explorer.exploration import Exploration, Part
 from ...session import EditingSession
 from ...session.worker import default_worker
-from ...tickets import Cancelled, Report, Ticket
+from ...tickets import Ticket
+from ..kernel import along
 from ..paint import GANPaint
+from .bars import Bars
 from .controls import Controls
+from .further import Further
+from .jobs import Jobs
+from .kit import Kit, close_all, mark, replace_children
 from .look import (
     ANY,
     COMPANY,
@@ -44,19 +48,15 @@ from .look import (
     PAGE,
     SELECTED,
     SORTS,
+    STYLE,
 )
 from .pads import SHARPNESS, Pad
-from .sheets import Sheets, enlarged, gaps, read
-from .tables import comparison, note, tracks, unit_table
+from .sheets import Sheets, gaps, read
+from .tables import note, unit_table
 
 if TYPE_CHECKING:
     from ...models.generator import StagedGenerator
     from ...models.model import Model
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-PROGRESS_PAUSE = 0.1
-"""Seconds between two updates of the progress bar."""
 
 
 class DissectionExplorer(Controls):
@@ -65,8 +65,9 @@ class DissectionExplorer(Controls):
     Args:
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
         layer: the stage; by default where edits are made. Where it has not been dissected, the explorer
-            offers to do it.
-        paint: an editor to try units out in, whose generator this is; by default one of the explorer's own.
+            offers to do it; where it has no atlas yet, it measures one by itself, until that is cancelled.
+        paint: an editor to try units out in, whose generator this is; by default one of the explorer's own,
+            which is closed with it.
 
     `explorer.exploration` computes everything that is shown, `explorer.paint` is the editor.
 
@@ -76,7 +77,7 @@ class DissectionExplorer(Controls):
 
     # Here, because ipywidgets closes also what was never finished.
     _leave: Callable[[], None] | None = None
-    _ticket: Ticket | None = None
+    _closed = True
 
     def __init__(
         self,
@@ -94,8 +95,8 @@ class DissectionExplorer(Controls):
         self._generator = generator
         self._worker = default_worker()
         self._lock = threading.RLock()
-        self._reported = 0.0
         self._quiet = 0  # above 0: controls are being set by the explorer itself
+        self._given = paint
         self._editors: dict[str, GANPaint] = {}
         self._opening: dict[str, Future[None]] = {}
         self._units: list[int] = []
@@ -103,11 +104,23 @@ class DissectionExplorer(Controls):
         self._unit: int | None = None
         self._selection: list[int] = []
         self._label: str | None = None
-        self._bar_rows: dict[str, HBox] = {}
+        self._by = "IoU"
         # The page loads the controls' code while the layer is read.
         reading = self._worker.submit(read, generator, layer)
-        self._build()
+        self._kit = Kit()
+        self._bars = Bars(self._kit, lambda concept: self._guarded(partial(self._bar_clicked, concept)))
+        self._build(self._kit, self._bars)
+        self._jobs = Jobs(self._worker, self._lock, self._cancel)
+        self._further = Further(
+            self._kit, self._jobs, lambda: self._exploration, generator, lambda unit: self.show_unit(unit)
+        )
+        self._waiting = self._kit.html(note("Opening the editor …"))
+        self._pads = (self._atlas, self._heat, self._further.pair)
+        self._below = (self._unit_row, self._act, self._editor, self._further.tab)
+        second = self._kit.row([self._jobs.status, self._jobs.box, self._offer])
+        self._rooms = [self._kit.html(STYLE), self._head, second, self._known]
         self._connect()
+        self._closed = False
         try:
             self._exploration, self._sheets = self._worker.wait(reading)
             if paint is not None:
@@ -117,15 +130,14 @@ class DissectionExplorer(Controls):
                         "Pass an editor of the same generator, or none.",
                     )
                 self._editors[self._exploration.layer] = paint
-        except GANPaintError:
-            _close(self._rooms)
+        except BaseException:
+            self._close_controls()
             raise
-        stages = self._exploration.model.generator.stages
-        self._set(self._layer, options=stages, value=self._exploration.layer)
-        self._other.options = stages
+        self._set(self._layer, options=self._exploration.model.generator.stages)
         super().__init__(children=self._rooms)
         self.add_class("gpx")
-        self._enter()
+        with self._lock:
+            self._enter()
 
     # --- for Python ---
 
@@ -178,15 +190,26 @@ class DissectionExplorer(Controls):
             self._retry()
 
     def close(self) -> None:
-        """Take the explorer off the page, its editor too. Brushes stay."""
-        if self._leave is not None:
-            self._leave()
-            self._leave = None
-        if self._ticket is not None:
-            self._ticket.cancel()
-        for pad in self._pads:
-            pad.close()
+        """Take the explorer off the page with all that it has made. Brushes and a given editor stay."""
+        if not self._closed:
+            with self._lock:
+                self._guarded(self._let_go)
+                self._closed = True
+                self._jobs.close()
+            for pad in self._pads:
+                pad.close()
+            self._close_controls()
+            self.layout.close()
         super().close()
+
+    def _close_controls(self) -> None:
+        """Everything that was made, also what is not on the page at present."""
+        self._closed = True
+        own = [paint for paint in self._editors.values() if paint is not self._given]
+        keep = [] if self._given is None else [self._given]
+        self._bars.close()
+        close_all([*self._rooms, *self._below, self._waiting, *self._company, *own], keep)
+        self._kit.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The live explorer, and the page of the atlas as a picture for places without a kernel."""
@@ -220,51 +243,47 @@ class DissectionExplorer(Controls):
             (self._strength, self._switched),
         ):
             control.observe(partial(self._on_change, changed), "value")
+        self._texts = (self._search, self._chosen)
         for button, clicked in (
             (self._back, partial(self._turn, -1)),
             (self._next, partial(self._turn, 1)),
-            (self._cancel, self._cancel_job),
+            (self._cancel, self._jobs.cancel),
             (self._offer, self._measure),
             (self._baseline, partial(self._measure_part, "baselines")),
             (self._add, self._add_clicked),
             (self._reset, self._reset_clicked),
             (self._brush, self._make_brush),
-            (self._curve, self._measure_curve),
-            (self._find, self._find_artifacts),
-            (self._compare_button, self._compare_clicked),
         ):
             self._on_click(button, clicked)
 
     def _on_click(self, button: Button, clicked: Callable[[], object]) -> None:
         button.on_click(lambda _: self._guarded(clicked))
 
-    def _on_change(self, changed: Callable[[], object], change: object) -> None:
-        if not self._quiet:
-            self._guarded(changed)
+    def _on_change(self, changed: Callable[[], object], change: Any) -> None:
+        # Under the lock: what another thread sets meanwhile is no reason to overlook the user's change.
+        with self._lock:
+            if self._quiet:
+                return
+            # What was typed stays, to be mended; anything else shows what is so.
+            if not self._guarded(changed) and change.owner not in self._texts:
+                self._set(change.owner, value=change.old)
 
-    def _guarded(self, handle: Callable[[], object]) -> None:
+    def _guarded(self, handle: Callable[[], object]) -> bool:
         """What a control does; what goes wrong is said in the status line, and nothing else has changed."""
-        try:
-            with self._lock:
-                handle()
-        except GANPaintError as error:
-            self._say(str(error), wrong=True)
-        except Exception as error:
-            log.exception("The explorer failed.")
-            self._say(f"That could not be done ({type(error).__name__}: {error}).", wrong=True)
+        return self._closed or self._jobs.guarded(handle)
 
     def _set(self, control: Any, **values: Any) -> None:
         """Set a control without its handler being called."""
-        self._quiet += 1
-        try:
-            for name, value in values.items():
-                setattr(control, name, value)
-        finally:
-            self._quiet -= 1
+        with self._lock:
+            self._quiet += 1
+            try:
+                for name, value in values.items():
+                    setattr(control, name, value)
+            finally:
+                self._quiet -= 1
 
     def _say(self, text: str, *, wrong: bool = False) -> None:
-        kind = "gpx-wrong" if wrong else "gpx-note"
-        self._status.value = f"<div class='{kind}' role='status'>{escape(text)}</div>"
+        self._jobs.say(text, wrong=wrong)
 
     # --- a layer ---
 
@@ -272,6 +291,7 @@ class DissectionExplorer(Controls):
         """Show the layer of ``_exploration``: what is known of it, or the offer to measure it."""
         found = self._exploration
         self._page, self._unit, self._selection, self._label = 0, None, [], None
+        self._set(self._layer, value=found.layer)
         whole = not (found.dissection is None or found.atlas is None)
         self._known.layout.display = None if whole else "none"
         missing = [part for part in ("dissection", "atlas") if part in found.missing]
@@ -283,19 +303,21 @@ class DissectionExplorer(Controls):
             what = "has not been dissected yet" if "dissection" in missing else "has no atlas yet"
             self._where.value = ""
             self._say(f"{found.layer} of {found.model.name} {what}; that is measured once and kept.")
+            if found.dissection is not None:
+                self._measure()  # names without pictures say little
             return
         self._say(f"{found.model.name}, {found.layer}: {found.channels} units.")
         concepts = found.concepts
         self._set(self._concept, options=[ANY, *concepts], value=ANY)
         self._set(self._search, value="")
         self._set(self._mode, value="as it is")
-        self._set(self._curve_concept, options=concepts, value=concepts[0])
-        self._curves.value = self._compared.value = self._pair_title.value = ""
-        _replace(self._suspects, ())
+        if SORTS[self._sort.value] == "effect" and found.effects is None:
+            self._set(self._sort, value="IoU")
+        self._further.enter()
         if found.layer in self._editors:
             self._attach(self._editors[found.layer])
         else:
-            self._editor.children = (HTML(note("Opening the editor …")),)
+            self._editor.children = (self._waiting,)
         self._show_order()
         self._show_bars()
         self._show_selection()
@@ -309,6 +331,8 @@ class DissectionExplorer(Controls):
         self._worker.idle((id(self), "below"), self._go_on)
 
     def _go_on(self, _: Ticket) -> bool:
+        if self._closed:
+            return True
         self._known.children = (self._known.children[0], *self._below)
         self._open_editor()
         return True
@@ -317,10 +341,10 @@ class DissectionExplorer(Controls):
         """Have the worker make a session for the layer, if that is dissected: it takes a moment."""
         found = self._exploration
         with self._lock:
-            if found.dissection is None or found.layer in self._editors or found.layer in self._opening:
+            known = found.layer in self._editors or found.layer in self._opening
+            if self._closed or known or found.dissection is None:
                 return
-            context = contextvars.copy_context()
-            self._opening[found.layer] = self._worker.submit(context.run, self._make_editor, found)
+            self._opening[found.layer] = self._worker.submit(along(self._make_editor, found))
 
     def _make_editor(self, found: Exploration) -> None:
         # By its name where that is all there is to know, so that the journal can tell whose session it was.
@@ -329,19 +353,31 @@ class DissectionExplorer(Controls):
             source = self._generator if named else found.model
             paint = GANPaint(session=EditingSession(generator=source, progressive=True))
         except Exception as error:
+            with self._lock:
+                del self._opening[found.layer]  # to be tried again
             self._say(f"The editor could not be opened: {error}", wrong=True)
             raise
         with self._lock:
+            if self._closed:
+                close_all([paint])
+                return
             self._editors[found.layer] = paint
             if self._exploration.layer == found.layer:
                 self._attach(paint)
                 self._ask_for_heat()
 
     def _attach(self, paint: GANPaint) -> None:
-        if self._leave is not None:
-            self._leave()
+        """Show an editor, and hear its news."""
         self._editor.children = (paint,)
         self._leave = paint.session.observe(self._on_event)
+
+    def _let_go(self) -> None:
+        """Of the editor that is shown: its units as they were, and no more news of it."""
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
+        if self._exploration.layer in self._editors:
+            self._switch_back()
 
     def _opened(self) -> GANPaint:
         """The editor, without waiting for it."""
@@ -352,23 +388,25 @@ class DissectionExplorer(Controls):
 
     def _layer_changed(self) -> None:
         layer = self._layer.value
-        self._run(
+        self._jobs.start(
             f"Opening {layer}",
             lambda ticket: read(self._generator, layer),
             self._entered,
+            otherwise=lambda: self._set(self._layer, value=self._exploration.layer),
         )
 
     def _entered(self, found: tuple[Exploration, Sheets]) -> None:
+        self._let_go()
         self._exploration, self._sheets = found
         self._enter()
 
     def _measure(self) -> None:
         found = self._exploration
-        self._run(
+        self._jobs.start(
             f"Measuring {found.layer}", lambda ticket: found.measure(ticket=ticket), lambda _: self._enter()
         )
 
-    def _measure_part(self, part: Any) -> None:
+    def _measure_part(self, part: Part) -> None:
         found = self._exploration
 
         def done(_: object) -> None:
@@ -376,53 +414,7 @@ class DissectionExplorer(Controls):
             self._show_bars()
             self._show_unit()
 
-        self._run(f"Measuring {part}", lambda ticket: found.measure(part, ticket=ticket), done)
-
-    # --- long jobs ---
-
-    def _run(self, what: str, work: Callable[[Ticket], T], done: Callable[[T], object]) -> None:
-        """``work`` on the worker, with progress and Cancel, then ``done`` with what it found."""
-        if self._ticket is not None:
-            raise GANPaintError("Something is being measured already.", "Wait for it, or cancel it.")
-        ticket = self._worker.ticket(self._report)
-        self._ticket = ticket
-        self._progress.value = 0
-        self._job.layout.display = None
-        self._say(f"{what} …")
-
-        def job() -> None:
-            try:
-                try:
-                    found = work(ticket)
-                finally:
-                    with self._lock:
-                        self._ticket = None
-                        self._job.layout.display = "none"
-                with self._lock:
-                    self._say(f"{what}: done.")
-                    done(found)
-            except Cancelled:
-                self._say(f"{what} was cancelled.")
-            except GANPaintError as error:
-                self._say(str(error), wrong=True)
-            except Exception as error:
-                log.exception("%s failed.", what)
-                self._say(f"{what} failed ({type(error).__name__}: {error}).", wrong=True)
-
-        # In the context of the message that asked for it, so that its news go to the page along the same way.
-        context = contextvars.copy_context()
-        self._worker.submit(context.run, job)
-
-    def _report(self, report: Report) -> None:
-        now = time.monotonic()
-        if now - self._reported >= PROGRESS_PAUSE:
-            self._reported = now
-            self._progress.value = report.fraction
-
-    def _cancel_job(self) -> None:
-        if self._ticket is not None:
-            self._ticket.cancel()
-            self._say("Stopping …")
+        self._jobs.start(f"Measuring {part}", lambda ticket: found.measure(part, ticket=ticket), done)
 
     # --- the atlas ---
 
@@ -453,13 +445,14 @@ class DissectionExplorer(Controls):
     def _show_order(self) -> None:
         """Sort and filter the units, and show the page."""
         found = self._exploration
-        by = SORTS[self._sort.value]
-        if by == "effect" and found.effects is None:
-            self._set(self._sort, value="IoU")
+        name = self._sort.value
+        if SORTS[name] == "effect" and found.effects is None:
             self._measure_then_sort()
-            by = "iou"
+            self._set(self._sort, value=self._by)
+        else:
+            self._by = name
         concept = None if self._concept.value == ANY else self._concept.value
-        self._units = found.order(by, concept, self._label)
+        self._units = found.order(SORTS[self._by], concept, self._label)
         self._page = min(self._page, max(0, (len(self._units) - 1) // PAGE))
         self._show_page()
 
@@ -470,7 +463,7 @@ class DissectionExplorer(Controls):
             self._set(self._sort, value="causal effect")
             self._order_changed()
 
-        self._run(
+        self._jobs.start(
             "Measuring what each unit causes by itself",
             lambda ticket: found.measure("effects", ticket=ticket),
             done,
@@ -516,14 +509,14 @@ class DissectionExplorer(Controls):
         name = {"iou": "IoU", "number": "IoU", "effect": "effect", "quality": "IQR"}[by]
         for place, cell in enumerate(self._cells):
             unit = units[place] if place < len(units) else None
-            _mark(cell, "gpx-none", unit is None)
+            mark(cell, "gpx-none", unit is None)
             if unit is None:
                 continue
             label = found.label(unit)
             with cell.hold_sync():
                 cell.description = f"{unit} · {label or 'no label'} · {name} {values[unit]:.2f}"
-                _mark(cell, "gpx-current", unit == self._unit)
-                _mark(cell, "gpx-chosen", unit in self._selection)
+                mark(cell, "gpx-current", unit == self._unit)
+                mark(cell, "gpx-chosen", unit in self._selection)
 
     def _cell_clicked(self, place: int) -> None:
         units = self._shown()
@@ -535,30 +528,9 @@ class DissectionExplorer(Controls):
     def _show_bars(self) -> None:
         found = self._exploration
         rows = [row for row in found.per_concept() if row.concept in found.search(self._search.value)]
-        rows.sort(key=lambda row: -row.units)
-        largest = max([1, *(max(row.units, row.rotated or 0) for row in rows)])
-        shown = []
-        for row in rows:
-            bar = self._bar(row.concept)
-            _mark(bar.children[0], "gpx-current", row.concept == self._label)
-            bar.children[1].value = tracks(row, largest)
-            shown.append(bar)
         measured = found.baselines is not None
-        legend = "<div class='gpx-note'>■ units" + (
-            ", dark: better than position alone<br>□ axes rotated at random</div>" if measured else "</div>"
-        )
-        self._legend.value = legend
-        self._bars.children = (*shown, self._legend)
+        self._bars.show(rows, self._label, measured)
         self._baseline.layout.display = "none" if measured else None
-
-    def _bar(self, concept: str) -> HBox:
-        """A concept's row, made once: widgets are never forgotten by the page."""
-        if concept not in self._bar_rows:
-            tooltip = f"Show only units labeled {concept}; again: show all"
-            button = self._bar_button(description=concept, tooltip=tooltip)
-            self._on_click(button, partial(self._bar_clicked, concept))
-            self._bar_rows[concept] = HBox([button, self._bar_track()], layout=self._bars_row)
-        return self._bar_rows[concept]
 
     def _bar_clicked(self, concept: str) -> None:
         self._label = None if self._label == concept else concept
@@ -592,8 +564,7 @@ class DissectionExplorer(Controls):
 
     def _ask_for_heat(self) -> None:
         # On the worker, where features are at hand, beside whatever long job runs there.
-        context = contextvars.copy_context()
-        self._worker.request((id(self), "heat"), lambda: context.run(self._guarded, self._show_heat))
+        self._worker.request((id(self), "heat"), along(self._guarded, self._show_heat))
 
     def _show_heat(self) -> None:
         found, unit = self._exploration, self._unit
@@ -606,8 +577,10 @@ class DissectionExplorer(Controls):
 
     def _on_event(self, event: events.Event) -> None:
         """The session's news. During a stroke the editor's own preview goes first."""
-        if isinstance(event, events.Rendered) and not self._opened().painting:
-            self._ask_for_heat()
+        if isinstance(event, events.Rendered):
+            paint = self._editors.get(self._exploration.layer)
+            if paint is not None and not paint.painting:
+                self._ask_for_heat()
         elif isinstance(event, events.PaletteChanged):
             self._guarded(self._show_brushes)
 
@@ -633,10 +606,7 @@ class DissectionExplorer(Controls):
         session = self._opened().session
         old = [edit for edit in session.edits if edit.concept == SELECTED]
         if verb is None:
-            for edit in old:
-                session.delete(edit.id)
-            self._exploration.shelf.take(SELECTED)
-            self._hint.value = ""
+            self._switch_back()
             return
         units = self.selection
         if not units:
@@ -656,6 +626,16 @@ class DissectionExplorer(Controls):
             "<div class='gpx-note'>Paint the region in the editor below: choose “selected units” and "
             f"“{'Add' if verb == 'add' else 'Remove'}” there.</div>"
         )  # fmt: skip
+
+    def _switch_back(self) -> None:
+        """All units as the generator has them."""
+        session = self._opened().session
+        for edit in session.edits:
+            if edit.concept == SELECTED:
+                session.delete(edit.id)
+        self._exploration.shelf.take(SELECTED)
+        self._set(self._mode, value="as it is")
+        self._hint.value = ""
 
     def _retry(self) -> None:
         """Other units: what is switched follows."""
@@ -687,7 +667,11 @@ class DissectionExplorer(Controls):
                 f"{brush.removed:.0%} of it."
             )
 
-        self._run(f"Trying out the brush “{name}”", lambda _: found.make_brush(name, units), done)
+        self._jobs.start(
+            f"Trying out the brush “{name}”",
+            lambda ticket: found.make_brush(name, units, ticket=ticket),
+            done,
+        )
 
     def _show_brushes(self) -> None:
         shelf = self._exploration.shelf
@@ -696,91 +680,14 @@ class DissectionExplorer(Controls):
             if brush.name == SELECTED:
                 continue
             text = f"{brush.name} ({len(brush.units)})"
-            choose = Button(description=text, tooltip="Choose its units", layout=Layout(width="auto"))
+            button = partial(self._kit.button, layout=self._kit.auto)
+            choose = button(description=text, tooltip="Choose its units")
             self._on_click(choose, partial(self.select, brush.units))
-            drop = Button(icon="trash", tooltip=f"Delete the brush {brush.name}", layout=Layout(width="34px"))
+            drop = button(icon="trash", tooltip=f"Delete the brush {brush.name}")
             self._on_click(drop, partial(shelf.take, brush.name))
             shown += [choose, drop]
-        _replace(self._brushes, shown)
-
-    # --- causality, artifacts, comparison ---
-
-    def _measure_curve(self) -> None:
-        found, concept = self._exploration, self._curve_concept.value
-
-        def done(curves: Any) -> None:
-            source = "" if curves.published is None else f"◇ {escape(curves.source)}"
-            self._curves.value = f"{curves.figure().inline}<div class='gpx-note'>{source}</div>"
-
-        self._run(f"Measuring “{concept}”", lambda ticket: found.curve(concept, ticket=ticket), done)
-
-    def _find_artifacts(self) -> None:
-        found = self._exploration
-
-        def done(ranked: Sequence[Any]) -> None:
-            shown = []
-            for one in ranked[:12]:
-                button = Button(
-                    description=f"{one.unit} (+{one.excess:.1f})",
-                    tooltip=f"{one.excess:.1f} standard deviations further from the usual than chance",
-                    layout=Layout(width="auto"),
-                )
-                self._on_click(button, partial(self._suspect_clicked, one.unit))
-                shown.append(button)
-            _replace(self._suspects, shown)
-            self._pair_title.value = (
-                "<div class='gpx-note'>Candidates, the likeliest first, for your eye to judge. Click one: "
-                "its strongest samples, and below them the same with the unit off.</div>"
-            )
-
-        self._run("Ranking units", lambda ticket: found.artifact_candidates(ticket=ticket), done)
-
-    def _suspect_clicked(self, unit: int) -> None:
-        found = self._exploration
-
-        def done(pictures: tuple[Any, Any]) -> None:
-            rows = [np.concatenate(list(row), axis=1) for row in pictures]
-            sheet = enlarged(np.concatenate(rows, axis=0), (4 * 120 * SHARPNESS, 2 * 120 * SHARPNESS))
-            self._pair.show(lambda pad: pad.picture(sheet, 0, 0))
-            self.show_unit(unit)
-
-        self._run(f"Drawing without unit {unit}", lambda _: found.before_after(unit), done)
-
-    def _compare_clicked(self) -> None:
-        found, layer = self._exploration, self._other.value
-        generator = self._other_generator.value.strip() or self._generator
-
-        def work(ticket: Ticket) -> tuple[Exploration, list[ComparisonRow]]:
-            other = Exploration(generator, None if generator is not self._generator else layer)
-            return other.measure("dissection", ticket=ticket), compare(found, other)
-
-        def done(result: tuple[Exploration, list[ComparisonRow]]) -> None:
-            other, rows = result
-            self._compared.value = comparison(found, other, rows)
-
-        self._run("Comparing", work, done)
+        replace_children(self._brushes, shown)
 
 
 _NAME = "explorer"
 """The id of the edit by which the explorer switches units."""
-
-
-def _close(controls: Sequence[Any]) -> None:
-    """Controls that no page will see, and all that is in them."""
-    for control in controls:
-        _close(getattr(control, "children", ()))
-        control.close()
-
-
-def _replace(box: HBox, controls: Sequence[Button]) -> None:
-    """Other controls in a box; the old ones are gone for good."""
-    old, box.children = box.children, tuple(controls)
-    for control in old:
-        control.close()
-
-
-def _mark(control: Any, name: str, on: bool) -> None:
-    if on:
-        control.add_class(name)
-    else:
-        control.remove_class(name)

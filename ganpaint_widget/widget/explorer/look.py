@@ -51,6 +51,7 @@ STYLE = """<style>
 .gpx button.gpx-chosen { font-weight: 700; }
 .gpx button:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: -2px; }
 .gpx .gpx-bars button { text-align: left; height: 24px; line-height: 24px; margin: 0; }
+.gpx .gpx-bars .widget-html-content { align-self: center; line-height: normal; }
 .gpx .gpx-track { position: relative; height: 9px; margin: 1px 0; }
 .gpx .gpx-track i { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 2px; }
 .gpx .gpx-track b { position: absolute; font: 10px/9px system-ui, sans-serif; }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ import numpy as np
 
 from ...explorer.atlas import STRONGEST
 from ...explorer.exploration import Exploration
+from ...images.files import encode_jpeg
 from .look import CELL, COLUMNS, GAP, HEAD, PAGE, ROWS, TILE
-from .pads import SHARPNESS, jpeg
+from .pads import SHARPNESS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,14 +52,13 @@ def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[n
             border * TILE + np.array((x + index * TILE, y), np.float32)
             for index, border in enumerate(found.outlines(unit))
         ]
-    return jpeg(picture), np.concatenate(borders)
+    return encode_jpeg(picture), np.concatenate(borders)
 
 
 def _stored(found: Exploration, units: tuple[int, ...]) -> str:
     """A page for where there is no kernel: a JPEG in base64, small enough to stay in a notebook."""
-    buffer = io.BytesIO()
-    found.picture(units, COLUMNS, TILE).save(buffer, "JPEG", quality=80)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture = encode_jpeg(found.picture(units, COLUMNS, TILE), quality=80)
+    return base64.b64encode(picture).decode("ascii")
 
 
 def gaps(units: int) -> list[tuple[int, int, int, int]]:

@@ -1,6 +1,6 @@
-/** Files in and out of the page. */
+/** Reads the files that the user gives: pictures and projects to be opened, and masks. */
 
-import { decodeGrey } from "./png";
+import { decodeGray } from "../raster/png";
 
 /** Above this size a file is not sent as it is: notebook servers close a connection over a message that is too large. */
 const SEND_AT_MOST = 6_000_000;
@@ -52,49 +52,21 @@ async function scaledDown(name: string, image: ImageBitmap): Promise<PreparedFil
   };
 }
 
-export function download(bytes: Uint8Array, name: string, format: string): void {
-  const address = URL.createObjectURL(new Blob([bytes.slice()], { type: format }));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  document.body.append(link);
-  link.click();
-  link.remove();
-  // The browser has begun the download by then; a link that stays would keep the file in memory.
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-}
-
-export async function decodePicture(bytes: Uint8Array, format: string): Promise<ImageBitmap> {
-  // By way of a blob every picture goes through another process; for some browsers, and without https, that is the
-  // only way there is.
-  if (!("ImageDecoder" in window)) {
-    return createImageBitmap(new Blob([bytes.slice()], { type: format }));
-  }
-  const decoder = new ImageDecoder({ data: bytes, type: format });
-  try {
-    const { image } = await decoder.decode();
-    try {
-      return await createImageBitmap(image);
-    } finally {
-      image.close();
-    }
-  } finally {
-    decoder.close();
-  }
-}
-
 /** A picture file as a mask: its brightness, scaled to the picture's size. Throws where the browser cannot read it. */
 export async function readMask(file: Blob, width: number, height: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   // What was exported here comes back to the last bit, whatever the browser does to canvases.
-  const grey = await decodeGrey(bytes).catch(() => null);
-  if (grey?.width === width && grey.height === height) return grey.values;
+  const gray = await decodeGray(bytes).catch(() => null);
+  if (gray?.width === width && gray.height === height) return gray.values;
   const image = await createImageBitmap(file);
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, 0, 0, width, height);
-  image.close();
+  try {
+    context.drawImage(image, 0, 0, width, height);
+  } finally {
+    image.close();
+  }
   const { data } = context.getImageData(0, 0, width, height);
   return Uint8Array.from({ length: width * height }, (_, at) => {
     const [red, green, blue, alpha] = data.subarray(4 * at, 4 * at + 4) as unknown as number[];

@@ -1,8 +1,10 @@
-/** What one view has chosen, and what its panels may ask for. */
+/** What the user has chosen in one view, and the rules by which choices follow from each other. */
 
-import type { PictureName, Referring, Retuned, Verb } from "../protocol";
-import type { Point } from "./geometry";
-import type { Page } from "./page";
+import { paintedEdit } from "../core/edits";
+import type { PictureName, ReferenceSelection, Verb } from "../protocol/messages";
+import type { Edit } from "../protocol/state";
+import { clamp, largestBrush } from "../raster/geometry";
+import type { BrowserSession } from "./panel";
 
 export type Tool = "brush" | "eraser" | "rectangle" | "lasso" | "segment";
 
@@ -14,7 +16,7 @@ export interface Settings {
   concept: string;
   strength: number;
   /** What a restyle takes over. */
-  reference: Referring | null;
+  reference: ReferenceSelection | null;
   /** The edit that the strength, the eraser and the next stroke work on. */
   selected: string | null;
   shown: PictureName;
@@ -24,7 +26,7 @@ export interface Settings {
   opacity: number;
   /** Does the cursor show which of the layer's cells it would change? */
   footprint: boolean;
-  /** The layer's whole grid, and the segments' colours. */
+  /** The layer's whole grid, and the segments' colors. */
   grid: boolean;
   segments: boolean;
   /** Left of this fraction of the stage the photo is shown; null for no divider. */
@@ -33,46 +35,119 @@ export interface Settings {
   pointed: string | null;
 }
 
-export type EditorPage = Page<ImageBitmap>;
+/** The settings are read by all and changed here alone: so nothing that follows from a change is forgotten. */
+export class SettingsStore {
+  readonly #session: BrowserSession;
+  readonly #changed: () => void;
+  readonly #values: Settings = {
+    tool: "brush",
+    size: 8,
+    verb: "add",
+    concept: "",
+    strength: 1,
+    reference: null,
+    selected: null,
+    shown: "preview",
+    comparing: false,
+    overlay: true,
+    opacity: 0.4,
+    footprint: true,
+    grid: false,
+    segments: false,
+    split: null,
+    pointed: null,
+  };
+  /** Until the user has chosen a size, it follows the picture's. */
+  #sized = false;
+  /** While the strength is being dragged, the slider leads and the edit follows; otherwise it shows the edit's. */
+  #dragging = false;
 
-export interface Actions {
-  change(changes: Partial<Settings>): void;
-  select(edit: string | null): void;
-  strength(value: number, done: boolean): void;
-  /** Changes the selected edit. */
-  retune(changes: Retuned): void;
-  /** What the next restyle refers to, and the selected one if it is a restyle. */
-  refer(reference: Referring): void;
-  /** A picture of one's own to refer to. */
-  referTo(file: File): void;
-  faithful(): void;
-  show(picture: PictureName): void;
-  /** Shows the segment at a place as the segment tool would under the pointer; takes it as by a click there. */
-  point(place: Point | null): void;
-  take(place: Point, erase: boolean, time: number): void;
-  undo(): void;
-  redo(): void;
-  toggle(edit: string): void;
-  remove(edit: string): void;
-  move(edit: string, index: number): void;
-  /** Opens a scene of the gallery, or the next one. */
-  scene(index?: number, title?: string): void;
-  blend(): void;
-  /** Whether the edits are blended again whenever the hand rests; all views of the page share it. */
-  reblend(on: boolean): void;
-  cancel(): void;
-  save(what: "picture" | "project", where: "page" | "kernel"): void;
-  open(file: File): void;
-  /** A mask as a PNG file, out of the current edit and into it. */
-  exportMask(): void;
-  importMask(file: File): void;
-  /** Zooms by a factor; 0 shows the whole picture. */
-  zoom(factor: number): void;
-  fullScreen(): void;
-}
+  constructor(session: BrowserSession, changed: () => void) {
+    this.#session = session;
+    this.#changed = changed;
+  }
 
-/** A part of the interface: built once, brought up to date whenever something has changed. */
-export interface Panel {
-  root: HTMLElement;
-  update(page: EditorPage, settings: Settings): void;
+  get values(): Readonly<Settings> {
+    return this.#values;
+  }
+
+  /** The edit that is selected, if one is. */
+  get edit(): Edit | undefined {
+    return this.#find(this.#values.selected);
+  }
+
+  change(changes: Partial<Settings>): void {
+    const before = { ...this.#values };
+    this.#sized ||= changes.size !== undefined;
+    Object.assign(this.#values, changes);
+    if (changes.verb !== undefined || changes.concept !== undefined) this.#choosePaint(before);
+    this.#changed();
+  }
+
+  /** With a verb and a concept, the next stroke works on the edit that it would continue, or on a new one. */
+  #choosePaint(before: Settings): void {
+    const values = this.#values;
+    const { verb, concept } = values;
+    values.selected = paintedEdit(this.#session.edits, values.selected, verb, concept);
+    const { edit } = this;
+    if (edit) values.strength = edit.strength;
+    else if (before.selected || verb !== before.verb || concept !== before.concept) values.strength = 1;
+    // A user who chooses what to paint is done with erasing.
+    if (values.tool === "eraser") values.tool = "brush";
+  }
+
+  select(id: string | null): void {
+    const edit = this.#find(id);
+    if (!edit) return;
+    const { verb, concept, strength } = edit;
+    Object.assign(
+      this.#values,
+      { selected: id, strength, reference: edit.reference ?? this.#values.reference },
+      // What was suppressed from Python can be looked at and switched; painting goes on with something else.
+      verb === "suppress" ? {} : { verb, concept },
+    );
+    this.#changed();
+  }
+
+  /** The slider shows another strength, and is let go or not yet. */
+  setStrength(strength: number, done: boolean): void {
+    this.#dragging = !done;
+    this.change({ strength });
+  }
+
+  /** What the user chose may be gone: an edit undone, a picture not there, a concept of another generator. */
+  reconcile(): void {
+    const { edits, state, questions, pictures, width, height } = this.#session;
+    const values = this.#values;
+    const gone = (id: string | null): boolean => id !== null && !edits.some((edit) => edit.id === id);
+    const concepts = state?.concepts ?? [];
+    if (!concepts.some(({ name }) => name === values.concept)) {
+      const before = { ...values };
+      values.concept = concepts[0]?.name ?? "";
+      if (before.concept !== values.concept) this.#choosePaint(before);
+    }
+    if (gone(values.selected)) {
+      values.selected = null;
+      values.strength = 1;
+    }
+    // What the next stroke would go on with is what the strength is about.
+    values.selected ??= paintedEdit(edits, null, values.verb, values.concept);
+    const { edit } = this;
+    if (edit && !this.#dragging) values.strength = edit.strength;
+    // A new restyle begins with the first reference that shows the concept.
+    const { references, sampledConcept } = questions;
+    if (!edit && sampledConcept === values.concept && !references.has(values.reference?.key ?? "")) {
+      const key = [...references.keys()][0];
+      values.reference = key === undefined ? null : { key, region: null };
+    }
+    if (gone(values.pointed)) values.pointed = null;
+    if (!pictures.has(values.shown)) values.shown = "preview";
+    if (values.tool === "segment" && state?.classes.length === 0) values.tool = "brush";
+    const largest = largestBrush(width, height);
+    values.size = clamp(this.#sized ? values.size : Math.round(largest / 2), 1, largest);
+  }
+
+  #find(id: string | null): Edit | undefined {
+    return this.#session.edits.find((edit) => edit.id === id);
+  }
 }

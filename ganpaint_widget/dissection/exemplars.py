@@ -1,0 +1,177 @@
+"""Exemplars: what single objects of a concept look like in features, as targets of additions.
+
+The mean over all domes mixes gold, teal and slate ones in every light, and looks like none of them. One
+object's own mean is a color and a light that go together. So a concept keeps a number of objects that differ
+from each other, and with each what the picture around it was like. An addition takes the object whose
+surroundings are most like the photo, and its variants take the next ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..models.generator import StagedGenerator, State
+from ..models.model import Segmenter
+from ..models.networks import evaluated
+from ..models.units import Dissection, Exemplars, setting_of
+from ..tickets import Ticket
+from .measure import sampled
+from .pictures import labeled
+
+COUNT = 24
+"""Exemplars of a concept at most."""
+
+MOST = 400
+"""Objects of a concept among which they are chosen."""
+
+MINIMUM_SHARE = 0.002
+"""Of the picture: smaller objects are mostly what surrounds them."""
+
+
+@evaluated
+@torch.no_grad()
+def find_exemplars(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    dissection: Dissection,
+    *,
+    samples: int = 400,
+    states: Sequence[State] | None = None,
+    count: int = COUNT,
+    seed: int = 0,
+    batch: int = 25,
+    ticket: Ticket | None = None,
+) -> Dissection:
+    """Give a dissection the exemplars of its concepts, found in samples or in given states.
+
+    An object is a connected region of one class in the segmenter's label map. Its target activations are each
+    unit's mean over it (Bau et al. 2019, as for a reference); :func:`medoids` chooses among all objects.
+
+    Args:
+        generator: G.
+        segmenter: names the pixels of G's pictures.
+        dissection: of one of G's layers.
+        samples: generated pictures to look at.
+        states: what to look at instead: batches of states at or before the layer, for example of inverted
+            photos.
+        count: how many exemplars to keep of a concept, at most.
+        seed: of the latents.
+        batch: pictures at a time.
+        ticket: progress and cancel.
+
+    Returns:
+        The dissection with ``exemplars``; a concept of which no object was found has none.
+    """
+    if states is None:
+        states = sampled(generator, samples, seed, batch)
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in dissection.concepts}
+    for done, state in enumerate(states, start=1):
+        state = generator.run(state, until=dissection.layer)
+        labels = labeled(generator, segmenter, state)
+        regions, features = connected_regions(labels), state.features.float().cpu()
+        settings = setting_of(features)
+        for one in range(len(labels)):
+            numbers, sizes = torch.unique(regions[one], return_counts=True)
+            for number in numbers[sizes >= MINIMUM_SHARE * labels[one].numel()]:
+                where = regions[one] == number
+                objects = found.get(segmenter.classes[int(labels[one][where][0])])
+                if objects is not None and len(objects) < MOST:
+                    objects.append((_mean_inside(features[one], where), settings[one]))
+        if ticket is not None:
+            ticket.checkpoint(done / len(states))
+    chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
+    activations, around, counts = zip(*chosen, strict=True)
+    return replace(
+        dissection,
+        exemplars=Exemplars(torch.stack(activations), torch.stack(around), torch.tensor(counts)),
+    )
+
+
+def connected_regions(labels: Tensor) -> Tensor:
+    """Number the connected regions of label maps: B x H x W to int64 B x H x W.
+
+    Pixels belong together if they have the same label and touch along an edge. The numbers of a region's
+    pixels are equal, and different from those of the picture's other regions.
+    """
+    height, width = labels.shape[-2:]
+    regions = torch.arange(height * width, device=labels.device).view(1, height, width).expand_as(labels)
+    joined = {
+        dim: labels.narrow(dim, 1, labels.shape[dim] - 1) == labels.narrow(dim, 0, labels.shape[dim] - 1)
+        for dim in (1, 2)
+    }
+    while True:
+        before, regions = regions, regions.clone()
+        for dim, same in joined.items():
+            # Along a line the largest number of a run wins at once: up, and then down again.
+            for flip in (False, True):
+                regions = _spread(regions, same, dim, flip)
+        if torch.equal(before, regions):
+            return regions
+
+
+def _spread(regions: Tensor, same: Tensor, dim: int, flip: bool) -> Tensor:
+    """Carry the largest number along each run of joined pixels, in one direction."""
+    if flip:
+        regions, same = regions.flip(dim), same.flip(dim)
+    lines = list(regions.unbind(dim))
+    joins = same.unbind(dim)
+    for place, join in enumerate(joins, start=1):
+        lines[place] = torch.where(join, torch.maximum(lines[place], lines[place - 1]), lines[place])
+    spread = torch.stack(lines, dim)
+    return spread.flip(dim) if flip else spread
+
+
+def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
+    """Choose ``count`` of N points (N x D) that stand for the others (k-medoids).
+
+    The first is the point nearest to all; each further one is the point farthest from those chosen. Then
+    every cluster moves to its own medoid, until nothing moves. Returns their indices, larger clusters first;
+    where there are many points, a cluster of one is left out.
+    """
+    distance = torch.cdist(points, points)
+    chosen = [int(distance.sum(dim=1).argmin())]
+    while len(chosen) < count:
+        apart = distance[:, chosen].amin(dim=1)
+        if float(apart.max()) == 0:
+            break  # all others are equal to one that is chosen
+        chosen.append(int(apart.argmax()))
+    for _ in range(rounds):
+        nearest = distance[:, chosen].argmin(dim=1)
+        moved = []
+        for place in range(len(chosen)):
+            members = (nearest == place).nonzero()[:, 0]
+            within = distance[members][:, members].sum(dim=1)
+            moved.append(int(members[within.argmin()]))
+        if moved == chosen:
+            break
+        chosen = moved
+    sizes = distance[:, chosen].argmin(dim=1).bincount(minlength=len(chosen))
+    order = sizes.argsort(descending=True, stable=True).tolist()
+    # A cluster of one among very many is an accident: an object that is half hidden, or misread.
+    least = 2 if len(points) >= 4 * count else 1
+    return [chosen[place] for place in order if sizes[place] >= least]
+
+
+def _chosen(objects: list[tuple[Tensor, Tensor]], count: int, channels: int) -> tuple[Tensor, Tensor, int]:
+    """The medoids of objects, padded to ``count`` rows of zeros; and how many there are."""
+    activations, settings = torch.zeros(count, channels), torch.zeros(count, channels)
+    if not objects:
+        return activations, settings, 0
+    points = torch.stack([one for one, _ in objects])
+    around = torch.stack([one for _, one in objects])
+    spread = points.std(dim=0, unbiased=False).clamp_min(1e-6)
+    kept = medoids(points / spread, count)
+    activations[: len(kept)], settings[: len(kept)] = points[kept], around[kept]
+    return activations, settings, len(kept)
+
+
+def _mean_inside(features: Tensor, where: Tensor) -> Tensor:
+    """Each unit's mean over a region H x W of the picture: C, from features C x h x w."""
+    _, height, width = features.shape
+    share = F.adaptive_avg_pool2d(where.to(features)[None, None], (height, width))[0, 0]
+    return (features * share).sum(dim=(1, 2)) / share.sum()

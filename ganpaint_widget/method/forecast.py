@@ -1,0 +1,66 @@
+"""What opening a photo will do and how long it will take, said before it begins."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from .inversion import DRAWS, SEARCH_STEPS, STARTS, STEPS
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+
+PASSES: Final = DRAWS + 3 * (STARTS * SEARCH_STEPS + STEPS)
+"""Of an inversion without an encoder: passes through the generator; a step with its gradient is three."""
+
+ENOUGH: Final = 0.2
+"""Seconds after which no further pass is timed."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is about to happen.
+
+    Attributes:
+        seconds: how long it will take, about.
+        sentence: for users.
+    """
+
+    seconds: float
+    sentence: str
+
+
+@torch.no_grad()
+def forecast(model: Model) -> Forecast | None:
+    """Of opening a photo without an encoder, from a few passes that are timed; ``None`` for a model with one.
+
+    An estimate: the perceptual metric is not in it, and other work on the machine is.
+    """
+    if model.encoder is not None:
+        return None
+    generator = model.generator
+    parameter = next(generator.parameters())
+    z = generator.sample_z(1, seed=0).to(parameter)
+    passes: list[float] = []
+    while sum(passes) < ENOUGH and len(passes) < 5:  # the first of a quick one says little
+        began = time.perf_counter()
+        generator(z).sum().item()  # which waits for a GPU
+        passes.append(time.perf_counter() - began)
+    seconds = PASSES * min(passes)
+    return Forecast(
+        seconds,
+        f"{model.name} has no encoder: photos are found by searching from {STARTS} places, which takes about "
+        f"{_spoken(seconds)} each here. `ganpaint train encoder` makes it seconds.",
+    )
+
+
+def _spoken(seconds: float) -> str:
+    """As people say it: 7 seconds, 40 seconds, 12 minutes, 3 hours."""
+    if seconds < 90:
+        return f"{max(1, round(seconds, -1 if seconds >= 20 else None)):.0f} seconds"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours"

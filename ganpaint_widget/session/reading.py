@@ -1,0 +1,499 @@
+"""What can be read of a session: pictures, edits, numbers, files."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .. import storage
+from ..deprecated import Renamed
+from ..errors import GANPaintError
+from ..method.edits import MAX_VARIANT, Edit, Mask, Reference
+from ..validation import checked_concept, checked_number, checked_verb
+from . import project, saving
+from .document import Edits, History, with_edit
+from .events import Array, Noticed, Observers, Progress, Rendered
+from .palette import Concept, Palette
+from .processes.blending import Blend, Blending, pasted
+from .processes.fitting import Fitting
+from .processes.inverting import Inverting, OpenedPicture
+from .processes.references import MAX_REFERENCES, References, read_reference
+from .processes.rendering import Frame, Rendering, Wanted, draw
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..method.inversion import Scores
+    from ..models.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Referred:
+    """A restyle's reference, to be passed to :meth:`EditingSession.restyle`, and how it looks.
+
+    Attributes:
+        reference: the same reference can serve several edits.
+        photo: the picture, R x R; of a sample G(z).
+        reconstruction: what the generator makes of it.
+        psnr: PSNR of that.
+    """
+
+    reference: Reference
+    photo: Image.Image
+    reconstruction: Image.Image
+    psnr: float
+
+    decibel = Renamed("psnr")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Everything that is to be seen of a session, as it was at one moment. Arrays are read-only, R x R.
+
+    Attributes:
+        photo, reconstruction: x and G(z).
+        preview: the newest G(z_e), or G'(z_e), which may be without the last edits.
+        labels: see :attr:`EditingSession.labels`.
+        title, scene, revision, edits, can_undo, can_redo, blend, notice, job, metrics: as the session has
+            them.
+        faithful: whether the preview is to be faithful to the photo; ``is_faithful``: whether it can be.
+    """
+
+    photo: Array
+    reconstruction: Array
+    preview: Array
+    labels: Array | None
+    title: str
+    scene: int | None
+    revision: int
+    edits: Edits
+    can_undo: bool
+    can_redo: bool
+    blend: Blend | None
+    notice: Noticed | None
+    job: Progress | None
+    metrics: dict[str, Any]
+    faithful: bool
+    is_faithful: bool
+
+
+class Reading:
+    """The reads of an :class:`.EditingSession`, which has what is declared here."""
+
+    _lock: threading.RLock
+    _worker: Worker
+    _model: Model
+    _generator_name: str | None
+    _palette: Palette
+    _history: History
+    _picture: OpenedPicture
+    _observers: Observers
+    _inverting: Inverting
+    _rendering: Rendering
+    _fitting: Fitting
+    _blending: Blending
+    _references: References
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The names of what can be painted: the dissection's, and the brushes made of its units."""
+        return tuple(concept.name for concept in self.palette)
+
+    @property
+    def palette(self) -> tuple[Concept, ...]:
+        """The concepts with their colors, and how well the generator knows them."""
+        return self._palette.concepts
+
+    @property
+    def edits(self) -> Edits:
+        """The edits in the order in which they apply."""
+        return self._history.edits
+
+    @property
+    def revision(self) -> int:
+        """Grows by one with everything that changes what is edited."""
+        return self._history.revision
+
+    @property
+    def can_undo(self) -> bool:
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        return self._history.can_redo
+
+    @property
+    def title(self) -> str:
+        return self._picture.source.title
+
+    @property
+    def size(self) -> int:
+        """R: all pictures and masks are R x R."""
+        return self._model.generator.resolution
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """The edited layer's grid: cells across and down. A painted pixel edits its whole cell."""
+        down, across = self._picture.fast.state.features.shape[-2:]
+        return across, down
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the segmenter's classes; none where the generator comes without a segmenter."""
+        return () if self._model.segmenter is None else tuple(self._model.segmenter.classes)
+
+    @property
+    def labels(self) -> Array | None:
+        """What is where in the photo: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
+        return self._picture.labels
+
+    @property
+    def journals(self) -> tuple[str, ...]:
+        """The name of this session's journal, then those that it continues; none where none is kept."""
+        return self._history.journals
+
+    @property
+    def acknowledged(self) -> dict[str, int]:
+        """Page to its last message that is in the journal, from before a recovery, too."""
+        with self._lock:
+            return dict(self._history.acknowledged)
+
+    @property
+    def model(self) -> Model:
+        """The generator with all that belongs to it; sessions share it."""
+        return self._model
+
+    @property
+    def generator_name(self) -> str:
+        return self._model.name
+
+    @property
+    def has_gallery(self) -> bool:
+        return self._model.gallery is not None
+
+    @property
+    def scene_count(self) -> int:
+        """How many scenes the gallery has; 0 without one."""
+        return 0 if self._model.gallery is None else self._model.gallery.count
+
+    @property
+    def scene(self) -> int | None:
+        """Which scene of the gallery is open; ``None`` for a photo, or a sample of the generator."""
+        source = self._picture.source
+        return source.index % self.scene_count if source.kind == "scene" and self.scene_count else None
+
+    def scenes(self, first: int = 0, count: int = 20) -> tuple[tuple[str, Image.Image], ...]:
+        """Scenes of the gallery, to choose one for :meth:`open_scene`. Asks the gallery alone, not the model.
+
+        Args:
+            first: the first of them, from 0.
+            count: how many; fewer where the gallery ends.
+
+        Returns:
+            Of each its title and its picture, R x R.
+
+        Raises:
+            GANPaintError: the generator has no gallery, or its gallery no such scene.
+        """
+        gallery = self._model.gallery
+        if gallery is None:
+            raise GANPaintError(
+                f"The generator {self.generator_name!r} has no gallery of scenes.",
+                "Open a photo, or call next_scene() for a sample of the generator.",
+            )
+        first = checked_number(first, "first scene", gallery.count - 1)
+        last = min(first + checked_number(count, "number of scenes", sys.maxsize), gallery.count)
+        return tuple((gallery.title(index), image(gallery.picture(index))) for index in range(first, last))
+
+    @property
+    def notice(self) -> Noticed | None:
+        """What the user should know at present: about the last stroke, else about the picture."""
+        with self._lock:
+            return self._rendering.notice or self._history.notice or self._picture.notice
+
+    @property
+    def job(self) -> Progress | None:
+        """How far the running blend is; ``None`` when none runs."""
+        return self._blending.progress
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How near the pictures come to the photo.
+
+        ``reconstruction_psnr`` is the PSNR of G(z), at most 99; ``blend`` is ``None`` or has
+        ``before``, ``after`` and ``survival``, see :class:`Blend`.
+        """
+        with self._lock:
+            blend = self._blending.result
+            return {
+                "reconstruction_psnr": self._picture.psnr,
+                "blend": None
+                if blend is None
+                else {"before": blend.before, "after": blend.after, "survival": blend.survival},
+            }
+
+    @property
+    def _measures(self) -> dict[str, Any]:
+        """The metrics with the keys of earlier versions."""
+        found = self.metrics
+        return {"reconstruction_decibel": found["reconstruction_psnr"], "blend": found["blend"]}
+
+    retune = Renamed("update")
+    heard = Renamed("acknowledged")
+    measures = Renamed("_measures")
+
+    @property
+    def blend(self) -> Blend | None:
+        """The last finished blend of this picture; its ``revision`` says whether edits were made since."""
+        return self._blending.result
+
+    @property
+    def photo(self) -> Image.Image:
+        """x: the picture as it was opened, R x R."""
+        return image(self._picture.photo)
+
+    @property
+    def reconstruction(self) -> Image.Image:
+        """G(z): what the generator makes of the photo."""
+        return image(self._picture.reconstruction)
+
+    @property
+    def preview(self) -> Image.Image:
+        """G(z_e), or G'(z_e) if it is to be faithful, with all edits made so far: waits for it.
+
+        Raises:
+            GANPaintError: it could not be.
+        """
+        return image(self._frame().array)
+
+    @property
+    def result(self) -> Image.Image | None:
+        """G'(z_e) of the last blend, ``None`` before. Edits made since are not in it: see ``blend``."""
+        blend = self._blending.result
+        return None if blend is None else image(blend.array)
+
+    @property
+    def rendered(self) -> Rendered:
+        """The newest G(z_e) that there is, which may be without the last edits: waits for nothing."""
+        newest = self._rendering.newest
+        return Rendered("preview", newest.array, newest.revision)
+
+    @property
+    def view(self) -> View:
+        """All that is to be seen, read together: no part of it is of another picture. Waits for nothing."""
+        with self._lock:
+            picture, frame = self._picture, self._rendering.newest
+            return View(
+                photo=picture.photo,
+                reconstruction=picture.reconstruction,
+                preview=frame.array,
+                labels=picture.labels,
+                title=self.title,
+                scene=self.scene,
+                revision=self.revision,
+                edits=self.edits,
+                can_undo=self.can_undo,
+                can_redo=self.can_redo,
+                blend=self.blend,
+                notice=self.notice,
+                job=self.job,
+                metrics=self.metrics,
+                faithful=self.faithful,
+                is_faithful=self.is_faithful,
+            )
+
+    def features(self) -> npt.NDArray[np.float32]:
+        """The activations of the edit layer's units with all edits made so far: C x h x w."""
+        picture, edits = self._inverted()
+
+        def read() -> npt.NDArray[np.float32]:
+            return picture.fast.edited(edits).features[0].detach().float().cpu().numpy()
+
+        return self._worker.ask(read)
+
+    def scores(self) -> Scores:
+        """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
+        generator's world at all. Computed when asked for, which takes a moment the first time."""
+        from ..method.inversion import score
+
+        picture, _ = self._inverted()
+        return self._worker.ask(lambda: score(self._model, picture.fast.render(()).clone(), picture.x))
+
+    def reference(self, edit_id: str) -> Referred:
+        """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
+        with self._lock:
+            edit = self._history.edit(edit_id)
+        if edit.reference is None:
+            raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Only a restyle has one.")
+        return self.refer(edit.reference)
+
+    def refer(self, reference: object, region: object = None) -> Referred:
+        """A reference for restyles, and how the generator sees it; see :meth:`restyle`."""
+        read = read_reference(reference, region, self.size)
+        opened = self._references.open(read)
+        return Referred(read, image(opened.photo), image(opened.reconstruction), opened.psnr)
+
+    def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
+        """Samples of the generator that show a concept, for restyles to refer to.
+
+        Those of the first 32 seeds on which the segmenter sees most of the concept; without a segmenter, the
+        first seeds.
+
+        Raises:
+            GANPaintError: there is no such concept.
+        """
+        checked_concept(concept, self.concepts, self.generator_name)
+        count = checked_number(count, "number of samples", MAX_REFERENCES)
+        return tuple(self.refer(seed) for seed in self._references.showing(concept, count))
+
+    def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
+        """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
+
+        Raises:
+            GANPaintError: there is no such addition, or the generator's samples do not show its concept.
+        """
+        count = checked_number(count, "number of variants", MAX_VARIANT + 1)
+        self._inverting.wait()
+        with self._lock:
+            picture, edits, place = self._picture, self._history.edits, self._history.place(edit_id)
+        versions = [
+            self._completed(replace(edits[place], variant=variant, activations=None))
+            for variant in range(count)
+        ]
+        return tuple(
+            image(self._worker.ask(draw, picture, with_edit(edits, place, version))) for version in versions
+        )
+
+    def footprint(self, edit: str | Edit | None = None) -> Mask:
+        """Where an edit changes G(z_e), and how much: uint8 R x R, the largest change of three channels.
+
+        An edit works in the cells of the edit layer and the layers behind it carry it further, so that this
+        is larger than what was painted; where the generator refuses an edit, it is 0.
+
+        Args:
+            edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
+
+        Raises:
+            GANPaintError: there is no such edit, or it does not fit this picture.
+        """
+        unmade = self._completed(edit) if isinstance(edit, Edit) else None
+        self._inverting.wait()
+        with self._lock:
+            picture, edits = self._picture, self._history.edits
+            before, after = edits[:0], edits
+            if unmade is not None:
+                before, after = edits, (*edits, unmade)
+            elif edit is not None:
+                place = self._history.place(edit)  # type: ignore[arg-type]
+                before = edits[:place] + edits[place + 1 :]
+        one, other = (self._worker.ask(draw, picture, stack).astype(np.int16) for stack in (before, after))
+        change: Mask = np.abs(one - other).max(axis=2).astype(np.uint8)
+        return change
+
+    @property
+    def full(self) -> Image.Image:
+        """The result, or the preview before there is one, pasted into the photo at the photo's own size.
+
+        The seam is feathered, and where nothing was edited the photo's own pixels stay. A scene or a sample
+        has no larger photo: R x R.
+        """
+        return self._pasted(self._current())
+
+    def png(self) -> bytes:
+        """The picture :attr:`full` as a PNG file, with its provenance as text chunks.
+
+        The chunks: ``Software``; ``ganpaint:edited`` ("true" or "false"); ``ganpaint:picture``
+        ("result" or "preview"); ``ganpaint:generator``; ``ganpaint:concepts``, a JSON list of
+        objects with ``verb``, ``concept`` and ``strength``.
+        """
+        shown = self._current()
+        blended = isinstance(shown, Blend)
+        if blended and shown.revision != self.revision:
+            text = "The saved picture is the last blend, without the edits made since. Blend again first."
+            self._observers.tell(Noticed("info", text))
+        return saving.png(self._pasted(shown), shown.edits, blended=blended, generator=self.generator_name)
+
+    def save_png(self, path: str | Path) -> None:
+        """Write :meth:`png` to a file. GANPaintError when it cannot be written."""
+        storage.write(Path(path).expanduser(), self.png(), "The picture")
+
+    def save(self, path: str | Path) -> None:
+        """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
+
+        The photo, the inversion, the edits with their masks and references, and the last blend; not undo.
+
+        Raises:
+            GANPaintError: it cannot be written there.
+        """
+        project.write(Path(path).expanduser(), self._stored())
+
+    def project_file(self) -> bytes:
+        """What :meth:`save` would write, for places without files."""
+        return project.encode(self._stored())
+
+    def _stored(self) -> project.Project:
+        self._inverting.wait()
+        with self._lock:
+            picture, edits, blend = self._picture, self._history.edits, self._blending.result
+        return saving.stored(self._generator_name, self._model, picture, edits, blend)
+
+    # --- reading what belongs together ---
+
+    def _wanted(self) -> Wanted:
+        """What is to be seen at present; under the lock."""
+        history, picture = self._history, self._picture
+        return Wanted(
+            picture,
+            history.edits,
+            history.revision,
+            self._fitting.modify(picture),
+            history.touched,
+            history.before or (),
+        )
+
+    def _frame(self) -> Frame:
+        """The preview of the present revision; waits for it."""
+        self._inverting.wait()
+        self._fitting.wait(self._picture)
+        return self._rendering.result()
+
+    def _inverted(self) -> tuple[OpenedPicture, Edits]:
+        """The picture, once it is inverted as well as it will be, and its edits."""
+        self._inverting.wait()
+        with self._lock:
+            return self._picture, self._history.edits
+
+    def _current(self) -> Blend | Frame:
+        """What is saved: the last blend, or the preview before there is one. Both carry their picture."""
+        return self._blending.result or self._frame()
+
+    def _pasted(self, shown: Blend | Frame) -> Image.Image:
+        generator = self._model.generator
+        return self._worker.ask(pasted, generator, shown.picture, shown.edits, shown.array)
+
+    def _completed(self, edit: Edit) -> Edit:
+        """An edit checked, with the target activations that have to be measured for it. Waits for that.
+
+        The one place where they are chosen: once for each edit, before its first pixel is painted.
+        """
+        verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
+        exemplary = verb == "add" and edit.target == "exemplar"
+        if edit.activations is not None or not (verb == "restyle" or variant or exemplary):
+            return self._palette.checked(edit)
+        # Everything else is checked first: measuring takes a while.
+        blank = np.zeros(self._palette.channels, np.float32)
+        checked = self._palette.checked(replace(edit, activations=blank))
+        if exemplary:
+            features = self._picture.fast.state.features
+            return replace(checked, activations=self._palette.exemplar(checked, features))
+        return replace(checked, activations=self._references.activations(checked))
+
+
+def image(array: Array) -> Image.Image:
+    return Image.fromarray(array.copy())

@@ -1,0 +1,156 @@
+"""What a page asks and what changes nothing: references, variants and scenes.
+
+Answered on a thread of their own, one by one; of a page's questions of a kind, the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import GANPaintError
+from ..images import files
+from ..method.edits import Reference
+from ..session import EditingSession, Referred
+from . import protocol
+from .protocol import Question, Refer, Referring, Samples, Scenes, Variants
+from .stream import encode_jpeg
+
+log = logging.getLogger(__name__)
+
+STRIP = 8
+"""How many samples a page is offered as references."""
+
+VARIANTS = 6
+"""How many versions of an edit a page is shown, the plain one among them."""
+
+TILE = 128
+"""Largest side of a picture in a sheet, in pixels."""
+
+
+class Questions:
+    """Answers a page's questions. ``say`` sends a message to the pages."""
+
+    def __init__(self, session: EditingSession, say: Callable[[protocol.Outgoing], None]) -> None:
+        self._session, self._say = session, say
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, type], Question] = {}
+        # A user's own pictures that restyles refer to, by their keys; those in edits are found there.
+        self._own: dict[str, Reference] = {}
+
+    def ask(self, question: Question) -> None:
+        """Have a question answered when there is time."""
+        with self._lock:
+            begin = not self._waiting
+            self._waiting[question.page, type(question)] = question
+        if begin:
+            threading.Thread(target=self._answer_all, name="ganpaint-answers", daemon=True).start()
+
+    def reference(self, referring: Referring) -> Reference:
+        """The reference that a page means. GANPaintError when it is not known any more."""
+        key, size = referring.key, self._session.size
+        with self._lock:
+            found = self._own.get(key)
+        if key[0] == "s":
+            found = Reference(seed=int(key[1:]))
+        elif found is None:
+            known = (edit.reference for edit in self._session.edits)
+            found = next((one for one in known if one is not None and key_of(one) == key), None)
+        if found is None:
+            raise GANPaintError("The kernel does not have that reference any more.", "Choose it again.")
+        if referring.region is None:
+            return replace(found, region=None)
+        x, y, width, height = referring.region
+        region = np.zeros((size, size), np.uint8)
+        region[y : y + height, x : x + width] = 255
+        return replace(found, region=region)
+
+    def _answer_all(self) -> None:
+        while True:
+            with self._lock:
+                key, question = next(iter(self._waiting.items()))
+            try:
+                self._say(self._answer(question))
+            except GANPaintError as error:
+                self._say(protocol.error(question.page, None, error.message, error.hint))
+            except Exception as error:
+                log.exception("A question of the page failed.")
+                told = f"That could not be looked up ({type(error).__name__}: {error})."
+                self._say(protocol.error(question.page, None, told, "The kernel's log says more."))
+            with self._lock:
+                if self._waiting[key] is question:
+                    del self._waiting[key]
+                if not self._waiting:
+                    return
+
+    def _answer(self, question: Question) -> protocol.Outgoing:
+        match question:
+            case Samples():
+                return self._samples(question)
+            case Refer():
+                return self._refer(question)
+            case Variants():
+                versions = self._session.variants(question.edit, VARIANTS)
+                numbers = range(len(versions))
+                return protocol.variants(question.page, question.edit, numbers, _sheet([versions]))
+            case Scenes():
+                return self._scenes(question)
+
+    def _samples(self, question: Samples) -> protocol.Outgoing:
+        """The user's own pictures first, then the generator's."""
+        with self._lock:
+            own = dict(self._own)
+        own |= {key_of(edit.reference): edit.reference for edit in self._session.edits if edit.reference}
+        referred = [self._session.refer(one) for one in own.values() if one.seed is None]
+        samples = self._session.samples(question.concept, STRIP)
+        return _references(question.page, question.concept, [*referred, *samples])
+
+    def _refer(self, question: Refer) -> protocol.Outgoing:
+        referred = self._session.refer(question.file)
+        with self._lock:
+            self._own[key_of(referred.reference)] = referred.reference
+            while len(self._own) > STRIP:
+                del self._own[next(iter(self._own))]
+        return _references(question.page, "", [referred])
+
+    def _scenes(self, question: Scenes) -> protocol.Outgoing:
+        """It asks nothing of the model, and strokes go on meanwhile."""
+        shown = self._session.scenes(question.first, question.count)
+        _, sheet = encode_jpeg(_tiles([[picture for _, picture in shown]]))
+        titles = [title for title, _ in shown]
+        return protocol.scenes(question.page, question.first, self._session.scene_count, titles, sheet)
+
+
+def key_of(reference: Reference) -> str:
+    """By this the page names a reference: the seed of a sample, or what is in the picture."""
+    if reference.picture is None:
+        return f"s{reference.seed}"
+    return f"p{hashlib.sha1(reference.picture.tobytes(), usedforsecurity=False).hexdigest()}"
+
+
+def _references(page: str, concept: str, referred: Sequence[Referred]) -> protocol.Outgoing:
+    entries = [
+        {"key": key_of(one.reference), "own": one.reference.seed is None, "decibel": one.psnr}
+        for one in referred
+    ]
+    sheet = _sheet([[one.photo for one in referred], [one.reconstruction for one in referred]])
+    return protocol.references(page, concept, entries, sheet)
+
+
+def _sheet(rows: Sequence[Sequence[Image.Image]]) -> bytes:
+    """Pictures of one size in rows, as a PNG; an empty PNG of one pixel for none."""
+    if not rows[0]:
+        return files.encode_png(np.zeros((1, 1, 3), np.uint8))
+    return files.encode_png(_tiles(rows))
+
+
+def _tiles(rows: Sequence[Sequence[Image.Image]]) -> NDArray[np.uint8]:
+    side = min(rows[0][0].width, TILE)
+    return np.vstack([np.hstack([np.asarray(one.resize((side, side))) for one in row]) for row in rows])

@@ -1,0 +1,130 @@
+"""The state at rest: what a reload, a second view or a saved notebook shows (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images import files
+from ..method.edits import Edit
+from ..session import EditingSession, View
+from ..session.document import Edits
+from .questions import key_of
+
+
+class AtRest:
+    """The widget's synchronized traits. What has not changed is not encoded again."""
+
+    def __init__(self, session: EditingSession) -> None:
+        self._session = session
+        self._pictures: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
+        self._masks: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
+
+    def traits(self, covers: Mapping[str, int]) -> dict[str, Any]:
+        """The traits by their names, all of one moment.
+
+        Args:
+            covers: page to its last message that is in the state. Read before this is called: a message
+                applied in between is in the edits but not yet in covers, and its page waits for the next
+                state. The other way round the page would take over a state without it.
+        """
+        view = self._session.view
+        return {
+            "_photo": self._png("photo", view.photo),
+            "_reconstruction": self._png("reconstruction", view.reconstruction),
+            "_preview": self._png("preview", view.preview),
+            "_result": b"" if view.blend is None else self._png("result", view.blend.array),
+            "_segments": b"" if view.labels is None else self._png("segments", view.labels),
+            "_masks": self._mask_pngs(view.edits),
+            "_state": self._state(view) | {"covers": dict(covers)},
+        }
+
+    def _state(self, view: View) -> dict[str, Any]:
+        session = self._session
+        notice, job, metrics = view.notice, view.job, view.metrics
+        return {
+            "revision": view.revision,
+            "title": view.title,
+            "width": session.size,
+            "height": session.size,
+            "cells": list(session.cells),
+            "classes": [] if view.labels is None else list(session.classes),
+            "journal": list(session.journals),
+            "generator": session.generator_name,
+            "concepts": [
+                {"name": concept.name, "color": concept.color, "quality": concept.quality}
+                for concept in session.palette
+            ],
+            "verbs": ["add", "remove", "restyle"],
+            "edits": [_described(edit) for edit in view.edits],
+            "can_undo": view.can_undo,
+            "can_redo": view.can_redo,
+            "has_gallery": session.has_gallery,
+            "scene": view.scene,
+            "job": None if job is None else {"name": job.job, "fraction": job.fraction},
+            "faithful": {"on": view.faithful, "ready": view.is_faithful},
+            "blended": None if view.blend is None else view.blend.revision,
+            "measures": _without_nan(
+                {"reconstruction_decibel": metrics["reconstruction_psnr"], "blend": metrics["blend"]}
+            ),
+            "notice": None if notice is None else {"level": notice.level, "text": notice.text},
+        }
+
+    def _png(self, kind: str, array: NDArray[np.uint8]) -> bytes:
+        """PNG of a picture, encoded once."""
+        known = self._pictures.get(kind)
+        if known is not None and (known[0] is array or np.array_equal(known[0], array)):
+            return known[1]
+        self._pictures[kind] = (array, files.encode_png(array))
+        return self._pictures[kind][1]
+
+    def _mask_pngs(self, edits: Edits) -> dict[str, bytes]:
+        # Edits never change their mask in place: the same array is the same mask.
+        known, self._masks = self._masks, {}
+        for edit in edits:
+            old = known.get(edit.id)
+            if old is None or old[0] is not edit.mask:
+                old = edit.mask, files.encode_png(edit.mask)
+            self._masks[edit.id] = old
+        return {name: data for name, (_, data) in self._masks.items()}
+
+
+def _described(edit: Edit) -> dict[str, Any]:
+    """An edit without its mask, for the page. Unit numbers are many and mean nothing there."""
+    reference = edit.reference
+    return {
+        "id": edit.id,
+        "verb": edit.verb,
+        "concept": edit.concept,
+        "strength": edit.strength,
+        "enabled": edit.enabled,
+        "units": edit.units if isinstance(edit.units, str) or edit.units is None else "own",
+        "target": edit.target,
+        "variant": edit.variant,
+        "reference": None
+        if reference is None
+        else {
+            "key": key_of(reference),
+            "region": None if reference.region is None else _box(reference.region),
+        },
+    }
+
+
+def _box(mask: NDArray[np.uint8]) -> list[int]:
+    """x, y, width and height of what is painted."""
+    (rows, columns) = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return [0, 0, 0, 0]
+    x, y = int(columns[0]), int(rows[0])
+    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no word for NaN and infinity: null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,122 @@
+/**
+ * The page's copy of the session: its state, edits and masks, with what the user has changed ahead of the kernel. The
+ * kernel keeps the history and has the last word. But what is painted right after an undo must not go into what the
+ * kernel has already taken back, so the page shows what it knows of the way.
+ */
+
+import type { CommandArguments, CommandName } from "../protocol/messages";
+import type { Edit, SessionState } from "../protocol/state";
+import { Mask } from "../raster/mask";
+import type { Labels } from "../raster/regions";
+import { movedEdit } from "./edits";
+
+/** The edits and their masks as they were; nothing paints in these masks any more. */
+export interface Snapshot {
+  edits: Edit[];
+  masks: Map<string, Mask>;
+}
+
+/** The commands that change the edits, and the ones of these that make a step of undo. */
+const STEPPING: ReadonlySet<CommandName> = new Set(["retune", "toggle", "delete", "move"]);
+
+export const changesEdits = (name: CommandName): boolean =>
+  name === "undo" || name === "redo" || STEPPING.has(name);
+
+/** So many steps back and forth show at once; for those before, the page waits for the kernel's state. */
+const STEPS = 20;
+
+/** What tells the edits of two states apart, but for the masks. The page's own edits do not have all the rest yet. */
+const identity = (edits: readonly Edit[]): string =>
+  JSON.stringify(
+    edits.map(({ id, verb, concept, strength, enabled }) => [id, verb, concept, strength, enabled]),
+  );
+
+const equal = (a: Uint8Array, b: Uint8Array): boolean => a.every((value, at) => value === b[at]);
+
+export class SessionMirror {
+  state: SessionState | null = null;
+  edits: Edit[] = [];
+  readonly masks = new Map<string, Mask>();
+  /** Which class each pixel of the photo belongs to, where the kernel has a segmenter. */
+  labels: Labels | null = null;
+  /** Was the last thing that the user did an undo or a redo? */
+  undone = false;
+  /** Where undo and redo will lead, as far as this page knows, the nearest last. */
+  #past: Snapshot[] = [];
+  #future: Snapshot[] = [];
+
+  get width(): number {
+    return this.state?.width ?? 64;
+  }
+
+  get height(): number {
+    return this.state?.height ?? 64;
+  }
+
+  color(concept: string): string {
+    return this.state?.concepts.find(({ name }) => name === concept)?.color ?? "#8a8f98";
+  }
+
+  get snapshot(): Snapshot {
+    return { edits: this.edits, masks: new Map(this.masks) };
+  }
+
+  /** The edits are about to become others than they were in this snapshot: undo leads there. */
+  stepFrom(before: Snapshot): void {
+    this.#past.push(before);
+    if (this.#past.length > STEPS) this.#past.shift();
+    this.#future = [];
+  }
+
+  /** Shows at once what a command will do, where the page can know it. */
+  apply<N extends CommandName>(name: N, values: CommandArguments[N]): void {
+    if (name === "scene" || name === "open") this.#past = this.#future = [];
+    if (name !== "blend") this.undone = name === "undo" || name === "redo";
+    if (name === "undo") this.#travel(this.#past, this.#future);
+    if (name === "redo") this.#travel(this.#future, this.#past);
+    const before = this.snapshot;
+    const { edit: id, ...changed } = values as Partial<Edit> & { edit?: string };
+    if (name === "delete") this.edits = this.edits.filter((edit) => edit.id !== id);
+    if (name === "retune" || name === "toggle") {
+      this.edits = this.edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
+    }
+    if (name === "move") {
+      this.edits = movedEdit(this.edits, id as string, (values as { index: number }).index);
+    }
+    if (STEPPING.has(name) && JSON.stringify(before.edits) !== JSON.stringify(this.edits)) {
+      this.stepFrom(before);
+    }
+    if (name === "faithful" && this.state) {
+      this.state = { ...this.state, faithful: { ready: false, ...(values as { on: boolean }) } };
+    }
+  }
+
+  /** Takes over what the kernel has. */
+  adopt(state: SessionState, masks: ReadonlyMap<string, Uint8Array>): void {
+    let expected = identity(state.edits) === identity(this.edits);
+    const adopted: Snapshot = { edits: state.edits, masks: new Map() };
+    for (const [id, values] of masks) {
+      const own = this.masks.get(id);
+      const same = own?.width === state.width && own.height === state.height && equal(own.values, values);
+      adopted.masks.set(id, same ? own : new Mask(state.width, state.height, values.slice()));
+      expected &&= same;
+    }
+    // The edits were changed elsewhere: what this page knows of the way back is not the whole of it.
+    if (!expected) this.#past = this.#future = [];
+    this.state = state;
+    this.#show(adopted);
+  }
+
+  #travel(from: Snapshot[], to: Snapshot[]): void {
+    const step = from.pop();
+    if (!step) return;
+    to.push(this.snapshot);
+    this.#show(step);
+  }
+
+  #show({ edits, masks }: Snapshot): void {
+    this.edits = edits;
+    this.masks.clear();
+    for (const [id, mask] of masks) this.masks.set(id, mask);
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * What this page has told the kernel. Strokes and commands are numbered and kept until the kernel has accepted them.
+ * Not accepted does not mean lost: a kernel that opens a large photo accepts it minutes after it has come. So what was
+ * sent once is sent again only if the kernel is known to lack something.
+ */
+
+import {
+  type AcceptedMessage,
+  type CommandArguments,
+  type CommandName,
+  type Covers,
+  type ErrorMessage,
+  type NumberedMessage,
+  type PageMessage,
+  type Question,
+  type Rect,
+  type StrokeMessage,
+  VERSION,
+  type WelcomeMessage,
+} from "../protocol/messages";
+
+/** Sends a message to the kernel, or throws where that is not possible now. */
+export type Transmit = (message: PageMessage, buffer?: Uint8Array) => void;
+
+/** A question before the outbox fills in which page asks. */
+export type UnaddressedQuestion<Q = Question> = Q extends Question ? Omit<Q, "page"> : never;
+
+/** A message that the kernel has not accepted yet. */
+export interface Undelivered {
+  message: NumberedMessage;
+  buffer: Uint8Array | undefined;
+}
+
+/**
+ * At most so many messages are under way during a stroke; what is painted meanwhile goes with the next one. Each costs
+ * the server, the kernel and this page some milliseconds, and one that overtakes the pictures makes none of them newer.
+ */
+const CONGESTED = 2;
+/** Bytes: a message with more is not sent again just to find out whether the kernel has it. */
+const LARGE = 10_000;
+/** The edit of strokes without pixels: they change nothing and only ask, by their number, what the kernel has. */
+const PROBE = "probe";
+/** So many pointer times are remembered: more than can be under way. */
+const STAMPS = 1000;
+
+export class Outbox {
+  /** The last sequence that was given out. */
+  sent = 0;
+  /** The last sequence that the kernel has accepted. */
+  accepted = 0;
+  /** Has the kernel answered? Until then everything waits here. */
+  welcomed = false;
+  readonly #transmit: Transmit;
+  #hidden = false;
+  #undelivered: Undelivered[] = [];
+  /** Everything up to this sequence has been handed to the connection. */
+  #posted = 0;
+  /** Is a `hello` not answered yet? */
+  #greeting = false;
+  #strokes = 0;
+  /** The newest frame that has been drawn, and the newest that the kernel has been told of. */
+  #drawn = 0;
+  #acknowledged = 0;
+  readonly #refused = new Set<number>();
+  /** When the newest pointer event happened that a sequence contains. */
+  #stamps: { sequence: number; stamp: number }[] = [];
+
+  constructor(
+    readonly page: string,
+    transmit: Transmit,
+  ) {
+    this.#transmit = transmit;
+  }
+
+  /** What an earlier page could not deliver, to be sent again in its name: its numbers tell the kernel what it has. */
+  static resume(page: string, transmit: Transmit, undelivered: readonly Undelivered[]): Outbox {
+    const outbox = new Outbox(page, transmit);
+    outbox.#hidden = true; // its pictures go to the page that speaks for it
+    outbox.#undelivered = [...undelivered];
+    outbox.sent = outbox.#posted = undelivered.at(-1)?.message.sequence ?? 0;
+    outbox.accepted = (undelivered[0]?.message.sequence ?? 1) - 1;
+    return outbox;
+  }
+
+  hello(): void {
+    this.#greeting = true;
+    this.#post({ type: "hello", version: VERSION, page: this.page });
+    // To the kernel, a page that says hello wants to see pictures.
+    if (this.#hidden) this.#post({ type: "hidden", page: this.page });
+  }
+
+  /** Tells the kernel whether the page is in sight. */
+  setVisible(visible: boolean): void {
+    if (this.#hidden === !visible) return;
+    this.#hidden = !visible;
+    if (visible) this.hello();
+    else this.#post({ type: "hidden", page: this.page });
+  }
+
+  nextStroke(): number {
+    return ++this.#strokes;
+  }
+
+  /** `stamp` is the time of the newest pointer event that the message contains. */
+  stroke(
+    fields: Omit<StrokeMessage, "type" | "page" | "sequence">,
+    values: Uint8Array,
+    stamp: number,
+  ): number {
+    const sequence = this.#send(
+      { type: "stroke", page: this.page, sequence: this.sent + 1, ...fields },
+      values,
+    );
+    this.#note(sequence, stamp);
+    return sequence;
+  }
+
+  command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): number {
+    return this.#send(
+      { type: "command", page: this.page, sequence: this.sent + 1, name, arguments: values },
+      buffer,
+    );
+  }
+
+  cancel(): void {
+    this.#post({ type: "cancel", page: this.page });
+  }
+
+  beat(): void {
+    this.#post({ type: "beat", page: this.page });
+  }
+
+  /** Questions are sent once, and not kept. */
+  ask(question: UnaddressedQuestion, buffer?: Uint8Array): void {
+    this.#post({ ...question, page: this.page } as Question, buffer);
+  }
+
+  /** The frames up to this one have been drawn: the next message of a stroke says so, or `ack`. */
+  frameDrawn(frame: number): void {
+    this.#drawn = Math.max(this.#drawn, frame);
+  }
+
+  /** Says once what has been drawn. */
+  acknowledge(): void {
+    if (this.#drawn <= this.#acknowledged) return;
+    this.#acknowledged = this.#drawn;
+    this.#post({ type: "ack", page: this.page, frame: this.#drawn });
+  }
+
+  get congested(): boolean {
+    return this.waiting >= CONGESTED;
+  }
+
+  /** How many messages the kernel has not accepted yet. */
+  get waiting(): number {
+    return this.#undelivered.length;
+  }
+
+  /** What the kernel has not accepted yet, the oldest first. */
+  get undelivered(): readonly Undelivered[] {
+    return this.#undelivered;
+  }
+
+  // ------------------------------------------------------------------------------------------------- answers
+
+  /** Takes in an answer of the kernel; true if it was meant for this page. */
+  receive(message: WelcomeMessage | AcceptedMessage | ErrorMessage): boolean {
+    if (message.page !== this.page) return message.page === null;
+    if (message.type === "welcome") {
+      this.welcomed = true;
+      if (message.sequence < this.accepted) this.#renumber(message.sequence);
+      // It was not asked: something is missing before the message that the kernel answers.
+      else if (!this.#greeting) this.#posted = message.sequence;
+      this.#greeting = false;
+      this.acceptUpTo(message.sequence);
+      if (this.#posted === this.sent) this.checkDelivery();
+      else
+        for (const each of this.#undelivered) if (each.message.sequence > this.#posted) this.#deliver(each);
+    } else if (message.sequence !== null) {
+      // A refused message counts as accepted, or it would be replayed for ever.
+      if (message.type === "error" && message.sequence > 0) this.#refused.add(message.sequence);
+      this.acceptUpTo(message.sequence);
+    }
+    return true;
+  }
+
+  /** The kernel has accepted everything up to `sequence`, or shows it in a picture. */
+  acceptUpTo(sequence: number): void {
+    this.accepted = Math.max(this.accepted, Math.min(sequence, this.sent));
+    this.#posted = Math.max(this.#posted, this.accepted);
+    this.#undelivered = this.#undelivered.filter(({ message }) => message.sequence > sequence);
+  }
+
+  /**
+   * Asks whether the kernel has all that was sent: the last message says so by its number, and after a large one a
+   * stroke without pixels. A kernel that lacks something before it answers with `welcome`.
+   */
+  checkDelivery(): void {
+    const last = this.#undelivered.at(-1);
+    if (!last) return;
+    if ((last.buffer?.byteLength ?? 0) <= LARGE) this.#deliver(last);
+    else {
+      const stroke = {
+        type: "stroke",
+        page: this.page,
+        sequence: this.sent + 1,
+        stroke: this.nextStroke(),
+      } as const;
+      const nothing = {
+        edit: PROBE,
+        verb: "add",
+        concept: "-",
+        strength: 1,
+        rect: [0, 0, 0, 0] as Rect,
+      } as const;
+      this.#send({ ...stroke, ...nothing, last: true }, new Uint8Array(0));
+    }
+  }
+
+  /** Is this the number of a stroke that only asks? If the kernel refuses it, that answers as well. */
+  isProbe(sequence: number | null): boolean {
+    const found = this.#undelivered.find(({ message }) => message.sequence === sequence)?.message;
+    return found?.type === "stroke" && found.edit === PROBE;
+  }
+
+  /**
+   * Do these covers include everything that this page has sent? A refused message changed nothing, so that a state
+   * which was written before it is still the newest.
+   */
+  coveredBy(covers: Covers): boolean {
+    let covered = covers[this.page] ?? 0;
+    while (this.#refused.has(covered + 1)) covered++;
+    return covered >= this.sent;
+  }
+
+  // -------------------------------------------------------------------------------------------- pointer times
+
+  /** A pointer event has changed nothing, so that a picture which covers all that was sent covers it, too. */
+  unchanged(stamp: number): void {
+    this.#note(this.sent, stamp);
+  }
+
+  /** The time of the newest pointer event in a picture that covers `sequence`; 0 if unknown. */
+  stampAt(sequence: number): number {
+    for (let index = this.#stamps.length - 1; index >= 0; index--) {
+      const noted = this.#stamps[index] as { sequence: number; stamp: number };
+      if (noted.sequence <= sequence) return noted.stamp;
+    }
+    return 0;
+  }
+
+  #note(sequence: number, stamp: number): void {
+    const last = this.#stamps.at(-1);
+    if (last?.sequence === sequence) last.stamp = stamp;
+    else this.#stamps.push({ sequence, stamp });
+    if (this.#stamps.length > STAMPS) this.#stamps.shift();
+  }
+
+  // ------------------------------------------------------------------------------------------------- sending
+
+  #send(message: NumberedMessage, buffer: Uint8Array | undefined): number {
+    this.sent = message.sequence;
+    this.#undelivered.push({ message, buffer });
+    if (!this.welcomed) return message.sequence;
+    if (message.type === "stroke" && this.#drawn > this.#acknowledged) {
+      this.#acknowledged = this.#drawn;
+      this.#deliver({ message: { ...message, drawn: this.#drawn }, buffer });
+    } else this.#deliver({ message, buffer });
+    return message.sequence;
+  }
+
+  #deliver({ message, buffer }: Undelivered): void {
+    if (this.#post(message, buffer) && message.sequence === this.#posted + 1) this.#posted++;
+  }
+
+  /** The kernel knows less of this page than it did: it started anew. What waits continues from what it knows. */
+  #renumber(sequence: number): void {
+    const before = this.#undelivered.map(({ message }) => message.sequence);
+    // New objects: the old ones may still lie in a queue of the connection.
+    this.#undelivered = this.#undelivered.map(({ message, buffer }, index) => ({
+      message: { ...message, sequence: sequence + index + 1 },
+      buffer,
+    }));
+    const now = (old: number): number => {
+      const index = before.indexOf(old);
+      return index < 0 ? 0 : sequence + index + 1;
+    };
+    this.#stamps = this.#stamps.map(({ sequence: old, stamp }) => ({ sequence: now(old), stamp }));
+    this.#refused.clear();
+    this.accepted = this.#posted = sequence;
+    this.sent = sequence + this.#undelivered.length;
+  }
+
+  /** A send that throws (no kernel, a closed connection) loses nothing: what is numbered is kept and sent again. */
+  #post(message: PageMessage, buffer?: Uint8Array): boolean {
+    try {
+      this.#transmit(message, buffer);
+      return true;
+    } catch (reason) {
+      console.warn("ganpaint: a message could not be sent now and waits", reason);
+      return false;
+    }
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * What the page asks the kernel beside the edits: references, variants and scenes. Answers are sheets of pictures, or
+ * errors, which are kept for the panel that has asked.
+ */
+
+import type { Question, ReferencesMessage, ScenesMessage, VariantsMessage } from "../protocol/messages";
+import type { Host } from "./host";
+import type { Outbox, UnaddressedQuestion } from "./outbox";
+
+/** One of several pictures in a sheet, all of one size. */
+export interface Tile<Image> {
+  sheet: Image;
+  column: number;
+  columns: number;
+}
+
+/** What a restyle can refer to: above in the sheet the picture, below what the generator makes of it. */
+export interface ReferenceTile<Image> extends Tile<Image> {
+  key: string;
+  /** Is it a picture of the user's own? */
+  own: boolean;
+  decibel: number;
+}
+
+/** A scene of the gallery. */
+export interface SceneTile<Image> extends Tile<Image> {
+  title: string;
+}
+
+export type QuestionType = Question["type"];
+
+/** What happened to a question that has no answer, and what to do about it. */
+export interface QuestionFailure {
+  text: string;
+  hint: string;
+}
+
+export interface QuestionEvents {
+  changed(): void;
+  /** An answer has come and cannot be shown. */
+  unreadable(failure: QuestionFailure): void;
+}
+
+export class Questions<Image> {
+  /** What restyles can refer to, by key, and of which concept the generator's samples among it are. */
+  readonly references = new Map<string, ReferenceTile<Image>>();
+  sampledConcept = "";
+  /** The variants that were asked for last. */
+  variants: { edit: string; tiles: Tile<Image>[] } | null = null;
+  /** The scenes of the gallery that have been looked at, by index, and how many there are. */
+  readonly scenes = new Map<number, SceneTile<Image>>();
+  sceneCount = 0;
+
+  readonly #host: Pick<Host<Image>, "decode" | "release">;
+  readonly #outbox: Outbox;
+  readonly #events: QuestionEvents;
+  /** What has been asked and not been answered yet, the oldest first: the kernel answers in this order. */
+  readonly #pending = new Set<QuestionType>();
+  readonly #failures = new Map<QuestionType, QuestionFailure>();
+  /** The sheets that tiles show. */
+  #sheets = new Set<Image>();
+  #disposed = false;
+
+  constructor(host: Pick<Host<Image>, "decode" | "release">, outbox: Outbox, events: QuestionEvents) {
+    this.#host = host;
+    this.#outbox = outbox;
+    this.#events = events;
+  }
+
+  ask(question: UnaddressedQuestion, buffer?: Uint8Array): void {
+    this.#pending.add(question.type);
+    this.#outbox.ask(question, buffer);
+    if (this.#failures.delete(question.type)) this.#events.changed();
+  }
+
+  /** Why the last question of a type has no answer; null as long as it may have one. */
+  failure(type: QuestionType): QuestionFailure | null {
+    return this.#failures.get(type) ?? null;
+  }
+
+  /** The kernel could not answer the oldest question. */
+  fail(failure: QuestionFailure): void {
+    const [oldest] = this.#pending;
+    if (oldest) this.#fail(oldest, failure);
+  }
+
+  /** The kernel comes back from a silence: what was asked before may never be answered. */
+  lose(): void {
+    for (const type of this.#pending) {
+      this.#fail(type, { text: "The kernel has not answered this.", hint: "It answers now: try again." });
+    }
+  }
+
+  #fail(type: QuestionType, failure: QuestionFailure): void {
+    this.#pending.delete(type);
+    this.#failures.set(type, failure);
+    this.#events.changed();
+  }
+
+  async receive(
+    message: ReferencesMessage | VariantsMessage | ScenesMessage,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    const samples = message.type === "references" && message.concept !== "";
+    const type = message.type === "references" ? (samples ? "samples" : "refer") : message.type;
+    this.#pending.delete(type);
+    this.#failures.delete(type);
+    try {
+      const sheet = await this.#host.decode(bytes, type === "scenes" ? "image/jpeg" : "image/png");
+      this.#sheets.add(sheet);
+      if (!this.#disposed) this.#take(message, sheet);
+      this.#releaseUnused();
+      this.#events.changed();
+    } catch (reason) {
+      console.warn("ganpaint: pictures from the kernel could not be read", reason);
+      const failure = { text: "The pictures from the kernel could not be read.", hint: "Try again." };
+      this.#fail(type, failure);
+      this.#events.unreadable(failure);
+    }
+  }
+
+  /** Releases all sheets; one that is being decoded is released when it comes. */
+  dispose(): void {
+    this.#disposed = true;
+    this.references.clear();
+    this.scenes.clear();
+    this.variants = null;
+    this.#releaseUnused();
+  }
+
+  #releaseUnused(): void {
+    const tiles = [...this.references.values(), ...this.scenes.values(), ...(this.variants?.tiles ?? [])];
+    const used = new Set(tiles.map(({ sheet }) => sheet));
+    for (const sheet of this.#sheets) if (!used.has(sheet)) this.#host.release(sheet);
+    this.#sheets = used;
+  }
+
+  #take(message: ReferencesMessage | VariantsMessage | ScenesMessage, sheet: Image): void {
+    if (message.type === "variants") {
+      const { edit, variants } = message;
+      const columns = variants.length;
+      this.variants = { edit, tiles: variants.map((_, column) => ({ sheet, column, columns })) };
+    } else if (message.type === "scenes") {
+      const { first, titles } = message;
+      this.sceneCount = message.total;
+      for (const [column, title] of titles.entries()) {
+        this.scenes.set(first + column, { title, sheet, column, columns: titles.length });
+      }
+    } else {
+      const { concept, entries } = message;
+      // A new strip replaces the one before; a picture of one's own joins it.
+      if (concept) this.references.clear();
+      this.sampledConcept = concept || this.sampledConcept;
+      for (const [column, entry] of entries.entries()) {
+        this.references.set(entry.key, { ...entry, sheet, column, columns: entries.length });
+      }
+    }
+  }
+}

@@ -1,0 +1,42 @@
+/** What is pressed or dragged on the stage beside the picture itself: the compare button and the divider. */
+
+import { clamp } from "../../raster/geometry";
+import { on } from "../dom";
+import { ARROWS } from "../tools/keys";
+import type { StageView } from "./view";
+
+/** The photo is shown as long as the button is held. */
+export function attachCompare({ compare }: StageView, comparing: (on: boolean) => void): void {
+  on(compare, "pointerdown", (event) => {
+    compare.setPointerCapture(event.pointerId);
+    comparing(true);
+  });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"] as const) {
+    on(compare, end, () => comparing(false));
+  }
+}
+
+/** The divider follows the pointer, and the arrow keys when it has the focus. */
+export function attachDivider(
+  { root, divider }: StageView,
+  split: () => number | null,
+  divide: (split: number) => void,
+): void {
+  const to = (split: number): void => divide(clamp(split, 0.02, 0.98));
+  on(divider, "pointerdown", (event) => {
+    divider.setPointerCapture(event.pointerId);
+    event.stopPropagation();
+  });
+  on(divider, "pointermove", (event) => {
+    if (!divider.hasPointerCapture(event.pointerId)) return;
+    const box = root.getBoundingClientRect();
+    to((event.clientX - box.left) / box.width);
+  });
+  on(divider, "keydown", (event) => {
+    const arrow = ARROWS[event.key];
+    const before = split();
+    if (!arrow || before === null) return;
+    event.preventDefault();
+    to(before + 0.02 * (arrow[0] - arrow[1]));
+  });
+}

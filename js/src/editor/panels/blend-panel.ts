@@ -1,0 +1,95 @@
+/** "Blend into photo": the button, its progress, and what came of it in numbers. */
+
+import type { Actions } from "../actions";
+import { actionButton } from "../buttons";
+import { element, hide, on, set, setText } from "../dom";
+import { timeLeft } from "../format";
+import type { Panel } from "../panel";
+
+export function createBlendPanel(actions: Actions): Panel {
+  const start = actionButton(
+    "blend",
+    "Blend into photo",
+    "blend",
+    "Fit the generator to this photo, so that the edit sits in it and the rest stays",
+    actions.blend,
+    " gp-primary",
+  );
+  const bar = element("div", { class: "gp-bar-fill" });
+  const progress = element(
+    "div",
+    {
+      class: "gp-progress",
+      role: "progressbar",
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-label": "Blending",
+    },
+    bar,
+    element("span", { class: "gp-percent" }),
+  );
+  const cancel = actionButton(
+    "cancel",
+    "Cancel",
+    "close",
+    "Stop and keep the best so far (Escape)",
+    actions.cancel,
+  );
+  const running = element("div", { class: "gp-running" }, progress, cancel);
+  const numbers = element("p", { class: "gp-numbers" });
+  const box = element("input", { type: "checkbox", role: "switch", "data-action": "faithful" });
+  on(box, "change", actions.faithful);
+  const stage = element("span", { class: "gp-hint" });
+  const faithful = element(
+    "label",
+    {
+      class: "gp-switch",
+      title: "Fit the generator to the photo once, and keep what is not edited while you paint (P)",
+    },
+    box,
+    element("span", {}, "Faithful preview"),
+    stage,
+  );
+  const again = element("input", { type: "checkbox", role: "switch", "data-action": "reblend" });
+  on(again, "change", () => actions.reblend(again.checked));
+  const reblend = element(
+    "label",
+    { class: "gp-switch", title: "Once you have blended: blend by itself whenever you pause after an edit" },
+    again,
+    element("span", {}, "Blend again after each edit"),
+  );
+  const root = element("section", { class: "gp-blend" }, faithful, reblend, start, running, numbers);
+  return {
+    root,
+    update(session) {
+      const { job, state } = session;
+      const { on, ready } = state?.faithful ?? { on: false, ready: false };
+      hide(faithful, !state?.faithful);
+      box.checked = on;
+      setText(stage, !on ? "" : ready ? "keeps to the photo" : "fitting…");
+      again.checked = session.blendPolicy.enabled;
+      hide(start, job !== null);
+      start.disabled = state === null;
+      hide(running, job === null);
+      if (job) {
+        const percent = Math.round(100 * job.fraction);
+        set(progress, { "aria-valuenow": percent });
+        bar.style.transform = `scaleX(${job.fraction})`;
+        setText(progress.lastElementChild as Element, `${percent} %`);
+        const left = job.secondsLeft === null ? "Starting…" : `${timeLeft(job.secondsLeft)} left`;
+        setText(numbers, left + (job.decibel === null ? "" : ` · kept pixels ${job.decibel.toFixed(1)} dB`));
+        return;
+      }
+      const blend = state?.measures.blend;
+      setText(
+        numbers,
+        blend
+          ? `Kept pixels ${blend.before.toFixed(1)} → ${blend.after.toFixed(1)} dB, ` +
+              (blend.survival === null ? "nothing edited" : `edit survival ${blend.survival.toFixed(2)}`)
+          : session.saved
+            ? ""
+            : "Keeps the rest of your photo as it was.",
+      );
+    },
+  };
+}

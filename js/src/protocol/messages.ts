@@ -1,0 +1,254 @@
+/**
+ * The messages between the page and the kernel (docs/protocol.md), version 1. `tests/fixtures/protocol.json` holds
+ * examples that the validators here and the kernel's must judge alike.
+ */
+
+export const VERSION = 1;
+export const STRENGTH_MAX = 4;
+
+/** What can be painted. */
+export type Verb = "add" | "remove" | "restyle";
+export type Units = null | "low" | "medium" | "high";
+export type Target = "tuned" | "quantile" | "mean" | "exemplar";
+/** Of a photo that is not square, the middle is edited, or all of it with mirrored edges around. */
+export type Fit = "crop" | "pad";
+export type PictureName = "photo" | "reconstruction" | "preview" | "result";
+/** x, y, width, height in picture pixels. */
+export type Rect = [number, number, number, number];
+export type Covers = Record<string, number>;
+
+// ---------------------------------------------------------------------------------------------- page to kernel
+
+export interface HelloMessage {
+  type: "hello";
+  version: number;
+  page: string;
+}
+
+/** What a restyle refers to: the key of a reference, and which rectangle of it counts; null: where the concept is seen. */
+export interface ReferenceSelection {
+  key: string;
+  region: Rect | null;
+}
+
+export interface StrokeMessage {
+  type: "stroke";
+  page: string;
+  sequence: number;
+  stroke: number;
+  last: boolean;
+  edit: string;
+  verb: Verb;
+  concept: string;
+  strength: number;
+  rect: Rect;
+  /** Of a restyle, and only of that. */
+  reference?: ReferenceSelection;
+  /** The newest frame that has been drawn, as in `ack`. */
+  drawn?: number;
+}
+
+/** What can be changed of an edit: one of these at least. */
+export interface EditChanges {
+  strength?: number;
+  units?: Units;
+  target?: Target;
+  variant?: number;
+  reference?: ReferenceSelection;
+}
+
+export interface CommandArguments {
+  undo: Record<string, never>;
+  redo: Record<string, never>;
+  retune: { edit: string } & EditChanges;
+  toggle: { edit: string; enabled: boolean };
+  delete: { edit: string };
+  move: { edit: string; index: number };
+  /** Without an index the next one. */
+  scene: { index?: number };
+  open: { name: string; fit: Fit };
+  blend: Record<string, never>;
+  faithful: { on: boolean };
+  save: { what: "picture" | "project"; where: "page" | "kernel" };
+}
+export type CommandName = keyof CommandArguments;
+
+export interface CommandMessage {
+  type: "command";
+  page: string;
+  sequence: number;
+  name: CommandName;
+  arguments: CommandArguments[CommandName];
+}
+
+export interface AckMessage {
+  type: "ack";
+  page: string;
+  frame: number;
+}
+
+export interface CancelMessage {
+  type: "cancel";
+  page: string;
+}
+
+/** Asks whether the kernel answers. */
+export interface BeatMessage {
+  type: "beat";
+  page: string;
+}
+
+/** The page is out of sight: it wants no frames until it says hello again. */
+export interface HiddenMessage {
+  type: "hidden";
+  page: string;
+}
+
+/** Which references are there for restyling a concept? */
+export interface SamplesQuestion {
+  type: "samples";
+  page: string;
+  concept: string;
+}
+
+/** A picture of the user's own, to be referred to. */
+export interface ReferQuestion {
+  type: "refer";
+  page: string;
+  name: string;
+}
+
+/** What do the other versions of an edit look like? */
+export interface VariantsQuestion {
+  type: "variants";
+  page: string;
+  edit: string;
+}
+
+/** What do so many scenes of the gallery look like, from this one on? */
+export interface ScenesQuestion {
+  type: "scenes";
+  page: string;
+  first: number;
+  count: number;
+}
+
+/** What the kernel answers when it has time, and what changes nothing. */
+export type Question = SamplesQuestion | ReferQuestion | VariantsQuestion | ScenesQuestion;
+
+/** The messages that are counted, kept until they are accepted, and replayed. */
+export type NumberedMessage = StrokeMessage | CommandMessage;
+export type PageMessage =
+  | HelloMessage
+  | NumberedMessage
+  | AckMessage
+  | CancelMessage
+  | BeatMessage
+  | HiddenMessage
+  | Question;
+
+// ---------------------------------------------------------------------------------------------- kernel to page
+
+export interface WelcomeMessage {
+  type: "welcome";
+  version: number;
+  page: string;
+  sequence: number;
+  revision: number;
+}
+
+export interface AcceptedMessage {
+  type: "accepted";
+  page: string;
+  sequence: number;
+  revision: number;
+}
+
+/** The answer to `beat`. */
+export interface AliveMessage {
+  type: "alive";
+  page: string;
+  sequence: number;
+  revision: number;
+}
+
+export interface FrameMessage {
+  type: "frame";
+  frame: number;
+  picture: "preview" | "result";
+  revision: number;
+  covers: Covers;
+  width: number;
+  height: number;
+  format: "image/jpeg" | "image/png";
+}
+
+export interface ProgressMessage {
+  type: "progress";
+  job: "blend" | "open";
+  fraction: number;
+  seconds_left: number | null;
+  decibel: number | null;
+}
+
+export interface NoticeMessage {
+  type: "notice";
+  level: "info" | "warning";
+  text: string;
+}
+
+export interface ErrorMessage {
+  type: "error";
+  page: string | null;
+  sequence: number | null;
+  what: string;
+  mend: string;
+}
+
+export interface FileMessage {
+  type: "file";
+  page: string;
+  name: string;
+  format: string;
+}
+
+/** References, with a sheet of pictures: a column for each, above the picture, below what the generator makes of it. */
+export interface ReferencesMessage {
+  type: "references";
+  page: string;
+  /** Empty for a picture of the user's own that was asked for. */
+  concept: string;
+  entries: { key: string; own: boolean; decibel: number }[];
+}
+
+/** The variants of an edit, with a sheet of pictures: a column for each. */
+export interface VariantsMessage {
+  type: "variants";
+  page: string;
+  edit: string;
+  variants: number[];
+}
+
+/** Scenes of the gallery, with a sheet of pictures: a column for each. */
+export interface ScenesMessage {
+  type: "scenes";
+  page: string;
+  /** The index of the first of them. */
+  first: number;
+  /** How many scenes the gallery has. */
+  total: number;
+  titles: string[];
+}
+
+export type KernelMessage =
+  | WelcomeMessage
+  | AcceptedMessage
+  | AliveMessage
+  | FrameMessage
+  | ProgressMessage
+  | NoticeMessage
+  | ErrorMessage
+  | FileMessage
+  | ReferencesMessage
+  | VariantsMessage
+  | ScenesMessage;

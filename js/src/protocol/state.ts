@@ -1,0 +1,63 @@
+/** The session's state at rest, as the kernel writes it into the widget's synchronized traits (docs/protocol.md). */
+
+import type { Covers, ReferenceSelection, Target, Units, Verb } from "./messages";
+
+export interface Concept {
+  name: string;
+  /** "#rrggbb" */
+  color: string;
+  /** How well the generator knows the concept, 0 to 1. */
+  quality: number;
+}
+
+export interface Edit {
+  id: string;
+  /** Units are suppressed from Python alone. */
+  verb: Verb | "suppress";
+  concept: string;
+  strength: number;
+  enabled: boolean;
+  /** The rest is there once the kernel has said it. "own": numbers that were chosen in Python. */
+  units?: Units | "own";
+  target?: Target;
+  variant?: number;
+  reference?: ReferenceSelection | null;
+}
+
+export interface BlendMetrics {
+  /** PSNR of the kept pixels in G(z_e) and in G'(z_e). */
+  before: number;
+  after: number;
+  /** null where nothing was edited. */
+  survival: number | null;
+}
+
+export interface SessionState {
+  revision: number;
+  covers: Covers;
+  title: string;
+  width: number;
+  height: number;
+  /** The grid of the layer that is edited: so many cells across and down. */
+  cells: [number, number];
+  /** The names of the segments' labels; none where nothing segments the photo. */
+  classes: string[];
+  /** The names of this session's journal and of those that it continues; none without a journal. */
+  journal: string[];
+  generator: string;
+  concepts: Concept[];
+  verbs: Verb[];
+  edits: Edit[];
+  can_undo: boolean;
+  can_redo: boolean;
+  has_gallery: boolean;
+  /** Which scene of the gallery this is. */
+  scene?: number | null;
+  job: null | { name: string; fraction: number };
+  /** Is the preview wanted to keep to the photo, and does it? */
+  faithful?: { on: boolean; ready: boolean };
+  /** The revision whose edits the last finished blend has; null before there is one. */
+  blended?: number | null;
+  measures: { reconstruction_decibel: number | null; blend: BlendMetrics | null };
+  notice: null | { level: "info" | "warning"; text: string };
+}
