@@ -334,7 +334,8 @@ def test_it_is_accessible_and_fits(open_editor: Callable[..., Editor], theme: st
         """() => {
             const inside = document.querySelector(".gp-inner").getBoundingClientRect();
             const seen = each => each.checkVisibility() && !each.closest(".gp-unseen");
-            return [...document.querySelectorAll(".ganpaint :is(button:not(.gp-choice), summary)")].filter(each => {
+            const all = document.querySelectorAll(".ganpaint :is(button:not(.gp-choice), summary)");
+            return [...all].filter(each => {
                 const { left, right } = each.getBoundingClientRect();
                 const shows = [...each.querySelectorAll("*")].some(seen) || each.childElementCount === 0;
                 return seen(each) && (left < inside.left || right > inside.right || !shows);
