@@ -444,7 +444,9 @@ def look_at(
     chosen = [one.case for one in added]
     others = other_crops(chosen)
     rows, found = addition_figures(judge, added, others)
-    of_strokes, more, painted = {}, [], []
+    of_strokes: dict[str, Look] = {}
+    more: list[Figure] = []
+    painted: list[dict[str, Any]] = []
     if strokes:
         of_strokes, more, painted = stroke_figures(model, judge, chosen[:strokes], others[:strokes])
     print_table(rows | of_strokes)

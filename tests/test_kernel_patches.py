@@ -84,7 +84,11 @@ def test_each_patch_is_for_its_versions(monkeypatch: pytest.MonkeyPatch, number:
     assert hasattr(comm, "_reply_subshell_id") != (known and number[:2] >= (7, 4))
 
 
-@pytest.mark.parametrize("comm", [SimpleNamespace(comm_id="x"), Comm(None), Comm("a kernel")], ids=str)
+@pytest.mark.parametrize(
+    "comm",
+    [SimpleNamespace(comm_id="x"), Comm(None), Comm("a kernel")],
+    ids=["no kernel", "None", "another"],
+)
 def test_another_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch, comm: Any) -> None:
     for number in (*TESTED, *OTHERS):
         version(monkeypatch, number)

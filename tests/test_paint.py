@@ -196,7 +196,7 @@ def test_every_documented_field_of_the_state_is_there(widget: GANPaint) -> None:
 
 @pytest.mark.parametrize("arguments", [{"foto": 1}, {"layout": None, "value": 2}])
 def test_an_unknown_argument_is_an_error(arguments: Any, model: Any) -> None:
-    with pytest.raises(GANPaintError, match="photo, generator, session and device"):
+    with pytest.raises(GANPaintError, match="photo, generator and session"):
         GANPaint(generator=model, **arguments)
 
 
@@ -227,7 +227,7 @@ def test_closing_ends_the_calls_but_not_the_session(alive: GANPaint) -> None:
     alive.close()
     mask = np.full((SIZE, SIZE), 255, np.uint8)
     session.add("tree", mask)
-    assert session.preview.size == (SIZE, SIZE) and not session._observers._callbacks
+    assert session.preview.size == (SIZE, SIZE) and not session._observers
 
 
 # --- a stroke, end to end -------------------------------------------------------------------------
@@ -935,8 +935,8 @@ def test_blending_with_progress_pictures_and_cancel(alive: GANPaint, adaptation:
     page.say({"type": "cancel", "page": A})
     assert line.of("notice")[-1]["text"].startswith("Stopping"), "said at once, not when the job has ended"
     line.wait(lambda: alive._state["job"] is None and alive._result)
-    blend = alive.session.metrics["blend"]
-    assert alive._state["measures"]["blend"] == blend and set(blend) == {"before", "after", "survival"}
+    blend = alive._state["measures"]["blend"]
+    assert blend["after"] > blend["before"] and 0.5 < blend["survival"] < 2
     blended = alive._state["blended"]
     assert blended == alive.session.blend.revision < alive._state["revision"], (
         "what was painted since is not in it"

@@ -127,7 +127,7 @@ def test_a_reference_can_be_changed_and_taken_back(session: EditingSession, mask
         ({"reference": 1, "region": np.zeros((SIZE, SIZE), np.uint8)}, "empty"),
         ({"reference": 1, "region": np.zeros((9, 9), np.uint8)}, "mask"),
         ({"reference": np.zeros((9, 9, 3), np.uint8), "region": np.zeros((8, 9), np.uint8)}, "mask"),
-        ({"reference": np.zeros((9, 9, 3), np.float32)}, "float32"),
+        ({"reference": np.full((9, 9, 3), 255, np.float32)}, "floating-point"),
         ({"reference": 1, "units": "many"}, "units"),
         ({"reference": 1, "strength": 5}, "strength"),
     ],

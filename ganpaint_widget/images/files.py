@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, PngImagePlugin, features
 
 from ..errors import GANPaintError
 from .arrays import Array
-from .color import has_alpha, tagged, to_srgb
+from .color import has_alpha, to_srgb
 from .framing import Fit, fitted, square_mask
 from .sources import (
     MAX_FILE_BYTES,
@@ -315,5 +315,4 @@ __all__ = [
     "read_mask",
     "read_original",
     "read_square",
-    "tagged",
 ]

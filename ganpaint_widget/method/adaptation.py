@@ -216,7 +216,7 @@ def gated(
     *,
     strokes: Tensor | None = None,
     tau: float = TAU,
-) -> Delta:
+) -> dict[str, Tensor]:
     """A delta that was fitted to the photo without edits, held back where an edit is.
 
     With ``strokes`` as GANPaint Studio does, ``delta * (1 - strokes)``. Without, by what the edit changes at

@@ -153,19 +153,18 @@ def continued(features: Tensor, hidden: Tensor) -> Tensor:
         return torch.zeros_like(features)
     if not bool(here.any()):
         return features.clone()
-    box = tuple(_around(here.any(dim=axis).nonzero()) for axis in (1, 0))
-    part, inside = features[(..., *box)], here[box].to(features)
-    back = _elimination(here, box).transpose(1, 2).to(features)
-    rows = range(len(back))
+    rows, columns = (_around(here.any(dim=axis).nonzero()) for axis in (1, 0))
+    part, inside = features[..., rows, columns], here[rows, columns].to(features)
+    back = _elimination(here, rows, columns).transpose(1, 2).to(features)
     known = part * (1 - inside)
     handed = [known[..., 0, :]]
-    for row in rows[1:]:
+    for row in range(1, len(back)):
         handed.append(known[..., row, :] + inside[row] * (handed[-1] @ back[row - 1]))
     filled = [handed[-1] @ back[-1]]
-    for row in rows[-2::-1]:
+    for row in reversed(range(len(back) - 1)):
         filled.append((handed[row] + inside[row] * filled[-1]) @ back[row])
     result = features.clone()
-    result[(..., *box)] = torch.where(inside > 0, torch.stack(filled[::-1], dim=-2), part)
+    result[..., rows, columns] = torch.where(inside > 0, torch.stack(filled[::-1], dim=-2), part)
     return result
 
 
@@ -174,7 +173,7 @@ def _around(places: Tensor) -> slice:
     return slice(max(0, int(places[0]) - 1), int(places[-1]) + 2)
 
 
-def _elimination(hidden: Tensor, box: tuple[slice, ...]) -> Tensor:
+def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
     """What each row of a box multiplies with in :func:`continued`: rows x columns x columns.
 
     That depends on the mask alone, so it is computed on the CPU in double precision: other devices may have
@@ -182,7 +181,7 @@ def _elimination(hidden: Tensor, box: tuple[slice, ...]) -> Tensor:
 
     Args:
         hidden: H x W, on the CPU.
-        box: rows and columns around all hidden cells.
+        rows, columns: a box around all hidden cells.
     """
     import torch
 
@@ -193,11 +192,11 @@ def _elimination(hidden: Tensor, box: tuple[slice, ...]) -> Tensor:
     ):
         part += weight
         other += weight
-    inside = hidden[box].double()
-    columns = inside.shape[1]
-    beside = SIDEWAYS * torch.ones(columns, columns, dtype=torch.float64).tril(1).triu(-1)
+    inside = hidden[rows, columns].double()
+    width = inside.shape[1]
+    beside = SIDEWAYS * torch.ones(width, width, dtype=torch.float64).tril(1).triu(-1)
     found: list[Tensor] = []
-    for row, (here, count) in enumerate(zip(inside, neighbors[box], strict=True)):
+    for row, (here, count) in enumerate(zip(inside, neighbors[rows, columns], strict=True)):
         # A visible cell is what it is; a hidden one times its neighbors' weights is their sum.
         block = -here[:, None] * beside
         block.diagonal().copy_(torch.where(here > 0, count, 1.0))

@@ -8,6 +8,7 @@ loses the curvature that it has learned. Its first use also imports PyTorch's co
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ SMALLEST: Final = 1e-9
 """A bracket that moves no parameter by more than this is not searched any further."""
 
 POSITIVE: Final = 1e-10
-"""A step is remembered if the loss is curved upwards along it by more than this."""
+"""A step is remembered if the gradient has grown along it by more than this. PyTorch's value: a step that is
+too small to be remembered is followed by one that goes as far as the gradient says."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, 
     gradient = _gathered(parameters)
     steps: deque[Tensor] = deque(maxlen=history)
     changes: deque[Tensor] = deque(maxlen=history)
+    # The first step moves the parameters by 1 at most, all together: nothing is known of the curvature yet.
+    length = min(1.0, 1 / max(float(gradient.abs().sum()), 1e-30))
     while True:
         direction = _direction(gradient, steps, changes)
         slope = float(gradient @ direction)
         if not slope < 0:
             return
-        # Before anything is known of the curvature, a step that moves the parameters by 1 in all.
-        length = 1.0 if steps else min(1.0, 1 / float(gradient.abs().sum()))
         begin = _Point(0.0, loss, slope, gradient)
         home = [one.detach().clone() for one in parameters]
         found = yield from _line_search(parameters, home, direction, begin, length)
@@ -78,7 +80,7 @@ def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, 
         if float(step @ change) > POSITIVE:
             steps.append(step)
             changes.append(change)
-        loss, gradient = found.loss, found.gradient
+        loss, gradient, length = found.loss, found.gradient, 1.0
 
 
 def _direction(gradient: Tensor, steps: Sequence[Tensor], changes: Sequence[Tensor]) -> Tensor:
@@ -114,15 +116,19 @@ def _line_search(
     def flat(point: _Point) -> bool:
         return abs(point.slope) <= -CURVATURE * begin.slope
 
+    def further_down(point: _Point, before: _Point) -> bool:
+        # The first steps may be so small that the loss, in single precision, does not tell them apart.
+        return tries <= 2 or point.loss < before.loss
+
     # Go on until the minimum is passed.
     before, point, tries = begin, (yield from at(length)), 1
-    while lower(point) and (tries == 1 or point.loss < before.loss) and point.slope < 0:
+    while lower(point) and further_down(point, before) and point.slope < 0:
         if flat(point) or tries == TRIES:
             return point
-        further = _minimum(before, point)
-        further = min(max(further, point.length + 0.01 * (point.length - before.length)), 10 * point.length)
+        least = point.length + 0.01 * (point.length - before.length)
+        further = _minimum(before, point, least, 10 * point.length)
         before, point, tries = point, (yield from at(further)), tries + 1
-    if lower(point) and flat(point) and (tries == 1 or point.loss < before.loss):
+    if lower(point) and flat(point) and further_down(point, before):
         return point
 
     # It is between the two: come closer.
@@ -130,7 +136,7 @@ def _line_search(
     reach, hesitated = float(direction.abs().max()), False
     while tries < TRIES and abs(high.length - low.length) * reach >= SMALLEST:
         first, last = sorted((low.length, high.length))
-        middle, margin = min(max(_minimum(low, high), first), last), 0.1 * (last - first)
+        middle, margin = _minimum(low, high, first, last), 0.1 * (last - first)
         near = min(last - middle, middle - first) < margin
         if near and (hesitated or middle in (first, last)):
             # The cubic says "at the border" for the second time: it learns more a little away from there.
@@ -146,17 +152,17 @@ def _line_search(
     return low
 
 
-def _minimum(one: _Point, other: _Point) -> float:
-    """Of the cubic through two points with their slopes; their middle where it has none."""
+def _minimum(one: _Point, other: _Point, least: float, most: float) -> float:
+    """Of the cubic through two points with their slopes, between two bounds; half way where it has none."""
     first, last = sorted((one, other), key=lambda point: point.length)
     width = last.length - first.length
     bend = first.slope + last.slope - 3 * (first.loss - last.loss) / (first.length - last.length)
     inner = bend * bend - first.slope * last.slope
-    if not inner >= 0:
-        return (first.length + last.length) / 2
-    root = inner**0.5
+    root = math.sqrt(max(inner, 0.0))
     below = last.slope - first.slope + 2 * root
-    return last.length - width * (last.slope + root - bend) / below if below else last.length
+    if not inner >= 0 or below == 0:
+        return (least + most) / 2
+    return min(max(last.length - width * (last.slope + root - bend) / below, least), most)
 
 
 @torch.no_grad()

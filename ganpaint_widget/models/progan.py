@@ -45,7 +45,7 @@ class _PixelNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         y, r = ctx.saved_tensors
         dx = dy * y
@@ -82,7 +82,7 @@ class _Layer(nn.Module):
         self._cache = WeightCache()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _PixelNorm.apply(x)
+        x = _PixelNorm.apply(x)  # type: ignore[no-untyped-call]
         weight = self._cache(self.conv.weight, self._scaled)
         if self.upsample:
             x = F.conv_transpose2d(x, weight, self.wscale.b, stride=2, padding=1)
@@ -113,7 +113,8 @@ class _Output(nn.Module):
         _draw(self.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(_PixelNorm.apply(x), self.conv.weight * self.wscale.scale, self.wscale.b)
+        x = _PixelNorm.apply(x)  # type: ignore[no-untyped-call]
+        return F.conv2d(x, self.conv.weight * self.wscale.scale, self.wscale.b)
 
 
 class ProGAN(StagedGenerator):

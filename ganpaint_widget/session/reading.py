@@ -304,8 +304,8 @@ class Reading:
                 notice=self.notice,
                 job=self.job,
                 metrics=self.metrics,
-                faithful=self.faithful,
-                is_faithful=self.is_faithful,
+                faithful=self._fitting.on,
+                is_faithful=self._fitting.modify(picture) is not None,
             )
 
     def features(self) -> npt.NDArray[np.float32]:

@@ -53,7 +53,7 @@ test("a swept brush is what dabbing it everywhere on its way gives", () => {
   }
 });
 
-test("a brush of one pixel on a pixel's centre fills that pixel and no other", () => {
+test("a brush of one pixel on a pixel's center fills that pixel and no other", () => {
   const mask = new Mask(5, 5);
   mask.sweep(dot(2.5, 1.5, 0.5), dot(2.5, 1.5, 0.5), false);
   const expected = new Uint8Array(25);
@@ -142,6 +142,6 @@ test("the outline is closed, and lies at half coverage", () => {
   const circle = contour(single.values, 48, 48);
   for (let at = 0; at < circle.length; at += 2) {
     const distance = Math.hypot((circle[at] as number) - 24, (circle[at + 1] as number) - 24);
-    assert.ok(Math.abs(distance - 10) < 0.1, `the outline is ${distance} from the centre`);
+    assert.ok(Math.abs(distance - 10) < 0.1, `the outline is ${distance} from the center`);
   }
 });

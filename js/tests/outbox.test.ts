@@ -45,7 +45,7 @@ test("messages are counted from 1, and valid", () => {
   for (const { message, buffer } of sent) assert.equal(pageProblem(message, buffer?.length ?? null), null);
 });
 
-test("a page says when nobody sees it, whenever it says hello, and says hello when it is seen again", () => {
+test("a page says when it is out of sight, whenever it says hello, and says hello when it is seen again", () => {
   outbox.hello();
   outbox.setVisible(true);
   outbox.setVisible(false);

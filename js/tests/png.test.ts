@@ -57,7 +57,7 @@ test("a gray PNG is read exactly, with every filter and inside a larger buffer",
   assert.deepEqual(await decodeGray(window), { width, height, values });
 });
 
-test("what is no gray PNG is refused", async () => {
+test("anything but a gray PNG is refused", async () => {
   await assert.rejects(decodeGray(new Uint8Array(64)), /not a PNG/);
   await assert.rejects(decodeGray(encode(new Uint8Array(4), 2, 2, 2)), /gray/);
   const broken = encode(new Uint8Array(4), 2, 2);

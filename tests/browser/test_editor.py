@@ -329,6 +329,20 @@ def test_it_is_accessible_and_fits(open_editor: Callable[..., Editor], theme: st
     assert violations == {}, json.dumps(violations, indent=1)
     assert "color-contrast" in {each["id"] for each in found["passes"]}, "axe has looked at contrasts"
     assert editor.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    # each button is inside the editor (or in a strip that scrolls), and shows something
+    hidden = editor.page.evaluate(
+        """() => {
+            const inside = document.querySelector(".gp-inner").getBoundingClientRect();
+            const seen = each => each.checkVisibility() && !each.closest(".gp-unseen");
+            const all = document.querySelectorAll(".ganpaint :is(button:not(.gp-choice), summary)");
+            return [...all].filter(each => {
+                const { left, right } = each.getBoundingClientRect();
+                const shows = [...each.querySelectorAll("*")].some(seen) || each.childElementCount === 0;
+                return seen(each) && (left < inside.left || right > inside.right || !shows);
+            }).map(({ textContent }) => textContent);
+        }"""
+    )
+    assert hidden == []
     # Escape closes the menu, and goes no further
     editor.page.keyboard.press("Escape")
     assert not editor.page.locator(".gp-entries").is_visible()

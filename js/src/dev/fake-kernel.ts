@@ -31,9 +31,9 @@ const CONCEPTS: Concept[] = [
   { name: "cloud", color: "#b8c4d0", quality: 0.2 },
 ];
 
-/** What the kernel says of an edit that nobody has tuned. */
+/** What the kernel says of an edit that has not been tuned. */
 const PLAIN = { units: null, target: "tuned", variant: 0 } as const;
-/** So many scenes has the gallery. */
+/** How many scenes the gallery has. */
 const SCENES = 30;
 const CLASSES = ["sky", "grass", "church", "roof", "window", "door"];
 
@@ -66,7 +66,7 @@ export class FakeKernel {
   private result: HTMLCanvasElement | null = null;
   private measures: SessionState["measures"]["blend"] = null;
   private blended: number | null = null;
-  private job: { fraction: number; cancelled: boolean } | null = null;
+  private job: { fraction: number; canceled: boolean } | null = null;
   private notice: SessionState["notice"] = null;
   private faithful = false;
   private resting = 0;
@@ -114,7 +114,7 @@ export class FakeKernel {
       return;
     }
     if (message.type === "cancel") {
-      if (this.job) this.job.cancelled = true;
+      if (this.job) this.job.canceled = true;
       return;
     }
     if (
@@ -303,11 +303,11 @@ export class FakeKernel {
 
   private async blend(): Promise<void> {
     if (this.job) return;
-    const job = { fraction: 0, cancelled: false };
+    const job = { fraction: 0, canceled: false };
     const { revision } = this;
     this.job = job;
     const steps = 40;
-    for (let step = 1; step <= steps && !job.cancelled; step++) {
+    for (let step = 1; step <= steps && !job.canceled; step++) {
       await new Promise((resolve) => setTimeout(resolve, 100));
       job.fraction = step / steps;
       const decibel = 22.1 + 9.3 * job.fraction;
@@ -327,7 +327,7 @@ export class FakeKernel {
     this.tell({
       type: "notice",
       level: "info",
-      text: job.cancelled ? "Stopped: the best so far is kept." : "Blended into the photo.",
+      text: job.canceled ? "Stopped: the best so far is kept." : "Blended into the photo.",
     });
   }
 

@@ -223,7 +223,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     return classes.map((name, index) => {
       const concept = session.state?.concepts.find((each) => each.name === name);
       if (concept) return concept.color;
-      // The golden angle keeps neighbours apart.
+      // The golden angle keeps neighbors apart.
       const [red, green, blue] = [0, 120, 240].map((turn) =>
         Math.round(128 + 70 * Math.cos(((index * 137.5 + turn) * Math.PI) / 180)),
       ) as [number, number, number];

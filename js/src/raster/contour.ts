@@ -5,7 +5,7 @@ export function contour(values: Uint8Array, width: number, height: number, level
   const at = (x: number, y: number): number =>
     x < 0 || y < 0 || x >= width || y >= height ? 0 : (values[y * width + x] as number);
   const segments: number[] = [];
-  // A cell has the centers of four neighbouring pixels as its corners; the value is linear along its sides.
+  // A cell has the centers of four neighboring pixels as its corners; the value is linear along its sides.
   for (let y = -1; y < height; y++) {
     for (let x = -1; x < width; x++) {
       const a = at(x, y);

@@ -52,7 +52,7 @@ export function createPictureStrip(actions: Actions): Panel {
           : name === "result"
             ? "Here the blended picture will appear"
             : "Not there yet";
-        // While somebody paints, the large picture is what is looked at.
+        // During a stroke the user looks at the large picture.
         if (picture === entry.drawn || (picture && entry.drawn && session.painting)) continue;
         entry.drawn = picture;
         const context = context2d(canvas);

@@ -105,7 +105,7 @@ export function createReferencePanel(actions: Actions): Panel {
   });
   on(photo, "pointerup", () => {
     corner = null;
-    // A click is no box.
+    // A click does not make a box.
     if (region) choose(region[2] > 1 && region[3] > 1 ? region : null);
   });
   on(photo, "pointercancel", () => {

@@ -1,4 +1,4 @@
-/** With the segment tool: the picture's segments as a list, for whoever does not point, and to find what is there. */
+/** With the segment tool: the picture's segments as a list, for users without a pointer, and to find what is there. */
 
 import { type Labels, largestRegions, type RegionSummary } from "../../raster/regions";
 import type { Actions } from "../actions";
