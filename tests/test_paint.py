@@ -196,7 +196,7 @@ def test_every_documented_field_of_the_state_is_there(widget: GANPaint) -> None:
 
 @pytest.mark.parametrize("arguments", [{"foto": 1}, {"layout": None, "value": 2}])
 def test_an_unknown_argument_is_an_error(arguments: Any, model: Any) -> None:
-    with pytest.raises(GANPaintError, match="photo, generator and session"):
+    with pytest.raises(GANPaintError, match="photo, generator, session and device"):
         GANPaint(generator=model, **arguments)
 
 
