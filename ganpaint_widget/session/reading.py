@@ -56,13 +56,15 @@ class Referred:
 class View:
     """Everything that is to be seen of a session, as it was at one moment. Arrays are read-only, R x R.
 
+    What is not listed here is as the session has it under the same name.
+
     Attributes:
-        photo, reconstruction: x and G(z).
+        photo: x.
+        reconstruction: G(z).
         preview: the newest G(z_e), or G'(z_e), which may be without the last edits.
         labels: see :attr:`EditingSession.labels`.
-        title, scene, revision, edits, can_undo, can_redo, blend, notice, job, metrics: as the session has
-            them.
-        faithful: whether the preview is to be faithful to the photo; ``is_faithful``: whether it can be.
+        faithful: whether the preview is to be faithful to the photo.
+        is_faithful: whether it can be by now.
     """
 
     photo: Array
