@@ -332,9 +332,9 @@ def test_dissections(tmp_path: Path, threshold: Any) -> None:
     "wrong",
     [
         {"iou": torch.full((2, CHANNELS), float("nan"))}, {"high": torch.ones(3)}, {"colors": {}},
-        {"concepts": ("tree",)}, {"concepts": ("tree", "tree")}, {"effect": torch.rand(2)}, {"samples": "7"},
+        {"concepts": ("tree",)}, {"concepts": ("tree", "tree")}, {"effect": torch.ones(2)}, {"samples": "7"},
     ],
-    ids=str,
+    ids=["nan", "short", "no color", "one name", "twice", "flat", "text"],
 )  # fmt: skip
 def test_a_dissection_that_could_not_be_read_is_not_written(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
