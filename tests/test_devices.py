@@ -327,7 +327,7 @@ CASES: dict[str, Callable[[World], Any]] = {
             samples=4,
             draws=1,
             seed=0,
-        ).best
+        ).curve
     ),
     "training.encoder.new_encoder": lambda w: train_encoder.new_encoder(w.generator).config,
     "training.encoder.train_encoder": lambda w: len(
