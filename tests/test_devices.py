@@ -29,12 +29,13 @@ from ganpaint_widget.dissection import (
     artifacts,
     baselines,
     causality,
+    exemplars,
     measure,
     pictures,
     tuning,
 )
-from ganpaint_widget.explorer import atlas
-from ganpaint_widget.method import ablation, adaptation, edits, equation, inversion, preview
+from ganpaint_widget.explorer import atlas, curves
+from ganpaint_widget.method import ablation, adaptation, edits, equation, forecast, inversion, preview
 from ganpaint_widget.models import devices
 from ganpaint_widget.models.encoder import Encoder
 from ganpaint_widget.models.generator import StagedGenerator, State
@@ -271,6 +272,9 @@ CASES: dict[str, Callable[[World], Any]] = {
     "method.inversion.score": lambda w: inversion.score(w.model, w.x, w.x.flip(2)),
     "method.inversion.in_domain": lambda w: inversion.in_domain(w.model, w.x),
     "method.inversion.distance": lambda w: inversion.distance(w.model, w.x),
+    "method.forecast.forecast": lambda w: (
+        forecast.forecast(dataclasses.replace(w.model, encoder=None)) is not None
+    ),
     "method.preview.Preview": _previewed,
     "dissection.artifacts.artifact_candidates": lambda w: artifacts.artifact_candidates(
         w.generator, w.segmenter.features, real=w.x.repeat(3, 1, 1, 1), samples=6, top=2, batch=3
@@ -287,6 +291,9 @@ CASES: dict[str, Callable[[World], Any]] = {
     ),
     "dissection.causality.causal_curve": lambda w: causality.causal_curve(
         w.generator, w.segmenter, w.dissection, "tree", units=(1, 4), samples=4
+    ),
+    "dissection.exemplars.find_exemplars": lambda w: (
+        exemplars.find_exemplars(w.generator, w.segmenter, w.dissection, samples=4, batch=2).exemplars
     ),
     "dissection.measure.dissect": lambda w: [
         measure.dissect(w.generator, w.segmenter, samples=4, batch=2, pixels=16, rotation=rotation).iou
@@ -307,6 +314,20 @@ CASES: dict[str, Callable[[World], Any]] = {
     ),
     "explorer.atlas.measure_effects": lambda w: atlas.measure_effects(
         w.generator, w.segmenter, w.generator.edit_layer, w.dissection.high, samples=2
+    ),
+    "explorer.curves.measure_curves": lambda w: (
+        curves.measure_curves(
+            w.generator,
+            w.segmenter,
+            w.dissection,
+            "tree",
+            list(range(16)),
+            (None, ""),
+            units=(1, 4),
+            samples=4,
+            draws=1,
+            seed=0,
+        ).curve
     ),
     "training.encoder.new_encoder": lambda w: train_encoder.new_encoder(w.generator).config,
     "training.encoder.train_encoder": lambda w: len(

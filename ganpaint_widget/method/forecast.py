@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from ..models.networks import evaluated
 from .inversion import DRAWS, SEARCH_STEPS, STARTS, STEPS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Forecast:
     sentence: str
 
 
+@evaluated
 @torch.no_grad()
 def forecast(model: Model) -> Forecast | None:
     """Of opening a photo without an encoder, from a few passes that are timed; ``None`` for a model with one.
@@ -42,8 +44,7 @@ def forecast(model: Model) -> Forecast | None:
     if model.encoder is not None:
         return None
     generator = model.generator
-    parameter = next(generator.parameters())
-    z = generator.sample_z(1, seed=0).to(parameter)
+    z = generator.here(generator.sample_z(1, seed=0))
     passes: list[float] = []
     while sum(passes) < ENOUGH and len(passes) < 5:  # the first of a quick one says little
         began = time.perf_counter()
