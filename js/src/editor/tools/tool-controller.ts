@@ -130,7 +130,7 @@ export function createToolController(
   /** What the tool would touch if it pressed here. */
   function footprintAt(place: Point | null): Rect[] {
     const cells = session.state?.cells;
-    if (!cells || !place || settings.comparing || !settings.footprint) return [];
+    if (!cells || !place || settings.comparing) return [];
     const { width, height } = session;
     if (settings.tool === "segment") {
       const found = segmentAt(place);
