@@ -26,8 +26,8 @@ export interface Actions {
   faithful(): void;
   show(picture: PictureName): void;
   /** Shows the segment at a place as the segment tool would under the pointer; takes it as by a click there. */
-  point(place: Point | null): void;
-  take(place: Point, erase: boolean, time: number): void;
+  pointAt(place: Point | null): void;
+  takeSegment(place: Point, erase: boolean, time: number): void;
   undo(): void;
   redo(): void;
   toggle(edit: string): void;
@@ -106,8 +106,8 @@ export function createActions(
       blend.leave();
       settings.change({ shown: picture });
     },
-    point: (place) => parts().tools.point(place),
-    take: (place, erase, time) => parts().tools.take(place, erase, time),
+    pointAt: (place) => parts().tools.pointAt(place),
+    takeSegment: (place, erase, time) => parts().tools.takeSegment(place, erase, time),
     undo() {
       if (!session.canUndo) return;
       blend.editsChange();
@@ -186,7 +186,7 @@ export function createActions(
     },
     zoom(factor) {
       const { pointers } = parts();
-      if (factor === 0) pointers.look(WHOLE);
+      if (factor === 0) pointers.setViewport(WHOLE);
       else pointers.zoom(factor);
     },
     async fullScreen() {

@@ -71,7 +71,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     divider: () => actions.change({ split: settings.split === null ? 0.5 : null }),
   };
   const bar = createTopBar(actions);
-  const viewBar = createViewBar(actions, () => pointers.port.zoom, toggles);
+  const viewBar = createViewBar(actions, () => pointers.viewport.zoom, toggles);
   const strip = createPictureStrip(actions);
   const toolPanel = createToolPanel(actions);
   const segments = createSegmentList(actions);
@@ -179,7 +179,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
       store.reconcile();
       drawPanels();
     }
-    view.resize(session.width, session.height, pointers.port, moving());
+    view.resize(session.width, session.height, pointers.viewport, moving());
     drawPicture();
     if (masksToo) {
       masksToo = false;

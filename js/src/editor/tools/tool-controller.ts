@@ -37,9 +37,9 @@ export interface ToolController extends PointerTarget {
   /** Gives up a shape that has been begun; false if there is none. */
   cancelShape(): boolean;
   /** Looks at a place that is pointed at elsewhere, as in a list; null ends that. */
-  point(place: Point | null): void;
+  pointAt(place: Point | null): void;
   /** Takes the segment at a place. */
-  take(place: Point, erase: boolean, time: number): void;
+  takeSegment(place: Point, erase: boolean, time: number): void;
 }
 
 export interface ToolEvents {
@@ -90,7 +90,7 @@ export function createToolController(
     return found;
   }
 
-  function take(place: Point, erase: boolean, time: number): void {
+  function takeSegment(place: Point, erase: boolean, time: number): void {
     if (!session.labels) {
       events.say("This generator has no segmenter: paint with the brush instead.");
       return;
@@ -151,7 +151,7 @@ export function createToolController(
       cursor = null;
       erase ||= settings.tool === "eraser";
       const { tool } = settings;
-      if (tool === "segment") take(place, erase, time);
+      if (tool === "segment") takeSegment(place, erase, time);
       else if (tool === "rectangle" || tool === "lasso") {
         shape = { tool, erase, points: [place] };
         events.moved();
@@ -183,11 +183,11 @@ export function createToolController(
       events.moved();
     },
     size: () => settings.size,
-    point(place) {
+    pointAt(place) {
       pointed = place;
       events.moved();
     },
-    take,
+    takeSegment,
     get cursor() {
       return cursor;
     },
@@ -229,7 +229,7 @@ export function createToolController(
       const { tool } = settings;
       const erase = tool === "eraser";
       if (tool === "segment") {
-        take(place, erase, time);
+        takeSegment(place, erase, time);
         return "";
       }
       if (tool === "brush" || tool === "eraser") {
