@@ -5,10 +5,10 @@ import type { EditChanges, PictureName, ReferenceSelection } from "../protocol/m
 import type { Point } from "../raster/geometry";
 import { encodeGray } from "../raster/png";
 import type { BlendFollower } from "./blend-follower";
+import type { BrowserSession } from "./browser-session";
 import type { PointerInput } from "./canvas/pointers";
 import { WHOLE } from "./canvas/viewport";
 import { prepareFile, readMask } from "./files";
-import type { BrowserSession } from "./panel";
 import { askFit } from "./panels/fit-dialog";
 import type { Settings, SettingsStore } from "./settings";
 import type { ToolController } from "./tools/tool-controller";

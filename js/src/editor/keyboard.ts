@@ -2,10 +2,10 @@
 
 import { largestBrush, stepBrush } from "../raster/geometry";
 import type { Actions } from "./actions";
+import type { BrowserSession } from "./browser-session";
 import type { PointerInput } from "./canvas/pointers";
 import type { StageView } from "./canvas/view";
 import { on, set } from "./dom";
-import type { BrowserSession } from "./panel";
 import type { StatusLine } from "./panels/status-line";
 import type { Settings, SettingsStore } from "./settings";
 import { ARROWS, type KeyAction, keyAction } from "./tools/keys";

@@ -4,7 +4,7 @@ import { paintedEdit } from "../core/edits";
 import type { PictureName, ReferenceSelection, Verb } from "../protocol/messages";
 import type { Edit } from "../protocol/state";
 import { clamp, largestBrush } from "../raster/geometry";
-import type { BrowserSession } from "./panel";
+import type { BrowserSession } from "./browser-session";
 
 export type Tool = "brush" | "eraser" | "rectangle" | "lasso" | "segment";
 

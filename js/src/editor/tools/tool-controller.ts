@@ -11,9 +11,9 @@ import { footprint } from "../../raster/footprint";
 import { clamp, coverage, type Dab, type Point, reach } from "../../raster/geometry";
 import { connectedRegion, type Region } from "../../raster/regions";
 import { filledPatch, polygon, rectangleBetween } from "../../raster/shapes";
+import type { BrowserSession } from "../browser-session";
 import type { Marks } from "../canvas/marks";
 import type { PointerTarget } from "../canvas/pointers";
-import type { BrowserSession } from "../panel";
 import type { SettingsStore, Tool } from "../settings";
 
 /** A shape that has been begun and not ended yet. */
