@@ -17,8 +17,8 @@ const accept = (sequence: number) =>
   outbox.receive({ type: "accepted", page: PAGE, sequence, revision: sequence });
 const refuse = (sequence: number) =>
   outbox.receive({ type: "error", page: PAGE, sequence, what: "No.", mend: "Yes." });
-const stroke = (stamp: number) =>
-  outbox.stroke(
+const stroke = (stamp: number, from = outbox) =>
+  from.stroke(
     { stroke: 1, last: false, edit: "e1", verb: "add", concept: "tree", strength: 1, rect: [0, 0, 2, 1] },
     new Uint8Array([1, 2]),
     stamp,
@@ -241,6 +241,39 @@ test("a file that got lost is sent once more, before what comes after it", () =>
   other.outbox.beat();
   assert.deepEqual(names(other.kernel), ["open", "undo"]);
   assert.equal(other.kernel.bytes, 2 * FILE.length);
+});
+
+test("however many messages tell a kernel that it lacks one, all is sent again once", () => {
+  const answers: (() => void)[] = [];
+  const { kernel, outbox } = connected(
+    (hear) => new Outbox(PAGE, (...sent) => void answers.push(() => hear(...sent))),
+  );
+  const settle = () => {
+    for (let answer = answers.shift(); answer; answer = answers.shift()) answer();
+  };
+  settle();
+  kernel.lost = ({ type }) => type === "command";
+  outbox.command("open", { name: "a.png", fit: "crop" }, FILE);
+  settle();
+  kernel.lost = () => false;
+  for (let time = 1; time <= 5; time++) stroke(time, outbox);
+  settle();
+  assert.deepEqual(names(kernel), ["open", "stroke", "stroke", "stroke", "stroke", "stroke"]);
+  assert.equal(kernel.bytes, 2 * FILE.length + 2 * 2 * 5);
+  // And if that is lost as well, the next question finds out.
+  kernel.done();
+  settle();
+  kernel.lost = () => true;
+  stroke(6, outbox);
+  stroke(7, outbox);
+  settle();
+  let losing = 3;
+  kernel.lost = () => losing-- > 0;
+  for (let beat = 0; beat < 4; beat++) {
+    outbox.beat();
+    settle();
+  }
+  assert.equal(kernel.taken.length, 8);
 });
 
 test("strokes that wait for a slow command are not sent again with every beat", () => {

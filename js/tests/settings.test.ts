@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { EditorSession } from "../src/core/session";
-import type { BrowserSession } from "../src/editor/panel";
+import type { BrowserSession } from "../src/editor/browser-session";
 import { SettingsStore } from "../src/editor/settings";
 import { createToolController } from "../src/editor/tools/tool-controller";
 import type { StrokeMessage } from "../src/protocol/messages";

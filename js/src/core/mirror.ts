@@ -34,35 +34,60 @@ const identity = (edits: readonly Edit[]): string =>
 const equal = (a: Uint8Array, b: Uint8Array): boolean => a.every((value, at) => value === b[at]);
 
 export class SessionMirror {
-  state: SessionState | null = null;
-  edits: Edit[] = [];
-  readonly masks = new Map<string, Mask>();
   /** Which class each pixel of the photo belongs to, where the kernel has a segmenter. */
   labels: Labels | null = null;
-  /** Was the last thing that the user did an undo or a redo? */
-  undone = false;
+  #state: SessionState | null = null;
+  #edits: Edit[] = [];
+  readonly #masks = new Map<string, Mask>();
+  #undone = false;
   /** Where undo and redo will lead, as far as this page knows, the nearest last. */
   #past: Snapshot[] = [];
   #future: Snapshot[] = [];
 
+  get state(): SessionState | null {
+    return this.#state;
+  }
+
+  get edits(): Edit[] {
+    return this.#edits;
+  }
+
+  get masks(): ReadonlyMap<string, Mask> {
+    return this.#masks;
+  }
+
+  /** Was the last thing that the user did an undo or a redo? */
+  get undone(): boolean {
+    return this.#undone;
+  }
+
   get width(): number {
-    return this.state?.width ?? 64;
+    return this.#state?.width ?? 64;
   }
 
   get height(): number {
-    return this.state?.height ?? 64;
+    return this.#state?.height ?? 64;
   }
 
   color(concept: string): string {
-    return this.state?.concepts.find(({ name }) => name === concept)?.color ?? "#8a8f98";
+    return this.#state?.concepts.find(({ name }) => name === concept)?.color ?? "#8a8f98";
   }
 
   get snapshot(): Snapshot {
-    return { edits: this.edits, masks: new Map(this.masks) };
+    return { edits: this.#edits, masks: new Map(this.#masks) };
   }
 
-  /** The edits are about to become others than they were in this snapshot: undo leads there. */
+  /** An edit has this mask from now on; true if the edit is new. */
+  paint(edit: Edit, mask: Mask): boolean {
+    this.#masks.set(edit.id, mask);
+    const isNew = !this.#edits.includes(edit);
+    if (isNew) this.#edits = [...this.#edits, edit];
+    return isNew;
+  }
+
+  /** The edits become others than they were in this snapshot: undo leads there. */
   stepFrom(before: Snapshot): void {
+    this.#undone = false;
     this.#past.push(before);
     if (this.#past.length > STEPS) this.#past.shift();
     this.#future = [];
@@ -71,39 +96,39 @@ export class SessionMirror {
   /** Shows at once what a command will do, where the page can know it. */
   apply<N extends CommandName>(name: N, values: CommandArguments[N]): void {
     if (name === "scene" || name === "open") this.#past = this.#future = [];
-    if (name !== "blend") this.undone = name === "undo" || name === "redo";
+    if (name !== "blend") this.#undone = name === "undo" || name === "redo";
     if (name === "undo") this.#travel(this.#past, this.#future);
     if (name === "redo") this.#travel(this.#future, this.#past);
     const before = this.snapshot;
     const { edit: id, ...changed } = values as Partial<Edit> & { edit?: string };
-    if (name === "delete") this.edits = this.edits.filter((edit) => edit.id !== id);
+    if (name === "delete") this.#edits = this.#edits.filter((edit) => edit.id !== id);
     if (name === "retune" || name === "toggle") {
-      this.edits = this.edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
+      this.#edits = this.#edits.map((edit) => (edit.id === id ? { ...edit, ...changed } : edit));
     }
     if (name === "move") {
-      this.edits = movedEdit(this.edits, id as string, (values as { index: number }).index);
+      this.#edits = movedEdit(this.#edits, id as string, (values as { index: number }).index);
     }
-    if (STEPPING.has(name) && JSON.stringify(before.edits) !== JSON.stringify(this.edits)) {
+    if (STEPPING.has(name) && JSON.stringify(before.edits) !== JSON.stringify(this.#edits)) {
       this.stepFrom(before);
     }
-    if (name === "faithful" && this.state) {
-      this.state = { ...this.state, faithful: { ready: false, ...(values as { on: boolean }) } };
+    if (name === "faithful" && this.#state) {
+      this.#state = { ...this.#state, faithful: { ready: false, ...(values as { on: boolean }) } };
     }
   }
 
   /** Takes over what the kernel has. */
   adopt(state: SessionState, masks: ReadonlyMap<string, Uint8Array>): void {
-    let expected = identity(state.edits) === identity(this.edits);
+    let expected = identity(state.edits) === identity(this.#edits);
     const adopted: Snapshot = { edits: state.edits, masks: new Map() };
     for (const [id, values] of masks) {
-      const own = this.masks.get(id);
+      const own = this.#masks.get(id);
       const same = own?.width === state.width && own.height === state.height && equal(own.values, values);
       adopted.masks.set(id, same ? own : new Mask(state.width, state.height, values.slice()));
       expected &&= same;
     }
     // The edits were changed elsewhere: what this page knows of the way back is not the whole of it.
     if (!expected) this.#past = this.#future = [];
-    this.state = state;
+    this.#state = state;
     this.#show(adopted);
   }
 
@@ -115,8 +140,8 @@ export class SessionMirror {
   }
 
   #show({ edits, masks }: Snapshot): void {
-    this.edits = edits;
-    this.masks.clear();
-    for (const [id, mask] of masks) this.masks.set(id, mask);
+    this.#edits = edits;
+    this.#masks.clear();
+    for (const [id, mask] of masks) this.#masks.set(id, mask);
   }
 }

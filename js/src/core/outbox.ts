@@ -55,6 +55,8 @@ export class Outbox {
   #undelivered: Undelivered[] = [];
   /** Everything up to this sequence has been handed to the connection. */
   #posted = 0;
+  /** Has everything been sent again since the kernel was asked last, or accepted something? */
+  #replayed = false;
   /** Is a `hello` not answered yet? */
   #greeting = false;
   #strokes = 0;
@@ -168,14 +170,18 @@ export class Outbox {
     if (message.page !== this.page) return message.page === null;
     if (message.type === "welcome") {
       this.welcomed = true;
-      if (message.sequence < this.accepted) this.#renumber(message.sequence);
-      // It was not asked: something is missing before the message that the kernel answers.
-      else if (!this.#greeting) this.#posted = message.sequence;
+      const greeted = this.#greeting;
       this.#greeting = false;
+      if (message.sequence < this.accepted) this.#renumber(message.sequence);
+      else if (!greeted && !this.#replayed) {
+        // It was not asked: something is missing before the message that the kernel answers. It says so for each of
+        // the messages that are on their way, and all is sent again once.
+        this.#posted = message.sequence;
+        this.#replayed = this.waiting > 0;
+      }
       this.acceptUpTo(message.sequence);
-      if (this.#posted === this.sent) this.checkDelivery();
-      else
-        for (const each of this.#undelivered) if (each.message.sequence > this.#posted) this.#deliver(each);
+      if (greeted && this.#posted === this.sent) this.checkDelivery();
+      for (const each of this.#undelivered) if (each.message.sequence > this.#posted) this.#deliver(each);
     } else if (message.sequence !== null) {
       // A refused message counts as accepted, or it would be replayed for ever.
       if (message.type === "error" && message.sequence > 0) this.#refused.add(message.sequence);
@@ -186,7 +192,9 @@ export class Outbox {
 
   /** The kernel has accepted everything up to `sequence`, or shows it in a picture. */
   acceptUpTo(sequence: number): void {
-    this.accepted = Math.max(this.accepted, Math.min(sequence, this.sent));
+    const accepted = Math.max(this.accepted, Math.min(sequence, this.sent));
+    this.#replayed &&= accepted === this.accepted;
+    this.accepted = accepted;
     this.#posted = Math.max(this.#posted, this.accepted);
     this.#undelivered = this.#undelivered.filter(({ message }) => message.sequence > sequence);
   }
@@ -196,24 +204,14 @@ export class Outbox {
    * stroke without pixels. A kernel that lacks something before it answers with `welcome`.
    */
   checkDelivery(): void {
+    this.#replayed = false;
     const last = this.#undelivered.at(-1);
     if (!last) return;
     if ((last.buffer?.byteLength ?? 0) <= LARGE) this.#deliver(last);
     else {
-      const stroke = {
-        type: "stroke",
-        page: this.page,
-        sequence: this.sent + 1,
-        stroke: this.nextStroke(),
-      } as const;
-      const nothing = {
-        edit: PROBE,
-        verb: "add",
-        concept: "-",
-        strength: 1,
-        rect: [0, 0, 0, 0] as Rect,
-      } as const;
-      this.#send({ ...stroke, ...nothing, last: true }, new Uint8Array(0));
+      const nothing = { edit: PROBE, verb: "add", concept: "-", strength: 1, last: true } as const;
+      const fields = { ...nothing, stroke: this.nextStroke(), rect: [0, 0, 0, 0] as Rect };
+      this.stroke(fields, new Uint8Array(0), this.stampAt(this.sent));
     }
   }
 

@@ -125,12 +125,8 @@ export class StrokeRecorder {
       this.#events.changed("picture");
       return;
     }
-    if (!this.#mirror.edits.includes(edit)) {
-      // A new edit appears with its first painted pixel: a click beside the picture makes none.
-      this.#mirror.edits = [...this.#mirror.edits, edit];
-      this.#events.changed("document");
-    }
-    this.#mirror.masks.set(edit.id, mask);
+    // A new edit appears with its first painted pixel: a click beside the picture makes none.
+    if (this.#mirror.paint(edit, mask)) this.#events.changed("document");
     this.#events.changed("mask");
     this.#schedule();
   }
@@ -165,7 +161,6 @@ export class StrokeRecorder {
       this.#mirror.stepFrom(stroke.before);
     }
     stroke.sent = true;
-    this.#mirror.undone = false;
     const { id, concept, strength, reference } = stroke.edit;
     // Units are suppressed from Python alone: such an edit is known, and for a known one the verb says nothing.
     const verb = stroke.edit.verb === "suppress" ? "remove" : stroke.edit.verb;

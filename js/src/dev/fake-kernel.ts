@@ -50,71 +50,75 @@ export interface FakeOptions {
 }
 
 export class FakeKernel {
-  private accepted: Covers = {};
-  private revision = 0;
-  private scene = 0;
+  #accepted: Covers = {};
+  #revision = 0;
+  #scene = 0;
   /** Is it a picture of the user's own? */
-  private own = false;
-  private document: Document = { edits: [], masks: new Map() };
-  private past: Document[] = [];
-  private future: Document[] = [];
-  private stroke = "";
-  private frames = 0;
-  private inFlight = 0;
-  private wanted = false;
-  private photo = paintScene(0);
-  private result: HTMLCanvasElement | null = null;
-  private measures: SessionState["measures"]["blend"] = null;
-  private blended: number | null = null;
-  private job: { fraction: number; canceled: boolean } | null = null;
-  private notice: SessionState["notice"] = null;
-  private faithful = false;
-  private resting = 0;
-  private rests: Promise<void> = Promise.resolve();
+  #own = false;
+  #document: Document = { edits: [], masks: new Map() };
+  #past: Document[] = [];
+  #future: Document[] = [];
+  #stroke = "";
+  #frames = 0;
+  #inFlight = 0;
+  #previewWanted = false;
+  #photo = paintScene(0);
+  #result: HTMLCanvasElement | null = null;
+  #measures: SessionState["measures"]["blend"] = null;
+  #blended: number | null = null;
+  #job: { fraction: number; canceled: boolean } | null = null;
+  #notice: SessionState["notice"] = null;
+  #faithful = false;
+  #restTimer = 0;
+  #writing: Promise<void> = Promise.resolve();
 
   session: EditorSession<ImageBitmap> | null = null;
 
-  constructor(private readonly options: FakeOptions = {}) {}
+  readonly #options: FakeOptions;
+
+  constructor(options: FakeOptions = {}) {
+    this.#options = options;
+  }
 
   /** The `send` of the page's surroundings. */
   readonly send = (message: PageMessage, buffer?: Uint8Array): void => {
     // As a real connection would: the page's own object may change after it was sent.
     const copy = JSON.parse(JSON.stringify(message)) as PageMessage;
-    setTimeout(() => this.hear(copy, buffer), this.options.delay ?? 12);
+    setTimeout(() => this.#receive(copy, buffer), this.#options.delay ?? 12);
   };
 
-  private tell(message: KernelMessage, buffer?: Uint8Array): void {
+  #say(message: KernelMessage, buffer?: Uint8Array): void {
     this.session?.receive(message, buffer ?? null);
   }
 
-  private hear(message: PageMessage, buffer?: Uint8Array): void {
+  #receive(message: PageMessage, buffer?: Uint8Array): void {
     const { page } = message;
     const problem = pageProblem(message, buffer?.byteLength ?? null);
     if (problem) {
       const sequence = "sequence" in message ? message.sequence : null;
-      if (sequence !== null) this.accepted[page] = sequence;
-      this.tell({ type: "error", page, sequence, what: problem, mend: "This is a mistake in the editor." });
+      if (sequence !== null) this.#accepted[page] = sequence;
+      this.#say({ type: "error", page, sequence, what: problem, mend: "This is a mistake in the editor." });
       return;
     }
     if (message.type === "hello") {
-      this.inFlight = 0;
-      const sequence = this.accepted[page] ?? 0;
-      this.tell({ type: "welcome", version: VERSION, page, sequence, revision: this.revision });
-      void this.rest();
+      this.#inFlight = 0;
+      const sequence = this.#accepted[page] ?? 0;
+      this.#say({ type: "welcome", version: VERSION, page, sequence, revision: this.#revision });
+      void this.#rest();
       return;
     }
     if (message.type === "hidden") return;
     if (message.type === "ack") {
-      this.inFlight = this.frames - message.frame;
-      if (this.wanted) void this.preview();
+      this.#inFlight = this.#frames - message.frame;
+      if (this.#previewWanted) void this.#preview();
       return;
     }
     if (message.type === "beat") {
-      this.tell({ type: "alive", page, sequence: this.accepted[page] ?? 0, revision: this.revision });
+      this.#say({ type: "alive", page, sequence: this.#accepted[page] ?? 0, revision: this.#revision });
       return;
     }
     if (message.type === "cancel") {
-      if (this.job) this.job.canceled = true;
+      if (this.#job) this.#job.canceled = true;
       return;
     }
     if (
@@ -123,57 +127,57 @@ export class FakeKernel {
       message.type === "variants" ||
       message.type === "scenes"
     ) {
-      void this.answer(message);
+      void this.#answer(message);
       return;
     }
-    if (message.type === "stroke" && message.drawn) this.inFlight = this.frames - message.drawn;
-    const before = this.accepted[page] ?? 0;
+    if (message.type === "stroke" && message.drawn) this.#inFlight = this.#frames - message.drawn;
+    const before = this.#accepted[page] ?? 0;
     if (message.sequence <= before) {
-      this.tell({ type: "accepted", page, sequence: before, revision: this.revision });
+      this.#say({ type: "accepted", page, sequence: before, revision: this.#revision });
       return;
     }
     if (message.sequence > before + 1) {
-      this.tell({ type: "welcome", version: VERSION, page, sequence: before, revision: this.revision });
+      this.#say({ type: "welcome", version: VERSION, page, sequence: before, revision: this.#revision });
       return;
     }
-    this.accepted[page] = message.sequence;
+    this.#accepted[page] = message.sequence;
     const refuse = (what: string, mend: string): void =>
-      this.tell({ type: "error", page, sequence: message.sequence, what, mend });
+      this.#say({ type: "error", page, sequence: message.sequence, what, mend });
 
     if (message.type === "stroke") {
       const key = `${page} ${message.stroke}`;
       // Without pixels it changes nothing.
-      if (buffer?.length && this.stroke !== key) {
-        this.remember();
-        this.stroke = key;
+      if (buffer?.length && this.#stroke !== key) {
+        this.#remember();
+        this.#stroke = key;
       }
       const { edit: id, verb, concept, strength, rect, reference = null } = message;
-      if (buffer?.length && !this.document.edits.some((edit) => edit.id === id)) {
-        this.document.edits.push({ id, verb, concept, strength, enabled: true, ...PLAIN, reference });
-        this.document.masks.set(id, new Uint8Array(SIZE * SIZE));
+      if (buffer?.length && !this.#document.edits.some((edit) => edit.id === id)) {
+        this.#document.edits.push({ id, verb, concept, strength, enabled: true, ...PLAIN, reference });
+        this.#document.masks.set(id, new Uint8Array(SIZE * SIZE));
       }
       // The documents before share their masks with this one.
-      const mask = this.document.masks.get(id)?.slice();
-      if (mask) this.document.masks.set(id, mask);
+      const mask = this.#document.masks.get(id)?.slice();
+      if (mask) this.#document.masks.set(id, mask);
       const [x, y, width, height] = rect;
       for (let row = 0; row < height; row++) {
         mask?.set((buffer as Uint8Array).subarray(row * width, (row + 1) * width), (y + row) * SIZE + x);
       }
     } else if (message.name === "undo" || message.name === "redo") {
-      const [from, to] = message.name === "undo" ? [this.past, this.future] : [this.future, this.past];
+      const [from, to] = message.name === "undo" ? [this.#past, this.#future] : [this.#future, this.#past];
       const step = from.pop();
       if (step) {
-        to.push(this.document);
-        this.document = step;
+        to.push(this.#document);
+        this.#document = step;
       }
     } else if (message.name === "move") {
       const { edit, index } = message.arguments as { edit: string; index: number };
-      this.remember();
-      this.document.edits = movedEdit(this.document.edits, edit, index);
+      this.#remember();
+      this.#document.edits = movedEdit(this.#document.edits, edit, index);
     } else if (message.name === "retune" || message.name === "toggle" || message.name === "delete") {
       const { edit: id, ...changes } = message.arguments as Partial<Edit> & { edit: string };
-      this.remember();
-      const { edits } = this.document;
+      this.#remember();
+      const { edits } = this.#document;
       const index = edits.findIndex((edit) => edit.id === id);
       if (index < 0) {
         refuse("This edit is gone.", "Paint a new one.");
@@ -188,45 +192,47 @@ export class FakeKernel {
           refuse(`${name} is not a picture.`, "Open a PNG, JPEG or WebP file.");
           return;
         }
-        this.notice = { level: "warning", text: "Outside the demo's world: expect a loose likeness." };
-      } else this.notice = null;
+        this.#notice = { level: "warning", text: "Outside the demo's world: expect a loose likeness." };
+      } else this.#notice = null;
       // One and the same button opens the next one, the gallery a certain one.
-      this.scene = (message.arguments as CommandArguments["scene"]).index ?? this.scene + 1;
-      this.own = message.name === "open";
-      this.photo = paintScene(this.scene);
-      this.document = { edits: [], masks: new Map() };
-      this.past = [];
-      this.future = [];
-      this.result = null;
-      this.measures = null;
-      this.blended = null;
-    } else if (message.name === "blend") void this.blend();
-    else if (message.name === "faithful") this.faithful = (message.arguments as { on: boolean }).on;
+      this.#scene = (message.arguments as CommandArguments["scene"]).index ?? this.#scene + 1;
+      this.#own = message.name === "open";
+      this.#photo = paintScene(this.#scene);
+      this.#document = { edits: [], masks: new Map() };
+      this.#past = [];
+      this.#future = [];
+      this.#result = null;
+      this.#measures = null;
+      this.#blended = null;
+    } else if (message.name === "blend") void this.#blend();
+    else if (message.name === "faithful") this.#faithful = (message.arguments as { on: boolean }).on;
     else if (message.name === "save") {
       const { what, where } = message.arguments as CommandArguments["save"];
-      const name = what === "project" ? `church-${this.scene}.ganpaint` : `church-${this.scene}.png`;
+      const name = what === "project" ? `church-${this.#scene}.ganpaint` : `church-${this.#scene}.png`;
       if (where === "kernel") {
-        this.tell({ type: "notice", level: "info", text: `Saved beside the notebook's kernel as ${name}.` });
+        this.#say({ type: "notice", level: "info", text: `Saved beside the notebook's kernel as ${name}.` });
       } else {
-        void bytesOf(this.result ?? this.render()).then((bytes) =>
-          this.tell({ type: "file", page, name, format: "image/png" }, bytes),
+        void bytesOf(this.#result ?? this.#render()).then((bytes) =>
+          this.#say({ type: "file", page, name, format: "image/png" }, bytes),
         );
       }
     }
-    if (message.type === "stroke" || message.name !== "blend") this.revision++;
-    this.tell({ type: "accepted", page, sequence: message.sequence, revision: this.revision });
-    void this.preview();
+    if (message.type === "stroke" || message.name !== "blend") this.#revision++;
+    this.#say({ type: "accepted", page, sequence: message.sequence, revision: this.#revision });
+    void this.#preview();
     // The state follows when there is a moment's rest, as in the real kernel.
-    clearTimeout(this.resting);
-    this.resting = window.setTimeout(() => void this.rest(), this.options.pause ?? 120);
+    clearTimeout(this.#restTimer);
+    this.#restTimer = window.setTimeout(() => void this.#rest(), this.#options.pause ?? 120);
   }
 
-  private async answer(message: Question): Promise<void> {
+  async #answer(message: Question): Promise<void> {
     const { page } = message;
     if (message.type === "variants") {
       const { edit } = message;
-      const sheet = await sheetOf([[0, 1, 2, 3, 4, 5].map((variant) => paintScene(this.scene, 9 * variant))]);
-      this.tell({ type: "variants", page, edit, variants: [0, 1, 2, 3, 4, 5] }, sheet);
+      const sheet = await sheetOf([
+        [0, 1, 2, 3, 4, 5].map((variant) => paintScene(this.#scene, 9 * variant)),
+      ]);
+      this.#say({ type: "variants", page, edit, variants: [0, 1, 2, 3, 4, 5] }, sheet);
       return;
     }
     if (message.type === "scenes") {
@@ -234,7 +240,7 @@ export class FakeKernel {
       const shown = Array.from({ length: Math.min(count, SCENES - first) }, (_, at) => first + at);
       const sheet = await sheetOf([shown.map((scene) => paintScene(scene))], "image/jpeg");
       const titles = shown.map((scene) => `Church ${scene + 1}`);
-      this.tell({ type: "scenes", page, first, total: SCENES, titles }, sheet);
+      this.#say({ type: "scenes", page, first, total: SCENES, titles }, sheet);
       return;
     }
     const own = message.type === "refer";
@@ -246,28 +252,28 @@ export class FakeKernel {
       own,
       decibel: own ? 18.3 : 99,
     }));
-    this.tell({ type: "references", page, concept: own ? "" : message.concept, entries }, sheet);
+    this.#say({ type: "references", page, concept: own ? "" : message.concept, entries }, sheet);
   }
 
-  private remember(): void {
-    const { edits, masks } = this.document;
-    this.past.push(this.document);
-    this.future = [];
-    this.document = {
+  #remember(): void {
+    const { edits, masks } = this.#document;
+    this.#past.push(this.#document);
+    this.#future = [];
+    this.#document = {
       edits: edits.map((edit) => ({ ...edit })),
       masks: new Map(masks),
     };
   }
 
   /** "G(z_e)": the concept's color wherever its mask is, as much as the strength says. */
-  private render(base = softened(this.photo)): HTMLCanvasElement {
+  #render(base = softened(this.#photo)): HTMLCanvasElement {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = SIZE;
     const context = contextOf(canvas);
     context.drawImage(base, 0, 0);
     const image = context.getImageData(0, 0, SIZE, SIZE);
-    for (const { id, verb, concept, strength, enabled } of this.document.edits) {
-      const mask = this.document.masks.get(id);
+    for (const { id, verb, concept, strength, enabled } of this.#document.edits) {
+      const mask = this.#document.masks.get(id);
       if (!mask || !enabled) continue;
       const color = CONCEPTS.find(({ name }) => name === concept)?.color ?? "#888888";
       const rgb = Number.parseInt((verb === "add" ? color : "#a99f92").slice(1), 16);
@@ -285,46 +291,46 @@ export class FakeKernel {
     return canvas;
   }
 
-  private async preview(): Promise<void> {
-    this.wanted = this.inFlight >= 2;
-    if (this.wanted) return;
-    await this.frame("preview", this.render());
+  async #preview(): Promise<void> {
+    this.#previewWanted = this.#inFlight >= 2;
+    if (this.#previewWanted) return;
+    await this.#frame("preview", this.#render());
   }
 
-  private async frame(picture: "preview" | "result", canvas: HTMLCanvasElement): Promise<void> {
-    const frame = ++this.frames;
-    this.inFlight++;
-    const covers = { ...this.accepted };
-    const { revision } = this;
+  async #frame(picture: "preview" | "result", canvas: HTMLCanvasElement): Promise<void> {
+    const frame = ++this.#frames;
+    this.#inFlight++;
+    const covers = { ...this.#accepted };
+    const revision = this.#revision;
     const bytes = await bytesOf(canvas, "image/jpeg");
     const size = { width: SIZE, height: SIZE };
-    this.tell({ type: "frame", frame, picture, revision, covers, ...size, format: "image/jpeg" }, bytes);
+    this.#say({ type: "frame", frame, picture, revision, covers, ...size, format: "image/jpeg" }, bytes);
   }
 
-  private async blend(): Promise<void> {
-    if (this.job) return;
+  async #blend(): Promise<void> {
+    if (this.#job) return;
     const job = { fraction: 0, canceled: false };
-    const { revision } = this;
-    this.job = job;
+    const revision = this.#revision;
+    this.#job = job;
     const steps = 40;
     for (let step = 1; step <= steps && !job.canceled; step++) {
       await new Promise((resolve) => setTimeout(resolve, 100));
       job.fraction = step / steps;
       const decibel = 22.1 + 9.3 * job.fraction;
       const seconds_left = step < 3 ? null : ((steps - step) * 100) / 1000;
-      this.tell({ type: "progress", job: "blend", fraction: job.fraction, seconds_left, decibel });
+      this.#say({ type: "progress", job: "blend", fraction: job.fraction, seconds_left, decibel });
       if (step % 5 === 0) {
-        const base = soften(this.photo, 1.2 * (1 - job.fraction));
-        await this.frame("result", this.render(base));
+        const base = soften(this.#photo, 1.2 * (1 - job.fraction));
+        await this.#frame("result", this.#render(base));
       }
     }
-    this.job = null;
-    this.result = this.render(this.photo);
-    this.measures = { before: 22.1, after: 22.1 + 9.3 * job.fraction, survival: 0.97 };
-    this.blended = revision;
-    await this.frame("result", this.result);
-    await this.rest();
-    this.tell({
+    this.#job = null;
+    this.#result = this.#render(this.#photo);
+    this.#measures = { before: 22.1, after: 22.1 + 9.3 * job.fraction, survival: 0.97 };
+    this.#blended = revision;
+    await this.#frame("result", this.#result);
+    await this.#rest();
+    this.#say({
       type: "notice",
       level: "info",
       text: job.canceled ? "Stopped: the best so far is kept." : "Blended into the photo.",
@@ -332,17 +338,17 @@ export class FakeKernel {
   }
 
   /** One after the other: a state that overtakes a newer one would be the last word. */
-  private rest(): Promise<void> {
-    this.rests = this.rests.then(() => this.writeRest());
-    return this.rests;
+  #rest(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#writeRest());
+    return this.#writing;
   }
 
-  private async writeRest(): Promise<void> {
-    const { edits, masks } = this.document;
+  async #writeRest(): Promise<void> {
+    const { edits, masks } = this.#document;
     const state: SessionState = {
-      revision: this.revision,
-      covers: { ...this.accepted },
-      title: `Church ${this.scene + 1}`,
+      revision: this.#revision,
+      covers: { ...this.#accepted },
+      title: `Church ${this.#scene + 1}`,
       width: SIZE,
       height: SIZE,
       cells: [16, 16],
@@ -352,15 +358,15 @@ export class FakeKernel {
       concepts: CONCEPTS,
       verbs: ["add", "remove", "restyle"],
       edits: edits.map((edit) => ({ ...edit })),
-      can_undo: this.past.length > 0,
-      can_redo: this.future.length > 0,
+      can_undo: this.#past.length > 0,
+      can_redo: this.#future.length > 0,
       has_gallery: true,
-      scene: this.own ? null : this.scene % SCENES,
-      job: this.job && { name: "blend", fraction: this.job.fraction },
-      faithful: { on: this.faithful, ready: this.faithful },
-      blended: this.blended,
-      measures: { reconstruction_decibel: 22.6, blend: this.measures },
-      notice: this.notice,
+      scene: this.#own ? null : this.#scene % SCENES,
+      job: this.#job && { name: "blend", fraction: this.#job.fraction },
+      faithful: { on: this.#faithful, ready: this.#faithful },
+      blended: this.#blended,
+      measures: { reconstruction_decibel: 22.6, blend: this.#measures },
+      notice: this.#notice,
     };
     const gray: Record<string, Uint8Array> = {};
     for (const { id } of edits) gray[id] = await grayOf(masks.get(id) as Uint8Array);
@@ -368,12 +374,12 @@ export class FakeKernel {
       state,
       masks: gray,
       pictures: {
-        photo: await photoBytes(this.photo),
-        reconstruction: await softBytes(this.photo),
-        preview: await bytesOf(this.render()),
-        result: this.result && (await bytesOf(this.result)),
+        photo: await photoBytes(this.#photo),
+        reconstruction: await softBytes(this.#photo),
+        preview: await bytesOf(this.#render()),
+        result: this.#result && (await bytesOf(this.#result)),
       },
-      labels: await labels(this.photo),
+      labels: await labels(this.#photo),
     });
   }
 }

@@ -5,10 +5,10 @@ import type { EditChanges, PictureName, ReferenceSelection } from "../protocol/m
 import type { Point } from "../raster/geometry";
 import { encodeGray } from "../raster/png";
 import type { BlendFollower } from "./blend-follower";
+import type { BrowserSession } from "./browser-session";
 import type { PointerInput } from "./canvas/pointers";
 import { WHOLE } from "./canvas/viewport";
 import { prepareFile, readMask } from "./files";
-import type { BrowserSession } from "./panel";
 import { askFit } from "./panels/fit-dialog";
 import type { Settings, SettingsStore } from "./settings";
 import type { ToolController } from "./tools/tool-controller";
@@ -26,8 +26,8 @@ export interface Actions {
   faithful(): void;
   show(picture: PictureName): void;
   /** Shows the segment at a place as the segment tool would under the pointer; takes it as by a click there. */
-  point(place: Point | null): void;
-  take(place: Point, erase: boolean, time: number): void;
+  pointAt(place: Point | null): void;
+  takeSegment(place: Point, erase: boolean, time: number): void;
   undo(): void;
   redo(): void;
   toggle(edit: string): void;
@@ -106,8 +106,8 @@ export function createActions(
       blend.leave();
       settings.change({ shown: picture });
     },
-    point: (place) => parts().tools.point(place),
-    take: (place, erase, time) => parts().tools.take(place, erase, time),
+    pointAt: (place) => parts().tools.pointAt(place),
+    takeSegment: (place, erase, time) => parts().tools.takeSegment(place, erase, time),
     undo() {
       if (!session.canUndo) return;
       blend.editsChange();
@@ -186,7 +186,7 @@ export function createActions(
     },
     zoom(factor) {
       const { pointers } = parts();
-      if (factor === 0) pointers.look(WHOLE);
+      if (factor === 0) pointers.setViewport(WHOLE);
       else pointers.zoom(factor);
     },
     async fullScreen() {

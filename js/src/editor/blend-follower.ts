@@ -1,6 +1,6 @@
 /** Follows a blend in one view: brings its picture onto the canvas, and says what becomes of it. */
 
-import type { BrowserSession } from "./panel";
+import type { BrowserSession } from "./browser-session";
 import type { SettingsStore } from "./settings";
 
 const BLENDING = "Blending the edit into the photo…";

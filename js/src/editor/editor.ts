@@ -4,13 +4,13 @@ import type { Topic } from "../core/session";
 import type { PictureName } from "../protocol/messages";
 import { createActions } from "./actions";
 import { BlendFollower } from "./blend-follower";
+import type { BrowserSession } from "./browser-session";
 import { attachCompare, attachDivider } from "./canvas/handles";
 import { PointerInput } from "./canvas/pointers";
 import { StageView } from "./canvas/view";
 import { element, set, setStyle } from "./dom";
 import { attachFileDrop } from "./file-drop";
 import { attachKeyboard, type Toggles } from "./keyboard";
-import type { BrowserSession } from "./panel";
 import { createBanner } from "./panels/banner";
 import { createBlendPanel } from "./panels/blend-panel";
 import { createEditList } from "./panels/edit-list";
@@ -71,7 +71,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     divider: () => actions.change({ split: settings.split === null ? 0.5 : null }),
   };
   const bar = createTopBar(actions);
-  const viewBar = createViewBar(actions, () => pointers.port.zoom, toggles);
+  const viewBar = createViewBar(actions, () => pointers.viewport.zoom, toggles);
   const strip = createPictureStrip(actions);
   const toolPanel = createToolPanel(actions);
   const segments = createSegmentList(actions);
@@ -179,7 +179,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
       store.reconcile();
       drawPanels();
     }
-    view.resize(session.width, session.height, pointers.port, moving());
+    view.resize(session.width, session.height, pointers.viewport, moving());
     drawPicture();
     if (masksToo) {
       masksToo = false;

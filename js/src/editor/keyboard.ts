@@ -2,10 +2,10 @@
 
 import { largestBrush, stepBrush } from "../raster/geometry";
 import type { Actions } from "./actions";
+import type { BrowserSession } from "./browser-session";
 import type { PointerInput } from "./canvas/pointers";
 import type { StageView } from "./canvas/view";
 import { on, set } from "./dom";
-import type { BrowserSession } from "./panel";
 import type { StatusLine } from "./panels/status-line";
 import type { Settings, SettingsStore } from "./settings";
 import { ARROWS, type KeyAction, keyAction } from "./tools/keys";
@@ -79,10 +79,10 @@ export function attachKeyboard(
     const arrow = ARROWS[event.key];
     if (arrow) {
       const far = event.shiftKey ? 8 : 1;
-      status.whisper(tools.moveCursor(far * arrow[0], far * arrow[1]));
+      status.announce(tools.moveCursor(far * arrow[0], far * arrow[1]));
       if (tools.cursor) pointers.reveal(tools.cursor);
-    } else if (event.key === "Enter") status.whisper(tools.pressAtCursor(event.timeStamp));
-    else if (event.key === " ") pointers.spaced = true;
+    } else if (event.key === "Enter") status.announce(tools.pressAtCursor(event.timeStamp));
+    else if (event.key === " ") pointers.spaceHeld = true;
     else return false;
     return true;
   }
@@ -104,12 +104,12 @@ export function attachKeyboard(
     if (!event.repeat || REPEATING.has(action)) run[action]();
   });
   on(root, "keyup", (event) => {
-    if (event.key === " ") pointers.spaced = false;
+    if (event.key === " ") pointers.spaceHeld = false;
     if (event.key.toLowerCase() === "c") comparing(false);
   });
   on(root, "focusout", () => {
     comparing(false);
-    pointers.spaced = false;
+    pointers.spaceHeld = false;
   });
   // A click into the editor gives it the keys, wherever it lands.
   on(root, "pointerdown", (event) => {

@@ -4,7 +4,7 @@ import { paintedEdit } from "../core/edits";
 import type { PictureName, ReferenceSelection, Verb } from "../protocol/messages";
 import type { Edit } from "../protocol/state";
 import { clamp, largestBrush } from "../raster/geometry";
-import type { BrowserSession } from "./panel";
+import type { BrowserSession } from "./browser-session";
 
 export type Tool = "brush" | "eraser" | "rectangle" | "lasso" | "segment";
 
@@ -24,8 +24,6 @@ export interface Settings {
   /** Are the masks shown, and how strong is their tint while one is painted? */
   overlay: boolean;
   opacity: number;
-  /** Does the cursor show which of the layer's cells it would change? */
-  footprint: boolean;
   /** The layer's whole grid, and the segments' colors. */
   grid: boolean;
   segments: boolean;
@@ -51,7 +49,6 @@ export class SettingsStore {
     comparing: false,
     overlay: true,
     opacity: 0.4,
-    footprint: true,
     grid: false,
     segments: false,
     split: null,

@@ -90,8 +90,4 @@ export class Mask {
     }
     return { rect, values };
   }
-
-  get empty(): boolean {
-    return this.values.every((value) => value === 0);
-  }
 }

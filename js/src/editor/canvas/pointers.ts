@@ -23,9 +23,9 @@ export interface PointerTarget {
 const FINGER_SLACK = 6;
 
 export class PointerInput {
-  port: Viewport = WHOLE;
+  viewport: Viewport = WHOLE;
   /** Is the space bar down? Then pointers move the picture. */
-  spaced = false;
+  spaceHeld = false;
 
   #painting: number | null = null;
   #panning: { pointer: number; last: Point } | null = null;
@@ -60,23 +60,23 @@ export class PointerInput {
   /** Zooms about the middle of what is seen. */
   zoom(factor: number): void {
     const { width, height } = this.#picture();
-    const { x, y, zoom } = this.port;
+    const { x, y, zoom } = this.viewport;
     const middle = { x: x + width / zoom / 2, y: y + height / zoom / 2 };
-    this.look(zoomedAbout(this.port, factor, middle, this.#picture()));
+    this.setViewport(zoomedAbout(this.viewport, factor, middle, this.#picture()));
   }
 
   /** Moves the picture as little as it takes for a place to be seen. */
   reveal({ x, y }: Point): void {
     const { width, height } = this.#picture();
-    const { zoom } = this.port;
+    const { zoom } = this.viewport;
     const [across, down] = [width / zoom, height / zoom];
-    const left = Math.min(Math.max(this.port.x, x - 0.9 * across), x - 0.1 * across);
-    const top = Math.min(Math.max(this.port.y, y - 0.9 * down), y - 0.1 * down);
-    if (left !== this.port.x || top !== this.port.y) this.look({ zoom, x: left, y: top });
+    const left = Math.min(Math.max(this.viewport.x, x - 0.9 * across), x - 0.1 * across);
+    const top = Math.min(Math.max(this.viewport.y, y - 0.9 * down), y - 0.1 * down);
+    if (left !== this.viewport.x || top !== this.viewport.y) this.setViewport({ zoom, x: left, y: top });
   }
 
-  look(port: Viewport): void {
-    this.port = within(port, this.#picture());
+  setViewport(port: Viewport): void {
+    this.viewport = within(port, this.#picture());
     this.#moved();
   }
 
@@ -93,7 +93,7 @@ export class PointerInput {
     if (this.#painting !== null || this.#panning) return;
     const middle = event.button === 1;
     const eraserEnd = event.pointerType === "pen" && event.button === 5;
-    if (middle || (this.spaced && event.button === 0)) {
+    if (middle || (this.spaceHeld && event.button === 0)) {
       event.preventDefault();
       this.#capture(event);
       this.#panning = { pointer: event.pointerId, last: clientOf(event) };
@@ -152,7 +152,7 @@ export class PointerInput {
     event.stopPropagation();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 30 : 1;
     const factor = Math.exp(Math.max(-0.5, Math.min(0.5, -event.deltaY * lines * 0.004)));
-    this.look(zoomedAbout(this.port, factor, this.#place(event), this.#picture()));
+    this.setViewport(zoomedAbout(this.viewport, factor, this.#place(event), this.#picture()));
   };
 
   // --------------------------------------------------------------------------------------------------- meaning
@@ -183,14 +183,14 @@ export class PointerInput {
     const factor = distance(after) / Math.max(distance(before), 1);
     const middle = between(before);
     const place = this.#place({ clientX: middle.x, clientY: middle.y });
-    this.port = zoomedAbout(this.port, factor, place, this.#picture());
+    this.viewport = zoomedAbout(this.viewport, factor, place, this.#picture());
     this.#pan({ x: between(after).x - middle.x, y: between(after).y - middle.y });
   }
 
   /** What the picture cannot follow moves the page, so that a finger does not get stuck on the editor. */
   #pan(by: Point): void {
-    const { port, left } = dragged(this.port, by, this.#canvas.getBoundingClientRect(), this.#picture());
-    this.look(port);
+    const { port, left } = dragged(this.viewport, by, this.#canvas.getBoundingClientRect(), this.#picture());
+    this.setViewport(port);
     if (this.#fingers.size > 1) scrollerOf(this.#canvas)?.scrollBy(-left.x, -left.y);
   }
 
@@ -203,7 +203,7 @@ export class PointerInput {
   }
 
   #place(event: { clientX: number; clientY: number }): Point {
-    return toPicture(clientOf(event), this.#canvas.getBoundingClientRect(), this.#picture(), this.port);
+    return toPicture(clientOf(event), this.#canvas.getBoundingClientRect(), this.#picture(), this.viewport);
   }
 }
 

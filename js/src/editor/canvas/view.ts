@@ -49,7 +49,7 @@ export class StageView {
   #moving = false;
   #width = 64;
   #height = 64;
-  #port: Viewport = WHOLE;
+  #viewport: Viewport = WHOLE;
   /** The stage in CSS pixels. */
   #stage = { width: 0, height: 0 };
 
@@ -125,7 +125,7 @@ export class StageView {
   resize(width: number, height: number, port: Viewport, moving: boolean): void {
     this.#width = width;
     this.#height = height;
-    this.#port = port;
+    this.#viewport = port;
     this.#moving = moving;
     setStyle(this.root, "--gp-aspect", `${width} / ${height}`);
     const editor = this.root.closest<HTMLElement>(".ganpaint");
@@ -158,7 +158,7 @@ export class StageView {
       return;
     }
     // During a stroke most frames bring no new picture; drawing it again would cost as much as a new one.
-    const { zoom, x, y } = this.#port;
+    const { zoom, x, y } = this.#viewport;
     const before = divided ? [photo.image, split] : [];
     const wanted = [picture.image, ...before, zoom, x, y, this.#moving, ...this.#sizeOnScreen()];
     if (differ(wanted, this.#shown)) {
@@ -208,7 +208,7 @@ export class StageView {
   }
 
   #drawTint(shown: ShownMask[]): void {
-    const { zoom, x, y } = this.#port;
+    const { zoom, x, y } = this.#viewport;
     const parts = shown.flatMap(({ mask, color }) => [mask, mask.version, color]);
     const wanted = [...parts, zoom, x, y, ...this.#sizeOnScreen()];
     if (!differ(wanted, this.#tinted)) return;
@@ -220,7 +220,7 @@ export class StageView {
   }
 
   #drawOutlines(shown: ShownMask[]): void {
-    const { zoom, x, y } = this.#port;
+    const { zoom, x, y } = this.#viewport;
     const place = [zoom, x, y, ...this.#sizeOnScreen()];
     // Under a moving brush the tint tells where it has been, and the outline follows when the hand rests: to trace
     // and draw it takes as long as several pictures.
@@ -251,7 +251,7 @@ export class StageView {
 
   showMarks(marks: Marks): void {
     const erasing = this.root.closest("[data-erasing]") !== null;
-    const { zoom, x, y } = this.#port;
+    const { zoom, x, y } = this.#viewport;
     const wanted = JSON.stringify([
       marks,
       erasing,
@@ -282,9 +282,9 @@ export class StageView {
   // ------------------------------------------------------------------------------------------ through the viewport
 
   #transform(canvas: HTMLCanvasElement): DOMMatrix {
-    const across = (canvas.width * this.#port.zoom) / this.#width;
-    const down = (canvas.height * this.#port.zoom) / this.#height;
-    return new DOMMatrix([across, 0, 0, down, -this.#port.x * across, -this.#port.y * down]);
+    const across = (canvas.width * this.#viewport.zoom) / this.#width;
+    const down = (canvas.height * this.#viewport.zoom) / this.#height;
+    return new DOMMatrix([across, 0, 0, down, -this.#viewport.x * across, -this.#viewport.y * down]);
   }
 
   #drawImage(
@@ -292,7 +292,7 @@ export class StageView {
     image: CanvasImageSource & { width: number; height: number },
   ): void {
     const { width, height } = context.canvas;
-    const { zoom, x, y } = this.#port;
+    const { zoom, x, y } = this.#viewport;
     // From so near, the pixels themselves are what one wants to see.
     context.imageSmoothingEnabled = (this.#stage.width * zoom) / this.#width < 12;
     context.imageSmoothingQuality = this.#moving ? "low" : "high";

@@ -3,11 +3,12 @@
 import type { Edit } from "../../protocol/state";
 import type { Mask } from "../../raster/mask";
 import type { Actions } from "../actions";
+import type { BrowserSession } from "../browser-session";
 import { actionButton } from "../buttons";
 import { paintMask } from "../canvas/pixels";
 import { element, filePicker, hide, on, press, set, setText } from "../dom";
 import { setIcon } from "../icons";
-import type { BrowserSession, Panel } from "../panel";
+import type { Panel } from "../panel";
 
 const VERBS: Record<Edit["verb"], string> = {
   add: "Add",

@@ -1,9 +1,9 @@
 /** The gallery: all scenes of the generator's world in small, so many of them at a time, to choose one. */
 
 import type { Actions } from "../actions";
+import type { BrowserSession } from "../browser-session";
 import { actionButton, textButton } from "../buttons";
 import { element, hide, on, set } from "../dom";
-import type { BrowserSession } from "../panel";
 import { createAnswerLine } from "./answer-line";
 import { SILENCE } from "./banner";
 import { createChoices } from "./tiles";

@@ -31,14 +31,14 @@ export function createSegmentList(actions: Actions): Panel {
       element("span", {}, name, element("span", { class: "gp-unseen" }, ", ")),
       element("span", { class: "gp-hint" }, where),
     );
-    for (const come of ["focus", "pointerenter"] as const) on(button, come, () => actions.point(inside));
-    for (const go of ["blur", "pointerleave"] as const) on(button, go, () => actions.point(null));
-    on(button, "click", (event) => actions.take(inside, event.altKey, event.timeStamp));
+    for (const come of ["focus", "pointerenter"] as const) on(button, come, () => actions.pointAt(inside));
+    for (const go of ["blur", "pointerleave"] as const) on(button, go, () => actions.pointAt(null));
+    on(button, "click", (event) => actions.takeSegment(inside, event.altKey, event.timeStamp));
     // Not every browser makes a click of Enter with Alt.
     on(button, "keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
-      if (!event.repeat) actions.take(inside, event.altKey, event.timeStamp);
+      if (!event.repeat) actions.takeSegment(inside, event.altKey, event.timeStamp);
     });
     return button;
   }
@@ -64,7 +64,7 @@ export function createSegmentList(actions: Actions): Panel {
       hide(root, settings.tool !== "segment" || !session.labels);
       if (root.hidden || shown === session.labels) return;
       shown = session.labels as Labels;
-      actions.point(null);
+      actions.pointAt(null);
       list.replaceChildren(...largestRegions(shown).map((each) => row(each, session.state?.classes ?? [])));
       list.firstElementChild?.setAttribute("tabindex", "0");
     },

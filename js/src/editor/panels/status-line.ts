@@ -9,7 +9,7 @@ export interface StatusLine extends Panel {
   /** Closes the card; false if there was none. */
   dismiss(): boolean;
   /** Says something that only concerns who paints by keyboard, and for the moment. */
-  whisper(text: string): void;
+  announce(text: string): void;
 }
 
 export function createStatusLine(): StatusLine {
@@ -47,7 +47,7 @@ export function createStatusLine(): StatusLine {
   return {
     root,
     dismiss,
-    whisper(text) {
+    announce(text) {
       if (text) setText(line, text);
     },
     update(session) {

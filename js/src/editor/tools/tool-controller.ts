@@ -11,9 +11,9 @@ import { footprint } from "../../raster/footprint";
 import { clamp, coverage, type Dab, type Point, reach } from "../../raster/geometry";
 import { connectedRegion, type Region } from "../../raster/regions";
 import { filledPatch, polygon, rectangleBetween } from "../../raster/shapes";
+import type { BrowserSession } from "../browser-session";
 import type { Marks } from "../canvas/marks";
 import type { PointerTarget } from "../canvas/pointers";
-import type { BrowserSession } from "../panel";
 import type { SettingsStore, Tool } from "../settings";
 
 /** A shape that has been begun and not ended yet. */
@@ -37,9 +37,9 @@ export interface ToolController extends PointerTarget {
   /** Gives up a shape that has been begun; false if there is none. */
   cancelShape(): boolean;
   /** Looks at a place that is pointed at elsewhere, as in a list; null ends that. */
-  point(place: Point | null): void;
+  pointAt(place: Point | null): void;
   /** Takes the segment at a place. */
-  take(place: Point, erase: boolean, time: number): void;
+  takeSegment(place: Point, erase: boolean, time: number): void;
 }
 
 export interface ToolEvents {
@@ -90,7 +90,7 @@ export function createToolController(
     return found;
   }
 
-  function take(place: Point, erase: boolean, time: number): void {
+  function takeSegment(place: Point, erase: boolean, time: number): void {
     if (!session.labels) {
       events.say("This generator has no segmenter: paint with the brush instead.");
       return;
@@ -130,7 +130,7 @@ export function createToolController(
   /** What the tool would touch if it pressed here. */
   function footprintAt(place: Point | null): Rect[] {
     const cells = session.state?.cells;
-    if (!cells || !place || settings.comparing || !settings.footprint) return [];
+    if (!cells || !place || settings.comparing) return [];
     const { width, height } = session;
     if (settings.tool === "segment") {
       const found = segmentAt(place);
@@ -151,7 +151,7 @@ export function createToolController(
       cursor = null;
       erase ||= settings.tool === "eraser";
       const { tool } = settings;
-      if (tool === "segment") take(place, erase, time);
+      if (tool === "segment") takeSegment(place, erase, time);
       else if (tool === "rectangle" || tool === "lasso") {
         shape = { tool, erase, points: [place] };
         events.moved();
@@ -183,11 +183,11 @@ export function createToolController(
       events.moved();
     },
     size: () => settings.size,
-    point(place) {
+    pointAt(place) {
       pointed = place;
       events.moved();
     },
-    take,
+    takeSegment,
     get cursor() {
       return cursor;
     },
@@ -229,7 +229,7 @@ export function createToolController(
       const { tool } = settings;
       const erase = tool === "eraser";
       if (tool === "segment") {
-        take(place, erase, time);
+        takeSegment(place, erase, time);
         return "";
       }
       if (tool === "brush" || tool === "eraser") {
