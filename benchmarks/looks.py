@@ -321,6 +321,8 @@ def stroke_figures(
     model: Model, judge: Judge, chosen: Sequence[Case], others: Sequence[Crop]
 ) -> tuple[dict[str, Look], list[Figure], list[dict[str, Any]]]:
     """The table, the figures, and what was painted in each case; ``others`` are of :func:`other_crops`."""
+    if not chosen:
+        return {}, [], []
     concepts = [case.concept for case in chosen]
     parts = [largest_part(case.mask[0, 0].numpy() > 0) for case in chosen]
     kinds = [KINDS[place // len(CONCEPTS) % len(KINDS)] for place in range(len(chosen))]
@@ -402,7 +404,7 @@ def write_sheet(path: Path, edits: Sequence[Shown]) -> None:
     Colors are rounded to steps of 4 of 255, which nobody sees and which makes the file much smaller.
     """
     size, gap, line = edits[0].case.x.shape[-1], 4, 16
-    wide, titles = 4 * size + 3 * gap, ("photo, painted", "G(z_e)", "G'(z_e)", "truth")
+    wide, titles = 4 * size + 3 * gap, ("photo", "G(z_e)", "G'(z_e)", "truth")
     font = ImageFont.load_default(size=11)
     parts = []
     for concept in CONCEPTS:
@@ -444,11 +446,7 @@ def look_at(
     chosen = [one.case for one in added]
     others = other_crops(chosen)
     rows, found = addition_figures(judge, added, others)
-    of_strokes: dict[str, Look] = {}
-    more: list[Figure] = []
-    painted: list[dict[str, Any]] = []
-    if strokes:
-        of_strokes, more, painted = stroke_figures(model, judge, chosen[:strokes], others[:strokes])
+    of_strokes, more, painted = stroke_figures(model, judge, chosen[:strokes], others[:strokes])
     print_table(rows | of_strokes)
     for figure in (*found, *more, *opening_figures(model, chosen[:opened])):
         report.add(figure)
