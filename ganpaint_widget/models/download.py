@@ -10,7 +10,6 @@ beside it (:func:`record_file`), and another file under the same name is refused
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..errors import GANPaintError
-from ..storage import cache_folder
+from ..storage import cache_folder, file_fingerprint
 from .catalogue import CATALOGUE, Entry, Source
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def _download(address: str, partial: Path, progress: bool) -> str | None:
 
 def _refused(source: Source, path: Path) -> str | None:
     """Why a complete download has the wrong hash, after which it is gone; ``None`` if all is well."""
-    wrong = _wrong_hash(source, _sha256(path))
+    wrong = _wrong_hash(source, file_fingerprint(path))
     if wrong is not None:
         path.unlink()
     return wrong
@@ -197,7 +196,7 @@ def _taken(entry: Entry, path: Path, tell: Callable[[str], None]) -> Path:
     """A user's own file, into the cache. GANPaintError if it is none of the entry's."""
     if not path.is_file():
         raise GANPaintError(f"There is no file {str(path)!r}.", "Check the path.")
-    found = _sha256(path)
+    found = file_fingerprint(path)
     named = [source for source in entry.sources if source.file == path.name]
     unnamed = [source for source in entry.sources if Path(source.file).suffix == path.suffix]
     hashed = [source for source in entry.sources if source.sha256 and found.startswith(source.sha256)]
@@ -234,7 +233,7 @@ def _keep(
         generator: what is kept in place of a pickle.
         origin: an address or a path, for the record.
     """
-    found, kept = _sha256(path), cache_folder() / source.kept
+    found, kept = file_fingerprint(path), cache_folder() / source.kept
     if generator is not None:
         from .convert import write_generator
 
@@ -256,11 +255,3 @@ def _keep(
         f"Nobody has published the SHA-256 of {source.file}. This one's is {found}. It was trusted, since it "
         f"is the first, and is kept in {record}; no other file will be taken under this name."
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
