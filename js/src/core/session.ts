@@ -82,7 +82,7 @@ export class EditorSession<Image = unknown> {
       unreadable: (failure) => this.setStatus({ level: "error", ...failure }),
     });
     this.#sync = new StateSync(this.#mirror, this.pictures, {
-      mayAdopt: (state) => !this.painting && this.outbox.coveredBy(state.covers),
+      mayAdopt: (state) => !this.#disposed && !this.painting && this.outbox.coveredBy(state.covers),
       adopt: (state, masks) => this.#adopt(state, masks),
       labelsChanged: () => this.#notify("document"),
       unreadable: (reason) => {
