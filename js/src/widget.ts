@@ -1,6 +1,6 @@
 /**
  * The anywidget adapter: carries messages and traits between the widget's model and the editor. The page's copy of the
- * session is made once per model and shared by all its views, because credit and sequence numbers are counted per page.
+ * session is created once per model and shared by all its views: frames and sequences are counted per page.
  */
 
 import { decodePicture, download } from "./browser/pictures";
@@ -11,7 +11,7 @@ import { EditorSession } from "./core/session";
 import type { SyncedState } from "./core/state-sync";
 import { createEditor } from "./editor/editor";
 
-/** The part of anywidget's model that is used here; its value types are the kernel's word, and checked. */
+/** The part of anywidget's model that is used here; the types of its values are checked. */
 interface Model {
   get(name: string): unknown;
   on(event: string, callback: (...values: unknown[]) => void): void;
@@ -27,7 +27,7 @@ const BEAT = 1000;
 function kernelStatus(model: Model): HostKernelStatus | null {
   const kernel = model.widget_manager?.kernel;
   if (!kernel?.status) {
-    // In an exported notebook the models have no comms. The widget's own is not seen here, but its layout's is.
+    // In an exported notebook the models have no comms. The widget's own cannot be seen here, but its layout's is.
     const layout = model.get("layout") as { comm_live?: boolean } | null | undefined;
     return layout?.comm_live === false ? "none" : null;
   }
@@ -81,7 +81,7 @@ export default () => {
   return {
     // Returns at once: anywidget holds back the widget's messages while this runs.
     initialize({ model }: { model: Model }) {
-      const made = new EditorSession<ImageBitmap>(randomId(32), {
+      const created = new EditorSession<ImageBitmap>(randomId(32), {
         send: (message, buffer) => model.send(message, undefined, buffer ? [buffer] : []),
         decode: decodePicture,
         release: (image) => image.close(),
@@ -90,38 +90,38 @@ export default () => {
         undelivered: createUndeliveredStore(),
         kernelStatus: () => kernelStatus(model),
       });
-      session = made;
+      session = created;
 
       const bytes = remembering();
       let reading = false;
-      const changed = (): void => {
+      const traitsChanged = (): void => {
         // One update changes several traits, one event each; they belong together.
         if (reading) return;
         reading = true;
         queueMicrotask(() => {
           reading = false;
-          void made.sync(readTraits(model, bytes));
+          void created.sync(readTraits(model, bytes));
         });
       };
-      const heard = (message: unknown, buffers: unknown): void => {
-        made.receive(message, Array.isArray(buffers) ? bytesOf(buffers[0]) : null);
+      const receive = (message: unknown, buffers: unknown): void => {
+        created.receive(message, Array.isArray(buffers) ? bytesOf(buffers[0]) : null);
       };
-      model.on("msg:custom", heard);
-      for (const trait of TRAITS) model.on(`change:${trait}`, changed);
-      changed();
-      made.outbox.hello();
-      const seen = (): void => made.outbox.setVisible(!document.hidden);
-      document.addEventListener("visibilitychange", seen);
-      seen();
-      made.beat(performance.now());
-      const beating = setInterval(() => made.beat(performance.now()), BEAT);
+      model.on("msg:custom", receive);
+      for (const trait of TRAITS) model.on(`change:${trait}`, traitsChanged);
+      traitsChanged();
+      created.outbox.hello();
+      const visibilityChanged = (): void => created.outbox.setVisible(!document.hidden);
+      document.addEventListener("visibilitychange", visibilityChanged);
+      visibilityChanged();
+      created.beat(performance.now());
+      const timer = setInterval(() => created.beat(performance.now()), BEAT);
 
       return () => {
-        clearInterval(beating);
-        document.removeEventListener("visibilitychange", seen);
-        model.off("msg:custom", heard);
-        for (const trait of TRAITS) model.off(`change:${trait}`, changed);
-        made.dispose();
+        clearInterval(timer);
+        document.removeEventListener("visibilitychange", visibilityChanged);
+        model.off("msg:custom", receive);
+        for (const trait of TRAITS) model.off(`change:${trait}`, traitsChanged);
+        created.dispose();
       };
     },
 

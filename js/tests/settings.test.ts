@@ -30,11 +30,12 @@ beforeEach(async () => {
 });
 
 test("the first stroke on another thing has that thing's strength, whichever tool has chosen it", () => {
+  const said: string[] = [];
   const tools = createToolController(session, store, {
     painting: () => {},
     done: () => {},
     moved: () => {},
-    say: () => {},
+    say: (text) => said.push(text),
   });
   store.change({ verb: "remove", tool: "segment" });
   store.setStrength(3, true);
@@ -42,6 +43,11 @@ test("the first stroke on another thing has that thing's strength, whichever too
   tools.press({ x: 5, y: 5, radius: 1 }, false, 1);
   const stroke = host.sent.at(-1)?.message as StrokeMessage;
   assert.deepEqual([stroke.verb, stroke.concept, stroke.strength], ["remove", "dome", 1]);
+  assert.match(said.at(-1) ?? "", /^Took the dome/);
+  // What cannot be done is not said to be done.
+  store.change({ verb: "restyle" });
+  tools.press({ x: 5, y: 5, radius: 1 }, false, 2);
+  assert.equal(said.at(-1), "Choose a reference first.");
 });
 
 test("a concept that is gone takes its strength with it", async () => {

@@ -31,7 +31,8 @@ export interface StatusMessage {
 export interface BlendProgress {
   fraction: number;
   secondsLeft: number | null;
-  decibel: number | null;
+  /** Of the kept pixels so far, in dB. */
+  psnr: number | null;
 }
 
 export interface OpenProgress {
@@ -81,7 +82,7 @@ export class EditorSession<Image = unknown> {
       unreadable: (failure) => this.setStatus({ level: "error", ...failure }),
     });
     this.#sync = new StateSync(this.#mirror, this.pictures, {
-      mayAdopt: (state) => !this.painting && this.outbox.coveredBy(state.covers),
+      mayAdopt: (state) => !this.#disposed && !this.painting && this.outbox.coveredBy(state.covers),
       adopt: (state, masks) => this.#adopt(state, masks),
       labelsChanged: () => this.#notify("document"),
       unreadable: (reason) => {
@@ -243,7 +244,7 @@ export class EditorSession<Image = unknown> {
     if (changesEdits(name)) this.#editing();
     this.#mirror.apply(name, values);
     if (name === "blend") {
-      this.#blend = { fraction: 0, secondsLeft: null, decibel: null };
+      this.#blend = { fraction: 0, secondsLeft: null, psnr: null };
       this.blendPolicy.blendStarted();
     }
     this.#notify("document");
@@ -313,10 +314,10 @@ export class EditorSession<Image = unknown> {
         void this.pictures.receiveFrame(message, bytes);
         return;
       case "progress": {
-        const { fraction, seconds_left: secondsLeft, decibel } = message;
+        const { fraction, seconds_left: secondsLeft, decibel: psnr } = message;
         if (message.job === "open") {
           if (this.#opening) Object.assign(this.#opening, { fraction, secondsLeft });
-        } else this.#blend = { fraction, secondsLeft, decibel };
+        } else this.#blend = { fraction, secondsLeft, psnr };
         this.#notify("document");
         return;
       }
@@ -352,7 +353,7 @@ export class EditorSession<Image = unknown> {
     this.#mirror.adopt(state, masks);
     this.revision = Math.max(this.revision, state.revision);
     if (!state.job) this.#blend = null;
-    else this.#blend = { secondsLeft: null, decibel: null, ...this.#blend, fraction: state.job.fraction };
+    else this.#blend = { secondsLeft: null, psnr: null, ...this.#blend, fraction: state.job.fraction };
     if (state.notice && state.notice.text !== noticed) this.setStatus(state.notice);
     void this.#redelivery.search(state.journal);
     this.#notify("document");

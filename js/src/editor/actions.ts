@@ -18,7 +18,7 @@ export interface Actions {
   select(edit: string | null): void;
   strength(value: number, done: boolean): void;
   /** Changes the selected edit. */
-  retune(changes: EditChanges): void;
+  updateEdit(changes: EditChanges): void;
   /** What the next restyle refers to, and the selected one if it is a restyle. */
   refer(reference: ReferenceSelection): void;
   /** A picture of one's own to refer to. */
@@ -78,7 +78,7 @@ export function createActions(
       blend.editsChange();
       session.command("retune", { edit: selected, strength: value });
     },
-    retune(changes) {
+    updateEdit(changes) {
       const { selected } = settings.values;
       if (!selected) return;
       blend.editsChange();
@@ -86,7 +86,7 @@ export function createActions(
     },
     refer(reference) {
       settings.change({ reference });
-      if (settings.edit?.verb === "restyle") actions.retune({ reference });
+      if (settings.edit?.verb === "restyle") actions.updateEdit({ reference });
     },
     async referTo(file) {
       say(`Looking at ${file.name}…`);

@@ -77,7 +77,7 @@ export function createBlendPanel(actions: Actions): Panel {
         bar.style.transform = `scaleX(${job.fraction})`;
         setText(progress.lastElementChild as Element, `${percent} %`);
         const left = job.secondsLeft === null ? "Starting…" : `${timeLeft(job.secondsLeft)} left`;
-        setText(numbers, left + (job.decibel === null ? "" : ` · kept pixels ${job.decibel.toFixed(1)} dB`));
+        setText(numbers, left + (job.psnr === null ? "" : ` · kept pixels ${job.psnr.toFixed(1)} dB`));
         return;
       }
       const blend = state?.measures.blend;

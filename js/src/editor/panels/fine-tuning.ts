@@ -29,10 +29,10 @@ function select(label: string, name: string, options: [string, string][], chosen
 }
 
 export function createFineTuning(actions: Actions): Panel {
-  const retune = (changes: EditChanges): void => actions.retune(changes);
-  const units = select("Units", "units", UNITS, (value) => retune({ units: (value || null) as Units }));
-  const target = select("Level", "target", TARGETS, (value) => retune({ target: value as Target }));
-  const versions = createChoices("Variants", (key) => retune({ variant: Number(key) }));
+  const update = (changes: EditChanges): void => actions.updateEdit(changes);
+  const units = select("Units", "units", UNITS, (value) => update({ units: (value || null) as Units }));
+  const target = select("Level", "target", TARGETS, (value) => update({ target: value as Target }));
+  const versions = createChoices("Variants", (key) => update({ variant: Number(key) }));
   const line = createAnswerLine(() => {
     asked = "";
     again();

@@ -102,8 +102,9 @@ export function createToolController(
     const offered = session.state?.concepts.some((concept) => concept.name === name);
     if (settings.verb === "remove" && offered && !erase) store.change({ concept: name });
     events.painting();
-    events.done(session.fill(options(erase), found, time));
-    events.say(`Took the ${name} here: ${found.area} pixels.`);
+    const edit = session.fill(options(erase), found, time);
+    events.done(edit);
+    if (edit) events.say(`Took the ${name} here: ${found.area} pixels.`);
   }
 
   function end(time: number): void {
