@@ -18,6 +18,8 @@ in which the scene's own program adds it, at strength 1, so that the true result
   well the truth behind the stroke is told from those objects, by the shape of the stroke alone.
 * **Opening**: PSNR of what the encoder alone gives, of an editor's first picture, and of the inversion.
 
+The classifier learns more from more cases, so figures of different ``--cases`` do not compare.
+
 Cheats are measured along, and each must miss a bar: the photo's own pixels, the truth's mean color, the truth
 blurred, and the truth with noise.
 
@@ -230,6 +232,8 @@ def bars(look: Look, rival: Look) -> Iterator[Figure]:
             ratios = getattr(one, kind)
             value, interval = float(np.median(ratios)), bootstrap(ratios, np.median)
             yield Figure(f"add {name}: {kind}", value, interval, 0.7, 1.4, "of the truth's")
+        ratios = getattr(look, kind)
+        yield Figure(f"add, all: {kind}", float(np.median(ratios)), bootstrap(ratios, np.median))
 
 
 def addition_figures(
