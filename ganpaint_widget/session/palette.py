@@ -68,10 +68,14 @@ class Palette:
             details["target"] = self._default_target(verb, concept, details.get("units"))
         return Edit(edit_id, verb, concept, np.zeros((size, size), np.uint8), strength, **details)
 
-    def _default_target(self, verb: str, concept: str, units: object) -> str:
-        """What an edit aims at if nobody chooses. An exemplar is all units, so chosen units have none."""
+    def _default_target(self, verb: object, concept: object, units: object) -> str:
+        """What an edit aims at if nobody chooses. An exemplar is all units, so chosen units have none.
+
+        Nothing has been checked yet, so anything may come.
+        """
         dissection = self._model.dissection
-        if verb != "add" or units is not None or dissection is None or concept not in dissection.concepts:
+        adding = isinstance(verb, str) and verb == "add" and units is None
+        if not (adding and isinstance(concept, str) and dissection and concept in dissection.concepts):
             return TARGETS[0]
         return dissection.default_target(concept)
 
