@@ -309,6 +309,7 @@ BROKEN = {
     "nested": told(answers={"cell": [[[1]]]}),
     "long-list": told(answers={"strengths": [0] * 5000}),
     "many-edits": told(answers={"tree": {"edits": [{}] * 21}}),
+    "mask-long": told(answers={"tree": {"edits": [{"mask": "A" * 300_000}]}}),
 }
 """Files that cannot be read: a row with a remark and no verdicts."""
 
@@ -332,7 +333,6 @@ def hostile() -> dict[str, bytes]:
         "mask-not-base64": tree_with(mask="é"),
         "mask-size": tree_with(mask=mask_of(7)),
         "mask-bomb": tree_with(mask=bomb),
-        "mask-long": tree_with(mask="A" * 300_000),
         "mask-cut": tree_with(mask=mask_of(questions.model().generator.resolution)[:60]),
         "edit-text": told(answers={"tree": {"edits": ["x"]}}),
     }
