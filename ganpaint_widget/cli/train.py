@@ -26,18 +26,25 @@ def demo(
     minutes: Annotated[
         float, typer.Option(help="How long to train the generator; 0 keeps it as it is.")
     ] = 60,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to begin from where the folder has no checkpoint yet.")
+    ] = None,
+    device: DeviceOption = None,
 ) -> None:
     """The demo world: the generator (resumes from its checkpoint), then segmenter, encoder and dissection."""
+    import os
+
     from ..demo.train import train_demo
 
-    train_demo(folder, weights, minutes=minutes)
+    where = device or os.environ.get("GANPAINT_DEVICE") or "cpu"
+    train_demo(folder, weights, minutes=minutes, start=start, device=where)
     typer.echo(json.dumps({"weights": sorted(path.name for path in weights.iterdir())}))
 
 
 @train.command()
 def encoder(
     generator: Annotated[str, typer.Option(help="A generator by its name or file.")],
-    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 2000,
+    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 2000,
     batch: Annotated[
         int, typer.Option(help="Samples a step; fewer need less memory and are read less well.", min=2)
     ] = 16,

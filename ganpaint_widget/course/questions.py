@@ -3,7 +3,7 @@
 What is right is computed here, from the generator as it is installed, by the same means that the lesson
 teaches; no number is written down. Numbers are right within a tolerance, where several answers are as good
 all of them are, and of the usual slips each has its own hint. The notebooks and ``ganpaint grade`` ask the
-same functions.
+same functions. The seven lessons share one file, for their questions share the pictures that they measure on.
 """
 
 from __future__ import annotations

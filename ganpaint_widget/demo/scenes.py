@@ -8,7 +8,8 @@ deterministic function of those, so two questions that photographs cannot answer
   everything that does not depend on the tree comes out identical, to the last bit.
 
 The file reads in the order in which a picture comes about: the table of parameters, how a seed becomes
-parameters, the canvas, the painters from the sky to the nearest tree, and last the `Scene` itself.
+parameters, the canvas, the painters from the sky to the nearest tree, and last the `Scene` itself. It is long
+because it is one story: each part uses the tables and the light of those before it.
 
 Geometry lives in unit coordinates, x to the right and y downwards, both 0..1 across the picture, so the same
 scene can be drawn at any size. Colors are sRGB in 0..1 until the very end.

@@ -43,7 +43,7 @@ from ..models.encoder import Encoder
 from ..models.generator import State
 from ..models.progan import ProGAN
 from ..storage import replacing
-from ..training.data import channels_last
+from ..training.data import bfloat16, channels_last
 from ..training.muon import Muon
 from .data import to_bytes
 from .pairs import Batch, Pairs
@@ -386,7 +386,7 @@ class Run:
         judged = self.shown >= recipe.warm_up
         pairs = Batch(*(field.to(self.device) for field in pairs))
         count = len(pairs.mask)
-        precision = torch.autocast(self.device.type, torch.bfloat16)
+        precision = bfloat16(self.device)
         with precision:
             features = painter.encode(_laid_out(torch.cat([pairs.without, pairs.with_]))).float()
             scale = features.detach().square().mean().sqrt()
@@ -433,7 +433,7 @@ class Run:
     def _judge(self, lesson: Lesson, drawn: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
         """Teach the discriminator a step. Returns what the painter pays, and how far it can tell."""
         recipe, discriminator = self.recipe, self.discriminator
-        precision = torch.autocast(self.device.type, torch.bfloat16)
+        precision = bfloat16(self.device)
 
         def planes(labels: Tensor) -> Tensor:
             return F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()

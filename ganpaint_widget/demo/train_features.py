@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from ..models.progan import pixel_norm
 from ..storage import replacing
-from ..training.data import channels_last
+from ..training.data import bfloat16, channels_last
 from .data import SceneData, to_bytes
 from .scenes import CLASSES, TRAINING
 from .train_edits import Painter
@@ -159,7 +159,7 @@ class _Known:
         trunk, features, shares = [], [], []
         grid = painter.generator.shape(painter.generator.edit_layer)[-1]
         batches = scenes.batches(min(50, len(scenes)), 0)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), bfloat16(device):
             for _ in range(-(-count // min(50, len(scenes)))):
                 pictures, labels = next(batches)
                 read = painter.encoder.shared(pictures.to(device))
@@ -234,7 +234,7 @@ def train_features(
         painter, SceneData(folder.parent / "scenes", generator.resolution, seeds), recipe.scenes, where
     )
     balance = Balance()
-    precision = torch.autocast(where.type, torch.bfloat16)
+    precision = bfloat16(where)
     quarter = recipe.batch // 4
 
     def made(z: Tensor) -> Tensor:

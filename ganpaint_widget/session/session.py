@@ -14,7 +14,8 @@ The widget does nothing but call these same methods and show what comes back.
 How it is kept consistent: a verb checks everything that could be wrong with its arguments and changes the
 history (see ``document.py``) under one lock; then, outside the lock, it tells the observers and asks for a
 new preview. So a verb that fails has changed nothing. What takes time is done by the processes (see
-``processes/``), on the worker's thread; the session only puts their results in place.
+``processes/``), on the worker's thread; the session only puts their results in place. Half of this file is
+what its verbs say of their arguments: it is the product's reference.
 
 Importing this module does not import torch; making a session does.
 """
