@@ -259,32 +259,21 @@ def inpainted(case: Case) -> Tensor:
 
 
 def poisson(case: Case, preview: Tensor) -> Tensor:
-    """The preview's inside blended into the photo by its gradients (Pérez et al. 2003, by OpenCV)."""
-    import cv2
-
-    mask = (dilate(case.mask, 2)[0, 0].numpy() * 255).astype(np.uint8)
-    mask[[0, -1]] = 0
-    mask[:, [0, -1]] = 0
-    x, y, width, height = cv2.boundingRect(mask)
-    middle = (x + width // 2, y + height // 2)
-    blended = cv2.seamlessClone(array_of(preview), array_of(case.x), mask, middle, cv2.NORMAL_CLONE)
-    return tensor_of(np.asarray(blended, np.uint8), "cpu")
+    """The preview's inside blended into the photo."""
+    return cloned(preview, case.x, case.mask)
 
 
 def pasted(case: Case, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Copy and paste: an object of another picture (1 x 3 x R x R) put where the case's mask is.
 
-    Both are scaled from the one mask's box to the other's, and the object is blended into the photo by its
-    gradients (Pérez et al. 2003, by OpenCV). OpenCV leaves out the outer 3 px of what it is given, so it is
-    given a margin of 5 px, or the object's own edges would be lost, and pictures that go on beyond their
-    borders.
+    Picture and mask are scaled from the one mask's box to the other's, and the object is blended in.
 
     Returns:
         The picture; and where in it the object is, 1 x 1 x R x R, 0 or 1.
     """
     import cv2
 
-    size, border = case.x.shape[-1], 12
+    size = case.x.shape[-1]
     source, target = ((one[0, 0].numpy() * 255).astype(np.uint8) for one in (mask, case.mask))
     (x, y, width, height), (to_x, to_y, to_width, to_height) = map(cv2.boundingRect, (source, target))
     across, down = to_width / width, to_height / height
@@ -292,9 +281,24 @@ def pasted(case: Case, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     move = np.array([[across, 0, to_x - 0.5 - across * (x - 0.5)], [0, down, to_y - 0.5 - down * (y - 0.5)]])
     scaled = cv2.warpAffine(array_of(picture), move, (size, size), borderMode=cv2.BORDER_REPLICATE)
     where = np.where(cv2.warpAffine(source, move, (size, size)) > 127, 255, 0).astype(np.uint8)
+    moved = tensor_of(np.asarray(scaled, np.uint8), "cpu")
+    return cloned(moved, case.x, tensor_of_mask(where)), tensor_of_mask(where)
+
+
+def cloned(source: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    """What is inside a mask of one picture, blended into a photo by its gradients (Pérez et al. 2003).
+
+    OpenCV leaves out the outer 3 px of the mask that it is given. So it is given a margin of 5 px, or the
+    edges of what is cloned would be lost, and those of what was there would stay; and pictures that go on
+    beyond their borders.
+    """
+    import cv2
+
+    border = 12
+    inside = (mask[0, 0].numpy() * 255).astype(np.uint8)
     wide = [
         cv2.copyMakeBorder(one, border, border, border, border, cv2.BORDER_REPLICATE)
-        for one in (scaled, array_of(case.x), where)
+        for one in (array_of(source), array_of(photo), inside)
     ]
     margin = cv2.dilate(wide[2], np.ones((11, 11), np.uint8))
     margin[[0, -1]] = 0
@@ -302,5 +306,4 @@ def pasted(case: Case, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     x, y, width, height = cv2.boundingRect(margin)
     middle = (x + width // 2, y + height // 2)
     blended = cv2.seamlessClone(wide[0], wide[1], margin, middle, cv2.NORMAL_CLONE)
-    inner = np.asarray(blended, np.uint8)[border:-border, border:-border]
-    return tensor_of(inner, "cpu"), tensor_of_mask(where)
+    return tensor_of(np.asarray(blended, np.uint8)[border:-border, border:-border], "cpu")

@@ -1,4 +1,4 @@
-"""Do things that were added look like things? And is the eye of the same opinion?
+"""Do things that were added look like true ones?
 
     python -m benchmarks.looks [--cases 200] [--sheet FILE] [--json FILE] [--check]
 
@@ -12,10 +12,10 @@ in which the scene's own program adds it, at strength 1, so that the true result
   true object of another scene, scaled to the mask's box and blended by Poisson (OpenCV).
 * **Chroma** and **gradient**: the spread of the chroma and the mean gradient inside the mask, relative to
   those of the truth; medians.
-* **Strokes that are no silhouettes**: discs, boxes and scribbles of a brush where the counterfactual has the
-  concept. For them no truth is known, so each is compared with a true object of about the same area, of
-  another scene. ``share``: on which part of the stroke the judge sees the concept. A row of its own says how
-  well the truth behind the stroke is told from those objects, by the shape of the stroke alone.
+* **Strokes** of other shapes than silhouettes: discs, boxes and scribbles of a brush where the counterfactual
+  has the concept. For them no truth is known, so each is compared with a true object of about the same area,
+  of another scene. ``share``: on which part of the stroke the judge sees the concept. A row of its own says
+  how well the truth behind the stroke is told from those objects, by the shape of the stroke alone.
 * **Opening**: PSNR of what the encoder alone gives, of an editor's first picture, and of the inversion.
 
 The classifier learns more from more cases, so figures of different ``--cases`` do not compare.
@@ -264,7 +264,7 @@ def addition_figures(
     return rows, found
 
 
-# --- strokes that are no silhouettes ---
+# --- strokes of other shapes than silhouettes ---
 
 KINDS = ("disc", "box", "scribble")
 

@@ -29,6 +29,12 @@ def looks(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
+def cases(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    pytest.importorskip("cv2")
+    return benchmark_module("cases")
+
+
+@pytest.fixture(scope="module")
 def judge(benchmark_module: Callable[[str], ModuleType]) -> Any:
     return benchmark_module("judge").load_judge()
 
@@ -152,18 +158,28 @@ def case(looks: ModuleType, verb: str = "add", concept: str = "tree", seed: int 
     return looks.Case(seed=seed, verb=verb, concept=concept, x=x, truth=truth, mask=disc(), **nothing)
 
 
-def test_copy_and_paste_puts_the_object_into_the_box_of_the_mask(looks: ModuleType) -> None:
+def test_copy_and_paste_puts_the_object_into_the_box_of_the_mask(
+    looks: ModuleType, cases: ModuleType
+) -> None:
     photo = case(looks)
     picture = torch.full((1, 3, SIZE, SIZE), -0.2)
     picture[:, :, 20:28, 4:20] = torch.tensor([0.9, -0.8, -0.8]).view(1, 3, 1, 1)
     mask = (picture[:, :1] > 0).float()
-    made, where = looks.pasted(photo, picture, mask)
+    made, where = cases.pasted(photo, picture, mask)
     for one in (where, photo.mask):
         rows, columns = np.nonzero(one[0, 0].numpy())
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 25, 7, 25)
     redder = (made - photo.x)[0]
     assert ((redder[0] - redder[1]) * where[0, 0]).sum() / where.sum() > 1
     assert (redder * (1 - F.max_pool2d(where, 13, 1, 6)[0])).abs().max() < 0.02
+
+
+def test_a_blend_by_gradients_leaves_nothing_of_what_was_inside(cases: ModuleType) -> None:
+    photo = torch.full((1, 3, SIZE, SIZE), 0.2)
+    photo[:, 0] += disc()[:, 0] * 0.7
+    preview = torch.full((1, 3, SIZE, SIZE), 0.3)
+    made = cases.cloned(preview, photo, disc())
+    assert (made - 0.2).abs().max() < 0.02
 
 
 def test_every_cheat_misses_a_bar_and_the_truth_none(looks: ModuleType, judge: Any) -> None:
