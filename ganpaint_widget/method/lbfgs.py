@@ -8,6 +8,7 @@ loses the curvature that it has learned. Its first use also imports PyTorch's co
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ def _minimum(one: _Point, other: _Point, least: float, most: float) -> float:
     width = last.length - first.length
     bend = first.slope + last.slope - 3 * (first.loss - last.loss) / (first.length - last.length)
     inner = bend * bend - first.slope * last.slope
-    root = max(inner, 0.0) ** 0.5
+    root = math.sqrt(max(inner, 0.0))
     below = last.slope - first.slope + 2 * root
     if not inner >= 0 or below == 0:
         return (least + most) / 2
