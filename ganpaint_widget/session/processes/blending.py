@@ -204,10 +204,12 @@ class Blending:
         with torch.no_grad():
             edited = picture.fast.edited(edits)
         delta = self._fitted(picture)
+        start: Mapping[str, Tensor] | None
         if delta is None:
-            start, steps = self._model.first_delta(edited, picture.x, keep), None
+            start = self._model.first_delta(edited, picture.x, keep)
         else:
-            start, steps = adaptation.gated(generator, delta, original, edited), WARM_STEPS
+            start = adaptation.gated(generator, delta, original, edited)
+        steps = None if delta is None else WARM_STEPS
         return adaptation.Fit(generator, edited, picture.x, keep, original=original, steps=steps, start=start)
 
     def _blended(self, picture: OpenedPicture, edits: Edits, revision: int, fit: Fit) -> Blend:

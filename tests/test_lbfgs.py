@@ -1,0 +1,65 @@
+"""L-BFGS an evaluation at a time, beside PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ganpaint_widget.method.lbfgs import lbfgs
+
+Loss = Callable[[Tensor], Tensor]
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+
+def ours(loss: Loss, begin: Tensor, count: int) -> list[float]:
+    x = torch.nn.Parameter(begin.clone())
+    minimizer, losses = lbfgs([x], 12), []
+    next(minimizer)
+    for _ in range(count):
+        x.grad = None
+        value = loss(x)
+        value.backward()
+        losses.append(value.item())
+        try:
+            minimizer.send(losses[-1])
+        except StopIteration:
+            break
+    return losses
+
+
+def theirs(loss: Loss, begin: Tensor, count: int) -> list[float]:
+    x = torch.nn.Parameter(begin.clone())
+    optimizer = torch.optim.LBFGS(
+        [x], max_iter=count, max_eval=10 * count, history_size=12, tolerance_grad=0, tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+    losses: list[float] = []
+
+    def closure() -> float:
+        x.grad = None
+        value = loss(x)
+        value.backward()
+        losses.append(value.item())
+        return losses[-1]
+
+    optimizer.step(closure)
+    return losses[:count]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-5])
+@pytest.mark.parametrize("seed", range(4))
+def test_it_evaluates_where_pytorch_does(seed: int, scale: float) -> None:
+    begin = (seed + 1) * torch.randn(10, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+    mine, reference = (method(lambda x: scale * rosenbrock(x), begin, 40) for method in (ours, theirs))
+    assert mine == pytest.approx(reference, rel=1e-4)
+
+
+def test_it_ends_at_the_bottom() -> None:
+    losses = ours(lambda x: (x - 3).square().sum(), torch.zeros(5), 100)
+    assert len(losses) < 10 and losses[-1] < 1e-9
