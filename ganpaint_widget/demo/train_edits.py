@@ -16,7 +16,8 @@ Losses: mean absolute error, that of the slopes, the activations of a frozen seg
 classes inside what was painted. After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017)
 judges each picture together with its label map, in relativistic pairs of the drawn and the true picture
 (Jolicoeur-Martineau 2019), with gradient penalties on both (Huang et al. 2024); its weight grows slowly.
-Convolutions learn by :class:`~ganpaint_widget.training.muon.Muon`, all else by Adam.
+Convolutions learn by :class:`~ganpaint_widget.training.muon.Muon`, all else by Adam. In the last part of a run's time
+all rates fall to nearly nothing, which takes the noise of the last steps out of the weights.
 """
 
 from __future__ import annotations
@@ -59,6 +60,12 @@ OBJECTS = tuple(
 
 NEAR = 4
 """Pixels around an edit in which errors count as much as inside."""
+
+ANNEALED = 0.35
+"""The last part of a run's time, in which the rates fall."""
+
+LOWEST_PACE = 0.03
+"""What remains of the rates at the end."""
 
 BANK = 60
 """How many objects of a class are remembered, to be painted into other scenes."""
@@ -380,6 +387,15 @@ class Run:
         self.shown, self.step, self.seconds = content["shown"], content["step"], content["seconds"]
         self.lessons = Lessons(self.recipe.seed + self.step)
 
+    def set_pace(self, done: float) -> None:
+        """Set all rates for a run of which the share ``done`` has passed."""
+        recipe = self.recipe
+        pace = min(1.0, max(LOWEST_PACE, (1 - done) / ANNEALED))
+        rates = (recipe.step_length, recipe.learning_rate, recipe.learning_rate_encoder, recipe.learning_rate_judge)
+        groups = [*self.muon.param_groups, *self.adam.param_groups, *self.judging.param_groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = pace * rate
+
     def learn(self, pairs: Batch) -> dict[str, float]:
         """One step on a batch of pairs. Returns the parts of the loss, by name."""
         recipe, painter = self.recipe, self.painter
@@ -531,6 +547,7 @@ def train_edits(
     began = saved = logged = time.monotonic()
     sums: dict[str, float] = defaultdict(float)
     while time.monotonic() - began < 60 * minutes and run.shown < budget:
+        run.set_pace((time.monotonic() - began) / (60 * minutes))
         for name, value in run.learn(next(batches)).items():
             sums[name] += value
         now = time.monotonic()
