@@ -79,8 +79,9 @@ def fetch(
         The file's path in the cache. Its hash has been checked, also that of a file that was there before.
 
     Raises:
-        GANPaintError: there is no such model, its file in the cache has changed, no mirror has delivered a file with the right hash, there is no
-            room for it, or ``GANPAINT_OFFLINE`` is set. It says what to do by hand.
+        GANPaintError: there is no such model, its file in the cache has changed, no mirror has delivered a
+            file with the right hash, there is no room for it, or ``GANPAINT_OFFLINE`` is set. It says what to
+            do by hand.
     """
     try:
         entry = CATALOGUE[name]
