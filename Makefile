@@ -97,11 +97,12 @@ $(STAMPS)/wheel: $(STAMPS)/packages $(STAMPS)/node $(SOURCE_LIST) $(SOURCES)
 
 # --- use -------------------------------------------------------------------------------------------------------
 
-# A kernel specification of the same name in the home folder must not win over the environment's.
+# A kernel specification of the same name in the home folder must not win over the environment's. The settings in
+# tools/jupyterlab answer JupyterLab's question about news in advance: nothing is fetched.
 lab: setup
 	@echo "==> opening JupyterLab (seconds); Ctrl-C stops it"
 	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=notebooks \
-		--LabApp.default_url=/lab/tree/01_paint.ipynb $(ROOT_ARGS) $(LAB_ARGS)
+		--LabApp.app_settings_dir='$(CURDIR)/tools/jupyterlab' --LabApp.default_url=/lab/tree/01_paint.ipynb $(ROOT_ARGS) $(LAB_ARGS)
 
 editor: $(STAMPS)/node
 	@npm run --silent editor
@@ -111,6 +112,9 @@ editor: $(STAMPS)/node
 check: setup
 	@echo "==> ruff"
 	@$(BIN)/ruff check --quiet --output-format concise .
+	@echo "==> codespell, and the style of the texts"
+	@$(BIN)/codespell
+	@$(BIN)/python tools/words.py
 	@echo "==> mypy (about half a minute the first time)"
 	@$(BIN)/mypy --no-error-summary
 	@echo "==> import-linter: no room imports from above"

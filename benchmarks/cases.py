@@ -186,7 +186,7 @@ def cases(
 WAYS = {
     "pyramid (ours)": AdaptationConfig(),
     "pyramid, added": Ablation(combine="add"),
-    "pyramid, no regularisation": AdaptationConfig(regularization=0),
+    "pyramid, no regularization": AdaptationConfig(regularization=0),
     "direct": Ablation("direct"),
     "network (published)": Ablation("network", regularization=0.1),
     "weights": Ablation("weights"),

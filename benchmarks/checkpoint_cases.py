@@ -641,7 +641,7 @@ _WRAPPERS = (
 _OTHERS = (
     ("class-conditional StyleGAN2", "class-conditional StyleGAN2", lambda: nvidia_weights(conditional=True)),
     ("StyleGAN2, residual", "residual connections", lambda: nvidia_weights(skip=True)),
-    ("grey StyleGAN2", "grey pictures, of 1 channel", lambda: {"g_ema": stylegan2_weights(rgb=1)}),
+    ("gray StyleGAN2", "gray pictures, of 1 channel", lambda: {"g_ema": stylegan2_weights(rgb=1)}),
     (
         "StyleGAN2 with transparency",
         "4 channels, with transparency",

@@ -58,7 +58,8 @@ class Report:
 
     def finish(self, options: Namespace, **more: Any) -> int:
         """Write ``--json`` and a line for each missed bar; the exit status, 1 if there are any and
-        ``--check``."""
+        ``--check``.
+        """
         if options.json:
             stored = {"figures": [asdict(one) for one in self.figures], **more}
             options.json.write_text(json.dumps(stored, indent=1) + "\n")

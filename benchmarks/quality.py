@@ -143,7 +143,8 @@ def high_pass(picture: Tensor) -> Tensor:
 @torch.no_grad()
 def perceptual(judge: Judge, picture: Tensor, truth: Tensor, mask: Tensor) -> float:
     """Squared distance of the judge's activations, each of unit length, inside the mask (LPIPS without its
-    weights; Zhang et al. 2018)."""
+    weights; Zhang et al. 2018).
+    """
     distance = 0.0
     for a, b in zip(judge.activations(picture), judge.activations(truth), strict=True):
         unit = [x / x.norm(dim=1, keepdim=True).clamp_min(1e-6) for x in (a, b)]

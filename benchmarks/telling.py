@@ -41,7 +41,8 @@ class Crop(NamedTuple):
 
 def opponent(picture: Tensor) -> Tensor:
     """Pictures B x 3 x H x W in [-1, 1] to lightness (R + G + B) / 3, R - G and (R + G) / 2 - B, as parts of
-    the range of sRGB."""
+    the range of sRGB.
+    """
     red, green, blue = picture.div(2).unbind(dim=1)
     return torch.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue], dim=1)
 
@@ -77,7 +78,8 @@ def gradient_energy(crop: Crop) -> float:
 @torch.no_grad()
 def descriptor(judge: Judge, crop: Crop) -> np.ndarray:
     """D numbers: moments of the judge's activations (half and quarter resolution), of the colors and of their
-    gradients inside the mask."""
+    gradients inside the mask.
+    """
     parts: list[Tensor] = []
     for maps in judge.activations(crop.picture):
         parts += moments(maps, F.interpolate(crop.mask, size=maps.shape[-2:], mode="area"))

@@ -131,7 +131,7 @@ def test_acknowledgements_are_cumulative_and_odd_ones_are_ignored(bench: Bench) 
     bench.stream.ack(A, 99)  # a frame that was never sent
     bench.stream.ack("page-unknown", 1)
     assert bench.revisions == [1, 2] and bench.stream.pages == (A,)
-    bench.stream.ack(A, 2)  # covers 1, whose own acknowledgement was lost
+    bench.stream.ack(A, 2)  # covers 1, whose own acknowledgment was lost
     bench.stream.ack(A, 1)  # late
     bench.stream.ack(A, 2)  # doubled
     assert bench.revisions == [1, 2, 3]

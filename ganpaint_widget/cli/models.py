@@ -68,7 +68,7 @@ def fetch(
             about = {
                 "name": name, "domain": entry.domain, "resolution": entry.resolution,
                 "megabytes": entry.megabytes,
-                "licence": entry.license, "source": entry.source, "concepts": list(entry.brushes),
+                "license": entry.license, "source": entry.source, "concepts": list(entry.brushes),
             }  # fmt: skip
             told.append({**about, "path": str(path or fetching.cached(entry) or ""), "notes": notes})
             if not as_json and listed:

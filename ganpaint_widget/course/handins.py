@@ -64,7 +64,7 @@ class HandIn:
 
 
 def seed_of(student: str) -> int:
-    """The number that a student's scenes and tasks follow from: the same however the name is capitalised or
+    """The number that a student's scenes and tasks follow from: the same however the name is capitalized or
     spaced, and about as likely as any other from 0 to 2^31 - 1.
 
     Raises:

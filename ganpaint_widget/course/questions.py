@@ -292,7 +292,7 @@ def psnr(task: Task, answer: Answer) -> Verdict:
     return near(
         answer, 10 * math.log10(255**2 / error), 0.2,
         "The error is squared first, then averaged over all pixels and "
-            "colours; 10 times the logarithm comes last.",
+            "colors; 10 times the logarithm comes last.",
         [
             Slip(10 * math.log10(1 / error), "What is the peak? Pixels go from 0 to 255."),
             Slip(-10 * math.log10(255**2 / error), "Peak over error, not error over peak."),

@@ -60,7 +60,8 @@ class SceneData:
 
     def batches(self, count: int, seed: int, *, flip: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
         """Random batches without end: pictures (float B x 3 x H x W in [-1, 1]) and labels (int64 B x H x
-        W)."""
+        W).
+        """
         random = np.random.default_rng(seed)
         while True:
             order = random.permutation(len(self))

@@ -168,14 +168,14 @@ def _all_parameters() -> tuple[Parameter, ...]:
         Parameter("church_width", 0.34, 0.60, "width", "of the body"),
         Parameter("church_height", 0.26, 0.38, "height", "of the body's wall, ground to eaves"),
         _choice("wall_material", _MATERIALS, "what the walls are made of"),
-        Parameter("wall_tone", 0.0, 1.0, "fraction", "place on the material's range of colours"),
+        Parameter("wall_tone", 0.0, 1.0, "fraction", "place on the material's range of colors"),
         _choice("roof_form", _ROOF_FORMS, "the shape of the roof"),
         Parameter("roof_height", 0.07, 0.18, "height", "of a gable or hip roof"),
-        _choice("roof_colour", _ROOF_COLORS, "colour of roof and spires"),
+        _choice("roof_colour", _ROOF_COLORS, "color of roof and spires"),
         _presence("dome_present", "the central dome with its drum"),
         Parameter("dome_radius", 0.24, 0.40, "body width", "of the central dome"),
         Parameter("dome_rise", 0.8, 1.3, "radius", "height of the central dome"),
-        _choice("dome_colour", _DOME_COLORS, "colour of all domes"),
+        _choice("dome_colour", _DOME_COLORS, "color of all domes"),
         _presence("tower0_present", "the left tower"),
         _presence("tower1_present", "the right tower"),
         _choice("tower_form", _TOWER_FORMS, "what the towers end in"),
@@ -191,7 +191,7 @@ def _all_parameters() -> tuple[Parameter, ...]:
         _choice("door_form", _PANE_FORMS, "the shape of the door"),
         Parameter("door_width", 0.086, 0.130, "width", "of the door"),
         Parameter("door_height", 0.136, 0.185, "height", "of the door"),
-        _choice("door_colour", _DOOR_COLORS, "colour of the door"),
+        _choice("door_colour", _DOOR_COLORS, "color of the door"),
     ]
     for i in range(_CLOUDS):
         table += [
@@ -1073,7 +1073,7 @@ _COLORS: Mapping[str, tuple[str, Mapping[str, Color] | None]] = {
     "grass": ("grass_tone", None),
     "tree": ("tree{}_season", None),
 }
-"""What `Scene.restyled` understands: the parameter that colors a concept, and the colours' names, if any."""
+"""What `Scene.restyled` understands: the parameter that colors a concept, and the names of the colors, if any."""
 
 _CONCEPTS: Mapping[str, _Concept] = {
     "tree": _Concept(
@@ -1195,12 +1195,14 @@ class Scene:
 
     def label_map(self, size: int = 128) -> ByteArray:
         """What is where, uint8, size x size: indices into `CLASSES`, each the topmost layer that covers more
-        than half of the pixel. Shadows on grass are grass. `size` from 32 to 1024, else `ValueError`."""
+        than half of the pixel. Shadows on grass are grass. `size` from 32 to 1024, else `ValueError`.
+        """
         return (self.instance_map(size) >> 3).astype(np.uint8)
 
     def instance_map(self, size: int = 128) -> ByteArray:
         """Which object is where, uint8, size x size, read-only: 8 times the class's index, plus the number of
-        the object within its class. `size` from 32 to 1024, else `ValueError`."""
+        the object within its class. `size` from 32 to 1024, else `ValueError`.
+        """
         return self._drawn(size)[1]
 
     @property
@@ -1272,7 +1274,7 @@ class Scene:
             )
         return self._counterfactual(changed, mask, size)
 
-    @renamed_arguments(colour="color")
+    @renamed_arguments(colour="color")  # codespell:ignore
     def restyled(
         self, concept: str, index: int | None = None, *, color: str | float, size: int = 128
     ) -> Counterfactual:

@@ -74,7 +74,8 @@ BANK = 60
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a run. ``warm_up`` and ``ramp`` count pictures; others are rates and
-    weights."""
+    weights.
+    """
 
     latent_size: int = 256
     channels: tuple[int, ...] = (256, 256, 192, 96, 48, 32)

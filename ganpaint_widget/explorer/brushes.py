@@ -218,7 +218,8 @@ def _encoded(brushes: Iterable[Brush]) -> str:
 
 def _read(path: Path, channels: int) -> Brushes:
     """What a shelf has written. Brushes that are damaged are left out; the file is then kept under another
-    name, since the next write would take them away."""
+    name, since the next write would take them away.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -685,7 +685,8 @@ def units_of(part: Dissection | Atlas | Baselines | Effects) -> int | None:
 
 def _at(model: Model, layer: str) -> Model:
     """The model edited at another layer. It shares the weights, and opens samples: the encoder and the
-    inversion of photos are for the layer that they were made for."""
+    inversion of photos are for the layer that they were made for.
+    """
     if layer == model.generator.edit_layer:
         return model
     generator = copy(model.generator)

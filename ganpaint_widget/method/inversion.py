@@ -223,7 +223,8 @@ def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
 
 class _Work:
     """How much of an inversion is done, for its ticket: counted in passes through the generator, three for
-    one with its gradient, so that the time that is left can be told from the time that is used."""
+    one with its gradient, so that the time that is left can be told from the time that is used.
+    """
 
     def __init__(self, ticket: Ticket | None, total: int) -> None:
         self.ticket, self.total, self.done = ticket, total, 0

@@ -61,7 +61,7 @@ def _draw(weight: Tensor) -> None:
 
 
 class _ScaledBias(nn.Module):
-    """The equalised learning rate's run-time scale, and the bias that follows it."""
+    """The equalized learning rate's run-time scale, and the bias that follows it."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, gain: float) -> None:
         super().__init__()

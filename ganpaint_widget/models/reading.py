@@ -229,7 +229,7 @@ def _refuse_channels(drawn: int, name: str) -> None:
     if drawn == 3:
         return
     what = {
-        1: "grey pictures, of 1 channel",
+        1: "gray pictures, of 1 channel",
         4: "pictures of 4 channels, with transparency",
     }.get(drawn, f"pictures of {drawn} channels")
     raise GANPaintError(

@@ -97,7 +97,6 @@ def dissection_file(path: Path) -> Path:
 
 def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
     """The dissection of the generator in a file, if it was measured. GANPaintError if it is another's."""
-
     own = dissection_file(path)
     if not own.is_file():
         return None

@@ -52,7 +52,7 @@ def _blur(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
 
 
 class _Linear(nn.Module):
-    """Fully connected, with the run-time scale of the equalised learning rate."""
+    """Fully connected, with the run-time scale of the equalized learning rate."""
 
     def __init__(self, inputs: int, outputs: int, *, rate: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()

@@ -321,7 +321,8 @@ class Reading:
 
     def scores(self) -> Scores:
         """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
-        generator's world at all. Computed when asked for, which takes a moment the first time."""
+        generator's world at all. Computed when asked for, which takes a moment the first time.
+        """
         from ..method.inversion import score
 
         picture, _ = self._inverted()

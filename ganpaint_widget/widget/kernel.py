@@ -75,7 +75,7 @@ class Way:
 
         ipykernel 7 has the page's messages handled on a subshell's thread and takes the shell from a
         context variable; 7.4 then delivers the page's next messages to the shell of whoever *sent* last.
-        Sent from the worker's bare thread, or from a cell, acknowledgements and Cancel would wait until the
+        Sent from the worker's bare thread, or from a cell, acknowledgments and Cancel would wait until the
         cell ends. ipykernel 6 has one shell, and needs none of this.
         """
         with self._one_at_a_time:

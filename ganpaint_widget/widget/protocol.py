@@ -76,7 +76,8 @@ class Hello:
 @dataclass(frozen=True)
 class Referring:
     """What a restyle refers to: a key that the kernel gave, and which rectangle of it counts (None: where the
-    concept is seen)."""
+    concept is seen).
+    """
 
     key: str
     region: tuple[int, int, int, int] | None
@@ -622,7 +623,8 @@ def error(page: str | None, sequence: int | None, message: str, hint: str) -> Ou
 
 def references(page: str, concept: str, entries: Sequence[Mapping[str, Any]], sheet: bytes) -> Outgoing:
     """What a restyle can refer to. concept: empty for one picture that was asked for. sheet: a PNG with a
-    column for each entry: above the picture, below what the generator makes of it."""
+    column for each entry: above the picture, below what the generator makes of it.
+    """
     return {"type": "references", "page": page, "concept": concept, "entries": list(entries)}, [sheet]
 
 
@@ -633,7 +635,8 @@ def variants(page: str, edit: str, variants: Sequence[int], sheet: bytes) -> Out
 
 def scenes(page: str, first: int, total: int, titles: Sequence[str], sheet: bytes) -> Outgoing:
     """Scenes of the gallery. first: the index of the first of them. total: how many the gallery has. sheet: a
-    JPEG with a column for each."""
+    JPEG with a column for each.
+    """
     return {"type": "scenes", "page": page, "first": first, "total": total, "titles": list(titles)}, [sheet]
 
 

@@ -7,10 +7,10 @@ flag, from jupyter_rfb), and only what is sent is encoded.
 
 Every message reaches every page, so there is one count of frames, and each page has its own credit in it:
 
-- An acknowledgement is cumulative; late, doubled and unknown ones change nothing.
+- An acknowledgment is cumulative; late, doubled and unknown ones change nothing.
 - A page that has not acknowledged for `SILENCE` seconds is *silent*: what it owes is written off and it holds
   nobody up. When only silent pages are left, they get `IN_FLIGHT` frames per `SILENCE`: enough to come back
-  when an acknowledgement was lost, little when nobody is there.
+  when an acknowledgment was lost, little when nobody is there.
 - A silent page that speaks (with whatever) is alive again, with fresh credit. `hello` always gives that.
 - For a page that says that it is *hidden* nothing is sent, and it holds nobody up, until it says hello again.
 - With no page at all, or only hidden ones, nothing is encoded or sent; the newest pictures wait for a hello.
@@ -36,7 +36,7 @@ IN_FLIGHT = 2
 """Most frames in flight to a page: one being drawn, one on its way, as in jupyter_rfb."""
 
 SILENCE = 5.0
-"""Seconds without an acknowledgement after which a page no longer holds the others up."""
+"""Seconds without an acknowledgment after which a page no longer holds the others up."""
 
 MOST_PAGES = 32
 """Most pages that are kept; the one that has been quiet the longest goes first."""
@@ -65,7 +65,7 @@ class Picture:
 
 @dataclass
 class _Page:
-    """One page's account: the frames that it owes an acknowledgement, oldest first."""
+    """One page's account: the frames that it owes an acknowledgment, oldest first."""
 
     last_seen: float
     """When it last spoke: decides who is forgotten when there are too many pages."""
@@ -129,7 +129,7 @@ class FrameStream:
             self._pump()
 
     def touch(self, page: str) -> None:
-        """A page has said something that is neither hello nor an acknowledgement."""
+        """A page has said something that is neither hello nor an acknowledgment."""
         with self._lock:
             self._spoken(page)
             self._pump()
@@ -217,7 +217,7 @@ class FrameStream:
         return any(len(page.owed) < IN_FLIGHT for page in seen)
 
     def _post(self, picture: Picture) -> bool:
-        # The debt is booked before sending, since the acknowledgement may arrive before `send` returns.
+        # The debt is booked before sending, since the acknowledgment may arrive before `send` returns.
         self._frame += 1
         number = self._frame
         now = self._clock()

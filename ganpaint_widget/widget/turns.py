@@ -141,7 +141,7 @@ class Turns:
         Strokes and most commands are done here and now, in well under a millisecond plus the journal's
         write: so they are in before the next cell runs. A command that waits for the model is done on a
         thread of its own, and everything that comes meanwhile queues behind it; the kernel's thread stays
-        free for acknowledgements and Cancel.
+        free for acknowledgments and Cancel.
         """
         with self._lane:
             with self._books:
@@ -168,7 +168,8 @@ class Turns:
 
     def changed(self, revision: int) -> None:
         """The session has changed, on the thread of the message that did it, before its picture is asked
-        for."""
+        for.
+        """
         speaker = SPEAKER.get()
         if speaker is not None:
             with self._books:

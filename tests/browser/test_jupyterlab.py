@@ -49,7 +49,7 @@ def region(shape: tuple[int, ...], points: list[tuple[float, float]], margin: fl
 
 
 def difference(a: npt.NDArray[np.int16], b: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
-    """H x W: how far two pictures are apart, mean over the colours, in 0 to 255."""
+    """H x W: how far two pictures are apart, mean over the colors, in 0 to 255."""
     return np.asarray(np.abs(a - b).mean(-1))
 
 
@@ -564,9 +564,9 @@ def test_looks(open_notebook, scale: int) -> None:
                 while (shown.parentElement
                     && /, 0\\)$|transparent/.test(getComputedStyle(shown).backgroundColor))
                     shown = shown.parentElement;
-                const grey = colour =>
-                    colour.match(/[0-9.]+/g).slice(0, 3).map(Number).reduce((a, b) => a + b);
-                return [grey(getComputedStyle(shown).backgroundColor), grey(getComputedStyle(root).color)];
+                const gray = color =>
+                    color.match(/[0-9.]+/g).slice(0, 3).map(Number).reduce((a, b) => a + b);
+                return [gray(getComputedStyle(shown).backgroundColor), gray(getComputedStyle(root).color)];
             }"""
         )
         assert (background > text) == (theme == "Light"), (theme, background, text)

@@ -134,7 +134,8 @@ def inverted(
     model: Model, source: Source, photo: Array, ticket: Ticket | None = None, *, guess: bool = False
 ) -> OpenedPicture:
     """A photo, uint8 R x R x 3, opened by inversion; ``guess`` as in :func:`open_picture`. Cancelled comes
-    through."""
+    through.
+    """
     from ...method.inversion import STEPS, invert
 
     device = next(model.generator.parameters()).device
