@@ -82,7 +82,7 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
     code = False
     for number, line in enumerate(text.splitlines(), 1):
         code ^= line.lstrip().startswith("```")
-        if len(line) > LONGEST_LINE and not code and not line.startswith(("|", "```")) and " " in line.strip():
+        if len(line) > LONGEST_LINE and not code and not line.startswith(("|", "```", "![")) and " " in line.strip():
             yield number, f"a line of {len(line)} characters"
 
 
