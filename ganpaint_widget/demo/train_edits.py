@@ -1,7 +1,7 @@
 """Edits in the loop: encoder and fine layers learn to draw what is painted.
 
 The encoder reads the features of the edit layer from a picture, and the fine layers draw the picture from
-them: an autoencoder. In two of three pictures the features are edited on the way as the editor edits them,
+them: an autoencoder. In most pictures the features are edited on the way as the editor edits them,
 and the fine layers have to draw what the edit means. Pairs of scenes that differ by one object know that to
 the pixel:
 
@@ -244,7 +244,10 @@ class Lessons:
         self.bank: dict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=BANK))
 
     def __call__(self, pairs: Batch, without: Tensor, with_: Tensor, *, unknown: bool) -> Lesson:
-        """Three lessons a pair: one plain, one with an object, and one without it or with another's.
+        """Two lessons a pair: one with an object, and one without it or with another's.
+
+        The first pair gives a plain one as well. That is enough: around an edit, too, a picture has to be as
+        it was.
 
         Args:
             pairs: B pairs.
@@ -262,10 +265,9 @@ class Lessons:
             self.bank[concept].append(own.detach())
             lacking = (pairs.without[one], before[one], before[one])
             complete = (pairs.with_[one], after[one], after[one])
-            if self.random.random() < 0.5:
-                rows.append((empty, *lacking, nothing, True))
-            else:
-                rows.append((full, *complete, nothing, True))
+            if one == 0:
+                plain = (empty, *lacking) if self.random.random() < 0.5 else (full, *complete)
+                rows.append((*plain, nothing, True))
             if self.random.random() < 0.45:
                 features, focus = self._own(full, pairs.instances_with[one])
                 rows.append((features, *complete, focus, True))
