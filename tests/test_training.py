@@ -13,13 +13,12 @@ import torch
 from typer.testing import CliRunner
 
 from ganpaint_widget.cli import app
-from ganpaint_widget.demo.data import SceneData, to_tensor
+from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.demo.train import painter_from
-from ganpaint_widget.demo.train_edits import Painter, Recipe, mean_inside, painted, stroke, train_edits
-from ganpaint_widget.demo.train_features import FeatureRecipe, train_features, with_features
+from ganpaint_widget.demo.train_edits import Recipe, new_painter, stroke, train_edits
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply, mean_activations
@@ -29,8 +28,11 @@ from ganpaint_widget.models.checkpoints import write_module
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN, pixel_norm
 from ganpaint_widget.models.stylegan2 import StyleGAN2
+from ganpaint_widget.training.data import to_tensor
 from ganpaint_widget.training.encoder import train_encoder
+from ganpaint_widget.training.features import FeatureRecipe, train_features, with_features
 from ganpaint_widget.training.muon import Muon, orthogonalized
+from ganpaint_widget.training.painter import Painter, mean_inside, painted
 
 TINY = Recipe(
     latent_size=8,
@@ -129,12 +131,12 @@ def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path
 def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
     folder.mkdir()
-    SceneData(tmp_path / "scenes", 64, TRAINING[:20])
-    painter = Painter(TINY).requires_grad_(False).eval()
-    recipe = FeatureRecipe(scenes=50, batch=8, warm_up=20)
-    seeds = TRAINING[:20]
-    few = train_features(folder, painter, recipe, minutes=60, budget=1, seeds=seeds)
-    finished = train_features(folder, painter, recipe, minutes=60, budget=24, seeds=seeds)
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:20])
+    painter = new_painter(TINY).requires_grad_(False).eval()
+    recipe = FeatureRecipe(known=20, batch=8, warm_up=20)
+    classes = len(CLASSES)
+    few = train_features(folder, painter, data, recipe, minutes=60, budget=1, classes=classes)
+    finished = train_features(folder, painter, data, recipe, minutes=60, budget=24, classes=classes)
     again = with_features(painter, folder)
     for name, weight in finished.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name])
@@ -148,7 +150,7 @@ def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
     @torch.no_grad()
     def missed(one: Painter) -> float:
         """How far the features that z makes are from those of the scene that it was read from."""
-        x = to_tensor(SceneData(tmp_path / "scenes", 64, seeds).images[:])
+        x = to_tensor(data.images[:])
         z, features = one.encoder(x)
         generator = one.generator
         made = generator.run(generator.start(z), until=generator.edit_layer).features
@@ -159,7 +161,7 @@ def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
 
 def test_a_painter_begins_where_narrower_weights_are(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    narrow = Painter(dataclasses.replace(TINY, channels=(8, 8, 8, 8, 6), residual=()))
+    narrow = new_painter(dataclasses.replace(TINY, channels=(8, 8, 8, 8, 6), residual=()))
     for name in ("generator", "encoder"):
         module = getattr(narrow, name)
         write_module(tmp_path / f"{name}.safetensors", name, module, module.config)

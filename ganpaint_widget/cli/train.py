@@ -11,7 +11,10 @@ import typer
 
 from .common import DeviceOption, JsonOption, plainly
 
-train = typer.Typer(help="Train an encoder, or what ships with the package.", no_args_is_help=True)
+train = typer.Typer(
+    help="Train a generator of your own photos, an encoder, or what ships with the package.",
+    no_args_is_help=True,
+)
 
 
 @train.callback()
@@ -39,6 +42,43 @@ def demo(
     where = device or os.environ.get("GANPAINT_DEVICE") or "cpu"
     train_demo(folder, weights, minutes=minutes, start=start, device=where)
     typer.echo(json.dumps({"weights": sorted(path.name for path in weights.iterdir())}))
+
+
+@train.command()
+def generator(
+    photos: Annotated[Path, typer.Argument(help="A folder of photos; folders in it count too.")],
+    size: Annotated[int, typer.Option(help="Pixels a side: 32, 64, 128 or 256.")] = 128,
+    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.1)] = 60,
+    name: Annotated[str | None, typer.Option(help="What to call it; by default the folder's name.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to keep it; by default in the cache.")
+    ] = None,
+    license: Annotated[str, typer.Option(help="The photos' license, for the card.")] = "not stated",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A generator of your own photos, with its encoder, ready for GANPaint(generator=NAME)."""
+    with plainly(as_json):
+        import os
+
+        from ..models.registry import trained_folder
+        from ..training.generator import train_generator
+
+        called = name or photos.expanduser().resolve().name
+        folder = out or trained_folder(called)
+        where = device or os.environ.get("GANPAINT_DEVICE") or "cpu"
+        if not as_json:
+            typer.echo(
+                f"Training for about {minutes:g} minutes on {where}; interrupt and resume at any time."
+            )
+        made = train_generator(
+            photos.expanduser(), folder, size=size, minutes=minutes, license=license, device=where
+        )
+    if as_json:
+        typer.echo(json.dumps({"folder": str(made.folder), **made.metrics}))
+    else:
+        shown = called if out is None else str(folder)
+        typer.echo(f"{folder}\nUse it: GANPaint(generator={shown!r}). Look: {folder / 'samples.png'}")
 
 
 @train.command()

@@ -27,11 +27,12 @@ import numpy as np
 
 from ..errors import GANPaintError
 from ..images import files
-from ..method.edits import Edit, Mask
+from ..method.edits import Activations, Edit, Mask
 from ..validation import checked_edit, checked_student
 
 if TYPE_CHECKING:
     from ..models.model import Model
+    from ..models.units import Dissection
     from ..session import EditingSession
 
 FORMAT: Final = 1
@@ -44,7 +45,7 @@ MAX_EDITS: Final = 20
 MAX_MASK_BYTES: Final = 2**17
 
 VERBS: Final = ("add", "remove", "suppress")
-"""The verbs that can be handed in; a restyle needs its reference, a variant or a brush its activations."""
+"""The verbs that can be handed in; a restyle needs its reference, and a brush its activations."""
 
 _WORD = re.compile(r"[a-z_]{1,40}")
 
@@ -106,21 +107,41 @@ def _packed_edits(session: EditingSession) -> list[dict[str, Any]]:
     found = []
     for edit in session.edits:
         if edit.enabled:
-            if edit.verb not in VERBS or edit.activations is not None:
+            exemplar = _exemplar_of(edit, session.model)
+            if edit.verb not in VERBS or (edit.activations is not None and exemplar is None):
                 raise GANPaintError(
-                    "The session holds an edit that cannot be handed in: a restyle, a "
-                    "variant or a brush of your own.",
-                    "Take it away with session.delete(edit.id), or begin a new session.",
+                    "The session holds an edit that cannot be handed in: a restyle, a variant of "
+                    "samples or a brush of your own.",
+                    "Delete it with session.delete(edit.id), or begin a new session.",
                 )
             mask = base64.b64encode(files.encode_png(edit.mask)).decode("ascii")
             units = list(edit.units) if isinstance(edit.units, tuple) else edit.units
             found.append(
                 {
                     "verb": edit.verb, "concept": edit.concept, "strength": edit.strength,
-                    "units": units, "target": edit.target, "mask": mask,
+                    "units": units, "target": edit.target, "exemplar": exemplar, "mask": mask,
                 }
             )  # fmt: skip
     return found
+
+
+def _exemplar_of(edit: Edit, model: Model) -> int | None:
+    """Which exemplar of its concept an addition aims at, by its number in the dissection."""
+    dissection = model.dissection
+    if edit.target != "exemplar" or edit.activations is None or dissection is None:
+        return None
+    known = _exemplars(dissection, edit.concept)
+    same = [number for number, one in enumerate(known) if np.array_equal(one, edit.activations)]
+    return same[0] if same else None
+
+
+def _exemplars(dissection: Dissection, concept: str) -> Activations:
+    """The activations of all exemplars of a concept, K x C."""
+    found = dissection.exemplars
+    if found is None or concept not in dissection.concepts:
+        return np.zeros((0, dissection.iou.shape[1]), np.float32)
+    row = dissection.index(concept)
+    return np.asarray(found.activations[row, : int(found.counts[row])].numpy(), np.float32)
 
 
 def encode(handed: HandIn) -> bytes:
@@ -247,9 +268,25 @@ def edits_of(answer: Answer, model: Model) -> tuple[Edit, ...]:
             strength=one.get("strength", 1.0),
             units=_tuple(one.get("units")),
             target=one.get("target", "tuned"),
+            activations=_chosen(one, model.dissection),
         )
         edits.append(checked_edit(edit, model.dissection.concepts, model.name, size, channels))
     return tuple(edits)
+
+
+def _chosen(one: Mapping[str, Any], dissection: Dissection) -> Activations | None:
+    """The activations that the number of an exemplar stands for."""
+    number = one.get("exemplar")
+    if number is None:
+        return None
+    known = _exemplars(dissection, str(one.get("concept", "")))
+    if type(number) is not int or not 0 <= number < len(known):
+        raise GANPaintError(
+            "One of the edits aims at an exemplar that the generator does not have.",
+            "Run the lesson again with this generator.",
+        )
+    chosen: Activations = known[number]
+    return chosen
 
 
 def _tuple(units: Any) -> Any:

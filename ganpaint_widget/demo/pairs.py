@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..storage import replacing
-from .data import to_tensor
+from ..training.data import to_tensor
 from .scenes import TRAINING, Scene
 
 ByteArray = npt.NDArray[np.uint8]

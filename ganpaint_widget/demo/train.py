@@ -1,8 +1,8 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
-Encoder and fine layers learn with edits in the loop (``train_edits.py``), then the early layers learn to make
-such features from z (``train_features.py``); both resume. The initializer and the dissection take minutes and
-are made anew from the generator as it stands.
+Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the early layers learn to make
+such features from z (``training/features.py``). Both resume. The initializer and the dissection take minutes
+and are made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from ..models.generator import State
 from ..models.progan import ProGAN
 from ..models.reading import read_progan
 from ..models.units import Dissection
+from ..training.data import to_tensor
+from ..training.features import FeatureRecipe, train_features, with_features
 from ..training.initializer import train_initializer
-from .data import CLASS_COLORS, SceneData, to_tensor
-from .scenes import HELD_OUT
+from ..training.painter import Painter
+from .data import CLASS_COLORS, SceneData
+from .scenes import CLASSES, HELD_OUT
 from .segmenter import SceneSegmenter
-from .train_edits import Painter, Recipe, Run, train_edits
-from .train_features import FeatureRecipe, train_features, with_features
+from .train_edits import EditsRun, Recipe, new_painter, train_edits
 from .train_segmenter import cached_segmenter, mean_iou
 
 log = logging.getLogger(__name__)
@@ -70,8 +72,10 @@ def train_demo(
         train_features(
             folder / "generator",
             run.average,
+            SceneData(folder / "scenes", recipe.resolution),
             FeatureRecipe(),
             minutes=(1 - EDITS_SHARE) * minutes,
+            classes=len(CLASSES),
             device=device,
         )
     make_companions(folder, weights, recipe, segmenter)
@@ -92,7 +96,7 @@ def painter_from(weights: Path, recipe: Recipe) -> Painter:
     What a stored tensor covers is taken over; further output channels begin small, so that the pictures
     begin as they were.
     """
-    painter = Painter(recipe)
+    painter = new_painter(recipe)
     generator = read_progan(weights / "generator.safetensors")
     encoder = read_module(weights / "encoder.safetensors", "encoder", Encoder)
     own: nn.Module
@@ -115,9 +119,10 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     weights.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     size = recipe.resolution
-    run = Run(recipe, segmenter)
+    run = EditsRun(recipe, segmenter)
     run.load(folder / "generator" / "edits.pt")
     painter = with_features(run.average, folder / "generator")
+    assert isinstance(painter.generator, ProGAN)
     data = SceneData(folder / "scenes", size)
     held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -39,7 +40,8 @@ def load(generator: Source) -> Model:
 
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
-            path of a file for :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
+            name of one that ``ganpaint train generator`` has made, or its folder, the path of a file for
+            :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
             :class:`Model`, which is returned as it is. A module of another kind, or its state dict, is read
             if it is of a public layout (:func:`.reading.generator_of`). Others come with the encoder of
             :func:`encoder_file`, if it was trained; the church and bedroom ProGANs otherwise with the
@@ -63,6 +65,8 @@ def load(generator: Source) -> Model:
         if model.encoder is None:
             model = replace(model, encoder=_published_encoder(CATALOGUE[generator], model.generator))
         return model
+    if isinstance(generator, str) and _is_name(generator) and trained_folder(generator).is_dir():
+        return _trained(trained_folder(generator))
     if isinstance(generator, nn.Module | Mapping):
         return _with_encoder(_of_module(generator))
     if not isinstance(generator, str | Path):
@@ -72,8 +76,46 @@ def load(generator: Source) -> Model:
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
         what = "file" if looks_like_a_file else "generator"
         raise GANPaintError(f"There is no {what} {str(generator)!r}.", _USE)
+    if path.is_dir():
+        return _trained(path)
     found = read_generator(path)
     return _with_encoder(Model(path.stem, found, dissection=_measured(path, found)))
+
+
+def trained_folder(name: str) -> Path:
+    """Where in the cache ``ganpaint train generator`` keeps the model of a name.
+
+    Raises:
+        GANPaintError: the name has more than letters, digits, dots, dashes and underscores, or another model
+            has it.
+    """
+    if not _is_name(name) or name in LOADERS or name in CATALOGUE:
+        raise GANPaintError(
+            f"A trained generator cannot be called {name!r}.",
+            "Choose a name of letters, digits, dashes and underscores that no other model has.",
+        )
+    return cache_folder() / "generators" / name
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(r"\w[\w.-]{0,79}", name) is not None and name not in LOADERS and name not in CATALOGUE
+
+
+def _trained(folder: Path) -> Model:
+    """The model in a folder of ``ganpaint train generator``."""
+    file = folder / "generator.safetensors"
+    if not file.is_file():
+        raise GANPaintError(
+            f"The folder {str(folder)!r} holds no finished generator.",
+            "Run `ganpaint train generator` again, or pass a generator's file.",
+        )
+    generator = read_generator(file)
+    parts: dict[str, Any] = {}
+    for part, name, make in (("encoder", "encoder", Encoder), ("initializer", "initialiser", Initializer)):
+        path = folder / f"{name}.safetensors"
+        if path.is_file():
+            parts[part] = read_module(path, name, make)
+    return Model(folder.name, generator, dissection=_measured(file, generator), **parts)
 
 
 _USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its file, or a StagedGenerator.'

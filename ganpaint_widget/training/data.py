@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 
 class Data(Protocol):
-    """Pictures to train on beside a generator's own samples."""
+    """Pictures of a generator's world to train on."""
 
-    def batches(self, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Random batches without end: pictures B x 3 x R x R in [-1, 1], and labels, int64 B x R x R."""
+    def batches(self, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Random batches without end: pictures B x 3 x R x R in [-1, 1], and their labels, int64 B x R x R,
+        where they are known."""
+
+
+def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
+    """uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def to_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
+    """The way back: B x 3 x H x W, clamped to [-1, 1], to uint8 B x H x W x 3."""
+    rounded = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def bfloat16(device: torch.device) -> torch.autocast:
