@@ -44,7 +44,7 @@ class Case:
 
 
 def stylegan2_weights(rgb: int = 3, height: int = 4) -> dict[str, Tensor]:
-    """A StyleGAN2 of 16 px in rosinality's layout, without ``latent_avg``; or one that is not supported."""
+    """Return a StyleGAN2 of 16 px in rosinality's layout, without ``latent_avg``, or an unsupported one."""
     torch.manual_seed(0)
     weights = dict(StyleGAN2((6, 5, 4), latent_size=5, style_size=6, mapping_layers=2).state_dict())
     weights.pop("latent_avg")
@@ -58,13 +58,13 @@ def stylegan2_weights(rgb: int = 3, height: int = 4) -> dict[str, Tensor]:
 
 
 def progan_weights() -> dict[str, Tensor]:
-    """A ProGAN of 16 px under the names of the converted files."""
+    """Return a ProGAN of 16 px under the names of the converted files."""
     torch.manual_seed(0)
     return dict(ProGAN(8, (6, 5, 4)).state_dict())
 
 
 def nvidia_weights(conditional: bool = False, skip: bool = False) -> dict[str, Tensor]:
-    """A StyleGAN2 of 16 px under the names of NVIDIA's PyTorch code."""
+    """Return a StyleGAN2 of 16 px under the names of NVIDIA's PyTorch code."""
     sizes = (6, 5, 4)
     found: dict[str, tuple[int, ...]] = {"mapping.w_avg": (7,), "synthesis.b4.const": (6, 4, 4)}
     for number, inputs in enumerate((14 if conditional else 5, 7)):
@@ -98,7 +98,7 @@ def tensors(shapes: Shapes) -> dict[str, Tensor]:
 
 
 def saved(content: Callable[[], object], name: str = "network.pt") -> Callable[[Path], Path]:
-    """Writes a file of ``torch.save``, or of safetensors where the name says so."""
+    """Write a file with ``torch.save``, or as safetensors if the name says so."""
 
     def write(folder: Path) -> Path:
         path = folder / name
@@ -114,7 +114,7 @@ def saved(content: Callable[[], object], name: str = "network.pt") -> Callable[[
 
 
 def prefixed(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same under longer names."""
+    """Return the same under longer names."""
     return {prefix + name: tensor for name, tensor in weights.items()}
 
 

@@ -85,12 +85,12 @@ ADOBE_GAMMA: Final = 563 / 256
 
 
 def linear(values: Numbers) -> Numbers:
-    """The curve of sRGB and of Display P3, 0 to 1."""
+    """Return the curve of sRGB and of Display P3, 0 to 1."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def shown(values: Array, space: Numbers, gamma: float | None = None) -> Array:
-    """What a color-managed viewer shows on a screen of sRGB: by the formulas, without any library."""
+    """Return the colors of a color-managed viewer on an sRGB screen, from the formulas, without a library."""
     straight = values / 255
     light = linear(straight) if gamma is None else straight**gamma
     there = np.clip(light @ space.T @ np.linalg.inv(SRGB).T, 0, 1)
@@ -99,7 +99,7 @@ def shown(values: Array, space: Numbers, gamma: float | None = None) -> Array:
 
 
 def profile(space: Numbers | None, gamma: float | None = None) -> bytes:
-    """An ICC profile of version 2: three primaries and a curve, or for ``None`` one of gray."""
+    """Return an ICC profile of version 2: three primaries and a curve, or for ``None`` one of gray."""
     if gamma is None:
         table = np.rint(linear(np.linspace(0, 1, 1024)) * 65535).astype(">u2")
         curve = b"curv" + bytes(4) + struct.pack(">I", 1024) + table.tobytes()
@@ -130,7 +130,7 @@ def profile(space: Numbers | None, gamma: float | None = None) -> bytes:
 
 
 def saved(image: Image.Image | Numbers, kind: str, **options: Any) -> bytes:
-    """A picture file."""
+    """Return a picture file."""
     target = io.BytesIO()
     whole = image if isinstance(image, Image.Image) else Image.fromarray(image)
     whole.save(target, kind, **options)
@@ -153,7 +153,7 @@ def of(value: object) -> Make:
 
 
 def turned(orientation: int) -> bytes:
-    """The photo as a camera stores it that was held in another way: EXIF says how it is upright."""
+    """Return the photo as a rotated camera stores it: EXIF says which way is up."""
     turn = Image.Transpose
     back = {
         2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
@@ -165,7 +165,7 @@ def turned(orientation: int) -> bytes:
 
 
 def deep_tiff(pixels: bytes, bits: int, form: int) -> bytes:
-    """A TIFF of three channels as scientific programs write them and Pillow does not.
+    """Return a TIFF of three channels as scientific programs write them and Pillow does not.
 
     Args:
         pixels: row by row, lowest byte first.
@@ -182,7 +182,7 @@ def deep_tiff(pixels: bytes, bits: int, form: int) -> bytes:
 
 
 def claiming(width: int, height: int) -> bytes:
-    """A PNG whose header claims another size than it has."""
+    """Return a PNG whose header claims another size than it has."""
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -606,12 +606,12 @@ def _mask_cases() -> Iterator[Case]:
 
 
 def photos() -> list[Case]:
-    """Inputs for ``photo=``."""
+    """Yield inputs for ``photo=``."""
     return [*_file_cases(), *_wrapped_cases(), *_array_cases()]
 
 
 def masks() -> list[Case]:
-    """Inputs for ``mask=``, for the square of SIZE pixels of a photo of WIDTH x HEIGHT."""
+    """Yield inputs for ``mask=``, for the square of SIZE pixels of a photo of WIDTH x HEIGHT."""
     return list(_mask_cases())
 
 
@@ -619,7 +619,7 @@ def masks() -> list[Case]:
 
 
 def read(case: Case, folder: Path, *, mask: bool) -> tuple[Array, str]:
-    """What comes of an input: the picture or the mask, and the remark that goes with it."""
+    """Read an input: return the picture or the mask, and its remark."""
     source = case.make(folder)
     if mask:
         photo = files.Original(Image.fromarray(PICTURE), case.fit)  # type: ignore[arg-type]
@@ -629,7 +629,7 @@ def read(case: Case, folder: Path, *, mask: bool) -> tuple[Array, str]:
 
 
 def wrong_with(case: Case, folder: Path, *, mask: bool) -> str | None:
-    """What is not as it must be with an input; ``None`` if all is well."""
+    """Return what is wrong with an input, or ``None``."""
     home = {name: os.environ.get(name) for name in ("HOME", "USERPROFILE")}
     try:
         found, remark = read(case, folder, mask=mask)

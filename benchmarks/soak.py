@@ -140,7 +140,7 @@ def memory(notebook: Notebook, devtools: CDPSession) -> dict[str, int]:
 
 
 def slopes(samples: list[dict[str, int]]) -> dict[str, float]:
-    """kB a stroke, by least squares over what follows the warm-up."""
+    """Return kB per stroke, by least squares over the samples after the warm-up."""
     settled = samples[round(WARM_UP * len(samples)) :]
     strokes = [sample["strokes"] for sample in settled]
     return {name: float(np.polyfit(strokes, [s[name] / 1000 for s in settled], 1)[0]) for name in MEASURES}

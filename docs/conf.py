@@ -1,8 +1,8 @@
 """The configuration of the documentation: ``make docs`` builds it into docs/_build/html.
 
-Every warning is an error, so that a broken link, a missing picture or a failing cell stops the build. Nothing is
-fetched, neither when the pages are built nor when they are read: they need neither fonts nor scripts, and browsers
-draw the MathML formulas themselves. The pages describe the installed package.
+Every warning is an error, so that a broken link, a missing picture or a failing cell stops the build.
+Nothing is fetched, neither when the pages are built nor when they are read: they need neither fonts nor
+scripts, and browsers draw the MathML formulas themselves. The pages describe the installed package.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ suppress_warnings = ["mystnb.unknown_mime_type"]  # a widget's view: the page sh
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
-# Pages with cells are executed in each build, so that they show this version. The notebooks carry their outputs.
+# Pages with cells are executed in each build, so that they show this version. The notebooks carry their
+# outputs.
 nb_execution_mode = "force"
 nb_execution_excludepatterns = ["lessons/*"]
 nb_execution_raise_on_error = True

@@ -128,7 +128,7 @@ def checked_scene(scene: object) -> int:
 
 
 def checked_student(student: object) -> str:
-    """A student's name with single spaces, else GANPaintError."""
+    """Return a student's name with single spaces, else GANPaintError."""
     if not (
         isinstance(student, str) and student.strip() and len(student) <= MAX_STUDENT and student.isprintable()
     ):
@@ -185,7 +185,7 @@ def checked_number(value: object, name: str, largest: int) -> int:
 
 
 def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, channels: int) -> Edit:
-    """An edit whose fields may hold anything, as one that can be carried out, else GANPaintError.
+    """Check an edit whose fields may hold anything, and return one that can be carried out.
 
     Args:
         edit: to be checked, for example from a file; its arrays are arrays.

@@ -24,7 +24,7 @@ PATIENCE = 5.0  # seconds in which the index must answer
 
 
 def pinned(constraints: Path) -> str:
-    """The version of torch in a constraints file, such as "2.13.0"."""
+    """Return the version of torch in a constraints file, such as "2.13.0"."""
     found = re.search(r"^torch==(\S+)$", constraints.read_text(), re.MULTILINE)
     if found is None:
         raise SystemExit(f"{constraints} pins no torch")
@@ -32,7 +32,7 @@ def pinned(constraints: Path) -> str:
 
 
 def installed() -> str | None:
-    """The version of torch that is here, with its local part ("2.13.0+cpu"), or None."""
+    """Return the version of torch that is here, with its local part ("2.13.0+cpu"), or None."""
     try:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:

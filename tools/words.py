@@ -2,8 +2,9 @@
 
     python tools/words.py
 
-In every text that is kept in git: phrases that the style sheet rules out. In Markdown, and in the text cells of
-notebooks, also the length of sentences. In Markdown files, the length of lines. Exit status 1 if anything is found.
+In every text that is kept in git, it looks for phrases that the style sheet rules out. In Markdown and in
+the text cells of notebooks, it counts the words of sentences; in Markdown files, the characters of lines. The
+exit status is 1 if it finds anything.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> int:
     found = 0
     for name in listed.stdout.splitlines():
         path = ROOT / name
-        if path.suffix not in KINDS and path.name != "Makefile" or name == "package-lock.json":
+        if (path.suffix not in KINDS and path.name != "Makefile") or name == "package-lock.json":
             continue
         for line, remark in remarks(path):
             print(f"{name}:{line}: {remark}")
@@ -82,7 +83,8 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
     code = False
     for number, line in enumerate(text.splitlines(), 1):
         code ^= line.lstrip().startswith("```")
-        if len(line) > LONGEST_LINE and not code and not line.startswith(("|", "```", "![")) and " " in line.strip():
+        may_be_long = code or line.startswith(("|", "```", "![")) or " " not in line.strip()
+        if len(line) > LONGEST_LINE and not may_be_long:
             yield number, f"a line of {len(line)} characters"
 
 

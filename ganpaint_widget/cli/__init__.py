@@ -1,7 +1,7 @@
 """The command line: ``ganpaint --help``.
 
-A command that fails prints two sentences, what happened and what to do, and exits with status 1. Every command
-that makes something takes ``--json``, and then prints one JSON object that describes what it made.
+A command that fails prints two sentences, what happened and what to do, and exits with status 1. Every
+command that makes something takes ``--json``, and then prints one JSON object that describes what it made.
 """
 
 from __future__ import annotations

@@ -46,7 +46,10 @@ def dissect(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find what the units of a layer draw: ganpaint dissect --generator network.pth --segmenter ade20k"""
+    """Measure what the units of a layer draw.
+
+    Example: ganpaint dissect --generator network.pth --segmenter ade20k
+    """
     with plainly(as_json):
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor

@@ -54,7 +54,7 @@ kernel does not."""
 
 
 def _devices() -> list[str]:
-    """The accelerators that torch can use here."""
+    """Return the accelerators that torch can use here."""
     import torch
 
     found = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
@@ -82,7 +82,7 @@ def _compared(model: Model, device: str) -> tuple[bool, str]:
 
 
 def _trial(model: Model) -> dict[str, Tensor]:
-    """A picture of each thing that the editor does, on the CPU: 1 x 3 x R x R in [-1, 1]."""
+    """Return a picture of each thing that the editor does, on the CPU: 1 x 3 x R x R in [-1, 1]."""
     import numpy as np
     import torch
 

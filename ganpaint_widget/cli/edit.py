@@ -89,9 +89,11 @@ def edit(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Edit photos: ganpaint edit photo.jpg --add tree --mask mask.png -o out.png
+    """Edit photos.
 
-    There may be several edits. What is said after one (--mask, --strength, ...) belongs to it:
+    Example: ganpaint edit photo.jpg --add tree --mask mask.png -o out.png
+
+    One command may hold several edits. The options after an edit (--mask, --strength, ...) belong to it:
 
     ganpaint edit in/ --remove window --mask w.png --restyle dome --mask d.png --reference gold.jpg -o out/
     """
@@ -136,7 +138,10 @@ def adapt(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Blend the edits of a project into its photo: ganpaint adapt edit.ganpaint -o out.png"""
+    """Blend the edits of a project into its photo.
+
+    Example: ganpaint adapt edit.ganpaint -o out.png
+    """
     with plainly(as_json):
         from ..session import EditingSession
 
@@ -147,7 +152,7 @@ def adapt(
 
 
 def _wishes(order: Sequence[str], said: dict[str, list[Any] | None]) -> list[Wish]:
-    """The edits, from the names of the options in their order and the values of each."""
+    """Return the edits, from the names of the options in their order and the values of each."""
     values = {name: iter(given or []) for name, given in said.items()}
     wishes: list[Wish] = []
     for name in order:
@@ -222,7 +227,7 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
 def _opened(
     session: EditingSession | None, photo: Path, generator: str, fit: Any, device: str | None
 ) -> EditingSession:
-    """A session with this photo; the one that there is goes on with it."""
+    """Open the photo in the session, or in a new one if there is none yet, and return the session."""
     from ..session import EditingSession
 
     if session is None:
@@ -243,7 +248,7 @@ def _carry_out(session: EditingSession, wish: Wish, photo: Path) -> None:
 
 
 def _of_photo(place: Path, photo: Path) -> Path:
-    """The mask for a photo: a file for all, or in a folder that of the photo's name."""
+    """Return the path of a photo's mask: one file for all photos, or one with the photo's name in a folder."""
     if not place.is_dir():
         return place
     for suffix in sorted(PICTURES):
@@ -305,7 +310,7 @@ def _tell_picture(made: dict[str, Any]) -> None:
 
 @contextmanager
 def _progress(session: EditingSession, name: str) -> Iterator[None]:
-    """A bar on the terminal while a session blends; nothing where there is no terminal."""
+    """Show a progress bar while a session blends, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 

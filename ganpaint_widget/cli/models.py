@@ -95,7 +95,10 @@ def sample(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw pictures of a generator's world: ganpaint sample --generator stylegan2-church --seed 7 -o a.png"""
+    """Draw samples of a generator.
+
+    Example: ganpaint sample --generator stylegan2-church --seed 7 -o a.png
+    """
     with plainly(as_json):
         from PIL import Image
 

@@ -65,8 +65,9 @@ class HandIn:
 
 
 def seed_of(student: str) -> int:
-    """The number that a student's scenes and tasks follow from: the same however the name is capitalized or
-    spaced, and about as likely as any other from 0 to 2^31 - 1.
+    """Return the number from which a student's scenes and tasks follow, 0 to 2^31 - 1.
+
+    Upper and lower case, and the number of spaces, make no difference. All numbers are about equally likely.
 
     Raises:
         GANPaintError: the name is empty, too long, or has characters that cannot be shown.
@@ -86,7 +87,7 @@ def file_name(lesson: int, student: str) -> str:
 
 
 def packed(answer: object) -> Answer:
-    """An answer as it is handed in: arrays and tensors as lists, sessions as their edits.
+    """Convert an answer to the form of a hand-in: arrays and tensors to lists, sessions to their edits.
 
     Raises:
         GANPaintError: it is nothing that can be handed in.
@@ -136,7 +137,7 @@ def _exemplar_of(edit: Edit, model: Model) -> int | None:
 
 
 def _exemplars(dissection: Dissection, concept: str) -> Activations:
-    """The activations of all exemplars of a concept, K x C."""
+    """Return the activations of all exemplars of a concept, K x C."""
     found = dissection.exemplars
     if found is None or concept not in dissection.concepts:
         return np.zeros((0, dissection.iou.shape[1]), np.float32)
@@ -145,7 +146,7 @@ def _exemplars(dissection: Dissection, concept: str) -> Activations:
 
 
 def encode(handed: HandIn) -> bytes:
-    """The bytes of the file. GANPaintError if :func:`read` would refuse them."""
+    """Return the bytes of the file. GANPaintError if :func:`read` would refuse them."""
     told = {
         "format": FORMAT, "lesson": handed.lesson, "student": handed.student, "seed": handed.seed,
         "weights": handed.weights, "answers": dict(handed.answers),
@@ -177,7 +178,7 @@ def read(path: Path) -> HandIn:
 
 
 def decode(data: bytes) -> HandIn:
-    """The same from the bytes of the file."""
+    """Return the same from the bytes of the file."""
     if len(data) > MAX_FILE_BYTES:
         raise _refusal(f"It has more than {MAX_FILE_BYTES // 2**20} MB")
     if not data.strip():
@@ -245,7 +246,7 @@ def _is_flat(answer: object) -> TypeGuard[list[Any]]:
 
 
 def edits_of(answer: Answer, model: Model) -> tuple[Edit, ...]:
-    """The edits in an answer, checked for this model.
+    """Return the edits in an answer, checked for this model.
 
     Raises:
         GANPaintError: there are none, or one of them does not fit the model.
@@ -275,7 +276,7 @@ def edits_of(answer: Answer, model: Model) -> tuple[Edit, ...]:
 
 
 def _chosen(one: Mapping[str, Any], dissection: Dissection) -> Activations | None:
-    """The activations that the number of an exemplar stands for."""
+    """Return the activations that the number of an exemplar stands for."""
     number = one.get("exemplar")
     if number is None:
         return None
@@ -294,7 +295,7 @@ def _tuple(units: Any) -> Any:
 
 
 def _mask(text: object, size: int) -> Mask:
-    """A PNG of the generator's own size, whose header is looked at before anything is decoded."""
+    """Return a PNG of the generator's own size, whose header is looked at before anything is decoded."""
     if not isinstance(text, str) or len(text) > MAX_MASK_BYTES:
         raise GANPaintError(
             "A mask is missing or too large.", "Hand in the file that lesson.hand_in() writes."

@@ -78,7 +78,7 @@ class SceneData:
 
 
 def _whole(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The bytes in a file of the cache, if it is there and nothing of it is missing."""
+    """Return the bytes of a file of the cache, if the file is complete."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, EOFError, ValueError):

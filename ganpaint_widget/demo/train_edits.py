@@ -63,9 +63,7 @@ BANK = 60
 
 @dataclass(frozen=True)
 class Recipe(Rates):
-    """Everything that decides a run. ``warm_up`` and ``ramp`` count pictures; others are rates and
-    weights.
-    """
+    """Everything that decides a run: ``warm_up`` and ``ramp`` in pictures; others are rates and weights."""
 
     latent_size: int = 256
     channels: tuple[int, ...] = (256, 256, 192, 96, 48, 32)
@@ -88,7 +86,7 @@ class Recipe(Rates):
 
 
 def new_painter(recipe: Recipe) -> Painter:
-    """A painter with random weights."""
+    """Return a painter with random weights."""
     generator = ProGAN(recipe.latent_size, recipe.channels, recipe.edit_layer)
     encoder = Encoder(
         generator.resolution,
@@ -110,7 +108,7 @@ def removed(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def stroke(random: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """A stroke at about the place and size of a mask: a disc, a box, an ellipse or a scribble."""
+    """Return a stroke at about the place and size of a mask: a disc, a box, an ellipse or a scribble."""
     rows, columns = np.nonzero(mask)
     height, width = (max(6, int(at.max() - at.min()) + 1) for at in (rows, columns))
     y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
@@ -307,7 +305,7 @@ class EditsRun(Run[Batch]):
         return {name: float(part.detach()) for name, part in parts.items()}
 
     def _judged(self, lesson: Lesson, drawn: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
-        """What the discriminator says of pictures with the labels that they should have."""
+        """Return the discriminator's scores of pictures with the labels that they should have."""
         true, wanted = (
             F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
             for labels in (lesson.true_labels, lesson.labels)

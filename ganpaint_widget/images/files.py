@@ -62,7 +62,7 @@ class Original:
     remark: str | None = None
 
     def encoded(self) -> bytes:
-        """A picture file of it that has lost nothing; at most ``MAX_STORED_BYTES``."""
+        """Return a picture file of it that has lost nothing; at most ``MAX_STORED_BYTES``."""
         if self.file is not None:
             return self.file
         target = io.BytesIO()
@@ -95,7 +95,7 @@ def read(source: object) -> Image.Image:
 
 
 def read_square(source: object, size: int) -> Array:
-    """The centered square of :func:`read`, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
+    """Return the centered square of :func:`read`, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
     return fitted(read(source), size)
 
 
@@ -151,7 +151,7 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
 
 
 def mask_of(source: object) -> Array:
-    """The same at its own size: uint8 H x W."""
+    """Return the same at its own size: uint8 H x W."""
     mask = np.asarray(_read(source, "mask", _gray).image)
     return mask * np.uint8(255) if mask.max() == 1 else mask
 
@@ -191,7 +191,7 @@ def _decode(file: File, convert: Callable[[Image.Image], Image.Image]) -> _Decod
 
 
 def _formats(file: File) -> tuple[str, ...]:
-    """The formats that a file may have. GANPaintError if it needs a package that is not there."""
+    """Return the formats that a file may have. GANPaintError if it needs a package that is not there."""
     brand = file.data[8:12] if file.data[4:8] == b"ftyp" else b""
     if brand in _AVIF:
         if not features.check("avif"):
@@ -214,7 +214,7 @@ def _formats(file: File) -> tuple[str, ...]:
 
 
 def _remark(image: Image.Image, file: File) -> str | None:
-    """A sentence on what is left out of a file with several pictures."""
+    """Return a sentence on what is left out of a file with several pictures."""
     try:
         several = getattr(image, "is_animated", False)  # n_frames would look at each, however many they are
     except Exception:  # the second one is damaged; the first one is what is used

@@ -153,7 +153,7 @@ def _from_file_object(file: Any, what: str, limit: int) -> File:
 
 
 def _from_upload(value: Any, what: str, limit: int) -> File:
-    """The value of a FileUpload: a tuple of files in ipywidgets 8, a dictionary by name in 7."""
+    """Return the value of a FileUpload: a tuple of files in ipywidgets 8, a dictionary by name in 7."""
     if isinstance(value, Mapping) and "content" not in value:
         files = [{"name": name, **one} for name, one in value.items() if isinstance(one, Mapping)]
     else:
@@ -182,7 +182,7 @@ def _refuse_too_many_bytes(count: int, limit: int) -> None:
 
 
 def _arranged(values: npt.NDArray[Any], what: str, *, tensor: bool) -> npt.NDArray[Any]:
-    """An array of any layout as H x W or H x W x C. GANPaintError if that can be meant in two ways."""
+    """Return an array of any layout as H x W or H x W x C. GANPaintError if that can be meant in two ways."""
     shape = values.shape
     if values.ndim == 4:
         if shape[0] != 1:
@@ -271,7 +271,7 @@ def refuse_too_many_pixels(width: int, height: int, named: str) -> None:
 
 
 def too_many_pixels(named: str) -> GANPaintError:
-    """The error for a picture that is too large."""
+    """Return the error for a picture that is too large."""
     return GANPaintError(
         f"{named} has more than {MAX_PIXELS // 10**6} million pixels and was not decoded.",
         "Make it smaller in a picture program first.",

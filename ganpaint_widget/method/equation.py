@@ -38,7 +38,7 @@ class Knowledge(Protocol):
         """C: the activations of one object of the concept that suits the features of a picture."""
 
     def units(self, concept: str, count: int) -> Tensor:
-        """The ``count`` best units of a concept, best first."""
+        """Return the ``count`` best units of a concept, best first."""
 
     def weights(self, concept: str, verb: str) -> Tensor:
         """C: how far each unit takes part in an edit, 0 to 1."""
@@ -52,7 +52,7 @@ shape, and B x 1 x H x W in [0, 1], how far they are free of a concept."""
 def apply(
     state: State, edits: Iterable[Edit], dissection: Knowledge, imagine: Imagine | None = None
 ) -> State:
-    """z to z_e: the edits carried out on the features of the edit layer, in their order.
+    """Carry out edits on the features of the edit layer, in their order: z to z_e.
 
     For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
 
@@ -132,7 +132,7 @@ def apply(
 
 
 def continued(features: Tensor, hidden: Tensor) -> Tensor:
-    """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbors.
+    """Continue the surroundings into hidden cells: each becomes the mean of its four neighbors.
 
     Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
     the neighbors that there are. This is Laplace's equation with the cells around as its boundary values,
@@ -174,7 +174,7 @@ def _around(places: Tensor) -> slice:
 
 
 def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
-    """What each row of a box multiplies with in :func:`continued`: rows x columns x columns.
+    """Return the factors of each row of a box in :func:`continued`: rows x columns x columns.
 
     That depends on the mask alone, so it is computed on the CPU in double precision: other devices may have
     neither that nor matrix inversion.
@@ -207,7 +207,9 @@ def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
 
 
 def mean_activations(state: State, region: Tensor) -> Tensor:
-    """p of a reference: each unit's mean activation over a region (Bau et al. 2019, section "Editing")::
+    """Return p of a reference: each unit's mean activation over a region.
+
+    After Bau et al. 2019, section "Editing"::
 
         p[u] = sum_i m[i] z[u,i] / sum_i m[i]
 

@@ -59,7 +59,7 @@ class Preview:
         self._imagined: list[tuple[str, Tensor, tuple[Tensor, Tensor]]] = []
 
     def edited(self, edits: Sequence[Edit]) -> State:
-        """The state at the edit layer with the edits carried out."""
+        """Return the state at the edit layer with the edits carried out."""
         model = self.model
         if model.dissection is None:
             return self.state

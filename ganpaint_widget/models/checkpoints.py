@@ -31,7 +31,7 @@ MAX_CHECKPOINT_BYTES: Final = 4 * 2**30
 
 
 def read_torch(path: Path) -> dict[str, Any]:
-    """The dictionary in a PyTorch checkpoint; its tensors are dense, in memory that the file has paid for.
+    """Return the dictionary in a PyTorch checkpoint, its tensors dense and backed by the file's own bytes.
 
     Args:
         path: a file of ``torch.save``, in its present format or in the older one. Beside tensors and plain
@@ -77,7 +77,7 @@ torch.serialization.add_safe_globals([argparse.Namespace])
 
 
 def _unharmful_entries(path: Path, refused: str) -> list[str]:
-    """The names in a zip archive, as torch.save writes; of other files none. GANPaintError for traps."""
+    """Return the names in a zip archive, as torch.save writes, or none. GANPaintError for traps."""
     if path.is_dir() or not zipfile.is_zipfile(path):
         return []
     with zipfile.ZipFile(path) as archive:
@@ -143,7 +143,7 @@ def _refused_objects(path: Path, refused: str) -> GANPaintError:
 
 
 def _names_asked(path: Path) -> list[str]:
-    """The functions and classes that the pickle in a file names, without loading it."""
+    """Return the functions and classes that the pickle in a file names, without loading it."""
     names: list[str] = []
     texts: list[str] = []  # of which STACK_GLOBAL takes the last two
     try:
@@ -167,7 +167,7 @@ def _names_asked(path: Path) -> list[str]:
 
 
 def checked_tensors(content: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
-    """The tensors of a dictionary from a file, as float32, if each is one that can be used.
+    """Return the tensors of a dictionary from a file, as float32, if each is one that can be used.
 
     Args:
         content: what is no tensor under a name is left out.
@@ -204,7 +204,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def read_module(path: Path, kind: str, make: Callable[..., M]) -> M:
-    """A module from its stored constructor arguments and weights (any float precision), set to evaluation.
+    """Make a module from stored constructor arguments and weights of any float precision, for evaluation.
 
     The module is laid out without memory first, so that a file cannot ask for more than it holds.
 
@@ -228,7 +228,7 @@ def module_of(
     *,
     hint: str = "Install the package again, or pass a file that was saved by this version.",
 ) -> M:
-    """The same from arguments and tensors that were read already.
+    """Return the same from arguments and tensors that were read already.
 
     Args:
         source: the file's name, for messages.
@@ -257,7 +257,7 @@ def module_of(
 
 
 def _unfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    """What is wrong with tensors: the first that is missing, of another shape, or too many."""
+    """Return what is wrong with tensors: the first that is missing, of another shape, or too many."""
     for name, tensor in expected.items():
         if name not in found:
             return f"{name!r} is missing"

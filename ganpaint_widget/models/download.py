@@ -38,7 +38,7 @@ def offline() -> bool:
 
 
 def cached(entry: Entry) -> Path | None:
-    """The entry's file in the cache, if one is there."""
+    """Return the entry's file in the cache, if one is there."""
     paths = (cache_folder() / source.kept for source in entry.sources)
     return next((path for path in paths if path.is_file()), None)
 
@@ -49,7 +49,7 @@ def record_file(source: Source) -> Path:
 
 
 def by_hand(entry: Entry) -> str:
-    """A sentence that says where to get the file and where to put it."""
+    """Return a sentence that says where to get the file and where to put it."""
     ways = []
     for source in entry.sources:
         addresses = " or ".join(f"{mirror}{source.file}" for mirror in source.mirrors)
@@ -67,7 +67,7 @@ def _tell(text: str) -> None:
 def fetch(
     name: str, *, progress: bool = True, file: Path | None = None, tell: Callable[[str], None] = _tell
 ) -> Path:
-    """The file of a public model, from the cache or else from the first mirror that has it.
+    """Return the file of a public model, from the cache or else from the first mirror that has it.
 
     Args:
         name: of the catalogue.
@@ -193,7 +193,7 @@ def _wrong_hash(source: Source, found: str) -> str | None:
 
 
 def _taken(entry: Entry, path: Path, tell: Callable[[str], None]) -> Path:
-    """A user's own file, into the cache. GANPaintError if it is none of the entry's."""
+    """Return a user's own file, into the cache. GANPaintError if it is none of the entry's."""
     if not path.is_file():
         raise GANPaintError(f"There is no file {str(path)!r}.", "Check the path.")
     found = file_fingerprint(path)
@@ -210,7 +210,7 @@ def _taken(entry: Entry, path: Path, tell: Callable[[str], None]) -> Path:
 
 
 def _converted(entry: Entry, source: Source, path: Path) -> StyleGAN2 | None:
-    """The network in a pickle, ``None`` for other files. GANPaintError if it is none of the entry's kind."""
+    """Return the network in a pickle, ``None`` for other files. GANPaintError if it is of another kind."""
     if not source.pickled:
         return None
     from .convert import read_pickled

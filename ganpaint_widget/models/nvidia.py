@@ -16,7 +16,7 @@ from ..errors import GANPaintError
 
 
 def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The names and scales of NVIDIA's PyTorch code to those of :mod:`.stylegan2`.
+    """Convert the names and scales of NVIDIA's PyTorch code to those of :mod:`.stylegan2`.
 
     A convolution's weights are stored there as they are used, here without ``1 / sqrt(fan in)``; the blur's
     kernel sums to one there and to four here, since it is always used after zeros were put in.
@@ -84,7 +84,7 @@ def _layer(theirs: Mapping[str, Tensor], at: str, to: str) -> dict[str, Tensor]:
 
 
 def pytorch_names(variables: Mapping[str, Tensor], kernel: Sequence[float]) -> dict[str, Tensor]:
-    """The variables of NVIDIA's TensorFlow code under the names and axes of its PyTorch code.
+    """Convert variables of NVIDIA's TensorFlow code to the names and axes of its PyTorch code.
 
     Args:
         variables: ``dlatent_avg``, ``mapping/Dense0/weight``, ``synthesis/8x8/Conv0_up/weight`` and so on.

@@ -40,7 +40,7 @@ _AVERAGES: Final = {"ema", "avg", "average", "averaged", "smooth", "shadow", "ge
 
 
 def read_generator(path: Path) -> StagedGenerator:
-    """A ProGAN or a StyleGAN2 from a file of any layout that public checkpoints have.
+    """Read a ProGAN or a StyleGAN2 from a file of any layout that public checkpoints have.
 
     safetensors files say themselves what they hold (``ganpaint train`` and ``ganpaint convert`` write them).
     Of PyTorch files, and of safetensors files of others, the tensors' names and shapes tell the architecture
@@ -66,12 +66,12 @@ def read_generator(path: Path) -> StagedGenerator:
 
 
 def read_progan(path: Path) -> ProGAN:
-    """A ProGAN from a safetensors file with its configuration in the metadata."""
+    """Read a ProGAN from a safetensors file with its configuration in the metadata."""
     return read_module(path, "generator", ProGAN)
 
 
 def generator_of(content: Mapping[Any, Any], name: str) -> StagedGenerator:
-    """The generator among the tensors of a checkpoint; of several the moving average, as papers use it.
+    """Find the generator among a checkpoint's tensors; of several, the moving average, as papers use it.
 
     Three families of names are known: those of ProGAN (:func:`.progan.public_state_dict`), rosinality's for
     StyleGAN2 (:mod:`.stylegan2`) and NVIDIA's PyTorch code's (:mod:`.nvidia`).
@@ -104,7 +104,7 @@ def generator_of(content: Mapping[Any, Any], name: str) -> StagedGenerator:
 def _leaves(
     content: Mapping[Any, Any], prefix: str, seen: set[int], depth: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """The tensors with the path of names to each. Each dictionary is looked into once."""
+    """Yield the tensors with the path of names to each, looking into each dictionary once."""
     if id(content) in seen or depth == 0:
         return
     seen.add(id(content))
@@ -152,7 +152,7 @@ def _refuse_known(tensors: Mapping[str, Tensor], name: str) -> None:
 
 
 def _beside(flat: Mapping[str, Tensor], place: str, wanted: str) -> Tensor | None:
-    """A tensor that is stored beside a network, or beside what wraps it."""
+    """Return a tensor that is stored beside a network, or beside what wraps it."""
     parts = place.split(".")[:-1]
     above = (".".join([*parts[:count], wanted]) for count in range(len(parts), -1, -1))
     return next((flat[one] for one in above if one in flat), None)
@@ -178,7 +178,7 @@ def _progan(tensors: dict[str, Tensor], name: str) -> ProGAN:
 
 
 def _stylegan2(tensors: dict[str, Tensor], name: str) -> StyleGAN2:
-    """What the checkpoint lacks is filled in: the mean w, the usual blur, and noises."""
+    """Fill in what the checkpoint lacks: the mean w, the usual blur, and noises."""
     try:
         config = stylegan2.config_of(tensors)
         drawn, constant = tensors["to_rgb1.conv.weight"].shape[1], tensors["input.input"]

@@ -36,7 +36,7 @@ Source = str | Path | StagedGenerator | Model | nn.Module | Mapping[str, Any]
 
 
 def load(generator: Source) -> Model:
-    """The model that a user named, passed or stored.
+    """Return the model for a name, a path or an object.
 
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
@@ -102,7 +102,7 @@ def _is_name(name: str) -> bool:
 
 
 def _trained(folder: Path) -> Model:
-    """The model in a folder of ``ganpaint train generator``."""
+    """Return the model in a folder of ``ganpaint train generator``."""
     file = folder / "generator.safetensors"
     if not file.is_file():
         raise GANPaintError(
@@ -122,7 +122,7 @@ _USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its fi
 
 
 def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
-    """A module of somebody else's, or its state dict, if it has a public layout."""
+    """Wrap another author's module, or its state dict, if it has a public layout."""
     name = type(generator).__name__
     content = generator.state_dict() if isinstance(generator, nn.Module) else generator
     content = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in content.items()}
@@ -138,7 +138,7 @@ def dissection_file(path: Path) -> Path:
 
 
 def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
-    """The dissection of the generator in a file, if it was measured. GANPaintError if it is another's."""
+    """Return the dissection kept beside a file, if any. GANPaintError if it belongs to another generator."""
     own = dissection_file(path)
     if not own.is_file():
         return None
@@ -162,7 +162,7 @@ def initializer_file(generator: StagedGenerator) -> Path:
 
 
 def _with_encoder(model: Model) -> Model:
-    """The model with what ``ganpaint train encoder`` has made for it, if it has."""
+    """Return the model with the encoder and initializer of ``ganpaint train encoder``, if there are any."""
     if not (cache_folder() / "encoders").is_dir():  # a fingerprint takes a moment
         return model
     encoder = in_cache(encoder_file(model.generator), lambda path: read_module(path, "encoder", Encoder))
@@ -175,7 +175,7 @@ def _with_encoder(model: Model) -> Model:
 
 
 def load_generator(generator: Source, *, truncation_psi: float | None = None) -> StagedGenerator:
-    """The generator of :func:`load`.
+    """Return the generator of :func:`load`.
 
     Args:
         truncation_psi: as in :meth:`.StagedGenerator.truncated`; ``None`` leaves it as it is stored.
@@ -188,7 +188,7 @@ def load_generator(generator: Source, *, truncation_psi: float | None = None) ->
 
 
 def _public(entry: Entry) -> Model:
-    """A public model from the cache, with what is known of its units."""
+    """Return a public model from the cache, with the known facts about its units."""
     path = cached(entry)
     if path is None:
         raise GANPaintError(
@@ -201,7 +201,7 @@ def _public(entry: Entry) -> Model:
 
 @lru_cache(maxsize=2)
 def _read_public(name: str, path: Path, *_changed: int) -> Model:
-    """The model in a file, read once a process for all sessions that edit it."""
+    """Return the model in a file, read once per process for all sessions that edit it."""
     entry = CATALOGUE[name]
     generator = read_generator(path)
     if entry.edit_layer is not None and entry.edit_layer != generator.edit_layer:
@@ -214,7 +214,7 @@ def _read_public(name: str, path: Path, *_changed: int) -> Model:
 
 
 def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | None:
-    """The encoder that was published for a model, if a user has put its file into the cache."""
+    """Return the encoder that was published for a model, if a user has put its file into the cache."""
     path = cache_folder() / entry.encoder if entry.encoder else None
     if path is None or not path.is_file():
         return None
@@ -230,7 +230,7 @@ def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | 
 
 
 def published(entry: Entry) -> Dissection:
-    """An entry's published units in the form of a dissection.
+    """Return an entry's published units in the form of a dissection.
 
     Only what was published is in it. The table ``iou`` holds the published scores, by which units are ranked
     (for some brushes they are causal effects; ties keep the published order), and 0 for all others. Levels

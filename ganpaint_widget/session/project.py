@@ -122,7 +122,7 @@ class Project:
 
 
 def encode(project: Project) -> bytes:
-    """The bytes of a project file.
+    """Return the bytes of a project file.
 
     Raises:
         GANPaintError: something in it is such that :func:`read` would refuse it.
@@ -207,7 +207,7 @@ def encode(project: Project) -> bytes:
 
 
 def _limit(name: str) -> int:
-    """The bytes that a file in the archive may have."""
+    """Return the largest size, in bytes, of a file in the archive."""
     return _LIMITS.get(name, MAX_PNG_BYTES)
 
 
@@ -240,7 +240,7 @@ def read(source: Path | bytes) -> Project:
 
 
 def _stream(source: Path | bytes, named: str) -> BinaryIO:
-    """The file, if it is one and not too large."""
+    """Return the file, if it is one and not too large."""
     if isinstance(source, bytes):
         size = len(source)
     elif source.is_file():  # a device or a pipe has no size and may never end
@@ -278,7 +278,7 @@ def _check_directory(named: str, file: BinaryIO) -> None:
 
 
 def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
-    """The archive's files by name, none of which is another than ours or larger than it may be."""
+    """Return the archive's files by name, after checking their names and sizes."""
     entries: dict[str, bytes] = {}
     left = MAX_FILE_BYTES
     for entry in archive.infolist():
@@ -301,7 +301,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
-    """The project in the files; whatever is raised over them means that they are damaged."""
+    """Return the project in the files; any exception means that they are damaged."""
     from safetensors.numpy import load
 
     manifest = json.loads(entries[_MANIFEST])
@@ -387,7 +387,7 @@ def _edit(
 
 
 def _picture(data: bytes, size: int | None = None) -> Array:
-    """A PNG of the project: a square, of a side that must be ``size`` if that is known."""
+    """Return a PNG of the project: a square, of a side that must be ``size`` if that is known."""
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError("That is no PNG.")
     width, height = struct.unpack(">II", data[16:24])

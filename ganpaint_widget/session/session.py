@@ -192,7 +192,7 @@ class EditingSession(Reading):
         worker: Worker | None = None,
         device: str | None = None,
     ) -> EditingSession:
-        """A new session with everything that was painted in one whose kernel has ended, undo included.
+        """Return a new session with all edits of one whose kernel has ended, undo included.
 
         Args:
             path: the journal's directory; by default that of the newest session that has ended and in
@@ -243,7 +243,7 @@ class EditingSession(Reading):
         worker: Worker | None = None,
         device: str | None = None,
     ) -> EditingSession:
-        """A session as :meth:`save` has kept it: on the same machine the same pictures, bit for bit.
+        """Load a session that :meth:`save` kept: on the same machine, the same pictures, bit for bit.
 
         If the generator's weights have changed since, the photo is inverted again, and a notice says so.
 
@@ -394,7 +394,7 @@ class EditingSession(Reading):
         reference: object = None,
         region: object = None,
     ) -> int:
-        """A piece of a stroke: an edit's mask is ``values`` inside ``rect`` from now on.
+        """Paint a piece of a stroke: set an edit's mask inside ``rect`` to ``values``.
 
         Values are absolute, so that applying the same piece twice does no harm. Consecutive pieces
         with the same ``stroke`` (not ``None``) are one step of undo. A rectangle without pixels changes
@@ -664,7 +664,7 @@ class EditingSession(Reading):
 
     @contextmanager
     def _change(self) -> Iterator[History]:
-        """The history, under the lock; what it has to tell is told once the lock is free."""
+        """Provide the history under the lock, and pass on its news once the lock is free."""
         with self._lock:
             yield self._history
             events = self._history.news()
@@ -713,7 +713,7 @@ class EditingSession(Reading):
         self._rendering.start()
 
     def _opening(self) -> dict[str, Any]:
-        """What the journal says of the picture."""
+        """Return the journal's description of the picture."""
         source = self._picture.source
         return {
             "generator": self._generator_name,

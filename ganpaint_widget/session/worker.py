@@ -151,7 +151,7 @@ class Worker:
             self._wake.notify()
 
     def ticket(self, observer: Callable[[Report], None] | None = None, *, courteous: bool = False) -> Ticket:
-        """A ticket for a long job: ``worker.submit(job, ticket)``."""
+        """Return a ticket for a long job: ``worker.submit(job, ticket)``."""
         return Ticket(self, observer, courteous=courteous)
 
     def call(self, work: Callable[..., T], *arguments: object) -> T:
@@ -161,7 +161,7 @@ class Worker:
         return self.wait(self.submit(work, *arguments))
 
     def wait(self, future: Future[T], timeout: float | None = None) -> T:
-        """The value of a job's future, in a wait that Ctrl-C can end.
+        """Wait for a job's future so that Ctrl-C can end the wait, and return its value.
 
         Raises:
             TimeoutError: ``timeout`` seconds have passed.
@@ -306,7 +306,7 @@ class Worker:
             future.set_result(value)
 
     def _idle_turn(self) -> None:
-        """The idle work that has waited the longest, until it is done or something else is wanted."""
+        """Do the idle work that has waited the longest, until it is done or a request comes."""
         with self._wake:
             if not self._idle:
                 return
@@ -348,7 +348,7 @@ _default_lock = threading.Lock()
 
 
 def default_worker() -> Worker:
-    """The worker that all sessions of this process share, since they share models by name."""
+    """Return the worker that all sessions of this process share, since they share models by name."""
     global _default
     with _default_lock:
         # Threads do not survive a fork, so a forked child needs a worker of its own.

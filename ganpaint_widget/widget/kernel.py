@@ -26,7 +26,7 @@ class Versions:
     end: tuple[int, int]
 
     def of(self, comm: Any) -> Any:
-        """The kernel that carries a comm, if it is an ipykernel of these versions; else ``None``."""
+        """Return the kernel that carries a comm, if it is an ipykernel of these versions; else ``None``."""
         version = tuple(getattr(sys.modules.get("ipykernel"), "version_info", ())[:2])
         return getattr(comm, "kernel", None) if version and self.first <= version < self.end else None
 
@@ -55,7 +55,7 @@ class Way:
         self._handler: int | None = None
 
     def opened(self, comm: Any) -> None:
-        """The widget's comm is open: its kernel is patched as far as needed."""
+        """Patch the kernel as far as needed, now that the widget's comm is open."""
         forget_route(comm)
         hush(comm)
         keep_awake(comm)

@@ -185,7 +185,7 @@ class GANPaint(anywidget.AnyWidget):
     def recover(
         cls, path: str | Path | None = None, *, generator: str | Path | StagedGenerator | Model | None = None
     ) -> GANPaint:
-        """The editor with what was painted when the last kernel ended; see `EditingSession.recover`."""
+        """Return the editor with the edits of the kernel that ended last; see `EditingSession.recover`."""
         return cls(session=EditingSession.recover(path, generator=generator))
 
     # --- for Python -------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class GANPaint(anywidget.AnyWidget):
         return self._turns.painting
 
     def snapshot(self) -> Image.Image:
-        """The picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
+        """Return the picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
 
         As the last expression of a cell it puts the picture into the notebook, where it stays without a
         kernel.
@@ -255,7 +255,7 @@ class GANPaint(anywidget.AnyWidget):
         return self._session.preview
 
     def stats(self) -> dict[str, Any]:
-        """What the stream has done, for the curious and for benchmarks: see `FrameStream.stats`.
+        """Return statistics of the stream, for benchmarks: see `FrameStream.stats`.
 
         Further: `accepted`, page to its last applied sequence; `waiting`, messages that wait for a slow
         command; `failures`, messages to the page that could not be sent.
@@ -279,7 +279,7 @@ class GANPaint(anywidget.AnyWidget):
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live editor, and a PNG for places without one (GitHub, nbviewer, a printed notebook)."""
+        """Return the live editor, and a PNG for places without one (GitHub, nbviewer, a printed notebook)."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
@@ -317,7 +317,7 @@ class GANPaint(anywidget.AnyWidget):
             self._say(protocol.error(None, None, "The page sent something that is no message.", _RELOAD))
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
-        """A page's write of widget state, which is always refused: a page speaks in messages.
+        """Refuse a page's write of widget state: a page sends messages.
 
         Without this a page could write every synchronized trait, `_esm` included, which is code that other
         pages run.
@@ -336,7 +336,7 @@ class GANPaint(anywidget.AnyWidget):
             self.send_state(ours)
 
     def _receive(self, _widget: object, content: object, buffers: list[Any]) -> None:
-        """A custom message."""
+        """Receive a custom message."""
         try:
             message = protocol.parse(content, buffers)
         except ProtocolError as refusal:
@@ -390,7 +390,7 @@ class GANPaint(anywidget.AnyWidget):
             _ON_COMMAND[turn.name](self, turn)
 
     def _done(self, revision: int, booked: bool) -> None:
-        """A message is carried out or refused."""
+        """Note that a message was carried out or refused."""
         with self._books:
             rendered = self._shown is not None and self._shown.revision >= revision
         if rendered:
@@ -621,7 +621,7 @@ def static_file(name: str) -> Path:
 
 
 def _unused(path: Path) -> Path:
-    """The path, or the same with a number if there is such a file."""
+    """Return the path, with a number added if the file exists."""
     stem, suffix, number = path.stem, path.suffix, 2
     while path.exists():
         path = path.with_name(f"{stem}-{number}{suffix}")

@@ -75,8 +75,9 @@ class Hello:
 
 @dataclass(frozen=True)
 class Referring:
-    """What a restyle refers to: a key that the kernel gave, and which rectangle of it counts (None: where the
-    concept is seen).
+    """The reference of a restyle.
+
+    A key from the kernel, and the rectangle that counts; None stands for where the concept is seen.
     """
 
     key: str
@@ -225,7 +226,7 @@ def _choice(*known: str) -> Rule:
 
 
 def _as(check: Callable[[Any], Any], description: str) -> Rule:
-    """A check of `validation.py` as a rule, in the words of one."""
+    """Return a check of `validation.py` as a rule, with a rule's words."""
 
     def rule(value: Any) -> Any:
         try:
@@ -256,7 +257,7 @@ def _rectangle(value: Any) -> tuple[int, int, int, int]:
 
 
 def _either(*rules: Rule) -> Rule:
-    """What one of the rules takes; the last one says what is wrong otherwise."""
+    """Return the value that one of the rules accepts; if none does, the last one says what is wrong."""
 
     def rule(value: Any) -> Any:
         for each in rules[:-1]:
@@ -403,7 +404,7 @@ def _address(content: object) -> tuple[str | None, int | None]:
 def _checked(
     values: Mapping[Any, Any], rules: Mapping[str, Rule], where: str, optional: Mapping[str, Rule]
 ) -> dict[str, Any]:
-    """The values after their rules; all fields of `rules` must be there, of `optional` may, no others."""
+    """Check values by their rules: all fields of `rules`, perhaps those of `optional`, and no others."""
     for key in values:
         if key not in rules and key not in optional:
             raise _Wrong(f"The field {_shown(key)} of {where} is unknown.")
@@ -419,7 +420,7 @@ def _checked(
 
 
 def _single(kind: str, buffers: Sequence[Buffer] | None) -> memoryview | None:
-    """The message's only buffer as flat bytes, or None."""
+    """Return the message's only buffer as flat bytes, or None."""
     if not buffers:
         return None
     if len(buffers) > 1:
@@ -537,7 +538,7 @@ _BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
 
 
 def _shown(value: object) -> str:
-    """A page's value for a sentence: short and plain ASCII, whatever it is."""
+    """Return a page's value for use in a sentence: short and plain ASCII."""
     if value is None or type(value) is bool:
         return {None: "null", True: "true", False: "false"}[value]
     if type(value) is str:
@@ -556,7 +557,7 @@ def _shown(value: object) -> str:
 
 
 def welcome(page: str, sequence: int, revision: int) -> Outgoing:
-    """The answer to `hello`, or to a gap in the count. sequence: the page's last accepted one, or 0."""
+    """Answer `hello`, or a gap in the count. sequence: the page's last accepted one, or 0."""
     return {
         "type": "welcome",
         "version": VERSION,
@@ -572,7 +573,7 @@ def accepted(page: str, sequence: int, revision: int) -> Outgoing:
 
 
 def alive(page: str, sequence: int, revision: int) -> Outgoing:
-    """The answer to `beat`. sequence: the page's last accepted one, or 0."""
+    """Return the answer to `beat`. sequence: the page's last accepted one, or 0."""
     return {"type": "alive", "page": page, "sequence": sequence, "revision": revision}, []
 
 
@@ -586,7 +587,7 @@ def frame(
     format: str,
     encoded: bytes,
 ) -> Outgoing:
-    """A picture in motion. covers: page to the last sequence that it shows. format: a MIME type."""
+    """Return a picture in motion. covers: page to the last sequence that it shows. format: a MIME type."""
     content = {
         "type": "frame",
         "frame": frame,
@@ -617,31 +618,33 @@ def notice(level: str, text: str) -> Outgoing:
 
 
 def error(page: str | None, sequence: int | None, message: str, hint: str) -> Outgoing:
-    """What went wrong and what to do, one sentence each. With a sequence, that message counts as accepted."""
+    """Say what went wrong and what to do, one sentence each. With a sequence, the message is accepted."""
     return {"type": "error", "page": page, "sequence": sequence, "what": message, "mend": hint}, []
 
 
 def references(page: str, concept: str, entries: Sequence[Mapping[str, Any]], sheet: bytes) -> Outgoing:
-    """What a restyle can refer to. concept: empty for one picture that was asked for. sheet: a PNG with a
-    column for each entry: above the picture, below what the generator makes of it.
+    """Offer references for a restyle. concept: empty for one picture that was asked for.
+
+    sheet: a PNG with a column for each entry, the picture above the generator's version of it.
     """
     return {"type": "references", "page": page, "concept": concept, "entries": list(entries)}, [sheet]
 
 
 def variants(page: str, edit: str, variants: Sequence[int], sheet: bytes) -> Outgoing:
-    """The variants of an edit. sheet: a PNG with a column for each, the picture with it."""
+    """Return the variants of an edit. sheet: a PNG with a column for each, the picture with it."""
     return {"type": "variants", "page": page, "edit": edit, "variants": list(variants)}, [sheet]
 
 
 def scenes(page: str, first: int, total: int, titles: Sequence[str], sheet: bytes) -> Outgoing:
-    """Scenes of the gallery. first: the index of the first of them. total: how many the gallery has. sheet: a
-    JPEG with a column for each.
+    """Show scenes of the gallery.
+
+    first: the index of the first. total: how many the gallery has. sheet: a JPEG with a column for each.
     """
     return {"type": "scenes", "page": page, "first": first, "total": total, "titles": list(titles)}, [sheet]
 
 
 def file(page: str, name: str, format: str, data: bytes) -> Outgoing:
-    """A file that this page asked for."""
+    """Return a file that this page asked for."""
     return {"type": "file", "page": page, "name": name, "format": format}, [data]
 
 

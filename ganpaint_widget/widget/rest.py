@@ -25,7 +25,7 @@ class AtRest:
         self._masks: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
 
     def traits(self, covers: Mapping[str, int]) -> dict[str, Any]:
-        """The traits by their names, all of one moment.
+        """Return the traits by their names, all of one moment.
 
         Args:
             covers: page to its last message that is in the state. Read before this is called: a message
@@ -94,7 +94,7 @@ class AtRest:
 
 
 def _described(edit: Edit) -> dict[str, Any]:
-    """An edit without its mask, for the page. Unit numbers are many and mean nothing there."""
+    """Return an edit without its mask, for the page, which has no use for many unit numbers."""
     reference = edit.reference
     return {
         "id": edit.id,

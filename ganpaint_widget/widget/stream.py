@@ -45,7 +45,7 @@ Encoder = Callable[[Array], tuple[str, bytes]]
 
 
 def encode_jpeg(array: Array) -> tuple[str, bytes]:
-    """A picture in motion: uint8 HxWx3 to (MIME type, bytes)."""
+    """Return a picture in motion: uint8 HxWx3 to (MIME type, bytes)."""
     return "image/jpeg", files.encode_jpeg(array)
 
 
@@ -105,7 +105,7 @@ class FrameStream:
     # --- what happens ---
 
     def offer(self, picture: Picture) -> None:
-        """A newer picture of its kind: sent at once, later, or never if a newer one comes first."""
+        """Offer a newer picture of its kind: sent at once, later, or never if a newer one comes first."""
         with self._lock:
             self._offered += 1
             self._dropped += picture.kind in self._pending
@@ -113,7 +113,7 @@ class FrameStream:
             self._pump()
 
     def hello(self, page: str) -> None:
-        """A page has started or come back: it owes nothing."""
+        """Note that a page has started or come back, and owes nothing."""
         with self._lock:
             self._spoken(page)
             self._pages[page].owed.clear()
@@ -121,7 +121,7 @@ class FrameStream:
             self._pump()
 
     def hide(self, page: str) -> None:
-        """A page is not seen any more, until its next hello."""
+        """Note that nobody sees a page, until its next hello."""
         with self._lock:
             self._spoken(page)
             self._pages[page].owed.clear()
@@ -129,13 +129,13 @@ class FrameStream:
             self._pump()
 
     def touch(self, page: str) -> None:
-        """A page has said something that is neither hello nor an acknowledgment."""
+        """Note that a page has sent something other than hello or an acknowledgment."""
         with self._lock:
             self._spoken(page)
             self._pump()
 
     def ack(self, page: str, frame: int) -> None:
-        """A page has drawn `frame` and all before it."""
+        """Note that a page has drawn `frame` and all before it."""
         with self._lock:
             account = self._pages.get(page)
             # A page that never said hello, or a frame that was never sent: not ours to guess what is meant.
@@ -160,7 +160,7 @@ class FrameStream:
             return tuple(self._pages)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start, and the account of every page."""
+        """Return counts since the start, and the account of every page."""
         with self._lock:
             return {
                 "offered": self._offered,

@@ -62,8 +62,9 @@ def from_kernel(notebook, name: str, scale_to: tuple[int, ...] | None = None) ->
 
 @pytest.fixture
 def editor(shared: list, new_notebook, failed: Callable[[], bool], request: pytest.FixtureRequest):
-    """A small notebook with the editor on the page, on a scene that nobody has painted on. The tests that
-    only use the editor share it: a kernel and a page take longer than they do.
+    """A small notebook with the editor on the page, on an untouched scene.
+
+    The tests that only use the editor share it: a kernel and a page take longer than they do.
     """
     if shared:
         (notebook,) = shared
@@ -464,8 +465,9 @@ stop_noting = paint.session.observe(note)
 
 
 def test_undo_and_redo_lead_back_through_200_states(editor) -> None:
-    """200 random steps by the page's controls, all taken back and done again: after each, page and kernel
-    have what they had, the masks to the pixel.
+    """Take 200 random steps with the page's controls, undo them all and redo them all.
+
+    After each step, page and kernel have what they had, the masks to the pixel.
     """
     editor.ask(NOTE)
     found = editor.page.evaluate(WANDER, [7, 200])

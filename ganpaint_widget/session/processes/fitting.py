@@ -94,12 +94,12 @@ class Fitting:
             self._waiting.run(self._first, work)
 
     def modify(self, picture: OpenedPicture) -> Mapping[str, Modifier] | None:
-        """What draws G'(z_e), see :func:`.adaptation.gates`; ``None`` while previews are plain."""
+        """Return the functions that draw G'(z_e), see :func:`.adaptation.gates`; ``None`` for plain previews."""
         work = self._of(picture)
         return None if work is None else work.modify
 
     def result(self, picture: OpenedPicture) -> Mapping[str, Tensor] | None:
-        """The delta of a picture that is fitted as well as it will be; ``None`` before."""
+        """Return the delta of a picture once its fit is complete; ``None`` before."""
         work = self._of(picture)
         return work.delta if work is not None and work.fitted else None
 
@@ -108,7 +108,7 @@ class Fitting:
         return work if self.on and work is not None and work.picture is picture else None
 
     def _begin(self, work: _Work) -> None:
-        """The first G', where one is to be had in one pass."""
+        """Make the first G', if the initializer has one in one pass."""
         import torch
 
         if work.begun:

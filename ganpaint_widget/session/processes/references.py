@@ -82,7 +82,7 @@ class References:
         self._shares: dict[int, dict[str, float]] = {}
 
     def open(self, reference: Reference) -> OpenedReference:
-        """A reference opened like a photo; the last few are kept.
+        """Open a reference like a photo; the last few are kept.
 
         Raises:
             GANPaintError: it cannot be opened, or it was cancelled.
@@ -90,7 +90,7 @@ class References:
         return self._waiting.run(self._open, reference)
 
     def activations(self, edit: Edit) -> Activations:
-        """p of an edit that takes it from elsewhere: of a restyle, or of a variant of an addition.
+        """Return p of an edit that takes it from elsewhere: a restyle, or a variant of an addition.
 
         Raises:
             GANPaintError: the reference, or the generator's samples, do not show the concept; or it was
@@ -144,7 +144,7 @@ class References:
 
 
 def read_reference(reference: object, region: object, size: int) -> Reference:
-    """What a user passes as a reference, read and brought to the generator's size R x R.
+    """Read a user's reference, and resize it to the generator's size R x R.
 
     Args:
         reference: a picture, the seed of a sample, or a ``Reference``, which has its region already.
@@ -167,7 +167,7 @@ def read_reference(reference: object, region: object, size: int) -> Reference:
 def reference_activations(
     model: Model, opened: OpenedReference, reference: Reference, concept: str
 ) -> Activations:
-    """p for restyling a concept after an opened reference: C activations.
+    """Return p for restyling a concept after an opened reference: C activations.
 
     Raises:
         GANPaintError: the generator does not draw the concept in it, and no region is given.
@@ -189,7 +189,7 @@ def reference_activations(
 def variant_activations(
     model: Model, concept: str, target: str, variant: int, ticket: Ticket | None = None
 ) -> Activations:
-    """p for one of several plausible versions of an addition: C activations.
+    """Return p for one of several plausible versions of an addition: C activations.
 
     The target, moved by what sets one *instance* of the concept apart from the average: its mean activations
     over the concept's pixels, less the dissection's ``mean`` target. The instance is the first that shows

@@ -101,7 +101,7 @@ def _stream() -> TextIO:
 
 
 def explained(what: str, error: BaseException) -> GANPaintError:
-    """What to tell users of an error that was not meant for them."""
+    """Return a message for users about an error that was not meant for them."""
     if isinstance(error, GANPaintError):
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -212,7 +212,7 @@ class DissectionExplorer(Controls):
         self._kit.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live explorer, and the page of the atlas as a picture for places without a kernel."""
+        """Return the live explorer, and the atlas's page as a picture for places without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None or self._exploration.dissection is None or self._exploration.atlas is None:
             return bundle
@@ -269,7 +269,7 @@ class DissectionExplorer(Controls):
                 self._set(change.owner, value=change.old)
 
     def _guarded(self, handle: Callable[[], object]) -> bool:
-        """What a control does; what goes wrong is said in the status line, and nothing else has changed."""
+        """Run a control's action; show an error in the status line, with nothing else changed."""
         return self._closed or self._jobs.guarded(handle)
 
     def _set(self, control: Any, **values: Any) -> None:
@@ -327,7 +327,7 @@ class DissectionExplorer(Controls):
             self._go_on_soon()
 
     def _go_on_soon(self) -> None:
-        """What is below the atlas, once a page has had the processor for itself to show that."""
+        """Build what is below the atlas, after a page has had the processor for itself to show the atlas."""
         self._worker.idle((id(self), "below"), self._go_on)
 
     def _go_on(self, _: Ticket) -> bool:
@@ -380,7 +380,7 @@ class DissectionExplorer(Controls):
             self._switch_back()
 
     def _opened(self) -> GANPaint:
-        """The editor, without waiting for it."""
+        """Return the editor, without waiting for it."""
         try:
             return self._editors[self._exploration.layer]
         except KeyError:
@@ -419,7 +419,7 @@ class DissectionExplorer(Controls):
     # --- the atlas ---
 
     def _shown(self) -> list[int]:
-        """The units on the page."""
+        """Return the units on the page."""
         return self._units[self._page * PAGE : (self._page + 1) * PAGE]
 
     def _order_changed(self) -> None:
@@ -501,7 +501,7 @@ class DissectionExplorer(Controls):
             self._worker.idle((id(self), "ahead"), lambda _: sheets.drawn(ahead) is not None)
 
     def _show_cells(self) -> None:
-        """The captions of the page, and which unit is looked at."""
+        """Show the captions of the page, and which unit is selected."""
         found, units = self._exploration, self._shown()
         by = SORTS[self._sort.value]
         concept = None if self._concept.value == ANY else self._concept.value
@@ -576,7 +576,7 @@ class DissectionExplorer(Controls):
         self._heat.show(lambda pad: pad.picture(array, 0, 0))
 
     def _on_event(self, event: events.Event) -> None:
-        """The session's news. During a stroke the editor's own preview goes first."""
+        """React to the session's events. During a stroke, the editor's own preview goes first."""
         if isinstance(event, events.Rendered):
             paint = self._editors.get(self._exploration.layer)
             if paint is not None and not paint.painting:
