@@ -145,7 +145,7 @@ $(STAMPS)/kernels: $(STAMPS)/packages tools/kernel_overlays.py
 	@$(BIN)/python tools/kernel_overlays.py $(KERNELS) constraints.txt $(KERNEL_VERSIONS)
 	@touch $@
 
-# pytest runs inside tests/, where there is no source folder that a subprocess could import in the wheel's stead.
+# pytest runs inside tests/, so that a subprocess cannot import the source folder instead of the wheel.
 # It comes last, so that its summary is the last line.
 test: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding check docs
 	@echo "==> the front end's tests (seconds)"

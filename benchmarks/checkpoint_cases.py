@@ -655,17 +655,17 @@ _OTHERS = (
         lambda: without("convs.1.activate", stylegan2_weights()),
     ),
     ("two generators", "several generators", lambda: {"A": progan_weights(), "B": progan_weights()}),
-    ("an unknown network", "no ProGAN's and no StyleGAN2's", lambda: tensors({"first.weight": (3, 3)})),
-    ("an empty dictionary", "no ProGAN's and no StyleGAN2's", dict),
-    ("a list", "no dictionary", lambda: [1, 2]),
+    ("an unknown network", "neither to a ProGAN nor to a StyleGAN2", lambda: tensors({"first.weight": (3, 3)})),
+    ("an empty dictionary", "neither to a ProGAN nor to a StyleGAN2", dict),
+    ("a list", "instead of a dictionary", lambda: [1, 2]),
 )
 
 
-# --- those that are no checkpoints ---
+# --- other files ---
 
 
 class Whole(nn.Module):
-    """A network that somebody saved whole, with ``torch.save(model)``."""
+    """A network that was saved whole, with ``torch.save(model)``."""
 
 
 def _bytes(name: str, data: bytes) -> Callable[[Path], Path]:

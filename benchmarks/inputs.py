@@ -272,7 +272,7 @@ def _file_cases() -> Iterator[Case]:
     yield Case(
         "TIFF, floats in three channels",
         file("a.tif", deep_tiff((PICTURE / 255).astype("<f4").tobytes(), 32, 3)),
-        "kind that is not read",
+        "unsupported kind",
     )
     sixteen = deep_tiff((PICTURE.astype("<u2") * 257).tobytes(), 16, 1)
     yield Case("TIFF, 16 bits in three channels", file("a.tif", sixteen), PICTURE)
@@ -314,7 +314,7 @@ def _file_cases() -> Iterator[Case]:
 
     # What is none.
     yield Case(
-        "text called .png", file("a.png", b"Dear reader, this is no picture."), "cannot be read as a picture"
+        "text called .png", file("a.png", b"Dear reader, this is not a picture."), "cannot be read as a picture"
     )
     yield Case("empty file", file("a.png", b""), "cannot be read as a picture")
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"
@@ -344,7 +344,7 @@ def _file_cases() -> Iterator[Case]:
 
     yield Case("file of more than 64 MB", large, "at most 64 MB")
     yield Case("folder", lambda folder: folder, "is a folder")
-    yield Case("path that is not there", lambda folder: folder / "no.png", "There is no file")
+    yield Case("path that is not there", lambda folder: folder / "no.png", "does not exist")
     for address in (
         "https://example.org/a.jpg",
         "http://example.org/a.jpg",
@@ -406,11 +406,11 @@ def _wrapped_cases() -> Iterator[Case]:
     yield Case("FileUpload.value[0]", of(upload), PICTURE)
     yield Case("FileUpload.value of ipywidgets 7", of({"a.png": {"metadata": {}, "content": png}}), PICTURE)
     yield Case("FileUpload.value of two files", of((upload, upload)), "2 files")
-    yield Case("FileUpload.value of none", of(()), "No file")
+    yield Case("FileUpload.value of none", of(()), "still empty")
     yield Case(
         "file opened as text",
         lambda folder: file("a.txt", b"letters")(folder).open(),  # type: ignore[attr-defined]
-        "no bytes",
+        "not bytes",
     )
     image = Image.fromarray(PICTURE)
     for mode, apart in (("RGB", 0), ("RGBA", 0), ("CMYK", 0), ("YCbCr", 3), ("HSV", 6)):
@@ -425,7 +425,7 @@ def _wrapped_cases() -> Iterator[Case]:
         yield Case(
             f"{nothing!r}"[:24],
             of(nothing),
-            "is no picture" if not isinstance(nothing, Mapping) else "No file",
+            "is not a picture" if not isinstance(nothing, Mapping) else "still empty",
         )
 
 
@@ -503,10 +503,10 @@ def _array_cases() -> Iterator[Case]:
     yield Case("array, text", of(np.array([["a", "b"], ["c", "d"]])), "data type")
     yield Case("array H x W x 2", of(PICTURE[..., :2]), "channels")
     yield Case("array H x W x 5", of(np.zeros((8, 9, 5), np.uint8)), "channels")
-    yield Case("array, one dimension", of(np.zeros(9, np.uint8)), "is no picture")
-    yield Case("array, five dimensions", of(np.zeros((1, 1, 3, 4, 4), np.uint8)), "is no picture")
-    yield Case("array without pixels", of(np.zeros((0, 8, 3), np.uint8)), "is no picture")
-    yield Case("number as an array", of(np.uint8(7)), "is no picture")
+    yield Case("array, one dimension", of(np.zeros(9, np.uint8)), "is not a picture")
+    yield Case("array, five dimensions", of(np.zeros((1, 1, 3, 4, 4), np.uint8)), "is not a picture")
+    yield Case("array without pixels", of(np.zeros((0, 8, 3), np.uint8)), "is not a picture")
+    yield Case("number as an array", of(np.uint8(7)), "is not a picture")
     yield Case("batch of two", of(torch.zeros(2, 3, 8, 8)), "batch")
     yield Case("tensor 3 x W x 3", of(torch.zeros(3, 9, 3)), "first or last")
     yield Case(
@@ -598,9 +598,9 @@ def _mask_cases() -> Iterator[Case]:
     yield Case("mask, batch", of(np.zeros((2, 1, SIZE, SIZE))), "batch")
     yield Case("mask, ragged lists", of([[0, 1], [1]]), "mask")
     yield Case("mask, object", of(np.zeros((SIZE, SIZE), object)), "data type")
-    yield Case("mask, None", of(None), "is no mask")
-    yield Case("mask, number", of(3), "is no mask")
-    yield Case("mask, path that is not there", of("no-such-mask.png"), "There is no file")
+    yield Case("mask, None", of(None), "is not a mask")
+    yield Case("mask, number", of(3), "is not a mask")
+    yield Case("mask, path that is not there", of("no-such-mask.png"), "does not exist")
     yield Case("mask, address", of("https://example.org/mask.png"), "web address")
     yield Case("mask, no picture", of(b"text"), "cannot be read as a picture")
 

@@ -1,4 +1,4 @@
-"""Does anything pile up when somebody paints all day?
+"""Does anything pile up when a user paints all day?
 
     python -m benchmarks.soak [--strokes 10000] [--json FILE] [--check]
 

@@ -52,7 +52,7 @@ def cache_folder() -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file in one step: what is written to the path that is handed out becomes ``path`` at the end.
 
-    Whoever reads ``path`` finds the old file or the new one, never a part. If the block raises, the old one
+    Readers of ``path`` find the old file or the new one, never a part. If the block raises, the old one
     stays. Each writer has a file of its own, so that two of them do not mix.
 
     Raises:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """Raised inside a job by its ticket's checkpoint, after somebody has cancelled the job."""
+    """Raised inside a job by its ticket's checkpoint, after the job was cancelled."""
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ def test_results_never_overwrite_each_other(folder: Path):
     twice = ganpaint("edit", folder / "in", folder / "in" / "a.bmp", *common)
     assert "same name" in json.loads(twice.stdout)["error"]["message"]
     (folder / "empty").mkdir()
-    assert "no pictures" in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["message"]
+    assert "does not hold pictures" in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["message"]
 
 
 # --- adapt ---
@@ -262,7 +262,7 @@ def test_a_dissection_is_written_and_told(folder: Path):
 def test_a_dissection_that_cannot_be(folder: Path, arguments: list[str], says: str):
     out = folder / "units.safetensors"
     assert says in failed(ganpaint("dissect", "-o", out, *arguments))[0]
-    assert "no folder" in failed(ganpaint("dissect", "-o", folder / "no" / "x.safetensors"))[0]
+    assert "does not exist" in failed(ganpaint("dissect", "-o", folder / "no" / "x.safetensors"))[0]
     assert not out.exists()
 
 

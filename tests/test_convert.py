@@ -589,7 +589,7 @@ def test_tensorflow_networks_that_are_not_whole(tmp_path: Path, tflib: None) -> 
         made.components["mapping"] = made
 
     assert "first StyleGAN" in damaged(lambda made: vars(made).update(version=3))
-    assert "no complete StyleGAN2" in damaged(cut)
+    assert "not a complete StyleGAN2" in damaged(cut)
     assert "nested deeper" in damaged(itself)
     assert "damaged" in damaged(lambda made: vars(made).update(variables=3))
     assert "damaged" in damaged(lambda made: vars(made).update(variables=[("a", "b", "c")]))

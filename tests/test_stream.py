@@ -348,7 +348,7 @@ def test_in_any_order_credit_holds_and_the_newest_picture_arrives(history: list[
     # However it went: once the line works and a page acknowledges, the newest of each kind is shown.
     bench.broken = False
     stream.hello(A)
-    bench.now += SILENCE  # whoever else is there but mute does not matter
+    bench.now += SILENCE  # other pages that are mute do not matter
     for _ in range(4):
         stream.tick()
         stream.ack(A, (bench.frames or [0])[-1])

@@ -1,9 +1,9 @@
-"""Installs the pinned torch into the environment that runs this: the CPU build unless there is a GPU.
+"""Install the pinned torch into the environment that runs this: the CPU build, unless a GPU is present.
 
-On Linux, PyPI's torch is a CUDA build of several gigabytes. Without a GPU that is a long download for
-nothing, so this asks for the CPU build, which PyTorch keeps in an index of its own. Whoever cannot reach
-that index (a closed network, a mirror) gets the build that pip finds by its own configuration: a CPU build
-out of a local folder of wheels counts as newer than PyPI's ("2.13.0+cpu" is after "2.13.0") and is taken.
+On Linux, PyPI's torch is a CUDA build of several gigabytes, a long download for nothing without a GPU.
+Therefore, this asks for the CPU build, which PyTorch keeps in an index of its own. If that index cannot be
+reached (a closed network, a mirror), pip uses its own configuration: a CPU build in a local folder of wheels
+counts as newer than PyPI's ("2.13.0+cpu" is after "2.13.0").
 
     python tools/install_torch.py constraints.txt
 """

@@ -70,7 +70,9 @@ def dissect(
             )
         output = output or _beside(generator)
         if not output.parent.is_dir():
-            raise GANPaintError(f"There is no folder {str(output.parent)!r}.", "Make it, or choose another.")
+            raise GANPaintError(
+                f"The folder {str(output.parent)!r} does not exist.", "Make it, or choose another."
+            )
         layer = layer or model.generator.edit_layer
         if layer not in model.generator.stages:
             raise GANPaintError(

@@ -69,7 +69,7 @@ def _compared(model: Model, device: str) -> tuple[bool, str]:
     except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises for what a device lacks
         return False, f"WARNING: THE DEVICE {device} FAILS ({error}). {advice}"
     apart = {what: float((there[what] - here).abs().max()) for what, here in _trial(model).items()}
-    wrong = [what for what, off in apart.items() if not off <= TOLERANCE]  # a NaN is no agreement
+    wrong = [what for what, off in apart.items() if not off <= TOLERANCE]  # a NaN is not an agreement
     if wrong:
         return False, (
             f"WARNING: THE DEVICE {device} DRAWS DIFFERENTLY: {', '.join(wrong)} up to "

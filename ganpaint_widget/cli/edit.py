@@ -81,7 +81,7 @@ def edit(
     adapt: Annotated[bool, typer.Option(help="Blend into the photo, or write the plain preview.")] = True,
     generator: GeneratorOption = "demo",
     fit: Annotated[
-        str, typer.Option(help="Of a photo that is no square: crop edits its middle, pad all of it.")
+        str, typer.Option(help="For a photo that is not square: crop edits its middle, pad all of it.")
     ] = "crop",
     project: Annotated[
         Path | None, typer.Option(help="Keep the project there as well; for several photos a folder.")
@@ -197,7 +197,9 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
         if path.is_dir():
             inside = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES and one.is_file())
             if not inside:
-                raise GANPaintError(f"There are no pictures in {str(path)!r}.", "Pass another folder.")
+                raise GANPaintError(
+                    f"The folder {str(path)!r} does not hold pictures.", "Pass another folder."
+                )
             found += inside
         else:
             found.append(path)
@@ -248,14 +250,14 @@ def _carry_out(session: EditingSession, wish: Wish, photo: Path) -> None:
 
 
 def _of_photo(place: Path, photo: Path) -> Path:
-    """Return the path of a photo's mask: one file for all photos, or one with the photo's name in a folder."""
+    """Return the path of a photo's mask: a file for all photos, or one of its name in a folder."""
     if not place.is_dir():
         return place
     for suffix in sorted(PICTURES):
         if (place / f"{photo.stem}{suffix}").is_file():
             return place / f"{photo.stem}{suffix}"
     raise GANPaintError(
-        f"There is no mask for {photo.name} in {str(place)!r}.", f"Put {photo.stem}.png there."
+        f"The folder {str(place)!r} does not hold a mask for {photo.name}.", f"Put {photo.stem}.png there."
     )
 
 

@@ -100,7 +100,7 @@ def verdict(lesson: int, name: str, task: Task, answer: Answer) -> Verdict:
     """Check an answer to a question, and return the verdict.
 
     Raises:
-        GANPaintError: there is no such question.
+        GANPaintError: the question does not exist.
     """
     questions = QUESTIONS.get(lesson, {})
     if name not in questions:
@@ -422,7 +422,7 @@ def position(task: Task, answer: Answer) -> Verdict:
         return Verdict(False, "The answer is a list of concepts.")
     unknown = [one for one in answer if one not in ratios]
     if unknown:
-        return Verdict(False, f"There is no concept {unknown[0]!r}.")
+        return Verdict(False, f"The concept {unknown[0]!r} does not exist.")
     # What is within a tenth of the other may be called either way.
     wrong = [one for one in answer if ratios[one] > 1.1]
     missing = [one for one, ratio in ratios.items() if ratio < 0.9 and one not in answer]

@@ -1294,9 +1294,7 @@ class Scene:
             raise ValueError(f"{concept!r} cannot be restyled. Use one of: {', '.join(_COLORS)}.")
         name, names = _COLORS[concept]
         if index is not None and (concept != "tree" or not 0 <= index < _TREES):
-            raise ValueError(
-                f"There is no {concept} with index {index} to restyle. Pass None, or 0 to 3 for a tree."
-            )
+            raise ValueError(f"No {concept} has the index {index}. Pass None, or 0 to 3 for a tree.")
         if names is not None:
             if color not in names:
                 raise ValueError(f"No {concept} is {color!r}. Use one of: {', '.join(names)}.")
@@ -1339,8 +1337,7 @@ class Scene:
             return tuple(name for group in entry.switches for name in group), entry.needs_church
         if not 0 <= index < len(entry.switches):
             raise ValueError(
-                f"There is no {concept} with index {index}. "
-                f"Pass an index from 0 to {len(entry.switches) - 1}."
+                f"No {concept} has the index {index}. Pass an index from 0 to {len(entry.switches) - 1}."
             )
         return entry.switches[index], entry.needs_church
 

@@ -54,7 +54,7 @@ def train_demo(
         folder: where the checkpoints, the logs, the sheets and the rendered scenes are kept.
         weights: where the safetensors and ``measures.json`` go.
         minutes: how long to train, from the checkpoints on; 0 keeps the generator as it is.
-        start: a folder of such weights to begin from where there is no checkpoint yet.
+        start: a folder of such weights to begin from, as long as ``folder`` lacks a checkpoint.
         device: where to train.
     """
     recipe = Recipe()

@@ -10,7 +10,7 @@ the pixel:
 * *remove*: in the scene with the object, its surroundings continued into its cells; the truth is the scene
   without it.
 * *another's*: an object's mean features from some other scene, in the object's shape or in that of a stroke.
-  There is no truth, so the discriminator alone judges it.
+  Such a picture has no truth, so the discriminator alone judges it.
 
 Losses: mean absolute error, that of the slopes, the activations of a frozen segmenter, and the segmenter's
 classes inside what was painted. After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017)

@@ -62,7 +62,9 @@ def position_baseline(
     if states is None:
         states = sampled(generator, samples, seed, batch)
     if len(states) < 2:
-        raise GANPaintError("There is only one batch of samples.", "Take more samples, or smaller batches.")
+        raise GANPaintError(
+            "The baseline needs at least two batches of samples.", "Take more samples, or smaller batches."
+        )
     concepts = len(segmenter.classes)
     half = len(states) // 2
     often: Tensor | None = None

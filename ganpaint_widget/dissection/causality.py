@@ -26,7 +26,7 @@ def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator,
     """Choose a square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
 
     Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if
-    there is no such place.
+    such a place does not exist.
     """
     grid = state.features.shape[-1]
     cell = found.shape[-1] // grid

@@ -127,7 +127,7 @@ class Atlas:
         if self.strongest.size and not 0 <= self.strongest.min() <= self.strongest.max() < len(self.files):
             raise ValueError("a file that is not there")
         if any(file[:2] != b"\xff\xd8" or file[-2:] != b"\xff\xd9" for file in self.files):
-            raise ValueError("a file that is no whole JPEG")
+            raise ValueError("a file that is not a whole JPEG")
 
 
 _ATLAS = ("strongest", "peaks", "maps", "counts", "edges", "correlation")

@@ -191,7 +191,7 @@ def checked(brush: Brush, channels: int) -> Brush:
 
 def _few(brushes: Brushes) -> Brushes:
     if len(brushes) > MAX_BRUSHES:
-        raise GANPaintError(f"There are {MAX_BRUSHES} brushes, and no more are kept.", "Delete some.")
+        raise GANPaintError(f"The shelf is full: it keeps at most {MAX_BRUSHES} brushes.", "Delete some.")
     return brushes
 
 
@@ -232,7 +232,7 @@ def _read(path: Path, channels: int) -> Brushes:
     try:
         stored = json.loads(text)
         if not isinstance(stored, list):
-            raise TypeError("It is no list.")
+            raise TypeError("It is not a list.")
     except (ValueError, TypeError, RecursionError) as error:
         return _set_aside(path, {}, error)
     for one in stored[:MAX_BRUSHES]:

@@ -97,10 +97,14 @@ class Exploration:
         atlas, baselines, effects: see the classes; ``None`` until they are measured.
 
     Raises:
-        GANPaintError: there is no such generator or layer.
+        GANPaintError: the generator or the layer does not exist.
     """
 
-    def __init__(self, generator: str | Path | StagedGenerator | Model = "demo", layer: str | None = None, *,
+    def __init__(
+        self,
+        generator: str | Path | StagedGenerator | Model = "demo",
+        layer: str | None = None,
+        *,
         device: str | None = None,
     ) -> None:
         model = load(generator, device)
@@ -206,7 +210,7 @@ class Exploration:
     def _segmenter(self) -> Any:
         if self.model.segmenter is None:
             raise GANPaintError(
-                f"The generator {self.model.name!r} comes with no segmenter to name what it draws.",
+                f"The generator {self.model.name!r} comes without a segmenter to name what it draws.",
                 "Pass a Model with a segmenter, for example ganpaint_widget.models.segmentation.ade20k().",
             )
         return self.model.segmenter
@@ -224,7 +228,8 @@ class Exploration:
     def _surveyed(self) -> Atlas:
         if self.atlas is None:
             raise GANPaintError(
-                f"There is no atlas of {self.layer!r} of {self.model.name!r} yet.", 'Call measure("atlas").'
+                f"The atlas of {self.layer!r} of {self.model.name!r} has not been measured yet.",
+                'Call measure("atlas").',
             )
         return self.atlas
 
@@ -270,7 +275,7 @@ class Exploration:
             label: only units of this label.
 
         Raises:
-            GANPaintError: there is no such order or concept, or it has not been measured.
+            GANPaintError: the order or the concept does not exist, or has not been measured.
         """
         units = list(range(self.channels))
         if label is not None:
@@ -289,7 +294,7 @@ class Exploration:
         if by == "effect":
             if self.effects is None:
                 raise GANPaintError(
-                    "What each unit causes by itself has not been measured yet.", 'Call measure("effects").'
+                    "The effect of single units has not been measured yet.", 'Call measure("effects").'
                 )
             table, concepts = self.effects.effect, self.effects.concepts
         else:
@@ -558,7 +563,7 @@ class Exploration:
         checked_name(name)
         color = self.shelf.next_color() if color is None else checked_color(color)
         if name in found.concepts:
-            raise GANPaintError(f"There is a concept {name!r} already.", "Choose another name.")
+            raise GANPaintError(f"The concept {name!r} already exists.", "Choose another name.")
         concept = concept or found.concepts[int(found.iou[:, list(numbers)].mean(dim=1).argmax())]
         found.index(concept)
         activations = self.on_activations()
@@ -635,9 +640,7 @@ class Exploration:
     artifacts = Renamed("artifact_candidates")
     suspects = Renamed("artifact_candidates")
 
-    def before_after(
-        self, unit: int, count: int = 4, *, ticket: Ticket | None = None
-    ) -> tuple[Array, Array]:
+    def before_after(self, unit: int, count: int = 4, *, ticket: Ticket | None = None) -> tuple[Array, Array]:
         """Return a unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
         atlas, unit = self._surveyed, self._checked(unit)
         generator = self.model.generator

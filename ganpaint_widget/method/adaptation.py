@@ -11,7 +11,7 @@ delta does there is decided by what delta is made of, its *parametrization*. The
 with a fixed random input, fitted by 1000 steps of Adam on the L1 norm; that and others are in
 ``ablation.py``. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so that
 its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's colors,
-while its fine part ends where the edit begins. There are no weights between delta and the loss, so with
+while its fine part ends where the edit begins. No weights stand between delta and the loss, so with
 squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is applied
 while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed`` compares
 the ways.
@@ -184,7 +184,7 @@ def _upsampled(coarse: Tensor, like: Tensor) -> Tensor:
 @cache
 def _linear(fine: int, coarse: int) -> Tensor:
     """Return the matrix (fine x coarse) of linear interpolation, with pixels as areas."""
-    with torch.inference_mode(False):  # kept for whoever comes next, who may want gradients
+    with torch.inference_mode(False):  # kept for the next caller, who may want gradients
         return F.interpolate(torch.eye(coarse)[None], size=fine, mode="linear", align_corners=False)[0].T
 
 
@@ -430,7 +430,7 @@ class Fit:
             on_picture: see :func:`adapt`.
         """
         began, before = time.monotonic(), self.seconds
-        # Whoever calls may be in the middle of a computation without gradients.
+        # The caller may be in the middle of a computation without gradients.
         with torch.inference_mode(False), torch.enable_grad():
             while not self.done:
                 follow_load()

@@ -117,7 +117,7 @@ def apply(
             if edit.activations is not None:
                 target = torch.tensor(edit.activations).to(features).view(1, -1, 1, 1)
             elif exemplary:
-                # By the picture as it was before all edits, which stays the same while somebody paints.
+                # By the picture as it was before all edits, which stays the same while the user paints.
                 chosen = dissection.exemplar(edit.concept, state.features, edit.variant)
                 target = chosen.to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":

@@ -106,7 +106,7 @@ def default_metric(model: Model) -> Features | None:
     return None if vgg is None else usable(vgg, next(model.generator.parameters()).device)
 
 
-# Whoever lets this in at a checkpoint may be in the middle of a computation without gradients.
+# A job that lets this in at a checkpoint may be in the middle of a computation without gradients.
 @torch.inference_mode(False)
 @torch.enable_grad()
 @evaluated
@@ -130,7 +130,7 @@ def invert(
         x: the photos, B x 3 x R x R in [-1, 1].
         steps: optimizer steps on the features.
         seconds: a budget; when it is used up, the best so far is returned, at least the first guess.
-        starts: how many latents are improved at once where there is no encoder; the best is taken.
+        starts: how many latents are improved at once without an encoder; the best is taken.
         perceptual: the metric F, by default :func:`default_metric`.
         weight: lambda, of the metric in the loss; 0 goes by pixels alone. By default the paper's for VGG16,
             and ``LAMBDA_PERCEPTUAL`` for others.

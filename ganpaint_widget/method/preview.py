@@ -93,7 +93,7 @@ class Preview:
             if generator.reach is None or modify:
                 follow_load()
                 return generator.picture(generator.run(edited, modify=modify))
-            # Not there while they are worked on: who is interrupted leaves none that are half renewed.
+            # Absent while they are renewed: an interruption must not leave half-renewed ones.
             grids, self._grids = self._grids, []
             if grids:
                 self._renew(grids, edited.features, generator.reach)

@@ -39,7 +39,7 @@ def read_torch(path: Path) -> dict[str, Any]:
 
     Raises:
         GANPaintError: the file is missing or damaged, or of another format; it holds more than that, claims
-            tensors that are larger than what it stores, or is no dictionary.
+            tensors that are larger than its content, or is not a dictionary.
     """
     refused = f"The checkpoint {path.name} was refused"
     try:
@@ -61,11 +61,13 @@ def read_torch(path: Path) -> dict[str, Any]:
         ) from error
     except GANPaintError:
         raise
-    except Exception as error:  # the unpickler raises all sorts of things over bytes that are no checkpoint
+    except (
+        Exception
+    ) as error:  # the unpickler raises all sorts of exceptions over bytes that are not a checkpoint
         raise _refused_objects(path, refused) from error
     if not isinstance(content, dict):
         raise GANPaintError(
-            f"{refused}: it holds a {type(content).__name__} and no dictionary of tensors.",
+            f"{refused}: it holds a {type(content).__name__} instead of a dictionary of tensors.",
             "Save the generator's state_dict() instead.",
         )
     return content
@@ -91,7 +93,8 @@ def _unharmful_entries(path: Path, refused: str) -> list[str]:
     # torch.save stores without compression; a bomb would not.
     if unpacked > 2 * path.stat().st_size + 2**20:
         raise GANPaintError(
-            f"{refused}: it unpacks to far more than it holds.", "Get the file from its source again."
+            f"{refused}: it would unpack to far more than its own size.",
+            "Get the file from its source again.",
         )
     return [entry.filename for entry in entries]
 
@@ -106,7 +109,7 @@ _PLAIN: Final = re.compile(
     r"collections\.OrderedDict|argparse\.Namespace|torch\.(\w+|_utils\.\w+|storage\.\w+|serialization\._get_layout)"
     r"|(builtins|__builtin__)\.(set|bytearray|complex)|_codecs\.encode|torch\.nn\.parameter\.Parameter"
 )
-"""Names in a checkpoint that are no reason to refuse it."""
+"""Names in a checkpoint that do not lead to a refusal."""
 
 _RUNS: Final = re.compile(
     r"(os|posix|nt|sys|subprocess|builtins|__builtin__|importlib|runpy|shutil|socket|pickle)(\..*)?"
@@ -161,7 +164,7 @@ def _names_asked(path: Path) -> list[str]:
                     names.append(".".join(texts[-2:]))
                 elif isinstance(argument, str):
                     texts.append(argument)
-    except Exception:  # what follows is no pickle any more
+    except Exception:  # what follows is not a pickle any more
         return names
     return names
 
@@ -170,12 +173,12 @@ def checked_tensors(content: Mapping[Any, Any], source: str) -> dict[str, Tensor
     """Return the tensors of a dictionary from a file, as float32, if each is one that can be used.
 
     Args:
-        content: what is no tensor under a name is left out.
+        content: entries that are not tensors under a name are left out.
         source: the file's name, for messages.
 
     Raises:
         GANPaintError: one is larger than the memory behind it (a single stored number can claim to be a
-            petabyte), is no dense tensor, or holds a NaN or an infinity.
+            petabyte), is not a dense tensor, or holds a NaN or an infinity.
     """
     tensors = {}
     for name, one in content.items():
@@ -183,7 +186,7 @@ def checked_tensors(content: Mapping[Any, Any], source: str) -> dict[str, Tensor
             continue
         if one.layout != torch.strided or one.is_quantized or one.is_complex() or one.device.type != "cpu":
             raise GANPaintError(
-                f"The tensor {name[:80]!r} in {source} is no dense array of numbers.",
+                f"The tensor {name[:80]!r} in {source} is not a dense array of numbers.",
                 "Save the generator's state_dict() as it is after training.",
             )
         if one.numel() * one.element_size() > one.untyped_storage().nbytes():

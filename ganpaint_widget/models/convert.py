@@ -3,9 +3,9 @@
 The files of StyleGAN2-ADA's and StyleGAN3's repositories pickle their networks together with the source code
 of their classes, which is executed when they are unpickled; so do those of the older TensorFlow repository.
 Here nothing is unpickled. :func:`read_pickle` walks the pickle's instructions and builds *records*: where an
-unpickler would call a function, it notes the name and the arguments. There is no call that a file could
-reach, and a name beyond the few that such files need is refused. Then the tensors are read out of the
-records, and named and scaled as in :mod:`.stylegan2` (by :mod:`.nvidia`).
+unpickler would call a function, it notes the name and the arguments. A file therefore cannot reach any call,
+and a name beyond the few that such files need is refused. Then the tensors are read out of the records, and
+named and scaled as in :mod:`.stylegan2` (by :mod:`.nvidia`).
 
 This module is for the commands ``convert`` and ``fetch`` alone; nothing that runs in a session imports it.
 """
@@ -249,8 +249,8 @@ def read_pickle(data: bytes) -> Any:
                 case name:
                     raise _Refused(f"it uses the instruction {name}, of which networks have no need")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise _Refused("it is no pickle, or damaged") from error
-    raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged") from error
+    raise _Refused("it is not a pickle, or damaged")
 
 
 def _number(value: Any) -> int:
@@ -310,7 +310,7 @@ def _modules(
     meta = module.arguments[0] if module.arguments else None
     state = meta.get("state") if isinstance(meta, dict) else None
     if not isinstance(state, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     yield prefix, state
     for name, member in _members(state, "_modules"):
         if isinstance(member, Made) and member.name == PERSISTENT:
@@ -320,7 +320,7 @@ def _modules(
 def _members(state: dict[str, Any], kind: str) -> Iterable[tuple[str, Any]]:
     members = state.get(kind, {})
     if not isinstance(members, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     return members.items()
 
 
@@ -372,7 +372,7 @@ def _tensor(made: Any) -> Tensor:
         return flat.as_strided(size, stride, offset)
     except _Refused:
         raise
-    except Exception as error:  # the loader raises all sorts of things over bytes that are no storage
+    except Exception as error:  # the loader raises all sorts of exceptions over bytes that are not a storage
         raise _Refused("one of its tensors is damaged, or asks for more than numbers") from error
 
 
@@ -416,7 +416,7 @@ def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]
     state = _state(network)
     version, options = _plain(state.get("version")), state.get("static_kwargs")
     if not isinstance(version, int) or not isinstance(options, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     if version < 4:
         raise _Refused(
             f"it is a network of the first StyleGAN (version {version})",
@@ -444,7 +444,7 @@ def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]
         return pytorch_names(variables, row), clamp
     except (KeyError, IndexError, RuntimeError) as error:
         raise _Refused(
-            f"it is no complete StyleGAN2 ({str(error)[:60]})",
+            f"it is not a complete StyleGAN2 ({str(error)[:60]})",
             "Only the published configurations with architecture 'skip' are supported.",
         ) from error
 
@@ -457,7 +457,7 @@ _WHY: Final = {
 
 def _state(network: Any) -> dict[str, Any]:
     if not (isinstance(network, Made) and network.name == TENSORFLOW and isinstance(network.state, dict)):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     return network.state
 
 
@@ -469,10 +469,10 @@ def _variables(network: Any, prefix: str, left: list[int], depth: int = 0) -> It
     state = _state(network)
     variables, components = state.get("variables"), state.get("components", {})
     if not isinstance(variables, list) or not isinstance(components, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     for one in variables:
         if not (isinstance(one, (tuple, list)) and len(one) == 2 and isinstance(one[0], str)):
-            raise _Refused("it is no pickle, or damaged")
+            raise _Refused("it is not a pickle, or damaged")
         left[0] -= 1
         if left[0] < 0:
             raise _Refused("it has more variables than a generator")

@@ -72,21 +72,22 @@ def fetch(
     Args:
         name: of the catalogue.
         progress: a bar on standard error.
-        file: one that somebody got by other means; it is checked like those that are fetched.
+        file: one that you got by other means; it is checked like a fetched file.
         tell: called with what the user should know, such as the hash of a file that had none.
 
     Returns:
         The file's path in the cache. Its hash has been checked when it was put there by this function.
 
     Raises:
-        GANPaintError: there is no such model, no mirror has delivered a file with the right hash, there is no
-            room for it, or ``GANPAINT_OFFLINE`` is set. It says what to do by hand.
+        GANPaintError: the model does not exist, no mirror has delivered a file with the right hash, the disk
+            is full, or ``GANPAINT_OFFLINE`` is set. The hint says what to do by hand.
     """
     try:
         entry = CATALOGUE[name]
     except KeyError:
         raise GANPaintError(
-            f"There is no public model {name!r}.", f"Choose one of: {', '.join(CATALOGUE)}."
+            f"The catalogue does not list the public model {name!r}.",
+            f"Choose one of: {', '.join(CATALOGUE)}.",
         ) from None
     try:
         if file is not None:
@@ -195,7 +196,7 @@ def _wrong_hash(source: Source, found: str) -> str | None:
 def _taken(entry: Entry, path: Path, tell: Callable[[str], None]) -> Path:
     """Return a user's own file, into the cache. GANPaintError if it is none of the entry's."""
     if not path.is_file():
-        raise GANPaintError(f"There is no file {str(path)!r}.", "Check the path.")
+        raise GANPaintError(f"The file {str(path)!r} does not exist.", "Check the path.")
     found = file_fingerprint(path)
     named = [source for source in entry.sources if source.file == path.name]
     unnamed = [source for source in entry.sources if Path(source.file).suffix == path.suffix]

@@ -68,7 +68,7 @@ class State:
 
 
 class WeightCache:
-    """What follows from one of a module's weights, computed once: until somebody learns or writes it."""
+    """What follows from one of a module's weights, computed once, until the weight is trained or written."""
 
     def __init__(self) -> None:
         self._made: tuple[object, Tensor] = (None, torch.empty(0))
@@ -80,7 +80,7 @@ class WeightCache:
         # The version grows with everything that is written into the weight.
         made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
         if self._made[0] != made_of:
-            with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
+            with torch.inference_mode(False), torch.no_grad():  # it is kept for the next caller
                 self._made = made_of, compute()
         return self._made[1]
 
@@ -134,7 +134,7 @@ class StagedGenerator(nn.Module, ABC):
         """Return the picture of the last stage's state: B x 3 x R x R, nominally in [-1, 1], not clamped."""
 
     def extended(self, z: Tensor) -> Tensor:
-        """Latents z in the space in which inversions search, B x ...: z itself, if there is no larger one."""
+        """Convert latents z to the space in which inversions search, B x ...: by default, z itself."""
         return z
 
     def start_extended(self, latents: Tensor) -> State:
@@ -157,7 +157,7 @@ class StagedGenerator(nn.Module, ABC):
                 same shape) that is applied before the next stage sees them.
 
         Raises:
-            ValueError: ``until`` is no stage of this generator, or lies before ``state``.
+            ValueError: ``until`` is not a stage of this generator, or lies before ``state``.
         """
         first = 0 if state.stage is None else self.stage_index(state.stage) + 1
         last = len(self.stages) - 1 if until is None else self.stage_index(until)

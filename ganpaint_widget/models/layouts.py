@@ -29,7 +29,7 @@ STATE_DICT: Final = (
     "Load it in PyTorch where you trust it, and save its state_dict() with torch.save: "
     "docs/bring_a_gan.md names the layouts that are read."
 )
-AGAIN: Final = "Get the file from its source again, and look at its size first."
+AGAIN: Final = "Get the file from its source again, and check its size first."
 
 
 @dataclass(frozen=True)

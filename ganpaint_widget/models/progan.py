@@ -197,7 +197,7 @@ def public_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     A stored ``wscale.scale`` follows from the shapes and is left out, like all else that is none of these.
 
     Raises:
-        KeyError: there is no ProGAN among the tensors.
+        KeyError: the tensors do not contain a ProGAN.
     """
     if "4x4/Dense/weight" in tensors:
         return _from_tensorflow(tensors)

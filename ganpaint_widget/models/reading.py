@@ -90,7 +90,7 @@ def generator_of(content: Mapping[Any, Any], name: str) -> StagedGenerator:
                 f"The file {name} holds more than {MAX_TENSORS} tensors, which no generator needs.",
                 "Save the generator's state_dict() alone.",
             )
-        # What torch.compile and FSDP put into the middle of names is no part of them.
+        # torch.compile and FSDP insert parts into the middle of names; these do not count.
         flat.setdefault(place.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", ""), tensor)
     place, read = _chosen(flat, name)
     inside = {one: tensor for one, tensor in flat.items() if one.startswith(place)}
@@ -130,7 +130,9 @@ def _chosen(flat: Mapping[str, Tensor], name: str) -> tuple[str, Read]:
     if not best:
         _refuse_known(flat, name)
         first = f": the first is {next(iter(flat))[:60]!r}" if flat else ""
-        raise GANPaintError(f"The tensors in {name} are no ProGAN's and no StyleGAN2's{first}.", WRAP)
+        raise GANPaintError(
+            f"The tensors in {name} belong neither to a ProGAN nor to a StyleGAN2{first}.", WRAP
+        )
     if len(best) > 1:
         places = ", ".join(repr(place.rstrip(".")[:40]) for place in list(best)[:4])
         raise GANPaintError(
@@ -167,7 +169,7 @@ def _progan(tensors: dict[str, Tensor], name: str) -> ProGAN:
         config = progan.config_of(state)
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise GANPaintError(
-            f"The tensors in {name} are no ProGAN's: they have its names, and not all or not its shapes.",
+            f"The tensors in {name} have a ProGAN's names, but not all of them, or not its shapes.",
             WRAP,
         ) from error
     output = next(

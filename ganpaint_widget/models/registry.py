@@ -49,7 +49,7 @@ def load(generator: Source) -> Model:
             :func:`dissection_file`.
 
     Raises:
-        GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
+        GANPaintError: the generator does not exist, or its file is damaged or not in the cache yet.
     """
     follow_quota()
     if isinstance(generator, Model):
@@ -70,12 +70,12 @@ def load(generator: Source) -> Model:
     if isinstance(generator, nn.Module | Mapping):
         return _with_encoder(_of_module(generator))
     if not isinstance(generator, str | Path):
-        raise GANPaintError(f"A {type(generator).__name__} is no generator.", _USE)
+        raise GANPaintError(f"A {type(generator).__name__} is not a generator.", _USE)
     path = Path(generator).expanduser()
     if not path.exists():
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
         what = "file" if looks_like_a_file else "generator"
-        raise GANPaintError(f"There is no {what} {str(generator)!r}.", _USE)
+        raise GANPaintError(f"The {what} {str(generator)!r} does not exist.", _USE)
     if path.is_dir():
         return _trained(path)
     found = read_generator(path)
@@ -129,7 +129,7 @@ def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
     try:
         return Model(name, generator_of(content, name))
     except GANPaintError as error:
-        raise GANPaintError(f"The {name} is no StagedGenerator. {error.message}", WRAP) from error
+        raise GANPaintError(f"The {name} is not a StagedGenerator. {error.message}", WRAP) from error
 
 
 def dissection_file(path: Path) -> Path:
@@ -146,7 +146,7 @@ def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
     if found.layer not in generator.stages or found.iou.shape[1] != generator.shape(found.layer)[0]:
         raise GANPaintError(
             f"The dissection {own.name} is not of the generator in {path.name}.",
-            "Measure it again with `ganpaint dissect`, or take it away.",
+            "Measure it again with `ganpaint dissect`, or delete it.",
         )
     return found
 
@@ -224,7 +224,7 @@ def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | 
     if encoder.shape != (generator.shape(generator.edit_layer)[0], generator.latent_size):
         raise GANPaintError(
             f"The encoder {path.name} does not fit the generator {entry.name!r}.",
-            f"Get it from its source again, or take it away from {path.parent}.",
+            f"Get it from its source again, or remove it from {path.parent}.",
         )
     return encoder
 

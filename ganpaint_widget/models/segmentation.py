@@ -93,7 +93,7 @@ class ADE20KSegmenter(nn.Module):
         found = {concept: indices for concept, indices in found.items() if indices}
         if not found:
             raise GANPaintError(
-                "The segmentation model knows none of the concepts.",
+                "The segmentation model does not know any of the concepts.",
                 "Pass a model trained on ADE20K, or your own table of concepts.",
             )
         self.classes = (*found, OTHER)
@@ -164,7 +164,7 @@ def ade20k(
         )
     except (OSError, ValueError) as error:
         raise GANPaintError(
-            f"The segmentation model {str(model)!r} cannot be had: {str(error).splitlines()[0]}",
+            f"The segmentation model {str(model)!r} cannot be loaded: {str(error).splitlines()[0]}",
             "Pass the folder of a model that is on this machine.",
         ) from error
     return ADE20KSegmenter(found, size=size)

@@ -94,7 +94,7 @@ class _ModulatedConv(nn.Module):
 
     Scaling the features before and after it gives the same as scaling the weights for each picture of the
     batch, and then one convolution does for all of them, with the weights as they are. What it returns is
-    nobody else's, so that whoever called may change it in place.
+    the caller's own, so that the caller may change it in place.
     """
 
     def __init__(
@@ -325,7 +325,7 @@ class StyleGAN2(StagedGenerator):
             noise: by stage, B x 1 x H x H in place of the stored noise.
 
         Raises:
-            ValueError: the shape is none of these, or a name is no stage.
+            ValueError: the shape is none of these, or a name is not a stage.
         """
         if w.dim() == 2:
             w = w[:, None].expand(-1, self.layers_of_w, -1)

@@ -83,7 +83,7 @@ class History:
         self._journalling(lambda journal: journal.open(operation, photo, original))
 
     def resume(self, edits: Edits) -> None:
-        """Begin with edits that were made earlier, as from a project; there is no undo before them."""
+        """Begin with edits that were made earlier, as from a project; undo cannot go back before them."""
         self.edits = edits
         self._count()
         if edits:
@@ -130,7 +130,8 @@ class History:
         if place is None:
             known = ", ".join(edit.id for edit in self.edits[-10:])
             raise GANPaintError(
-                f"There is no edit {edit_id!r}.", f"Choose one of: {known}." if known else "Paint one first."
+                f"The edit {edit_id!r} does not exist.",
+                f"Choose one of: {known}." if known else "Paint an edit first.",
             )
         return place
 
@@ -158,8 +159,8 @@ class History:
         piece = checked_mask(values, height, width)
         if place is None and len(self.edits) >= MAX_EDITS:
             raise GANPaintError(
-                f"This picture already has {MAX_EDITS} edits, and no more are kept.",
-                "Delete one, or go on painting in one of them.",
+                f"This picture already has {MAX_EDITS} edits, the most that are kept.",
+                "Delete one, or continue painting in one of them.",
             )
         if not piece.size:
             return
@@ -265,7 +266,7 @@ class History:
             self.close()
             self.notice = Noticed(
                 "warning",
-                f"The journal cannot be written ({error}): if the kernel ends, what was painted is lost.",
+                f"The journal cannot be written ({error}): if the kernel ends, your edits are lost.",
             )
             self._news.append(self.notice)
 
@@ -307,7 +308,7 @@ class History:
         elif name == "heard":
             self._write({"op": "heard"})
         else:
-            raise ValueError(f"There is no operation {name!r}.")
+            raise ValueError(f"The operation {name!r} does not exist.")
 
 
 def with_edit(edits: Edits, place: int, edit: Edit) -> Edits:

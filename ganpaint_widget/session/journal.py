@@ -393,12 +393,14 @@ def read(path: Path) -> Recording:
     """Read a session's journal.
 
     Raises:
-        GANPaintError: there is no journal, or its beginning cannot be read.
+        GANPaintError: the journal does not exist, or its beginning cannot be read.
     """
     operations = list(_operations(path))
     openings = [index for index, operation in enumerate(operations) if operation.get("op") == "open"]
     if not openings:
-        raise GANPaintError(f"There is no journal in {str(path)!r}.", "Pass the directory of one session.")
+        raise GANPaintError(
+            f"The directory {str(path)!r} does not hold a journal.", "Pass the directory of one session."
+        )
     opening = operations[openings[-1]]
     if opening.get("format") not in READABLE:
         raise GANPaintError(
@@ -407,7 +409,7 @@ def read(path: Path) -> Recording:
         )
     name = opening.get("photo")
     if not (isinstance(name, str) and _OURS.fullmatch(name)):
-        raise GANPaintError(f"The journal in {str(path)!r} names no photo.", "Recover another one.")
+        raise GANPaintError(f"The journal in {str(path)!r} does not name a photo.", "Recover another one.")
     photo = np.array(files.read(path / name))
     original, name = None, opening.get("original")
     if isinstance(name, str) and _OURS.fullmatch(name):
@@ -435,7 +437,7 @@ def newest(root: Path | None) -> Path:
     painted = [] if root is None else [path for path in _journals(root) if _has_edits(path)]
     if not painted:
         raise GANPaintError(
-            "There is no journal to recover.",
+            "No journal was found to recover.",
             "Journals begin with the first edit; GANPAINT_JOURNAL says where they are, or that they are off.",
         )
     # Newest first, but those in use last: another kernel may be alive and well.
@@ -493,7 +495,7 @@ def _in_use(path: Path) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return True
-    except OSError:  # somebody else's, who is not asked to let us write
+    except OSError:  # another user's, whose permission is not asked for
         return False
     lock.release()
     return False

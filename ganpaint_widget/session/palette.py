@@ -84,7 +84,7 @@ class Palette:
         dissection = self._model.dissection
         if dissection is None or not dissection.has_exemplars(edit.concept):
             raise GANPaintError(
-                f"There is no exemplar of {edit.concept!r} to aim at.",
+                f"The concept {edit.concept!r} has no exemplar to aim at.",
                 "Choose another target, or find exemplars with `ganpaint dissect`.",
             )
         chosen = dissection.exemplar(edit.concept, features, edit.variant)

@@ -350,7 +350,7 @@ class Reading:
         first seeds.
 
         Raises:
-            GANPaintError: there is no such concept.
+            GANPaintError: the concept does not exist.
         """
         checked_concept(concept, self.concepts, self.generator_name)
         count = checked_number(count, "number of samples", MAX_REFERENCES)
@@ -360,7 +360,7 @@ class Reading:
         """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
 
         Raises:
-            GANPaintError: there is no such addition, or the generator's samples do not show its concept.
+            GANPaintError: the addition does not exist, or the generator's samples do not show its concept.
         """
         count = checked_number(count, "number of variants", MAX_VARIANT + 1)
         self._inverting.wait()
@@ -384,7 +384,7 @@ class Reading:
             edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
 
         Raises:
-            GANPaintError: there is no such edit, or it does not fit this picture.
+            GANPaintError: the edit does not exist, or does not fit this picture.
         """
         unmade = self._completed(edit) if isinstance(edit, Edit) else None
         self._inverting.wait()

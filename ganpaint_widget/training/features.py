@@ -141,7 +141,7 @@ def train_features(
         recipe: what decides the run.
         minutes: how long.
         budget: how many steps in all, at most.
-        classes: how many classes the data's labels tell apart; 0 where there are no labels.
+        classes: how many classes the data's labels tell apart; 0 without labels.
         device: where it runs.
         log_every: steps between two lines of the log.
 

@@ -203,7 +203,7 @@ class GANPaint(anywidget.AnyWidget):
         Setting it is a stroke like any other: undo takes it back.
 
         Raises:
-            GANPaintError: there is no edit yet, or the mask is not as above (or boolean); nothing has
+            GANPaintError: the picture has no edit yet, or the mask is not as above (or boolean); nothing has
                 changed then.
         """
         self._settle()
@@ -218,7 +218,7 @@ class GANPaint(anywidget.AnyWidget):
         edit = self._current_edit()
         if edit is None:
             raise GANPaintError(
-                "There is no edit whose mask could be set.",
+                "The picture has no edit whose mask could be set.",
                 "Paint one, or make one: paint.session.add(concept, mask).",
             )
         size = self._session.size
@@ -239,7 +239,7 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def painting(self) -> bool:
-        """Whether somebody is in the middle of a stroke."""
+        """Whether a page is in the middle of a stroke."""
         return self._turns.painting
 
     def snapshot(self) -> Image.Image:
@@ -314,7 +314,7 @@ class GANPaint(anywidget.AnyWidget):
                 raise LookupError(method)
         except Exception:
             log.exception("A message of the page could not be handled.")
-            self._say(protocol.error(None, None, "The page sent something that is no message.", _RELOAD))
+            self._say(protocol.error(None, None, "The page sent something that is not a message.", _RELOAD))
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
         """Refuse a page's write of widget state: a page sends messages.
@@ -553,7 +553,7 @@ class GANPaint(anywidget.AnyWidget):
     # --- messages out -----------------------------------------------------------------------------
 
     def _say(self, outgoing: protocol.Outgoing) -> None:
-        """Send a message; a line that is down is counted and is no reason to stop."""
+        """Send a message; a broken line is counted and ignored."""
         try:
             self.send(*outgoing)
         except Exception:

@@ -1,16 +1,15 @@
 """The messages between the page and the kernel: docs/protocol.md as code.
 
-`parse` turns what a page sent into a frozen dataclass, or raises `ProtocolError`. Nothing
-behind it has to check a message again, except against what only the session knows (is this concept known,
-does the rectangle lie in the picture). The functions below it build what the kernel sends.
+`parse` turns a page's message into a frozen dataclass, or raises `ProtocolError`. The code behind it checks a
+message again only against the session's knowledge (is the concept known, does the rectangle lie in the
+picture). The functions below `parse` build the kernel's messages.
 
-A page is as foreign as any web page: it may send anything that JSON can say, and binary buffers. So
-everything is checked (a boolean is no integer, NaN is no number, a field too many is refused), everything
-has a largest size, and what a page wrote is quoted in messages only in short, plain ASCII.
+A page is as foreign as any web page: it may send any JSON, and binary buffers. Therefore, everything is
+checked: a boolean is not an integer, NaN is not a number, an extra field is refused. Everything has a largest
+size. Messages quote a page's text only as short, plain ASCII.
 
-What a value may be is said in `validation.py`, for pages as for everybody; here is how JSON says it. No
-ipywidgets and no torch. The examples in tests/fixtures/protocol.json are read by
-the tests of both sides.
+`validation.py` defines the valid values, for pages as for every caller; this file defines their JSON. It
+needs neither ipywidgets nor torch. The tests of both sides read the examples in tests/fixtures/protocol.json.
 """
 
 from __future__ import annotations
@@ -197,7 +196,7 @@ Rule = Callable[[Any], Any]
 
 def _integer(low: int, high: int = LARGEST_COUNT) -> Rule:
     def rule(value: Any) -> int:
-        # bool is a subclass of int, but `true` is no count.
+        # bool is a subclass of int, but `true` is not a count.
         if type(value) is not int or not low <= value <= high:
             raise _Wrong(f"must be a whole number from {low} to {high}")
         return value
@@ -374,7 +373,7 @@ def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
     page, sequence = _address(content)
     try:
         if type(content) is not dict:
-            raise _Wrong("The message is no JSON object.")
+            raise _Wrong("The message is not a JSON object.")
         kind = content.get("type")
         if type(kind) is not str or kind not in FIELDS:
             raise _Wrong(f"A message of type {_shown(kind)} is unknown (known: {', '.join(FIELDS)}).")
@@ -431,7 +430,7 @@ def _single(kind: str, buffers: Sequence[Buffer] | None) -> memoryview | None:
         plain = view.format == "B" and view.ndim == 1 and view.contiguous
         return view if plain else memoryview(view.tobytes())
     except TypeError:
-        raise _Wrong(f"The buffer of the {kind} message is no bytes.") from None
+        raise _Wrong(f"The buffer of the {kind} message does not hold bytes.") from None
 
 
 def _no_buffer(kind: str, buffer: memoryview | None) -> None:
@@ -613,7 +612,7 @@ def progress(job: str, fraction: float, seconds_left: float | None, psnr: float 
 
 
 def notice(level: str, text: str) -> Outgoing:
-    """Something worth knowing that is no error. level: `info` or `warning`."""
+    """Build a notice, which is not an error. level: `info` or `warning`."""
     return {"type": "notice", "level": level, "text": text}, []
 
 

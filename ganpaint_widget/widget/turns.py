@@ -114,7 +114,7 @@ class Turns:
 
     @property
     def painting(self) -> bool:
-        """Whether somebody is in the middle of a stroke."""
+        """Whether a page is in the middle of a stroke."""
         latest = time.monotonic() - STROKE_PATIENCE
         with self._books:
             return any(

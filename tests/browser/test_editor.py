@@ -725,7 +725,7 @@ def test_nothing_of_a_stroke_is_lost_between_events_or_by_what_happens_meanwhile
                 button: type === "pointermove" ? -1 : 0, buttons: 1,
                 clientX: left + x / 128 * width, clientY: top + y / 128 * height, ...more,
             });
-            canvas.setPointerCapture = () => {};  // there is no such pointer
+            canvas.setPointerCapture = () => {};  // the pointer does not exist
             canvas.dispatchEvent(say("pointerdown", 20, 20));
             const between = [[60, 20], [60, 50], [20, 50]].map(([x, y]) => say("pointermove", x, y));
             canvas.dispatchEvent(say("pointermove", 20, 50, { coalescedEvents: between }));

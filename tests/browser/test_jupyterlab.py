@@ -263,12 +263,12 @@ def test_variants_references_the_faithful_preview_and_a_project(editor, tmp_path
 
 
 def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
-    """It is cropped to a square on request, with a notice; a file that is no picture changes nothing."""
+    """It is cropped to a square on request, with a notice; a file that is not a picture changes nothing."""
     y, x = np.mgrid[:80, :120]
     own = tmp_path / "own.png"
     Image.fromarray(np.stack([x * 2, y * 3, 0 * x + 40], -1).astype(np.uint8)).save(own)
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"this is no picture")
+    broken.write_bytes(b"this is not a picture")
 
     def open_file(path: Path) -> None:
         accepted = editor.number("accepted")
@@ -422,7 +422,7 @@ WANDER = """async ([seed, steps]) => {
         await frame();
         await accepted();
         await frame();
-        // What changes nothing, such as a stroke over what is painted already, is no step.
+        // A change of nothing, such as a stroke over painted pixels, is not a step.
         if (root.dataset.sent !== sent && root.dataset.revision !== revision) states.push(note());
     }
     const lead = async (action, expected) => {

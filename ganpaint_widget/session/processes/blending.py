@@ -259,7 +259,7 @@ def pasted(generator: StagedGenerator, picture: OpenedPicture, edits: Edits, arr
     """Return a picture of these edits in the photo at its own size; unedited parts keep its pixels.
 
     Args:
-        array: G(z_e) or G'(z_e), uint8 R x R x 3; returned as it is where there is no larger photo.
+        array: G(z_e) or G'(z_e), uint8 R x R x 3; returned unchanged without a larger photo.
     """
     original = picture.source.original
     if original is None:

@@ -62,7 +62,7 @@ class OpenedReference:
 
 
 class References:
-    """Opens references, and measures what edits take from them. Whoever asks waits, and can be stopped.
+    """Opens references, and measures what edits take from them. The caller waits, and can be stopped.
 
     Args:
         report: called with how far it is.
@@ -108,7 +108,7 @@ class References:
         return [seed for seed in best if shown[seed] >= MINIMUM_SHARE]
 
     def cancel(self) -> None:
-        """Give up what is being opened or measured; who waits for it gets an error that says so."""
+        """Give up what is being opened or measured; a waiting caller gets an error that says so."""
         self._waiting.cancel()
 
     def _open(self, ticket: Ticket, reference: Reference) -> OpenedReference:
@@ -180,7 +180,7 @@ def reference_activations(
         region = _where(model, opened.state, concept, "Pass the region of the reference that counts.")
         if float(region.mean()) < MINIMUM_SHARE:
             raise GANPaintError(
-                f"The generator's version of the reference shows no {concept}.",
+                f"The generator's version of the reference does not show a {concept}.",
                 "Choose another reference, or pass the region of it that counts.",
             )
     return _activations(mean_activations(opened.state, region))
@@ -236,7 +236,7 @@ def _where(model: Model, state: State, concept: str, hint: str) -> Tensor:
     segmenter, generator = model.segmenter, model.generator
     if segmenter is None or concept not in segmenter.classes:
         raise GANPaintError(
-            f"The generator {model.name!r} comes with no segmenter that could find a {concept}.", hint
+            f"The generator {model.name!r} comes without a segmenter that could find a {concept}.", hint
         )
     with torch.no_grad():
         labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))[0]

@@ -165,7 +165,7 @@ def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed |
     if change.max() >= VISIBLE:
         return None
     why = {
-        "add": f"the generator would not put a {edit.concept} in this place",
-        "suppress": "these units draw nothing in this place",
+        "add": f"the generator would not put a {edit.concept} here",
+        "suppress": "these units draw nothing at this place",
     }.get(edit.verb, f"the generator sees no {edit.concept} in this place")
     return Noticed("info", f"No visible effect here: {why}.")

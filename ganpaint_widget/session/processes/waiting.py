@@ -105,4 +105,4 @@ def explained(what: str, error: BaseException) -> GANPaintError:
     if isinstance(error, GANPaintError):
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return GANPaintError(f"{what} ({detail}).", "Try again; if it stays so, the kernel's log says more.")
+    return GANPaintError(f"{what} ({detail}).", "Try again; if it fails again, look into the kernel's log.")

@@ -8,7 +8,7 @@ A control shows what is so: one whose change is refused goes back, and that of t
 layer could not be opened.
 
 Threads. Controls are handled on one or several threads of the kernel, long jobs and heatmaps on the session's
-worker. `_lock` is held by whoever changes what is shown; while it is held, nobody waits for the worker.
+worker. A thread that changes what is shown holds `_lock`, and does not wait for the worker meanwhile.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class DissectionExplorer(Controls):
         return () if self._unit is None else (self._unit,)
 
     def show_unit(self, unit: int) -> None:
-        """Look at a unit, as if it were clicked. GANPaintError when there is no such unit."""
+        """Look at a unit, as if it were clicked. GANPaintError if the unit does not exist."""
         self._exploration.label(unit)
         with self._lock:
             self._unit = int(unit)
@@ -260,7 +260,7 @@ class DissectionExplorer(Controls):
         button.on_click(lambda _: self._guarded(clicked))
 
     def _on_change(self, changed: Callable[[], object], change: Any) -> None:
-        # Under the lock: what another thread sets meanwhile is no reason to overlook the user's change.
+        # Under the lock: another thread's values must not hide the user's change.
         with self._lock:
             if self._quiet:
                 return
@@ -431,7 +431,7 @@ class DissectionExplorer(Controls):
         found = self._exploration.search(self._search.value)
         if not found:
             raise GANPaintError(
-                f"There is no concept like {self._search.value!r}.",
+                f"No concept is like {self._search.value!r}.",
                 f"There are: {', '.join(self._exploration.concepts)}.",
             )
         self._say("")
@@ -593,7 +593,7 @@ class DissectionExplorer(Controls):
     def _typed(self) -> None:
         words = self._chosen.value.replace(",", " ").split()
         if not all(word.isdecimal() for word in words):
-            raise GANPaintError("These are no numbers of units.", "Write them like this: 4, 8, 15")
+            raise GANPaintError("These are not numbers of units.", "Write them like this: 4, 8, 15")
         self.select([int(word) for word in words])
 
     def _show_selection(self) -> None:
