@@ -388,7 +388,7 @@ def test_damaged_pickles(tmp_path: Path, nvidia: None, data: st.DataObject) -> N
     [
         ({"mapping.embed.weight": torch.zeros(1)}, "", "conditional"),
         ({"synthesis.input.weight": torch.zeros(1)}, "", "StyleGAN3"),
-        ({}, "synthesis.b4.const", "no StyleGAN2"),
+        ({}, "synthesis.b4.const", "not a StyleGAN2"),
         ({}, "synthesis.b8.torgb.weight", "skip connections"),
         ({}, "mapping.w_avg", "skip connections"),
         ({"synthesis.b8.conv1.bias": torch.zeros(99)}, "", "do not fit"),
