@@ -655,7 +655,11 @@ _OTHERS = (
         lambda: without("convs.1.activate", stylegan2_weights()),
     ),
     ("two generators", "several generators", lambda: {"A": progan_weights(), "B": progan_weights()}),
-    ("an unknown network", "neither to a ProGAN nor to a StyleGAN2", lambda: tensors({"first.weight": (3, 3)})),
+    (
+        "an unknown network",
+        "neither to a ProGAN nor to a StyleGAN2",
+        lambda: tensors({"first.weight": (3, 3)}),
+    ),
     ("an empty dictionary", "neither to a ProGAN nor to a StyleGAN2", dict),
     ("a list", "instead of a dictionary", lambda: [1, 2]),
 )

@@ -314,7 +314,9 @@ def _file_cases() -> Iterator[Case]:
 
     # What is none.
     yield Case(
-        "text called .png", file("a.png", b"Dear reader, this is not a picture."), "cannot be read as a picture"
+        "text called .png",
+        file("a.png", b"Dear reader, this is not a picture."),
+        "cannot be read as a picture",
     )
     yield Case("empty file", file("a.png", b""), "cannot be read as a picture")
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"

@@ -169,7 +169,7 @@ def test_one_bad_photo_does_not_end_a_batch(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing to do"),
+        ([], "asks for no edit"),
         (["--mask", "M"], "before any edit"),
         (["--add", "tree"], "where to add tree"),
         (["--add", "tree", "--mask", "M", "--mask", "M"], "twice"),
@@ -205,7 +205,10 @@ def test_results_never_overwrite_each_other(folder: Path):
     twice = ganpaint("edit", folder / "in", folder / "in" / "a.bmp", *common)
     assert "same name" in json.loads(twice.stdout)["error"]["message"]
     (folder / "empty").mkdir()
-    assert "does not hold pictures" in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["message"]
+    assert (
+        "does not hold pictures"
+        in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["message"]
+    )
 
 
 # --- adapt ---
@@ -254,7 +257,7 @@ def test_a_dissection_is_written_and_told(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--generator", "bare"], "no segmenter"),
+        (["--generator", "bare"], "without a segmenter"),
         (["--layer", "layer99"], "no layer"),
         (["--generator", "unicorns"], "does not exist"),
     ],

@@ -269,7 +269,7 @@ def test_what_fails_in_a_job_is_said(boxes: Model) -> None:
     explorer = DissectionExplorer(Model("boxes", boxes.generator))
     explorer._offer.click()
     settle(explorer)
-    assert "no segmenter" in status(explorer) and "gpx-wrong" in status(explorer)
+    assert "without a segmenter" in status(explorer) and "gpx-wrong" in status(explorer)
     explorer.close()
 
 
@@ -311,7 +311,7 @@ def test_units_are_switched_in_the_editor(explorer: DissectionExplorer) -> None:
     explorer._chosen.value = "1 2, 3"
     assert session.edits[-1].units == (1, 2, 3) and explorer.selection == (1, 2, 3)
     explorer._chosen.value = "a"
-    assert "no numbers" in status(explorer)
+    assert "not numbers" in status(explorer)
     explorer._chosen.value = "77"
     assert "does not have the units" in status(explorer) and explorer.selection == (1, 2, 3)
 

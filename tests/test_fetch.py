@@ -515,6 +515,6 @@ def test_the_command(entry: Entry, server: Server, cache: Path, monkeypatch: pyt
     code, output = run("--list")
     assert code == 0 and "stylegan2-faces" in output
     code, output = run("chruch")
-    assert code == 1 and "no public model 'chruch'" in output
+    assert code == 1 and "the public model 'chruch'" in output
     code, output = run()
     assert code == 1 and "--list" in output

@@ -130,7 +130,7 @@ def test_dictionaries_that_hold_themselves(tmp_path: Path) -> None:
     for inside in list(knot.values()):
         inside.update({f"again{number}": knot for number in range(300)})  # type: ignore[attr-defined]
     torch.save(knot, tmp_path / "knot.pt")
-    with pytest.raises(GANPaintError, match="a ProGAN's names"):
+    with pytest.raises(GANPaintError, match="neither to a ProGAN"):
         registry.load(tmp_path / "knot.pt")
 
 

@@ -151,7 +151,7 @@ def test_a_reference_without_the_concept_is_refused(session: EditingSession, mas
 
 def test_without_a_segmenter_the_region_has_to_be_given(model: Any, mask: np.ndarray):
     session = EditingSession(generator=model, worker=Worker(start=False))
-    with pytest.raises(GANPaintError, match="no segmenter"):
+    with pytest.raises(GANPaintError, match="without a segmenter"):
         session.restyle("dome", mask, 1)
     assert session.restyle("dome", mask, 1, region=mask).activations is not None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def doctor() -> None:
-    """Check that the package, its front end and its weights are all there, and say which versions run."""
+    """Check the package, its front end, its weights and your devices, and print the versions."""
     from ..widget.paint import static_file
 
     failed = False
@@ -49,8 +49,7 @@ def doctor() -> None:
 
 
 TOLERANCE: Final = 0.02
-"""Of pictures in [-1, 1]. Reduced precision, as GPUs have it for convolutions, stays far below; a wrong
-kernel does not."""
+"""Of pictures in [-1, 1]. The reduced precision of GPUs stays far below; a wrong kernel does not."""
 
 
 def _devices() -> list[str]:
@@ -62,7 +61,7 @@ def _devices() -> list[str]:
 
 
 def _compared(model: Model, device: str) -> tuple[bool, str]:
-    """Whether a device does what the CPU does, and what to say of it."""
+    """Whether a device agrees with the CPU, and a sentence about it."""
     advice = "Do not trust its results; use the CPU, or another torch."
     try:
         there = _trial(model.to(device))

@@ -27,11 +27,11 @@ DETAILS: Final = {
     "remove": ("mask", "strength", "units"),
     "restyle": ("mask", "strength", "units", "reference", "region"),
 }
-"""The verbs, and which options may follow each."""
+"""The verbs, and the options that may follow each."""
 
 
 class InOrder(TyperCommand):
-    """A command that knows the order of its options: --mask and the like belong to the edit before them."""
+    """A command that keeps the order of its options: --mask and others belong to the edit before them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -42,7 +42,7 @@ class InOrder(TyperCommand):
 
 @dataclass
 class Wish:
-    """One edit as the command line asks for it: verb, concept, and whatever else was said of it."""
+    """One edit of the command line: verb, concept, and its other options."""
 
     verb: str
     concept: str
@@ -51,32 +51,35 @@ class Wish:
 
 def edit(
     context: typer.Context,
-    photos: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The PNG to write; for several photos a folder.")
+        Path, typer.Option("--output", "-o", help="The PNG to write; a folder for several photos.")
     ],
     add: Annotated[list[str] | None, typer.Option(help="A concept to add.")] = None,
     remove: Annotated[list[str] | None, typer.Option(help="A concept to remove.")] = None,
-    restyle: Annotated[
-        list[str] | None, typer.Option(help="A concept to draw as the reference does.")
-    ] = None,
+    restyle: Annotated[list[str] | None, typer.Option(help="A concept to restyle after a reference.")] = None,
     mask: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Where: bright or opaque pixels of a picture; a folder has one of each photo's name."
+            help="Where to edit: bright or opaque pixels of a picture; a folder has one for each photo."
         ),
     ] = None,
-    strength: Annotated[list[float] | None, typer.Option(help="0 to 4; 1 is the usual one.")] = None,
-    units: Annotated[list[str] | None, typer.Option(help="low, medium, high, or numbers: 3,17,40.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Of an addition: tuned, quantile or mean.")] = None,
+    strength: Annotated[list[float] | None, typer.Option(help="How strongly, 0 to 4. Default: 1.")] = None,
+    units: Annotated[
+        list[str] | None, typer.Option(help="Which units: low, medium, high, or numbers such as 3,17,40.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="For additions: the target, tuned, quantile, mean or exemplar.")
+    ] = None,
     variant: Annotated[
-        list[int] | None, typer.Option(help="Of an addition: another plausible version.")
+        list[int] | None, typer.Option(help="For additions: the number of another plausible version.")
     ] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(help="Of a restyle: a picture, or the seed of a sample.")
+        list[str] | None, typer.Option(help="For restyles: a picture, or the seed of a sample.")
     ] = None,
     region: Annotated[
-        list[Path] | None, typer.Option(help="Of a restyle: which part of the reference, as for --mask.")
+        list[Path] | None,
+        typer.Option(help="For restyles: the part of the reference that counts, as for --mask."),
     ] = None,
     adapt: Annotated[bool, typer.Option(help="Blend into the photo, or write the plain preview.")] = True,
     generator: GeneratorOption = "demo",
@@ -84,7 +87,7 @@ def edit(
         str, typer.Option(help="For a photo that is not square: crop edits its middle, pad all of it.")
     ] = "crop",
     project: Annotated[
-        Path | None, typer.Option(help="Keep the project there as well; for several photos a folder.")
+        Path | None, typer.Option(help="Also keep the project there; a folder for several photos.")
     ] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -129,12 +132,12 @@ def edit(
 
 
 def adapt(
-    project: Annotated[Path, typer.Argument(help="A project, as `edit --project` and the editor keep it.")],
+    project: Annotated[Path, typer.Argument(help="A project of `ganpaint edit --project` or of the editor.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
     generator: Annotated[
-        str | None, typer.Option(help="Needed where the project's generator was no named one.")
+        str | None, typer.Option(help="The generator, if the project's has no name.")
     ] = None,
-    save: Annotated[Path | None, typer.Option(help="Keep the project with its blend there.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Also keep the project with its blend there.")] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -171,17 +174,17 @@ def _wishes(order: Sequence[str], said: dict[str, list[Any] | None]) -> list[Wis
             if name not in DETAILS[wishes[-1].verb]:
                 raise GANPaintError(
                     f"--{name} does not belong to --{wishes[-1].verb}.",
-                    f"What does: {', '.join(f'--{one}' for one in DETAILS[wishes[-1].verb])}.",
+                    f"These do: {', '.join(f'--{one}' for one in DETAILS[wishes[-1].verb])}.",
                 )
             wishes[-1].details[name] = next(values[name])
     if not wishes:
         raise GANPaintError(
-            "There is nothing to do.", "Ask for an edit, for example --add tree --mask mask.png."
+            "The command asks for no edit.", "Ask for an edit, for example --add tree --mask mask.png."
         )
     for wish in wishes:
         if "mask" not in wish.details:
             raise GANPaintError(
-                f"It is not said where to {wish.verb} {wish.concept}.", "Pass --mask with a picture after it."
+                f"The edit --{wish.verb} {wish.concept} lacks a mask.", "Pass --mask with a picture after it."
             )
         if wish.verb == "restyle" and "reference" not in wish.details:
             raise GANPaintError(

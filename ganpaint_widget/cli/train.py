@@ -12,7 +12,7 @@ import typer
 from .common import DeviceOption, JsonOption, plainly
 
 train = typer.Typer(
-    help="Train a generator of your own photos, an encoder, or what ships with the package.",
+    help="Train a generator of your own photos, an encoder, or the demo.",
     no_args_is_help=True,
 )
 
@@ -24,13 +24,11 @@ def _train() -> None:
 
 @train.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="Checkpoints, logs, sample sheets and rendered scenes.")],
-    weights: Annotated[Path, typer.Option(help="Where the finished safetensors go.")],
-    minutes: Annotated[
-        float, typer.Option(help="How long to train the generator; 0 keeps it as it is.")
-    ] = 60,
+    folder: Annotated[Path, typer.Option(help="Where checkpoints, logs, sheets and scenes are kept.")],
+    weights: Annotated[Path, typer.Option(help="Where the finished weights go.")],
+    minutes: Annotated[float, typer.Option(help="Minutes of training; 0 keeps the generator.")] = 60,
     start: Annotated[
-        Path | None, typer.Option(help="Weights to begin from where the folder has no checkpoint yet.")
+        Path | None, typer.Option(help="Weights to start with, if the folder lacks a checkpoint.")
     ] = None,
     device: DeviceOption = None,
 ) -> None:
@@ -46,14 +44,14 @@ def demo(
 
 @train.command()
 def generator(
-    photos: Annotated[Path, typer.Argument(help="A folder of photos; folders in it count too.")],
-    size: Annotated[int, typer.Option(help="Pixels a side: 32, 64, 128 or 256.")] = 128,
-    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.1)] = 60,
-    name: Annotated[str | None, typer.Option(help="What to call it; by default the folder's name.")] = None,
+    photos: Annotated[Path, typer.Argument(help="A folder of photos; subfolders count, too.")],
+    size: Annotated[int, typer.Option(help="Pixels per side: 32, 64, 128 or 256.")] = 128,
+    minutes: Annotated[float, typer.Option(help="Minutes of training.", min=0.1)] = 60,
+    name: Annotated[str | None, typer.Option(help="The generator's name. Default: the folder's.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to keep it; by default in the cache.")
+        Path | None, typer.Option("--out", "-o", help="Where to keep it. Default: in the cache.")
     ] = None,
-    license: Annotated[str, typer.Option(help="The photos' license, for the card.")] = "not stated",
+    license: Annotated[str, typer.Option(help="The photos' license, for the model card.")] = "not stated",
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,10 +81,10 @@ def generator(
 
 @train.command()
 def encoder(
-    generator: Annotated[str, typer.Option(help="A generator by its name or file.")],
+    generator: Annotated[str, typer.Option(help="The generator: its name, or the path of its file.")],
     steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 2000,
     batch: Annotated[
-        int, typer.Option(help="Samples a step; fewer need less memory and are read less well.", min=2)
+        int, typer.Option(help="Samples per step; fewer need less memory, and give a weaker encoder.", min=2)
     ] = 16,
     device: DeviceOption = None,
     as_json: JsonOption = False,
