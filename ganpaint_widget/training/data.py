@@ -21,7 +21,7 @@ class Data(Protocol):
 
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
     """uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def to_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
