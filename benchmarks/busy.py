@@ -2,10 +2,10 @@
 
     python -m benchmarks.busy [--runs 5] [--neighbors 2] [--json FILE] [--check] [--package DIR]
 
-Every run is a fresh Python process, as a kernel is one: it imports the package, opens a scene, waits for the
-first picture, paints a tree, blends, paints a cloud, and blends again. Runs without and with neighbors take turns, so that what else
-the machine does falls on both. A neighbor is a process that keeps one core busy with multiplications of
-matrices, as a second notebook would. Medians, with quartiles in brackets.
+Every run is a fresh Python process, as a kernel is one: it imports the package and torch, opens a scene,
+waits for the first picture, paints a tree, blends, paints a cloud, and blends again. Runs without and with
+neighbors take turns, so that what else the machine does falls on both. A neighbor is a process that keeps one
+core busy with multiplications of matrices, as a second notebook would. Medians, with quartiles in brackets.
 
 ``--package`` names a folder that holds another version of ``ganpaint_widget``; it takes its turn in every
 round, so that both are measured under the same conditions. It needs ``EditingSession`` only.
@@ -35,8 +35,9 @@ import json, time
 began = time.monotonic()
 import ganpaint_widget as gp
 import numpy as np
-session = gp.EditingSession(scene=0)
+import torch
 imported = time.monotonic()
+session = gp.EditingSession(scene=0)
 session.reconstruction
 opened = time.monotonic()
 mask = np.zeros((session.size, session.size), np.uint8)
