@@ -30,6 +30,14 @@ def to_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
 
+def beside_samples(data: Data | None, batch: int, seed: int) -> tuple[int, Iterator[Tensor] | None]:
+    """How many samples of the generator are in a batch, and its other pictures: the data."""
+    if data is None:
+        return batch, None
+    own = batch // 2
+    return own, (pictures for pictures, _ in data.batches(batch - own, seed))
+
+
 def bfloat16(device: torch.device) -> torch.autocast:
     """Bfloat16 for what follows, where torch has it at all versions that are allowed: not on Apple's GPUs."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps")
