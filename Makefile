@@ -28,7 +28,7 @@ ifeq ($(shell id -u),0)
 ROOT_ARGS := --allow-root
 endif
 
-.PHONY: setup lab test check docs editor clean help FORCE
+.PHONY: setup lab test test-all check docs editor clean help FORCE
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -36,6 +36,7 @@ help:
 	@echo 'make lab     set up, and open JupyterLab on notebooks/01_paint.ipynb'
 	@echo '             (more flags by LAB_ARGS, e.g. LAB_ARGS="--no-browser --port 9999")'
 	@echo 'make test    set up, and run every check and test, the browser ones included'
+	@echo 'make test-all  the same with the heavy tests, such as every lesson executed in a kernel'
 	@echo 'make setup   only set up: .venv, with the wheel built and installed'
 	@echo 'make check   lint and types, Python and TypeScript'
 	@echo 'make docs    the documentation, into docs/_build/html; a broken link is an error'
@@ -146,13 +147,14 @@ $(STAMPS)/kernels: $(STAMPS)/packages tools/kernel_overlays.py
 	@touch $@
 
 # pytest runs inside tests/, so that a subprocess cannot import the source folder instead of the wheel.
-# It comes last, so that its summary is the last line.
-test: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding check docs
+# It comes last, so that its summary is the last line. `make test` leaves out tests marked heavy.
+test test-all: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding check docs
 	@echo "==> the front end's tests (seconds)"
 	@npm run --silent test
 	@echo "==> pytest on the installed wheel, JupyterLab in a browser included (minutes)"
 	@cd tests && GANPAINT_KERNELS='$(CURDIR)/$(KERNELS)' ../$(BIN)/pytest --rootdir .. --config-file ../pyproject.toml \
-		--numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+		--numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder \
+		$(if $(filter test-all,$@),,-m 'not heavy') $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) $(KERNELS) dist node_modules ganpaint_widget/static

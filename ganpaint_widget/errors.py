@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .deprecated import Renamed
 
 
@@ -25,3 +27,17 @@ class GANPaintError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}"
+
+
+def refuse_unknown(name: str, unknown: Mapping[str, object], known: str) -> None:
+    """Raise if a constructor was given arguments that it does not have, which ipywidgets would let pass.
+
+    Args:
+        name: of the class.
+        unknown: what was given too much.
+        known: the arguments that there are, as words of a sentence.
+    """
+    if unknown:
+        raise GANPaintError(
+            f"{name} has no argument {', '.join(map(repr, unknown))}.", f"Its arguments are {known}."
+        )

@@ -24,7 +24,7 @@ from strict_device import DEVICE, NAME, is_there, strict_device
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ganpaint_widget import EditingSession, Exploration, GANPaintError
+from ganpaint_widget import DissectionExplorer, EditingSession, Exploration, GANPaintError
 from ganpaint_widget.dissection import (
     artifacts,
     baselines,
@@ -491,6 +491,16 @@ def test_an_exploration_works_on_another_device() -> None:
     with strict_device():
         exploration = Exploration(made("progan"), device=NAME)
         assert next(exploration.model.generator.parameters()).device == DEVICE
+
+
+def test_an_explorer_works_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    with strict_device():
+        worker = Worker()
+        monkeypatch.setattr("ganpaint_widget.widget.explorer.explorer.default_worker", lambda: worker)
+        explorer = DissectionExplorer(made("progan"), device=NAME)
+        assert next(explorer.exploration.model.generator.parameters()).device == DEVICE
+        explorer.close()
+        worker.close(timeout=30)
 
 
 def test_the_environment_and_the_argument_name_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,25 +68,28 @@ def test_the_dcgan_is_painted_with_in_the_widget(shown: dict[str, Any], real_met
     paint.close()
 
 
-def built(folder: Path, page: str) -> subprocess.CompletedProcess[str]:
-    """What Sphinx says to one page, as strict as it is to all of them."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """What Sphinx says to two pages, as strict as `make docs` is, and the folder with what it made of them."""
     pytest.importorskip("sphinx", reason="the documentation's packages are not installed")
-    (folder / "index.md").write_text(page)
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "index.md").write_text("# A page\n\nHere $G(z_e)$ and\n\n$$\\sum_i |x_i|$$\n")
+    (folder / "lost.md").write_text("---\norphan: true\n---\n\n# Another\n\n[lost](nowhere.md)\n")
     settings = (DOCS / "conf.py").read_text()
     shown_by = "html_static_path = []\nnb_execution_mode = 'off'\nHERE = Path('nowhere')\n"
     (folder / "conf.py").write_text(f"{settings}\n{shown_by}def copy_notebooks(app): pass\n")
-    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", ".", "built"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", ".", "built"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True), folder / "built"
 
 
-def test_a_link_to_nowhere_is_an_error(tmp_path: Path) -> None:
-    told = built(tmp_path, "# A page\n\n[lost](nowhere.md)\n")
-    assert told.returncode != 0 and "nowhere.md" in told.stderr
+def test_a_link_to_nowhere_is_an_error(built: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    told, _ = built
+    assert told.returncode != 0
+    (complaint,) = [line for line in told.stderr.splitlines() if "WARNING" in line]
+    assert "lost.md" in complaint and "nowhere.md" in complaint
 
 
-def test_formulas_need_no_script(tmp_path: Path) -> None:
-    told = built(tmp_path, "# A page\n\nHere $G(z_e)$ and\n\n$$\\sum_i |x_i|$$\n")
-    assert told.returncode == 0, told.stderr
-    page = (tmp_path / "built" / "index.html").read_text()
+def test_formulas_need_no_script(built: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    page = (built[1] / "index.html").read_text()
     assert page.count("<math") == 2 and "<msub>" in page
     assert not re.findall(r"""(?:src|href)=["']https?://[^"']*\.(?:js|css|woff2?)""", page)

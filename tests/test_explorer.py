@@ -414,6 +414,8 @@ def test_arguments(boxes: Model) -> None:
         DissectionExplorer(boxes, photo="x.png")
     with pytest.raises(GANPaintError, match="layer9"):
         DissectionExplorer(boxes, "layer9")
+    with pytest.raises(GANPaintError, match="cannot use the device 'abacus'"):
+        DissectionExplorer(boxes, device="abacus")
     elsewhere = GANPaint(session=EditingSession(generator=FollowedBoxes().eval()))
     with pytest.raises(GANPaintError, match="not the explorer's"):
         DissectionExplorer(boxes, paint=elsewhere)

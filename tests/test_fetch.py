@@ -147,6 +147,18 @@ def test_a_model_is_fetched_once(entry: Entry, server: Server, cache: Path) -> N
     assert [one.name for one in cache.iterdir()] == [entry.sources[0].file]
 
 
+def test_a_file_that_has_changed_in_the_cache_is_noticed(entry: Entry, cache: Path) -> None:
+    path = fetching.fetch("church", progress=False)
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(GANPaintError, match="is damaged, or another than was fetched") as caught:
+        fetching.fetch("church", progress=False)
+    assert str(path) in caught.value.message and "Delete it" in caught.value.hint
+    path.unlink()
+    assert fetching.fetch("church", progress=False) == path
+
+
 @pytest.mark.parametrize("bad", ["gone", "wrong", "short"])
 def test_the_next_mirror_is_tried(
     entry: Entry, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, bad: str
@@ -432,6 +444,9 @@ def test_from_then_on_no_other_file_is_taken(
         warnings.simplefilter("error")  # what was told once is not told again
         again = fetching.fetch(pickled.name, progress=False)
     assert fingerprint(read_generator(again)) == trusted
+    again.write_bytes(again.read_bytes() + b" ")  # what was made of the pickle is known as well
+    with pytest.raises(GANPaintError, match="is damaged, or another than was fetched"):
+        fetching.fetch(pickled.name, progress=False)
     path.unlink()
     record.write_text("{}")
     with pytest.raises(GANPaintError, match="is damaged: delete it"):

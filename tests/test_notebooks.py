@@ -1,7 +1,7 @@
 """Every notebook runs from top to bottom, in a fresh kernel, on the installed package, with no network.
 
 The lessons' pictures are committed (``tools/run_notebooks.py`` makes them); answers are tested in
-test_course.py.
+test_course.py, which runs the cells of the solutions. The lessons themselves are heavy.
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ def run(notebook: Any, folder: Path) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.heavy] if path in LESSONS else []) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_runs_from_top_to_bottom(path: Path, executed: Execute) -> None:
     notebook, folder = executed(path)  # raises CellExecutionError with the cell's traceback
     assert not (folder / "asked-for-the-network").exists()
@@ -97,7 +101,7 @@ def test_a_kernel_of_these_tests_has_no_network(tmp_path: Path) -> None:
     assert (tmp_path / "asked-for-the-network").read_text() == "example.com\n"
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_asks_and_can_be_handed_in(path: Path, executed: Execute) -> None:

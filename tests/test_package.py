@@ -81,7 +81,10 @@ def test_public_names() -> None:
 
 
 def test_the_bundle_is_small() -> None:
-    """It is stored once per widget in every notebook that shows one."""
+    """It is stored once per widget in every notebook that shows one.
+
+    110,000 bytes, and 2,000 since masks of the photo's own size are framed in the page.
+    """
     static = importlib.resources.files("ganpaint_widget") / "static"
     sizes = {file.name: len(file.read_bytes()) for file in static.iterdir()}
-    assert sum(sizes.values()) <= 110_000, sizes
+    assert sum(sizes.values()) <= 112_000, sizes

@@ -669,6 +669,7 @@ def test_the_next_scene_and_a_file_of_ones_own(alive: GANPaint) -> None:
     Image.new("RGB", (60, 40), (200, 10, 10)).save(buffer, "PNG")
     opened = page.command("open", buffer.getvalue(), name="mine.png", fit="crop")
     line.wait(lambda: line.of("accepted")[-1]["sequence"] == opened)
+    assert alive._state["photo"] == {"width": 60, "height": 40, "fit": "crop"}
     assert alive._state["title"] == "mine.png" and tuple(image(alive._photo)[0, 0]) == (200, 10, 10)
     assert alive._state["notice"]["level"] == "warning"
     assert line.of("notice")[-1]["text"] == alive._state["notice"]["text"]

@@ -41,7 +41,7 @@ TINY = Recipe(
     residual=(1,),
     pairs=16,
     batch=4,
-    warm_up=24,
+    warm_up=18,
     ramp=12,
     penalty_every=2,
 )
@@ -108,16 +108,16 @@ def test_strokes_are_where_the_object_is() -> None:
 def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
     segmenter = SceneSegmenter(CLASSES, (4, 4, 4, 4))
-    train_edits(folder, TINY, segmenter, minutes=60, budget=36, log_every=1)
+    train_edits(folder, TINY, segmenter, minutes=60, budget=27, log_every=1)
     first = torch.load(folder / "edits.pt", weights_only=True)
     lines = [json.loads(line) for line in (folder / "edits.jsonl").read_text().splitlines()]
     assert ["gap" in line for line in lines] == [False, False, True]
-    assert first["shown"] == lines[-1]["shown"] == 36
+    assert first["shown"] == lines[-1]["shown"] == 27
     assert list(folder.glob("edits-*.png"))
 
-    run = train_edits(folder, TINY, segmenter, minutes=60, budget=48, log_every=1)
+    run = train_edits(folder, TINY, segmenter, minutes=60, budget=36, log_every=1)
     again = [json.loads(line) for line in (folder / "edits.jsonl").read_text().splitlines()]
-    assert again[:3] == lines and [line["shown"] for line in again[3:]] == [48]
+    assert again[:3] == lines and [line["shown"] for line in again[3:]] == [36]
     assert run.seconds > first["seconds"]
     changed = {
         name for name, one in run.painter.state_dict().items() if not torch.equal(one, first["painter"][name])

@@ -92,7 +92,10 @@ def paint(notebook: Notebook, clip: Clip, concept: str) -> None:
 
 def record(lab: Lab, scene: int) -> None:
     """Open a notebook with the editor, paint, blend, and write the pictures."""
-    cells = "import ganpaint_widget as gp", f"paint = gp.GANPaint(scene={scene})\npaint"
+    cells = (
+        "import ganpaint_widget as gp",
+        (f"paint = gp.GANPaint(session=gp.EditingSession(scene={scene}))\npaint"),
+    )
     with running_browser() as chromium:
         notebook = opened(lab, chromium, "paint.ipynb", *cells)
         page = notebook.page

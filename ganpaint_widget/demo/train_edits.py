@@ -54,6 +54,12 @@ OBJECTS = tuple(
 )
 """Classes whose objects are replaced with their own mean."""
 
+GROUNDS = tuple(CLASSES.index(name) for name in ("sky", "grass", "wall"))
+"""Classes without objects: a stroke's share of them is replaced."""
+
+GROUND_PAINTED = 0.2
+"""Of the lessons with another's features: a ground, painted where the object would be."""
+
 NEAR = 4
 """Pixels around an edit in which errors count as much as inside."""
 
@@ -197,11 +203,14 @@ class Lessons:
             elif not unknown:
                 rows.append((painted(empty, mask, own), *complete, mask, True))
             else:
-                other = self.bank[concept][self.random.integers(len(self.bank[concept]))]
+                kind = concept
+                if self.random.random() < GROUND_PAINTED:
+                    kind = int(self.random.choice([one for one in GROUNDS if self.bank[one]] or [concept]))
+                other = self.bank[kind][self.random.integers(len(self.bank[kind]))]
                 where, wanted = mask, after[one]
-                if self.random.random() < 0.5:
+                if kind != concept or self.random.random() < 0.5:
                     where = self._stroke(mask)
-                    wanted = before[one].masked_fill(where[0, 0] > 0, concept)
+                    wanted = before[one].masked_fill(where[0, 0] > 0, kind)
                 rows.append(
                     (painted(empty, where, other), pairs.with_[one], wanted, after[one], where, False)
                 )
@@ -217,7 +226,8 @@ class Lessons:
 
     def _own(self, features: Tensor, instances: Tensor) -> tuple[Tensor, Tensor]:
         """Features in which up to four of a scene's objects have become their mean, and where they are."""
-        present = [one for one in torch.unique(instances).tolist() if one >> 3 in OBJECTS]
+        kinds = OBJECTS + GROUNDS
+        present = [one for one in torch.unique(instances).tolist() if one >> 3 in kinds]
         focus = torch.zeros_like(instances, dtype=torch.float32)[None, None]
         for instance in self.random.permutation(present)[: self.random.integers(1, 5)].tolist():
             all_of_them = self.random.random() < 0.15
@@ -225,9 +235,25 @@ class Lessons:
             mask = where.float()[None, None]
             if float(mask.sum()) < 20:
                 continue
+            if instance >> 3 in GROUNDS:
+                mask = mask * self._stroke(self._part(mask))
+                if float(mask.sum()) < 20:
+                    continue
+                self.bank[instance >> 3].append(mean_inside(features, mask).detach())
             features = painted(features, mask, mean_inside(features, mask))
             focus = torch.maximum(focus, mask)
         return features, focus
+
+    def _part(self, mask: Tensor) -> Tensor:
+        """A box of a fifth to a half of the picture's side around a pixel of a mask."""
+        side = mask.shape[-1]
+        rows, columns = torch.nonzero(mask[0, 0], as_tuple=True)
+        at = int(self.random.integers(len(rows)))
+        reach = int(side * self.random.uniform(0.1, 0.25))
+        top, left = (max(0, int(one[at]) - reach) for one in (rows, columns))
+        part = torch.zeros_like(mask)
+        part[..., top : top + 2 * reach, left : left + 2 * reach] = 1
+        return part
 
     def _stroke(self, mask: Tensor) -> Tensor:
         drawn = stroke(self.random, mask[0, 0].cpu().numpy() > 0)

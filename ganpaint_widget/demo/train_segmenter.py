@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..models.model import Segmenter
 from ..storage import replacing
 from ..training.data import channels_last
+from ..training.descent import Descent
 from .data import SceneData
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
@@ -42,7 +43,7 @@ def train_segmenter(
         segmenter: from pictures B x 3 x H x W in [-1, 1] to logits B x K x H x W of the scenes' classes; it
             is changed, and returned ready for use.
         data: the scenes.
-        steps: optimizer steps (AdamW, one-cycle up to 4e-3).
+        steps: of :class:`.Descent`, up to a rate of 4e-3.
         batch: pictures a step.
         seed: of the batches' order and the disturbances.
         noise: the largest standard deviation of the added noise, in units of the picture's [-1, 1].
@@ -50,8 +51,7 @@ def train_segmenter(
     """
     torch.manual_seed(seed)
     channels_last(segmenter).train()
-    optimizer = torch.optim.AdamW(segmenter.parameters(), lr=1e-4, weight_decay=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+    descent = Descent(segmenter, steps=steps, peak=4e-3, decay=1e-3)
     batches = data.batches(batch, seed)
     for step in range(steps):
         pictures, labels = next(batches)
@@ -72,10 +72,7 @@ def train_segmenter(
         with torch.autocast("cpu", torch.bfloat16):
             logits = segmenter(pictures)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.02)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        descent.step(loss)
         if step % 100 == 0 or step == steps - 1:
             log.info("segmenter step %d of %d, loss %.4f", step, steps, float(loss.detach()))
     return segmenter.eval()

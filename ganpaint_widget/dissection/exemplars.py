@@ -23,7 +23,7 @@ from ..tickets import Ticket
 from .measure import sampled
 from .pictures import labeled
 
-COUNT = 24
+COUNT = 48
 """Exemplars of a concept at most."""
 
 MOST = 400

@@ -8,7 +8,7 @@ Importing this module does not import torch: the widget and the journal use edit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -31,8 +31,38 @@ MAX_VARIANT: Final = 9999
 MAX_SEED: Final = 2**31 - 1
 
 
+class _WithArrays:
+    """Data of which some fields may be arrays: read-only, and compared by their values."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray) and value.flags.writeable:
+                value = value.copy()
+                value.setflags(write=False)
+                object.__setattr__(self, field.name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(map(_same, self._values(), other._values()))
+
+    def __hash__(self) -> int:
+        """Of all but the arrays, whose values it would take long to go through."""
+        return hash(tuple(None if isinstance(value, np.ndarray) else value for value in self._values()))
+
+    def _values(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return one is other or (one is not None and other is not None and np.array_equal(one, other))
+    return one == other
+
+
 @dataclass(frozen=True, eq=False)
-class Reference:
+class Reference(_WithArrays):
     """Where a restyle takes the look of its concept from: a sample of the generator, or a picture.
 
     Attributes:
@@ -46,25 +76,9 @@ class Reference:
     picture: npt.NDArray[np.uint8] | None = None
     region: Mask | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("picture", "region"):
-            _freeze(self, name)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Reference):
-            return NotImplemented
-        return (
-            self.seed == other.seed
-            and _same(self.picture, other.picture)
-            and _same(self.region, other.region)
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.seed, self.picture is None, self.region is None))
-
 
 @dataclass(frozen=True, eq=False)
-class Edit:
+class Edit(_WithArrays):
     """One edit, immutable: a change makes a new one, so that undo only has to keep the old.
 
     Attributes:
@@ -100,45 +114,8 @@ class Edit:
 
     levels = Renamed("activations")
 
-    def __post_init__(self) -> None:
-        for name in ("mask", "activations"):
-            _freeze(self, name)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Edit):
-            return NotImplemented
-        return (
-            self._plain == other._plain
-            and np.array_equal(self.mask, other.mask)
-            and _same(self.activations, other.activations)
-            and self.reference == other.reference
-        )
-
-    def __hash__(self) -> int:
-        return hash(self._plain)
-
     def __repr__(self) -> str:
         off = "" if self.enabled else ", switched off"
         covered = np.count_nonzero(self.mask) / max(self.mask.size, 1)
         what = f"{self.verb} {self.concept}" if self.concept else f"{self.verb} units {self.units}"
         return f"<Edit {self.id}: {what}, strength {self.strength:g}, {covered:.1%}{off}>"
-
-    @property
-    def _plain(self) -> tuple[object, ...]:
-        return (
-            self.id, self.verb, self.concept, self.strength, self.enabled,
-            self.units, self.target, self.variant,
-        )  # fmt: skip
-
-
-def _freeze(owner: object, name: str) -> None:
-    """Replace an array attribute that can be written to by a copy that cannot."""
-    array = getattr(owner, name)
-    if array is not None and array.flags.writeable:
-        array = array.copy()
-        array.setflags(write=False)
-        object.__setattr__(owner, name, array)
-
-
-def _same(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
-    return one is other or (one is not None and other is not None and np.array_equal(one, other))

@@ -76,11 +76,12 @@ def fetch(
         tell: called with what the user should know, such as the hash of a file that had none.
 
     Returns:
-        The file's path in the cache. Its hash has been checked when it was put there by this function.
+        The file's path in the cache. Its hash has been checked, also that of a file that was there before.
 
     Raises:
-        GANPaintError: the model does not exist, no mirror has delivered a file with the right hash, the disk
-            is full, or ``GANPAINT_OFFLINE`` is set. The hint says what to do by hand.
+        GANPaintError: the model does not exist, its file in the cache has changed, no mirror has delivered a
+            file with the right hash, the disk is full, or ``GANPAINT_OFFLINE`` is set. The hint says what to
+            do by hand.
     """
     try:
         entry = CATALOGUE[name]
@@ -92,7 +93,7 @@ def fetch(
     try:
         if file is not None:
             return _taken(entry, file.expanduser(), tell)
-        if (path := cached(entry)) is not None:
+        if (path := _checked(entry)) is not None:
             return path
         for source in entry.sources:  # a pickle that was put there by hand
             if (cache_folder() / source.file).is_file():
@@ -177,20 +178,47 @@ def _refused(source: Source, path: Path) -> str | None:
     return wrong
 
 
-def _wrong_hash(source: Source, found: str) -> str | None:
-    """Why a file with this hash is not the source's; ``None`` if it is, or if nobody can know."""
-    if source.sha256 and not found.startswith(source.sha256):
+def _wrong_hash(source: Source, found: str, *, kept: bool = False) -> str | None:
+    """Why a file with this hash is not the source's; ``None`` if it is, or if nobody can know.
+
+    Args:
+        found: the file's SHA-256.
+        kept: whether that is the file in the cache, which for a pickle is what was made of it.
+    """
+    converted = kept and source.pickled
+    if source.sha256 and not converted:
+        if found.startswith(source.sha256):
+            return None
         return f"the SHA-256 begins with {found[: len(source.sha256)]} and not with {source.sha256}"
     record = record_file(source)
-    if source.sha256 or not record.is_file():
+    if not record.is_file():
         return None
     try:
-        trusted = str(json.loads(record.read_text(encoding="utf-8"))["sha256"])
-    except (ValueError, KeyError, TypeError):
+        recorded = json.loads(record.read_text(encoding="utf-8"))
+        # Records from before a pickle's conversion was hashed do not have its hash.
+        trusted = str(recorded.get("kept_sha256", found) if converted else recorded["sha256"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"its record {record} is damaged: {AGAIN}"
     if found == trusted:
         return None
     return f"the SHA-256 begins with {found[:8]}, and {trusted[:8]} was trusted before ({record}: {AGAIN})"
+
+
+def _checked(entry: Entry) -> Path | None:
+    """:func:`cached`, hashed again. GANPaintError if the file is not what was put there."""
+    for source in entry.sources:
+        path = cache_folder() / source.kept
+        if not path.is_file():
+            continue
+        found = file_fingerprint(path)
+        wrong = _wrong_hash(source, found, kept=True)
+        if wrong is not None:
+            raise GANPaintError(
+                f"The file {path} is damaged, or another than was fetched: {wrong}.",
+                f"Delete it, and run `ganpaint fetch {entry.name}` again.",
+            )
+        return path
+    return None
 
 
 def _taken(entry: Entry, path: Path, tell: Callable[[str], None]) -> Path:
@@ -245,13 +273,18 @@ def _keep(
             shutil.copyfile(path, partial)
         partial.replace(kept)
     record = record_file(source)
-    if source.sha256 or record.is_file():
+    first = not source.sha256 and not record.is_file()
+    if not first and generator is None:
         return
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
     content = {"file": source.file, "sha256": found, "from": origin, "trusted": when}
+    if generator is not None:
+        content["kept_sha256"] = file_fingerprint(kept)
     written = record.with_name(f"{record.name}.partial")
     written.write_text(json.dumps(content, indent=1), encoding="utf-8")
     written.replace(record)
+    if not first:
+        return
     tell(
         f"Nobody has published the SHA-256 of {source.file}. This one's is {found}. It was trusted, since it "
         f"is the first, and is kept in {record}; no other file will be taken under this name."

@@ -15,6 +15,7 @@ from PIL import Image
 from .. import storage
 from ..deprecated import Renamed
 from ..errors import GANPaintError
+from ..images.files import Original
 from ..method.edits import MAX_VARIANT, Edit, Mask, Reference
 from ..validation import checked_concept, checked_number, checked_verb
 from . import project, saving
@@ -60,6 +61,7 @@ class View:
 
     Attributes:
         photo: x.
+        original: the photo at its own size; ``None`` for anything else.
         reconstruction: G(z).
         preview: the newest G(z_e), or G'(z_e), which may be without the last edits.
         labels: see :attr:`EditingSession.labels`.
@@ -68,6 +70,7 @@ class View:
     """
 
     photo: Array
+    original: Original | None
     reconstruction: Array
     preview: Array
     labels: Array | None
@@ -293,6 +296,7 @@ class Reading:
             picture, frame = self._picture, self._rendering.newest
             return View(
                 photo=picture.photo,
+                original=picture.source.original,
                 reconstruction=picture.reconstruction,
                 preview=frame.array,
                 labels=picture.labels,

@@ -23,13 +23,21 @@ class Data(Protocol):
 
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
     """uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def to_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
     """Convert B x 3 x H x W, clamped to [-1, 1], to uint8 B x H x W x 3: the way back."""
     rounded = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
     return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def beside_samples(data: Data | None, batch: int, seed: int) -> tuple[int, Iterator[Tensor] | None]:
+    """How many samples of the generator are in a batch, and its other pictures: the data."""
+    if data is None:
+        return batch, None
+    own = batch // 2
+    return own, (pictures for pictures, _ in data.batches(batch - own, seed))
 
 
 def bfloat16(device: torch.device) -> torch.autocast:

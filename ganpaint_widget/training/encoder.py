@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from ..models.encoder import Encoder
 from ..models.generator import StagedGenerator
 from ..models.networks import private
-from .data import Data, bfloat16, channels_last
+from .data import Data, beside_samples, bfloat16, channels_last
+from .descent import Descent
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def train_encoder(
         generator: G; its weights stay.
         data: scenes at the generator's resolution.
         encoder: where to begin, for example the one that was trained along with the generator; it is changed.
-        steps: optimizer steps (AdamW, one-cycle up to 1e-3).
+        steps: of :class:`.Descent`, up to a rate of 1e-3.
         batch: pictures a step.
         seed: of the initial weights, latents and batches.
     """
@@ -51,20 +52,16 @@ def train_encoder(
     generator = channels_last(private(generator))
     device = next(generator.parameters()).device
     encoder = channels_last((encoder or new_encoder(generator)).to(device))
-    own = batch if data is None else batch // 2
     encoder.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        encoder.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps"
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
-    batches = None if data is None else data.batches(batch - own, seed)
+    descent = Descent(encoder, steps=steps, peak=1e-3)
+    own, scenes = beside_samples(data, batch, seed)
     for step in range(steps):
         z = generator.here(torch.randn(own, generator.latent_size))
         with bfloat16(device):
             with torch.no_grad():
                 state = generator.run(generator.start(z), until=generator.edit_layer)
                 samples = generator.picture(generator.run(state)).float().clamp(-1, 1)
-            pictures = samples if batches is None else torch.cat([samples, next(batches)[0].to(device)])
+            pictures = samples if scenes is None else torch.cat([samples, next(scenes).to(device)])
             pictures = pictures.contiguous(memory_format=torch.channels_last)
             guess_z, guess = encoder(pictures)
             from_z = generator.run(generator.start(guess_z), until=generator.edit_layer)
@@ -76,14 +73,11 @@ def train_encoder(
         loss_drawn = (drawn - pictures).abs().mean()
         loss_drawn_z = (drawn_z - pictures).abs().mean()
         loss = 2 * loss_drawn + loss_drawn_z + loss_features + loss_z
-        if batches is not None:
+        if scenes is not None:
             # On scenes the features must stay such as z could make, or edits would meet others.
             kind, there = from_z.features[own:].float(), guess[own:].float()
             loss = loss + 0.1 * (there - kind).square().mean() / kind.square().mean().detach()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        descent.step(loss)
         if step % 100 == 0 or step == steps - 1:
             log.info(
                 "encoder step %d of %d: features %.3f, z %.3f, picture %.3f, picture by z %.3f",

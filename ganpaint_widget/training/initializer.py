@@ -12,7 +12,8 @@ from ..method.adaptation import DILATION, AdaptationConfig, dilate
 from ..models.generator import StagedGenerator
 from ..models.initializer import Initializer
 from ..models.networks import private
-from .data import Data, bfloat16, channels_last
+from .data import Data, beside_samples, bfloat16, channels_last
+from .descent import Descent
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def train_initializer(
         generator: G; its weights stay.
         encoder: E; its weights stay.
         data: scenes at the generator's resolution.
-        steps: optimizer steps (AdamW, one-cycle up to 2e-3).
+        steps: of :class:`.Descent`, up to a rate of 2e-3.
         batch: pictures a step.
         seed: of the initial weights, latents and batches.
     """
@@ -46,18 +47,14 @@ def train_initializer(
     encoder = channels_last(private(encoder, device))
     shapes = {name: generator.shape(name) for name in generator.fine_layers}
     initializer = channels_last(Initializer(shapes).to(device)).train()
-    optimizer = torch.optim.AdamW(
-        initializer.parameters(), lr=1e-4, weight_decay=1e-4, fused=device.type != "mps"
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
-    own = batch if data is None else batch // 2
-    batches = None if data is None else data.batches(batch - own, seed)
+    descent = Descent(initializer, steps=steps, peak=2e-3)
+    own, scenes = beside_samples(data, batch, seed)
     every_other = (torch.arange(batch) % 2).view(-1, 1, 1, 1).float().to(device)
     for step in range(steps):
         with torch.no_grad(), bfloat16(device):
             x = generator(generator.here(torch.randn(own, generator.latent_size))).float().clamp(-1, 1)
-            if batches is not None:
-                x = torch.cat([x, next(batches)[0].to(device)])
+            if scenes is not None:
+                x = torch.cat([x, next(scenes).to(device)])
             strange = (torch.rand(batch, 1, 1, 1) * _blobs(batch, generator.resolution)).to(device)
             x = torch.lerp(x, x.roll(1, 0), strange).contiguous(memory_format=torch.channels_last)
             z, features = encoder(x)
@@ -73,10 +70,7 @@ def train_initializer(
         missed = ((drawn.float() - x).square() * weight).mean()
         size = torch.stack([one.float().square().mean() for one in deltas.values()]).sum()
         loss = missed + AdaptationConfig().regularization * size
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        descent.step(loss)
         if step % 50 == 0 or step == steps - 1:
             log.info(
                 "initializer step %d of %d: missed %.5f, size %.4f", step, steps, missed.item(), size.item()

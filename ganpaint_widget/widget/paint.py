@@ -42,7 +42,7 @@ from PIL import Image
 
 from .. import session as events
 from .. import storage
-from ..errors import GANPaintError
+from ..errors import GANPaintError, refuse_unknown
 from ..method.edits import Edit
 from ..session import EditingSession
 from . import protocol
@@ -131,11 +131,7 @@ class GANPaint(anywidget.AnyWidget):
         device: str | None = None,
         **unknown: object,
     ) -> None:
-        if unknown:
-            raise GANPaintError(
-                f"GANPaint has no argument {', '.join(map(repr, unknown))}.",
-                "Its arguments are photo, generator, session and device.",
-            )
+        refuse_unknown("GANPaint", unknown, "photo, generator, session and device")
         if session is not None and (photo is not None or generator != "demo" or device is not None):
             raise GANPaintError(
                 "A session already has its photo, its generator and its device.",

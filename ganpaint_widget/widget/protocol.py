@@ -65,10 +65,16 @@ class ProtocolError(GANPaintError):
 
 
 @dataclass(frozen=True)
-class Hello:
-    """A page has started or come back: its credit starts anew, and it asks where the kernel is."""
+class Said:
+    """What any message has: the page that it comes from."""
 
     page: str
+
+
+@dataclass(frozen=True)
+class Hello(Said):
+    """A page has started or come back: its credit starts anew, and it asks where the kernel is."""
+
     version: int
 
 
@@ -84,13 +90,12 @@ class Referring:
 
 
 @dataclass(frozen=True)
-class Stroke:
+class Stroke(Said):
     """A piece of a stroke: the edit's absolute mask values (0 to 255) in a rectangle, row by row.
 
     drawn: the newest frame that the page has drawn, as in `Ack`; None: nothing is said about that.
     """
 
-    page: str
     sequence: int
     stroke: int
     last: bool
@@ -105,10 +110,9 @@ class Stroke:
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Said):
     """One verb of the session by name, its arguments checked. file: the file's bytes for `open`."""
 
-    page: str
     sequence: int
     name: str
     arguments: Mapping[str, Any]
@@ -116,64 +120,53 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Ack:
+class Ack(Said):
     """The page has drawn this frame and all before it."""
 
-    page: str
     frame: int
 
 
 @dataclass(frozen=True)
-class Cancel:
+class Cancel(Said):
     """Stop the running blend and keep its best. Without a sequence, so that nothing can hold it up."""
 
-    page: str
-
 
 @dataclass(frozen=True)
-class Beat:
+class Beat(Said):
     """Is anybody there?"""
 
-    page: str
-
 
 @dataclass(frozen=True)
-class Hidden:
+class Hidden(Said):
     """Nobody sees the page: it wants no frames until it says hello again."""
 
-    page: str
-
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(Said):
     """Which references are there for restyling a concept?"""
 
-    page: str
     concept: str
 
 
 @dataclass(frozen=True)
-class Refer:
+class Refer(Said):
     """A picture of the user's own, to be referred to. file: its bytes."""
 
-    page: str
     name: str
     file: bytes
 
 
 @dataclass(frozen=True)
-class Variants:
+class Variants(Said):
     """What do the other versions of an edit look like?"""
 
-    page: str
     edit: str
 
 
 @dataclass(frozen=True)
-class Scenes:
+class Scenes(Said):
     """What do the scenes of the gallery from `first` on look like, so many of them?"""
 
-    page: str
     first: int
     count: int
 
@@ -482,57 +475,35 @@ def _file(where: str, buffer: memoryview | None) -> bytes:
     return bytes(buffer)
 
 
-def _ack(fields: dict[str, Any], buffer: memoryview | None) -> Ack:
-    _no_buffer("ack", buffer)
-    return Ack(**fields)
-
-
-def _cancel(fields: dict[str, Any], buffer: memoryview | None) -> Cancel:
-    _no_buffer("cancel", buffer)
-    return Cancel(**fields)
-
-
-def _beat(fields: dict[str, Any], buffer: memoryview | None) -> Beat:
-    _no_buffer("beat", buffer)
-    return Beat(**fields)
-
-
-def _hidden(fields: dict[str, Any], buffer: memoryview | None) -> Hidden:
-    _no_buffer("hidden", buffer)
-    return Hidden(**fields)
-
-
-def _samples(fields: dict[str, Any], buffer: memoryview | None) -> Samples:
-    _no_buffer("samples", buffer)
-    return Samples(**fields)
-
-
 def _refer(fields: dict[str, Any], buffer: memoryview | None) -> Refer:
     return Refer(**fields, file=_file("refer message", buffer))
 
 
-def _variants(fields: dict[str, Any], buffer: memoryview | None) -> Variants:
-    _no_buffer("variants", buffer)
-    return Variants(**fields)
+Build = Callable[[dict[str, Any], memoryview | None], Message]
 
 
-def _scenes(fields: dict[str, Any], buffer: memoryview | None) -> Scenes:
-    _no_buffer("scenes", buffer)
-    return Scenes(**fields)
+def _plain(kind: str, message: Callable[..., Message]) -> Build:
+    """How a message is built that is nothing but its fields."""
+
+    def build(fields: dict[str, Any], buffer: memoryview | None) -> Message:
+        _no_buffer(kind, buffer)
+        return message(**fields)
+
+    return build
 
 
-_BUILD: Mapping[str, Callable[[dict[str, Any], memoryview | None], Message]] = {
+_BUILD: Mapping[str, Build] = {
     "hello": _hello,
     "stroke": _stroke,
     "command": _command,
-    "ack": _ack,
-    "cancel": _cancel,
-    "beat": _beat,
-    "hidden": _hidden,
-    "samples": _samples,
     "refer": _refer,
-    "variants": _variants,
-    "scenes": _scenes,
+    "ack": _plain("ack", Ack),
+    "cancel": _plain("cancel", Cancel),
+    "beat": _plain("beat", Beat),
+    "hidden": _plain("hidden", Hidden),
+    "samples": _plain("samples", Samples),
+    "variants": _plain("variants", Variants),
+    "scenes": _plain("scenes", Scenes),
 }
 
 

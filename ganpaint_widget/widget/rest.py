@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images import files
+from ..images.files import Original
 from ..method.edits import Edit
 from ..session import EditingSession, View
 from ..session.document import Edits
@@ -51,6 +52,7 @@ class AtRest:
             "title": view.title,
             "width": session.size,
             "height": session.size,
+            "photo": _size(view.original),
             "cells": list(session.cells),
             "classes": [] if view.labels is None else list(session.classes),
             "journal": list(session.journals),
@@ -112,6 +114,13 @@ def _described(edit: Edit) -> dict[str, Any]:
             "region": None if reference.region is None else _box(reference.region),
         },
     }
+
+
+def _size(photo: Original | None) -> dict[str, Any] | None:
+    """A photo's own size, and how its square was taken from it."""
+    if photo is None:
+        return None
+    return {"width": photo.image.width, "height": photo.image.height, "fit": photo.fit}
 
 
 def _box(mask: NDArray[np.uint8]) -> list[int]:

@@ -115,18 +115,17 @@ class FrameStream:
 
     def hello(self, page: str) -> None:
         """Note that a page has started or come back, and owes nothing."""
-        with self._lock:
-            self._spoken(page)
-            self._pages[page].owed.clear()
-            self._pages[page].hidden = False
-            self._pump()
+        self._start(page, hidden=False)
 
     def hide(self, page: str) -> None:
         """Note that nobody sees a page, until its next hello."""
+        self._start(page, hidden=True)
+
+    def _start(self, page: str, *, hidden: bool) -> None:
         with self._lock:
             self._spoken(page)
             self._pages[page].owed.clear()
-            self._pages[page].hidden = True
+            self._pages[page].hidden = hidden
             self._pump()
 
     def touch(self, page: str) -> None:

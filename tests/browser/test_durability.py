@@ -1,4 +1,7 @@
-"""Nothing that was painted is lost: a second page, a kernel that is killed at work, a busy one."""
+"""Nothing that was painted is lost: a second page, a kernel that is killed at work, a server that is gone.
+
+A kernel that is busy is in test_hosts.py.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,6 @@ pytestmark = pytest.mark.timeout(900)
 IMPORT = "import ganpaint_widget as gp"
 SHOW = "paint = gp.GANPaint()\npaint"
 RECOVER = "import ganpaint_widget as gp\npaint = gp.GANPaint.recover()\npaint"
-BUSY = (
-    "import pathlib, time\nprint('on my way', flush=True)\n"
-    "while not pathlib.Path('go-on').exists():\n    time.sleep(0.02)"
-)
 
 LEFT = [(0.15, 0.55), (0.22, 0.62), (0.15, 0.70)]
 RIGHT = [(0.75, 0.55), (0.82, 0.62), (0.75, 0.70)]
@@ -229,37 +228,3 @@ def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
         assert min(coverage(notebook)[:2]) > 0.3
     finally:
         wire.close()
-
-
-def test_a_busy_kernel_is_shown_as_such_and_gets_everything_afterwards(
-    open_notebook: Callable[..., object], lab
-) -> None:
-    """With messages on the kernel's main thread (as in ipykernel 6) nothing is answered while a cell runs."""
-    # The settings are JupyterLab's own: read when the page loads.
-    folder = lab.settings / "@jupyterlab" / "apputils-extension"
-    settings = folder / "kernels-settings.jupyterlab-settings"
-    go_on = lab.folder / "go-on"
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text('{"commsOverSubshells": "disabled"}')
-    try:
-        notebook = open_notebook(IMPORT, SHOW, BUSY)
-        notebook.run(0)
-        notebook.run(1)
-        notebook.wait_for_editor()
-        notebook.choose("tree")
-        notebook.start(2)
-        notebook.canvas.scroll_into_view_if_needed()
-        draw(notebook, LEFT)
-        notebook.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'busy'")
-        draw(notebook, RIGHT)
-        notebook.shot("busy")
-        assert notebook.is_running(2)
-        go_on.touch()
-        notebook.wait_for_cell(2)
-        notebook.wait("() => document.querySelector('[data-kernel]').dataset.kernel === 'answers'")
-        notebook.wait_for_accepted(0)
-        left, right, _ = coverage(notebook)
-        assert left > 0.3 and right > 0.3
-    finally:
-        go_on.touch()
-        settings.unlink()

@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from ganpaint_widget.images.framing import square_mask
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -879,6 +881,33 @@ def test_edits_are_dragged_to_their_places_and_masks_go_out_and_in(
     editor.wait("() => ganpaint.masks.get(ganpaint.edits[3].id).values[127 * 128] > 240")
     ramp = np.array(page.evaluate("[...ganpaint.masks.get(ganpaint.edits[3].id).values]")).reshape(128, 128)
     assert np.abs(ramp - np.linspace(1, 254, 128)[:, None]).max() < 6
+
+    # of a photo's own size: through the photo's frame; and of 0 and 1
+    def give(mask: Image.Image, fit: str) -> None:
+        mask.save(tmp_path / "own.png")
+        editor.settle()  # the kernel here knows nothing of photos
+        page.evaluate("fit => { ganpaint.state.photo = { width: 160, height: 100, fit }; }", fit)
+        with page.expect_file_chooser() as chooser:
+            page.locator('[data-action="import-mask"]').click()
+        chooser.value.set_files(tmp_path / "own.png")
+
+    def shows(expected: np.ndarray) -> None:
+        editor.wait(
+            "values => String(ganpaint.masks.get(ganpaint.edits[3].id).values) === values",
+            ",".join(map(str, expected.ravel())),
+        )
+
+    wide = np.zeros((100, 160), np.uint8)
+    wide[20:70, 50:90] = 1
+    for fit in ("crop", "pad"):
+        give(Image.fromarray(wide), fit)
+        shows(square_mask(255 * wide, 128, fit))
+        # opaque where it is painted, whatever its color
+        clear = np.stack([np.full_like(wide, 9)] * 3 + [255 - 255 * wide], axis=2)
+        give(Image.fromarray(clear), fit)
+        shows(square_mask(255 - 255 * wide, 128, fit))
+    give(Image.new("L", (100, 100)), "crop")
+    page.locator("[role=alert] .gp-card").filter(has_text="not the shape of 160 × 100").wait_for()
     assert editor.complaints == []
 
 
@@ -947,6 +976,18 @@ def test_a_picture_is_dropped_or_pasted_and_a_large_one_scaled_down(
         return told, base64.b64decode(sent)
 
     small = noise(64, 64)
+    page.evaluate(
+        """() => {
+            const transfer = new DataTransfer();
+            for (const name of ["notes.txt", "IMG_1.HEIC"]) transfer.items.add(new File(["x"], name));
+            const common = { bubbles: true, cancelable: true };
+            const event = new ClipboardEvent("paste", { ...common, clipboardData: transfer });
+            document.querySelector("[data-ganpaint-canvas]").dispatchEvent(event);
+        }"""
+    )
+    editor.wait("() => opened.length === 1")
+    assert page.evaluate("opened[0][0]") == "IMG_1.HEIC", "whatever the system knows of its type"
+    editor.canvas.press("Escape")  # the kernel says that it is no picture
     for how in ("drop", "paste"):
         assert give(how, f"{how}.png", small) == (f"{how}.png", small)
     exact = plain(2000, 2000)
@@ -1086,6 +1127,36 @@ def test_an_editor_that_goes_takes_everything_with_it(open_editor: Callable[...,
     )
     editor.wait("() => Object.values(held).every(count => count === 0)")
     assert page.locator("[data-ganpaint-root], dialog").count() == 0
+    assert editor.complaints == []
+
+
+def test_opening_is_cancelled_by_a_button_and_by_escape(open_editor: Callable[..., Editor]) -> None:
+    editor = open_editor()
+    page = editor.page
+    page.evaluate(
+        """() => {
+            const receive = ganpaint.receive.bind(ganpaint);
+            window.cancels = 0;
+            ganpaint.outbox.cancel = () => { cancels++; };
+            ganpaint.receive = () => {};  // a kernel that takes its time
+            window.refuse = () => {
+                const { id: page, outbox: { sent: sequence } } = ganpaint;
+                ganpaint.receive = receive;
+                const [what, mend] = ["Opening the picture was cancelled.", "Try it again."];
+                ganpaint.receive({ type: "error", page, sequence, what, mend }, null);
+            };
+        }"""
+    )
+    cancel = page.locator("[data-action=cancel-opening]")
+    expect(cancel).to_be_hidden()
+    page.locator("[data-action=scene]").click()
+    cancel.click()
+    assert page.evaluate("cancels") == 1
+    editor.canvas.press("Escape")
+    assert page.evaluate("cancels") == 2
+    page.evaluate("refuse()")
+    page.locator("[role=alert] .gp-card").filter(has_text="was cancelled").wait_for()
+    expect(cancel).to_be_hidden()
     assert editor.complaints == []
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from ipywidgets import Button
 
 from ... import session as events
-from ...errors import GANPaintError
+from ...errors import GANPaintError, refuse_unknown
 from ...explorer.brushes import Brush
 from ...explorer.exploration import Exploration, Part
 from ...session import EditingSession
@@ -68,11 +68,12 @@ class DissectionExplorer(Controls):
             offers to do it; where it has no atlas yet, it measures one by itself, until that is cancelled.
         paint: an editor to try units out in, whose generator this is; by default one of the explorer's own,
             which is closed with it.
+        device: of torch, such as "cuda"; by default what the environment's GANPAINT_DEVICE names.
 
     `explorer.exploration` computes everything that is shown, `explorer.paint` is the editor.
 
     Raises:
-        GANPaintError: an unknown argument, generator or layer, or an editor of another generator.
+        GANPaintError: an unknown argument, generator, layer or device, or an editor of another generator.
     """
 
     # Here, because ipywidgets closes also what was never finished.
@@ -85,14 +86,11 @@ class DissectionExplorer(Controls):
         layer: str | None = None,
         *,
         paint: GANPaint | None = None,
+        device: str | None = None,
         **unknown: object,
     ) -> None:
-        if unknown:
-            raise GANPaintError(
-                f"DissectionExplorer has no argument {', '.join(map(repr, unknown))}.",
-                "Its arguments are generator, layer and paint.",
-            )
-        self._generator = generator
+        refuse_unknown("DissectionExplorer", unknown, "generator, layer, paint and device")
+        self._generator, self._device = generator, device
         self._worker = default_worker()
         self._lock = threading.RLock()
         self._quiet = 0  # above 0: controls are being set by the explorer itself
@@ -106,13 +104,18 @@ class DissectionExplorer(Controls):
         self._label: str | None = None
         self._by = "IoU"
         # The page loads the controls' code while the layer is read.
-        reading = self._worker.submit(read, generator, layer)
+        reading = self._worker.submit(read, generator, layer, device)
         self._kit = Kit()
         self._bars = Bars(self._kit, lambda concept: self._guarded(partial(self._bar_clicked, concept)))
         self._build(self._kit, self._bars)
         self._jobs = Jobs(self._worker, self._lock, self._cancel)
         self._further = Further(
-            self._kit, self._jobs, lambda: self._exploration, generator, lambda unit: self.show_unit(unit)
+            self._kit,
+            self._jobs,
+            lambda: self._exploration,
+            partial(Exploration, device=device),
+            generator,
+            lambda unit: self.show_unit(unit),
         )
         self._waiting = self._kit.html(note("Opening the editor …"))
         self._pads = (self._atlas, self._heat, self._further.pair)
@@ -351,7 +354,7 @@ class DissectionExplorer(Controls):
         named = found.own and isinstance(self._generator, str)
         try:
             source = self._generator if named else found.model
-            paint = GANPaint(session=EditingSession(generator=source, progressive=True))
+            paint = GANPaint(session=EditingSession(generator=source, progressive=True, device=self._device))
         except Exception as error:
             with self._lock:
                 del self._opening[found.layer]  # to be tried again
@@ -390,7 +393,7 @@ class DissectionExplorer(Controls):
         layer = self._layer.value
         self._jobs.start(
             f"Opening {layer}",
-            lambda ticket: read(self._generator, layer),
+            lambda ticket: read(self._generator, layer, self._device),
             self._entered,
             otherwise=lambda: self._set(self._layer, value=self._exploration.layer),
         )

@@ -35,6 +35,7 @@ class Further:
         kit: makes the controls.
         jobs: does what takes longer.
         found: the exploration that is shown, ``None`` before there is one.
+        explore: opens a layer of a generator, on the explorer's device.
         generator: as it was given to the explorer: what another layer is of.
         look_at: shows a unit.
     """
@@ -44,12 +45,12 @@ class Further:
         kit: Kit,
         jobs: Jobs,
         found: Callable[[], Exploration],
+        explore: Callable[[Any, str | None], Exploration],
         generator: Any,
         look_at: Callable[[int], object],
     ) -> None:
-        self._kit, self._jobs, self._found, self._generator, self._look_at = (
-            kit, jobs, found, generator, look_at,
-        )  # fmt: skip
+        self._kit, self._jobs, self._found = kit, jobs, found
+        self._explore, self._generator, self._look_at = explore, generator, look_at
         self.curve_concept = kit.dropdown(description="Concept", layout=kit.width(200))
         self.curve = kit.button(description="Measure curves", layout=kit.fitting)
         self.curves = kit.html()
@@ -138,7 +139,7 @@ class Further:
         named = self.other_generator.value.strip()
 
         def work(ticket: Ticket) -> tuple[Exploration, list[ComparisonRow]]:
-            other = Exploration(named or self._generator, None if named else layer)
+            other = self._explore(named or self._generator, None if named else layer)
             return other.measure("dissection", ticket=ticket), compare(found, other)
 
         def done(result: tuple[Exploration, list[ComparisonRow]]) -> None:

@@ -26,9 +26,9 @@ class Sheets:
         self.stored = lru_cache(maxsize=1)(partial(_stored, found))
 
 
-def read(generator: Any, layer: str | None) -> tuple[Exploration, Sheets]:
+def read(generator: Any, layer: str | None, device: str | None) -> tuple[Exploration, Sheets]:
     """Prepare a layer, and the first page of its atlas, which will be needed at once."""
-    found = Exploration(generator, layer)
+    found = Exploration(generator, layer, device=device)
     sheets = Sheets(found)
     if found.dissection is not None and found.atlas is not None:
         first = tuple(found.order()[:PAGE])

@@ -8,7 +8,7 @@ import type { BlendFollower } from "./blend-follower";
 import type { BrowserSession } from "./browser-session";
 import type { PointerInput } from "./canvas/pointers";
 import { WHOLE } from "./canvas/viewport";
-import { prepareFile, readMask } from "./files";
+import { prepareFile, readMask, WrongSize } from "./files";
 import { askFit } from "./panels/fit-dialog";
 import type { Settings, SettingsStore } from "./settings";
 import type { ToolController } from "./tools/tool-controller";
@@ -139,7 +139,10 @@ export function createActions(
     },
     blend: () => blend.start(),
     reblend: (on) => session.setReblend(on),
-    cancel: () => blend.cancel(),
+    cancel() {
+      if (session.opening) session.outbox.cancel();
+      else blend.cancel();
+    },
     save(what, where) {
       say("Saving…");
       session.command("save", { what, where });
@@ -173,15 +176,17 @@ export function createActions(
     async importMask(file) {
       const { selected, verb, concept, strength, reference } = settings.values;
       try {
-        const values = await readMask(file, session.width, session.height);
+        const values = await readMask(file, session.width, session.state?.photo ?? null);
         const edit = paintedEdit(session.edits, selected, verb, concept);
         blend.editsChange();
         const options = { edit, verb, concept, strength, reference, erase: false };
         const painted = session.replace(options, values, 0);
         if (painted) settings.change({ selected: painted });
         say(`${file.name} is now the mask of “${verb} ${concept}”.`);
-      } catch {
-        fail(`${file.name} could not be read as a mask.`, "Choose a PNG: white is painted, black is not.");
+      } catch (reason) {
+        if (reason instanceof WrongSize) fail(reason.message, "Choose one as large as the photo.");
+        else
+          fail(`${file.name} could not be read as a mask.`, "Choose a PNG: white is painted, black is not.");
       }
     },
     zoom(factor) {

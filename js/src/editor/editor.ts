@@ -46,7 +46,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     life: life.signal,
   }));
 
-  const view = new StageView(() => refresh(true));
+  const view = new StageView(() => refresh(true), actions.cancel);
   const tools = createToolController(session, store, {
     painting: () => follower.editsChange(),
     done(edit) {

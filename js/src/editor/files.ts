@@ -1,6 +1,8 @@
 /** Reads the files that the user gives: pictures and projects to be opened, and masks. */
 
-import { decodeGray } from "../raster/png";
+import type { PhotoSize } from "../protocol/state";
+import { squareMask } from "../raster/framing";
+import { decodeGray, type GrayImage } from "../raster/png";
 
 /** Above this size a file is not sent as it is: notebook servers close a connection over a message that is too large. */
 const SEND_AT_MOST = 6_000_000;
@@ -52,30 +54,65 @@ async function scaledDown(name: string, image: ImageBitmap): Promise<PreparedFil
   };
 }
 
-/** A picture file as a mask: its brightness, scaled to the picture's size. Throws where the browser cannot read it. */
-export async function readMask(file: Blob, width: number, height: number): Promise<Uint8Array> {
+/** Says to the user why a mask of another shape is not taken. */
+export class WrongSize extends Error {}
+
+/**
+ * A picture file as the mask of a square, by the kernel's rules: what is opaque counts where some of it is transparent,
+ * else what is bright. One of the photo's shape goes through its frame. Throws where the browser cannot read it, and
+ * WrongSize for one of another shape.
+ */
+export async function readMask(file: Blob, side: number, photo: PhotoSize | null): Promise<Uint8Array> {
+  const mask = await readGray(file);
+  const { width, height, values } = mask;
+  // A mask of 0 and 1.
+  if (values.every((value) => value <= 1)) values.set(values.map((value) => 255 * value));
+  if (width === side && height === side) return values;
+  const own = photo ?? { width: side, height: side, fit: "crop" };
+  // A large photo was scaled down on its way, which rounds its sides.
+  if (Math.abs(width * own.height - height * own.width) > Math.max(width, height)) {
+    const shape = `${own.width} × ${own.height}`;
+    throw new WrongSize(`The mask has ${width} × ${height} pixels, which is not the shape of ${shape}.`);
+  }
+  return squareMask(mask, side, own.fit);
+}
+
+type Rgba = [number, number, number, number];
+
+async function readGray(file: Blob): Promise<GrayImage> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   // What was exported here comes back to the last bit, whatever the browser does to canvases.
   const gray = await decodeGray(bytes).catch(() => null);
-  if (gray?.width === width && gray.height === height) return gray.values;
-  const image = await createImageBitmap(file);
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
-  context.imageSmoothingQuality = "high";
+  if (gray) return gray;
+  const image = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  const { width, height } = image;
+  const context = new OffscreenCanvas(width, height).getContext("2d") as OffscreenCanvasRenderingContext2D;
   try {
-    context.drawImage(image, 0, 0, width, height);
+    context.drawImage(image, 0, 0);
   } finally {
     image.close();
   }
   const { data } = context.getImageData(0, 0, width, height);
-  return Uint8Array.from({ length: width * height }, (_, at) => {
-    const [red, green, blue, alpha] = data.subarray(4 * at, 4 * at + 4) as unknown as number[];
-    const light = 0.2126 * (red as number) + 0.7152 * (green as number) + 0.0722 * (blue as number);
-    return Math.round((light * (alpha as number)) / 255);
-  });
+  const opacity = new Uint8Array(width * height);
+  const light = new Uint8Array(width * height);
+  for (let pixel = 0; pixel < light.length; pixel++) {
+    const [red, green, blue, alpha] = data.subarray(4 * pixel, 4 * pixel + 4) as unknown as Rgba;
+    opacity[pixel] = alpha;
+    // The weights of ITU-R BT.601, which Pillow uses.
+    light[pixel] = Math.round(0.299 * red + 0.587 * green + 0.114 * blue);
+  }
+  const opaque = opacity.every((alpha) => alpha === 255);
+  return { width, height, values: opaque ? light : opacity };
 }
+
+/** For file pickers. Not every system knows that the last ones are pictures. */
+export const PICTURES = "image/*,.heic,.heif,.avif";
 
 /** The first picture among dropped or pasted things. */
 export function pictureIn(transfer: DataTransfer | null): File | null {
-  return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? null;
+  return [...(transfer?.files ?? [])].find(isPicture) ?? null;
+}
+
+function isPicture({ type, name }: File): boolean {
+  return type ? type.startsWith("image/") : /\.(hei[cf]|avif)$/i.test(name);
 }

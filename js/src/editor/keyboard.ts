@@ -68,7 +68,7 @@ export function attachKeyboard(
     escape() {
       if (tools.cancelShape()) return;
       // Out of the list of segments it goes back to the picture.
-      if (!session.job && segmentList.contains(focused())) focusCanvas();
+      if (!session.job && !session.opening && segmentList.contains(focused())) focusCanvas();
       else actions.cancel();
     },
   };
@@ -96,7 +96,8 @@ export function attachKeyboard(
     if (event.key === "Tab") return;
     const dismissed = action === "escape" && status.dismiss();
     const listed = segmentList.contains(event.target as Node);
-    if (action === "escape" && !dismissed && !session.job && !tools.shaping && !listed) return;
+    const stops = session.job || session.opening || tools.shaping || listed;
+    if (action === "escape" && !dismissed && !stops) return;
     event.stopPropagation();
     if (dismissed || paintingKey(event)) event.preventDefault();
     if (dismissed || !action) return;

@@ -1,6 +1,6 @@
 /** The session's state at rest, as the kernel writes it into the widget's synchronized traits (docs/protocol.md). */
 
-import type { Covers, ReferenceSelection, Target, Units, Verb } from "./messages";
+import type { Covers, Fit, ReferenceSelection, Target, Units, Verb } from "./messages";
 
 export interface Concept {
   name: string;
@@ -32,12 +32,21 @@ export interface BlendMetrics {
   survival: number | null;
 }
 
+/** A photo at its own size, and how its square was taken from it. */
+export interface PhotoSize {
+  width: number;
+  height: number;
+  fit: Fit;
+}
+
 export interface SessionState {
   revision: number;
   covers: Covers;
   title: string;
   width: number;
   height: number;
+  /** null for what is no photo. */
+  photo?: PhotoSize | null;
   /** The grid of the layer that is edited: so many cells across and down. */
   cells: [number, number];
   /** The names of the segments' labels; none where nothing segments the photo. */

@@ -9,6 +9,7 @@ import type { PictureName } from "../../protocol/messages";
 import { contour } from "../../raster/contour";
 import type { Mask } from "../../raster/mask";
 import type { Labels } from "../../raster/regions";
+import { textButton } from "../buttons";
 import { context2d, element, hide, set, setStyle, setText } from "../dom";
 import { timeLeft } from "../format";
 import { icon } from "../icons";
@@ -53,7 +54,7 @@ export class StageView {
   /** The stage in CSS pixels. */
   #stage = { width: 0, height: 0 };
 
-  constructor(redraw: () => void) {
+  constructor(redraw: () => void, cancel: () => void) {
     this.canvas = element("canvas", {
       class: "gp-picture",
       tabindex: 0,
@@ -94,6 +95,7 @@ export class StageView {
       { class: "gp-opening", hidden: true },
       element("div", { class: "gp-opening-track" }, element("div", { class: "gp-bar-fill" })),
       element("div", { class: "gp-opening-left" }),
+      textButton("cancel-opening", "Cancel", cancel, "gp-button gp-plain"),
     );
     const drop = element("div", { class: "gp-drop", "aria-hidden": "true" }, "Drop a picture to open it");
     this.root = element(
@@ -276,7 +278,7 @@ export class StageView {
     fill.style.transform = `scaleX(${opening?.fraction ?? 0})`;
     const left = opening?.secondsLeft ?? 0;
     const words = left > 3 ? `Finding the photo: ${timeLeft(left)} left` : "";
-    setText(this.#opening.lastElementChild as Element, words);
+    setText(this.#opening.querySelector(".gp-opening-left") as Element, words);
   }
 
   // ------------------------------------------------------------------------------------------ through the viewport

@@ -7,6 +7,7 @@ import type { BrowserSession } from "../browser-session";
 import { actionButton } from "../buttons";
 import { paintMask } from "../canvas/pixels";
 import { element, filePicker, hide, on, press, set, setText } from "../dom";
+import { PICTURES } from "../files";
 import { setIcon } from "../icons";
 import type { Panel } from "../panel";
 
@@ -38,7 +39,7 @@ export function createEditList(actions: Actions): Panel {
     actions.exportMask,
     " gp-bare gp-small",
   );
-  const file = filePicker("image/*", actions.importMask);
+  const file = filePicker(PICTURES, actions.importMask);
   const importing = actionButton(
     "import-mask",
     "Import a mask",

@@ -6,6 +6,7 @@ import { clamp } from "../../raster/geometry";
 import type { Actions } from "../actions";
 import { textButton } from "../buttons";
 import { element, filePicker, hide, on, set, setText } from "../dom";
+import { PICTURES } from "../files";
 import type { Panel } from "../panel";
 import { createAnswerLine } from "./answer-line";
 import { createChoices, drawTile } from "./tiles";
@@ -13,7 +14,7 @@ import { createChoices, drawTile } from "./tiles";
 export function createReferencePanel(actions: Actions): Panel {
   const strip = createChoices("Reference", (key) => actions.refer({ key, region: null }));
   let awaited = false;
-  const file = filePicker("image/*", (picture) => {
+  const file = filePicker(PICTURES, (picture) => {
     awaited = true;
     actions.referTo(picture);
   });

@@ -3,6 +3,7 @@
 import type { Actions } from "../actions";
 import { actionButton } from "../buttons";
 import { element, filePicker, hide, on, setText } from "../dom";
+import { PICTURES } from "../files";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
 import { createGallery } from "./gallery";
@@ -56,7 +57,7 @@ export function createTopBar(actions: Actions): Panel {
     actions.scene(),
   );
   const gallery = createGallery(actions);
-  const file = filePicker("image/*,.ganpaint", actions.open);
+  const file = filePicker(`${PICTURES},.ganpaint`, actions.open);
   const open = actionButton(
     "open",
     "Open",
