@@ -34,13 +34,13 @@ endif
 
 help:
 	@echo 'make lab     set up, and open JupyterLab on notebooks/01_paint.ipynb'
-	@echo '             (more flags by LAB_ARGS, e.g. LAB_ARGS="--no-browser --port 9999")'
-	@echo 'make test    set up, and run every check and test, the browser ones included'
-	@echo 'make test-all  the same with the heavy tests, such as every lesson executed in a kernel'
-	@echo 'make setup   only set up: .venv, with the wheel built and installed'
-	@echo 'make check   lint and types, Python and TypeScript'
-	@echo 'make docs    the documentation, into docs/_build/html; a broken link is an error'
-	@echo 'make editor  the editor in a bare page with a pretended kernel, for working on the front end'
+	@echo '             (add flags with LAB_ARGS, e.g. LAB_ARGS="--no-browser --port 9999")'
+	@echo 'make test    set up, and run checks and tests, in a real browser too'
+	@echo 'make test-all  the same with the heavy tests, such as running every lesson in a kernel'
+	@echo 'make setup   only set up: .venv with the built wheel installed'
+	@echo 'make check   lint, spelling, style and types'
+	@echo 'make docs    build the documentation into docs/_build/html'
+	@echo 'make editor  serve the editor in a bare page with a simulated kernel'
 	@echo 'make clean   remove everything that make made'
 
 # --- set-up ----------------------------------------------------------------------------------------------------

@@ -245,7 +245,7 @@ class Lessons:
         return features, focus
 
     def _part(self, mask: Tensor) -> Tensor:
-        """A box of a fifth to a half of the picture's side around a pixel of a mask."""
+        """Return a box of a fifth to a half of the picture's side around a pixel of a mask."""
         side = mask.shape[-1]
         rows, columns = torch.nonzero(mask[0, 0], as_tuple=True)
         at = int(self.random.integers(len(rows)))

@@ -117,7 +117,7 @@ def _described(edit: Edit) -> dict[str, Any]:
 
 
 def _size(photo: Original | None) -> dict[str, Any] | None:
-    """A photo's own size, and how its square was taken from it."""
+    """Return a photo's own size, and the way its square was taken."""
     if photo is None:
         return None
     return {"width": photo.image.width, "height": photo.image.height, "fit": photo.fit}

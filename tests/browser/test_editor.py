@@ -987,7 +987,7 @@ def test_a_picture_is_dropped_or_pasted_and_a_large_one_scaled_down(
     )
     editor.wait("() => opened.length === 1")
     assert page.evaluate("opened[0][0]") == "IMG_1.HEIC", "whatever the system knows of its type"
-    editor.canvas.press("Escape")  # the kernel says that it is no picture
+    editor.canvas.press("Escape")  # the kernel says that it is not a picture
     for how in ("drop", "paste"):
         assert give(how, f"{how}.png", small) == (f"{how}.png", small)
     exact = plain(2000, 2000)
