@@ -1,4 +1,4 @@
-"""A generator with what was made for it, and what each of these parts must be able to do."""
+"""A generator with its companions, and the protocols of these parts."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Segmenter(Protocol):
 @renamed_fields(initialiser="initializer")
 @dataclass(frozen=True)
 class Model:
-    """A generator and what was made for it.
+    """A generator and its companions.
 
     Attributes:
         name: how users call it.
         generator: G.
         encoder: photo to latent and features (see ``method/inversion.py``); without one inversion searches.
-        initializer: a first delta for the adaptation; without one that begins with none.
-        dissection: which units draw which concept; without one nothing can be painted.
+        initializer: a first delta for the adaptation, which otherwise starts with zero.
+        dissection: the units of each concept; a model without one cannot be painted with.
         gallery: pictures of its world, if there are any.
         segmenter: names the pixels of its pictures; without one, a restyle needs the region of its reference.
     """

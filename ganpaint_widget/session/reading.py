@@ -1,4 +1,4 @@
-"""What can be read of a session: pictures, edits, numbers, files."""
+"""The reads of a session: pictures, edits, numbers, files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Referred:
     Attributes:
         reference: the same reference can serve several edits.
         photo: the picture, R x R; of a sample G(z).
-        reconstruction: what the generator makes of it.
+        reconstruction: the generator's version of it.
         psnr: PSNR of that.
     """
 
@@ -55,7 +55,7 @@ class Referred:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Everything that is to be seen of a session, as it was at one moment. Arrays are read-only, R x R.
+    """The visible state of a session at one moment. Arrays are read-only, R x R.
 
     What is not listed here is as the session has it under the same name.
 
@@ -107,7 +107,7 @@ class Reading:
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """The names of what can be painted: the dissection's, and the brushes made of its units."""
+        """The names of all concepts: the dissection's, and the brushes made of its units."""
         return tuple(concept.name for concept in self.palette)
 
     @property
@@ -122,7 +122,7 @@ class Reading:
 
     @property
     def revision(self) -> int:
-        """Grows by one with everything that changes what is edited."""
+        """A count that grows by one with every change of the edits or of the picture."""
         return self._history.revision
 
     @property
@@ -155,7 +155,7 @@ class Reading:
 
     @property
     def labels(self) -> Array | None:
-        """What is where in the photo: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
+        """The photo's classes: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
         return self._picture.labels
 
     @property
@@ -381,8 +381,8 @@ class Reading:
     def footprint(self, edit: str | Edit | None = None) -> Mask:
         """Where an edit changes G(z_e), and how much: uint8 R x R, the largest change of three channels.
 
-        An edit works in the cells of the edit layer and the layers behind it carry it further, so that this
-        is larger than what was painted; where the generator refuses an edit, it is 0.
+        An edit acts on cells of the edit layer, and the layers behind carry it further. The footprint is
+        therefore larger than the mask. Where the generator refuses an edit, it is 0.
 
         Args:
             edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
@@ -432,12 +432,12 @@ class Reading:
         storage.write(Path(path).expanduser(), self.png(), "The picture")
 
     def save(self, path: str | Path) -> None:
-        """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
+        """Save everything in one ``.ganpaint`` file, which :meth:`load` opens; see ``project.py``.
 
         The photo, the inversion, the edits with their masks and references, and the last blend; not undo.
 
         Raises:
-            GANPaintError: it cannot be written there.
+            GANPaintError: the file cannot be written.
         """
         project.write(Path(path).expanduser(), self._stored())
 

@@ -1,7 +1,7 @@
-"""`GANPaint`: the editing session with a face.
+"""`GANPaint`: the editing session as a widget.
 
-The widget repeats none of the session's verbs. It carries messages in (docs/protocol.md) and pictures out,
-and this is how a stroke walks through it::
+The widget repeats none of the session's verbs. It carries messages in (docs/protocol.md) and pictures out. A
+stroke takes this way::
 
     _handle_msg     the page's message, on the kernel's shell thread or on a subshell's
     _receive        protocol.parse: from here on it is a checked dataclass
@@ -10,17 +10,16 @@ and this is how a stroke walks through it::
     _on_changed     within that: which revision the message has made
     _on_event       on the worker's thread, a moment later: the session has rendered
     FrameStream     the newest picture, when the pages are ready for it
-    _rest           when nobody has painted for a moment: pictures and edits at rest, as widget state
+    _rest           after a pause of the user: pictures and edits at rest, as widget state
 
 Threads. Messages come on one or several threads of the kernel, pictures and progress on the session's
 worker, Python's own verbs on whatever thread calls them. Each lock has one purpose, and they are taken in
 this order only: the lane of `Turns` (the order of messages), `_resting` (the order of states at rest), the
 stream's own, `_books` here and in `Turns` (small counts), that of `Way` (one message at a time to the
-kernel). While one is held, nobody waits for the worker.
+kernel). A thread that holds one does not wait for the worker.
 
 The kernel's event loop is not used: it does not turn while a cell runs, and a blocking `adapt()` in a cell
-would wait for itself. So everything is sent from the thread on which it happens; `kernel.Way` has what that
-needs.
+would wait for itself. Therefore, each thread sends its own news, through `kernel.Way`.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class GANPaint(anywidget.AnyWidget):
         session: an EditingSession to show, instead of making one from `photo` and `generator`.
         device: of torch, such as "cuda"; by default what the environment's GANPAINT_DEVICE names.
 
-    `paint.session` is where everything can be done from Python; what it does shows in the editor.
+    `paint.session` offers every verb to Python, and the editor shows its effects.
 
     Raises:
         GANPaintError: an unknown argument, a picture that cannot be read, a generator that cannot be
@@ -105,9 +104,9 @@ class GANPaint(anywidget.AnyWidget):
     """
 
     _photo = traitlets.Bytes(b"").tag(sync=True)
-    """PNG of x, the picture as it was opened."""
+    """PNG of x, the opened picture."""
     _reconstruction = traitlets.Bytes(b"").tag(sync=True)
-    """PNG of G(z), what the generator makes of it."""
+    """PNG of G(z), the reconstruction."""
     _preview = traitlets.Bytes(b"").tag(sync=True)
     """PNG of G(z_e), with the edits, as it was when painting last rested."""
     _result = traitlets.Bytes(b"").tag(sync=True)
@@ -188,7 +187,7 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def session(self) -> EditingSession:
-        """The session that is shown: all verbs and pictures."""
+        """The session behind the editor, with all verbs and pictures."""
         return self._session
 
     @property
@@ -241,7 +240,7 @@ class GANPaint(anywidget.AnyWidget):
     def snapshot(self) -> Image.Image:
         """Return the picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
 
-        As the last expression of a cell it puts the picture into the notebook, where it stays without a
+        As the last expression of a cell, it stores the picture in the notebook, which shows it without a
         kernel.
         """
         self._settle()
@@ -265,7 +264,7 @@ class GANPaint(anywidget.AnyWidget):
         }
 
     def close(self) -> None:
-        """Take the editor off the page. The session goes on."""
+        """Remove the editor from the page. The session continues."""
         if self._leave is not None:
             self._leave()
             self._leave = None
