@@ -25,15 +25,14 @@ from .adaptation import AdaptationConfig, Delta, Fitted, Minimizer, Pyramid, Pyr
 
 @dataclass(frozen=True)
 class Ablation(AdaptationConfig):
-    """How G' is made. By default as the editor does it.
+    """The way to make G'; by default, the editor's.
 
     Attributes:
         parametrization: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
             published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
             weights of G_F themselves, as PTI does, though with the loss used here.
-        combine: whether delta multiplies a layer's output (published) or is added to it. What is added is
-        stored
-            under ``+`` and the layer's name, and a change of a weight under the parameter's.
+        combine: whether delta multiplies a layer's output (published) or is added to it. An added delta is
+            stored under ``+`` and the layer's name, and a change of a weight under the parameter's name.
         regularization: lambda_reg; with ``weights`` on their mean squared change.
     """
 

@@ -308,9 +308,9 @@ class EditingSession(Reading):
             units: the units that take part: ``None`` for all, each with the dissection's weight; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
             target: the activations to aim at. ``"exemplar"`` takes those of one true object of the concept,
-                from the picture that is most like this one. ``"tuned"`` takes the dissection's, ``"quantile"`` the
-                units' 0.99 quantiles, ``"mean"`` their means over the concept. The default is an exemplar if
-                the dissection has some, else ``"tuned"``.
+                from the picture that is most like this one. ``"tuned"`` takes the dissection's,
+                ``"quantile"`` the units' 0.99 quantiles, ``"mean"`` their means over the concept. The default
+                is an exemplar if the dissection has some, else ``"tuned"``.
             variant: 1, 2, ... are other plausible versions, the same for the same number; 0 is the plain
                 one. See :meth:`variants`.
 
