@@ -215,7 +215,7 @@ def test_orders(found: Exploration) -> None:
             found.order(*wrong)
     assert found.search("BO") == ("box",) and found.search(" ") == ("ground", "box")
     for unit in (-1, 5, 1.5, "0"):
-        with pytest.raises(GANPaintError, match="no units"):
+        with pytest.raises(GANPaintError, match="does not have the units"):
             found.label(unit)
 
 

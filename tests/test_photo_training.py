@@ -60,7 +60,7 @@ def test_too_few_photos_are_refused(folder: Path, tmp_path: Path) -> None:
         (tmp_path / f"{number}.png").symlink_to(folder / f"{number + 2}.png")
     with pytest.raises(GANPaintError, match=f"{FEWEST - 1} photos"):
         Photos(tmp_path, 32)
-    with pytest.raises(GANPaintError, match="no folder"):
+    with pytest.raises(GANPaintError, match="does not exist"):
         Photos(tmp_path / "nowhere", 32)
 
 
