@@ -98,11 +98,12 @@ $(STAMPS)/wheel: $(STAMPS)/packages $(STAMPS)/node $(SOURCE_LIST) $(SOURCES)
 
 # --- use -------------------------------------------------------------------------------------------------------
 
-# A kernel specification of the same name in the home folder must not win over the environment's.
+# A kernel specification of the same name in the home folder must not win over the environment's. The settings in
+# tools/jupyterlab answer JupyterLab's question about news in advance: nothing is fetched.
 lab: setup
 	@echo "==> opening JupyterLab (seconds); Ctrl-C stops it"
 	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=notebooks \
-		--LabApp.default_url=/lab/tree/01_paint.ipynb $(ROOT_ARGS) $(LAB_ARGS)
+		--LabApp.app_settings_dir='$(CURDIR)/tools/jupyterlab' --LabApp.default_url=/lab/tree/01_paint.ipynb $(ROOT_ARGS) $(LAB_ARGS)
 
 editor: $(STAMPS)/node
 	@npm run --silent editor
@@ -112,6 +113,9 @@ editor: $(STAMPS)/node
 check: setup
 	@echo "==> ruff"
 	@$(BIN)/ruff check --quiet --output-format concise .
+	@echo "==> codespell, and the style of the texts"
+	@$(BIN)/codespell
+	@$(BIN)/python tools/words.py
 	@echo "==> mypy (about half a minute the first time)"
 	@$(BIN)/mypy --no-error-summary
 	@echo "==> import-linter: no room imports from above"
@@ -142,7 +146,7 @@ $(STAMPS)/kernels: $(STAMPS)/packages tools/kernel_overlays.py
 	@$(BIN)/python tools/kernel_overlays.py $(KERNELS) constraints.txt $(KERNEL_VERSIONS)
 	@touch $@
 
-# pytest runs inside tests/, where there is no source folder that a subprocess could import in the wheel's stead.
+# pytest runs inside tests/, so that a subprocess cannot import the source folder instead of the wheel.
 # It comes last, so that its summary is the last line. `make test` leaves out what is marked heavy.
 test test-all: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding check docs
 	@echo "==> the front end's tests (seconds)"

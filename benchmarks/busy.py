@@ -116,13 +116,13 @@ def measure(packages: list[Path], counts: tuple[int, ...], runs: int) -> dict[st
 
 
 def middle(values: list[float]) -> tuple[float, tuple[float, float]]:
-    """The median, and the quartiles around it."""
+    """Return the median, and the quartiles around it."""
     low, high = np.quantile(values, (0.25, 0.75))
     return statistics.median(values), (float(low), float(high))
 
 
 def ratios(first: list[float], second: list[float]) -> tuple[float, tuple[float, float]]:
-    """The median of the ratios round by round, and their quartiles."""
+    """Return the median of the ratios round by round, and their quartiles."""
     return middle([one / other for one, other in zip(first, second, strict=True)])
 
 

@@ -506,7 +506,7 @@ def test_a_file_that_was_got_by_other_means(
     done = CliRunner().invoke(app, ["fetch", "stylegan2-church", "--file", str(other)])
     assert done.exit_code == 1 and "SHA-256 begins with" in done.output
     done = CliRunner().invoke(app, ["fetch", "stylegan2-church", "--file", str(tmp_path / "none")])
-    assert done.exit_code == 1 and "There is no file" in done.output
+    assert done.exit_code == 1 and "does not exist" in done.output
     assert CliRunner().invoke(app, ["fetch", "--list", "--file", str(own)]).exit_code == 1
     for one in list(cache.iterdir()):
         one.unlink()

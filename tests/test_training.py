@@ -252,7 +252,7 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
         return float(told["psnr"])
 
     missing = CliRunner().invoke(app, ["train", "encoder", "--generator=nobody"])
-    assert missing.exit_code == 1 and "There is no generator 'nobody'" in missing.output
+    assert missing.exit_code == 1 and "The generator 'nobody' does not exist" in missing.output
     assert registry.load(path).encoder is None
     few = trained(2)
     assert trained(40) > few + 1

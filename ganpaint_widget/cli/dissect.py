@@ -46,7 +46,10 @@ def dissect(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find what the units of a layer draw: ganpaint dissect --generator network.pth --segmenter ade20k"""
+    """Measure what the units of a layer draw.
+
+    Example: ganpaint dissect --generator network.pth --segmenter ade20k
+    """
     with plainly(as_json):
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
@@ -67,7 +70,9 @@ def dissect(
             )
         output = output or _beside(generator)
         if not output.parent.is_dir():
-            raise GANPaintError(f"There is no folder {str(output.parent)!r}.", "Make it, or choose another.")
+            raise GANPaintError(
+                f"The folder {str(output.parent)!r} does not exist.", "Make it, or choose another."
+            )
         layer = layer or model.generator.edit_layer
         if layer not in model.generator.stages:
             raise GANPaintError(

@@ -54,7 +54,7 @@ kernel does not."""
 
 
 def _devices() -> list[str]:
-    """The accelerators that torch can use here."""
+    """Return the accelerators that torch can use here."""
     import torch
 
     found = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
@@ -69,7 +69,7 @@ def _compared(model: Model, device: str) -> tuple[bool, str]:
     except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises for what a device lacks
         return False, f"WARNING: THE DEVICE {device} FAILS ({error}). {advice}"
     apart = {what: float((there[what] - here).abs().max()) for what, here in _trial(model).items()}
-    wrong = [what for what, off in apart.items() if not off <= TOLERANCE]  # a NaN is no agreement
+    wrong = [what for what, off in apart.items() if not off <= TOLERANCE]  # a NaN is not an agreement
     if wrong:
         return False, (
             f"WARNING: THE DEVICE {device} DRAWS DIFFERENTLY: {', '.join(wrong)} up to "
@@ -82,7 +82,7 @@ def _compared(model: Model, device: str) -> tuple[bool, str]:
 
 
 def _trial(model: Model) -> dict[str, Tensor]:
-    """A picture of each thing that the editor does, on the CPU: 1 x 3 x R x R in [-1, 1]."""
+    """Return a picture of each thing that the editor does, on the CPU: 1 x 3 x R x R in [-1, 1]."""
     import numpy as np
     import torch
 

@@ -81,7 +81,7 @@ def edit(
     adapt: Annotated[bool, typer.Option(help="Blend into the photo, or write the plain preview.")] = True,
     generator: GeneratorOption = "demo",
     fit: Annotated[
-        str, typer.Option(help="Of a photo that is no square: crop edits its middle, pad all of it.")
+        str, typer.Option(help="For a photo that is not square: crop edits its middle, pad all of it.")
     ] = "crop",
     project: Annotated[
         Path | None, typer.Option(help="Keep the project there as well; for several photos a folder.")
@@ -89,9 +89,11 @@ def edit(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Edit photos: ganpaint edit photo.jpg --add tree --mask mask.png -o out.png
+    """Edit photos.
 
-    There may be several edits. What is said after one (--mask, --strength, ...) belongs to it:
+    Example: ganpaint edit photo.jpg --add tree --mask mask.png -o out.png
+
+    One command may hold several edits. The options after an edit (--mask, --strength, ...) belong to it:
 
     ganpaint edit in/ --remove window --mask w.png --restyle dome --mask d.png --reference gold.jpg -o out/
     """
@@ -136,7 +138,10 @@ def adapt(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Blend the edits of a project into its photo: ganpaint adapt edit.ganpaint -o out.png"""
+    """Blend the edits of a project into its photo.
+
+    Example: ganpaint adapt edit.ganpaint -o out.png
+    """
     with plainly(as_json):
         from ..session import EditingSession
 
@@ -147,7 +152,7 @@ def adapt(
 
 
 def _wishes(order: Sequence[str], said: dict[str, list[Any] | None]) -> list[Wish]:
-    """The edits, from the names of the options in their order and the values of each."""
+    """Return the edits, from the names of the options in their order and the values of each."""
     values = {name: iter(given or []) for name, given in said.items()}
     wishes: list[Wish] = []
     for name in order:
@@ -192,7 +197,9 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
         if path.is_dir():
             inside = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES and one.is_file())
             if not inside:
-                raise GANPaintError(f"There are no pictures in {str(path)!r}.", "Pass another folder.")
+                raise GANPaintError(
+                    f"The folder {str(path)!r} does not hold pictures.", "Pass another folder."
+                )
             found += inside
         else:
             found.append(path)
@@ -222,7 +229,7 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
 def _opened(
     session: EditingSession | None, photo: Path, generator: str, fit: Any, device: str | None
 ) -> EditingSession:
-    """A session with this photo; the one that there is goes on with it."""
+    """Open the photo in the session, or in a new one if there is none yet, and return the session."""
     from ..session import EditingSession
 
     if session is None:
@@ -243,14 +250,14 @@ def _carry_out(session: EditingSession, wish: Wish, photo: Path) -> None:
 
 
 def _of_photo(place: Path, photo: Path) -> Path:
-    """The mask for a photo: a file for all, or in a folder that of the photo's name."""
+    """Return the path of a photo's mask: a file for all photos, or one of its name in a folder."""
     if not place.is_dir():
         return place
     for suffix in sorted(PICTURES):
         if (place / f"{photo.stem}{suffix}").is_file():
             return place / f"{photo.stem}{suffix}"
     raise GANPaintError(
-        f"There is no mask for {photo.name} in {str(place)!r}.", f"Put {photo.stem}.png there."
+        f"The folder {str(place)!r} does not hold a mask for {photo.name}.", f"Put {photo.stem}.png there."
     )
 
 
@@ -305,7 +312,7 @@ def _tell_picture(made: dict[str, Any]) -> None:
 
 @contextmanager
 def _progress(session: EditingSession, name: str) -> Iterator[None]:
-    """A bar on the terminal while a session blends; nothing where there is no terminal."""
+    """Show a progress bar while a session blends, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -20,9 +20,9 @@ def grade(
     folder: Annotated[Path, typer.Argument(help="With the hand-ins, in folders inside it if you like.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Grade what a class has handed in: ganpaint grade FOLDER
+    """Grade the hand-ins of a class.
 
-    Each answer is checked as in the lesson, each edit is drawn again. Nothing in a file is executed.
+    Each answer is checked as in the lesson, and each edit is drawn again. Nothing in a file is executed.
     """
     with plainly(as_json):
         from ..course import grade_folder

@@ -68,7 +68,7 @@ def fetch(
             about = {
                 "name": name, "domain": entry.domain, "resolution": entry.resolution,
                 "megabytes": entry.megabytes,
-                "licence": entry.license, "source": entry.source, "concepts": list(entry.brushes),
+                "license": entry.license, "source": entry.source, "concepts": list(entry.brushes),
             }  # fmt: skip
             told.append({**about, "path": str(path or fetching.cached(entry) or ""), "notes": notes})
             if not as_json and listed:
@@ -95,7 +95,10 @@ def sample(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw pictures of a generator's world: ganpaint sample --generator stylegan2-church --seed 7 -o a.png"""
+    """Draw samples of a generator.
+
+    Example: ganpaint sample --generator stylegan2-church --seed 7 -o a.png
+    """
     with plainly(as_json):
         from PIL import Image
 

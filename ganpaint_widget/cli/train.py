@@ -34,7 +34,7 @@ def demo(
     ] = None,
     device: DeviceOption = None,
 ) -> None:
-    """The demo world: the generator (resumes from its checkpoint), then segmenter, encoder and dissection."""
+    """Train the demo world: generator and encoder (resuming from their checkpoint), then their companions."""
     import os
 
     from ..demo.train import train_demo
@@ -57,7 +57,7 @@ def generator(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """A generator of your own photos, with its encoder, ready for GANPaint(generator=NAME)."""
+    """Train a generator of your own photos, with its encoder, ready for GANPaint(generator=NAME)."""
     with plainly(as_json):
         import os
 
@@ -91,10 +91,10 @@ def encoder(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """An encoder for any generator, from its own samples: photos open by it from then on.
+    """Train an encoder for any generator, on its own samples; photos open with it from then on.
 
-    With it goes an initializer, a quarter of as many steps: blends begin from it. Both go into the cache
-    (GANPAINT_CACHE), under the hash of the generator's weights.
+    An initializer is trained with it, for a quarter of the steps; blends start with it. Both go into the
+    cache (GANPAINT_CACHE), under the hash of the generator's weights.
     """
     with plainly(as_json):
         import torch

@@ -60,8 +60,7 @@ class SceneData:
         return len(self.images)
 
     def batches(self, count: int, seed: int, *, flip: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
-        """Random batches without end: pictures (float B x 3 x H x W in [-1, 1]) and labels (int64 B x H x
-        W)."""
+        """Yield random batches without end: float B x 3 x H x W in [-1, 1], and labels int64 B x H x W."""
         if count > len(self):
             raise ValueError(f"A batch of {count} was asked for, of {len(self)} scenes.")
         random = np.random.default_rng(seed)
@@ -79,7 +78,7 @@ class SceneData:
 
 
 def _whole(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The bytes in a file of the cache, if it is there and nothing of it is missing."""
+    """Return the bytes of a file of the cache, if the file is complete."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, EOFError, ValueError):

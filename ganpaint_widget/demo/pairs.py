@@ -75,7 +75,7 @@ def draw_pair(seed: int, size: int) -> Pair | None:
 
 
 def _draw_chunk(task: tuple[range, int, int]) -> list[npt.NDArray[np.generic]]:
-    """The first ``count`` pairs of some seeds, stacked field by field."""
+    """Return the first ``count`` pairs of some seeds, stacked field by field."""
     seeds, count, size = task
     pairs = []
     for seed in seeds:

@@ -54,7 +54,7 @@ def train_demo(
         folder: where the checkpoints, the logs, the sheets and the rendered scenes are kept.
         weights: where the safetensors and ``measures.json`` go.
         minutes: how long to train, from the checkpoints on; 0 keeps the generator as it is.
-        start: a folder of such weights to begin from where there is no checkpoint yet.
+        start: a folder of such weights to begin from, as long as ``folder`` lacks a checkpoint.
         device: where to train.
     """
     recipe = Recipe()
@@ -82,7 +82,7 @@ def train_demo(
 
 
 def demo_segmenter(folder: Path, recipe: Recipe) -> SceneSegmenter:
-    """The segmenter of the demo world; trained on scenes where ``folder`` has none yet."""
+    """Return the segmenter of the demo world; trained on scenes where ``folder`` has none yet."""
     size = recipe.resolution
     scenes = SceneData(folder / "scenes", size)
     return cached_segmenter(
@@ -91,7 +91,7 @@ def demo_segmenter(folder: Path, recipe: Recipe) -> SceneSegmenter:
 
 
 def painter_from(weights: Path, recipe: Recipe) -> Painter:
-    """A painter that begins where the stored generator and encoder are, its channels perhaps wider.
+    """Return a painter that starts with the stored generator and encoder, its channels perhaps wider.
 
     What a stored tensor covers is taken over; further output channels begin small, so that the pictures
     begin as they were.
@@ -169,7 +169,7 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
 def dissect_demo(
     generator: ProGAN, segmenter: SceneSegmenter, encoder: Encoder, x: torch.Tensor
 ) -> Dissection:
-    """The dissection of the edit layer with its exemplars and causal effects.
+    """Return the dissection of the edit layer with its exemplars and causal effects.
 
     Measured on scenes ``x`` (B x 3 x R x R) as the encoder reads them, for it is their features that users
     edit; causal effects on the last forty. Concepts without an effect are left out. All units take part in
@@ -189,7 +189,7 @@ def dissect_demo(
 
 
 def dissection_metrics(found: Dissection) -> dict[str, dict[str, float]]:
-    """What the card says of each concept."""
+    """Return the numbers of the card for each concept."""
     return {
         concept: {
             "best_iou": round(float(found.iou[row].max()), 3),

@@ -10,7 +10,7 @@ the pixel:
 * *remove*: in the scene with the object, its surroundings continued into its cells; the truth is the scene
   without it.
 * *another's*: an object's mean features from some other scene, in the object's shape or in that of a stroke.
-  There is no truth, so the discriminator alone judges it.
+  Such a picture has no truth, so the discriminator alone judges it.
 
 Losses: mean absolute error, that of the slopes, the activations of a frozen segmenter, and the segmenter's
 classes inside what was painted. After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017)
@@ -69,8 +69,7 @@ BANK = 60
 
 @dataclass(frozen=True)
 class Recipe(Rates):
-    """Everything that decides a run. ``warm_up`` and ``ramp`` count pictures; others are rates and
-    weights."""
+    """Everything that decides a run: ``warm_up`` and ``ramp`` in pictures; others are rates and weights."""
 
     latent_size: int = 256
     channels: tuple[int, ...] = (256, 256, 192, 96, 48, 32)
@@ -93,7 +92,7 @@ class Recipe(Rates):
 
 
 def new_painter(recipe: Recipe) -> Painter:
-    """A painter with random weights."""
+    """Return a painter with random weights."""
     generator = ProGAN(recipe.latent_size, recipe.channels, recipe.edit_layer)
     encoder = Encoder(
         generator.resolution,
@@ -115,7 +114,7 @@ def removed(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def stroke(random: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """A stroke at about the place and size of a mask: a disc, a box, an ellipse or a scribble."""
+    """Return a stroke at about the place and size of a mask: a disc, a box, an ellipse or a scribble."""
     rows, columns = np.nonzero(mask)
     height, width = (max(6, int(at.max() - at.min()) + 1) for at in (rows, columns))
     y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
@@ -246,7 +245,7 @@ class Lessons:
         return features, focus
 
     def _part(self, mask: Tensor) -> Tensor:
-        """A box of a fifth to a half of the picture's side around a pixel of a mask."""
+        """Return a box of a fifth to a half of the picture's side around a pixel of a mask."""
         side = mask.shape[-1]
         rows, columns = torch.nonzero(mask[0, 0], as_tuple=True)
         at = int(self.random.integers(len(rows)))
@@ -332,7 +331,7 @@ class EditsRun(Run[Batch]):
         return {name: float(part.detach()) for name, part in parts.items()}
 
     def _judged(self, lesson: Lesson, drawn: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
-        """What the discriminator says of pictures with the labels that they should have."""
+        """Return the discriminator's scores of pictures with the labels that they should have."""
         true, wanted = (
             F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
             for labels in (lesson.true_labels, lesson.labels)

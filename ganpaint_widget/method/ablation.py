@@ -1,5 +1,4 @@
-"""Other ways to adapt, to compare with: what :func:`.adaptation.adapt` fits when it is given an
-:class:`Ablation`.
+"""Other ways to adapt, for comparison: :func:`.adaptation.adapt` uses them if it gets an :class:`Ablation`.
 
 Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019), section 3.3, fit a
 network that makes the perturbations; Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images"
@@ -133,7 +132,7 @@ class PerturbationNetwork(nn.Module):
                 head.weight.zero_()  # type: ignore[operator]
 
     def forward(self) -> dict[str, Tensor]:
-        """The deltas by layer, each 1 x C x H x W."""
+        """Return the deltas by layer, each 1 x C x H x W."""
         x: Tensor = self.noise  # type: ignore[assignment]
         deltas = {}
         for name in self.layers:

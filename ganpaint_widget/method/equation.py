@@ -38,7 +38,7 @@ class Knowledge(Protocol):
         """C: the activations of one object of the concept that suits the features of a picture."""
 
     def units(self, concept: str, count: int) -> Tensor:
-        """The ``count`` best units of a concept, best first."""
+        """Return the ``count`` best units of a concept, best first."""
 
     def weights(self, concept: str, verb: str) -> Tensor:
         """C: how far each unit takes part in an edit, 0 to 1."""
@@ -52,7 +52,7 @@ shape, and B x 1 x H x W in [0, 1], how far they are free of a concept."""
 def apply(
     state: State, edits: Iterable[Edit], dissection: Knowledge, imagine: Imagine | None = None
 ) -> State:
-    """z to z_e: the edits carried out on the features of the edit layer, in their order.
+    """Carry out edits on the features of the edit layer, in their order: z to z_e.
 
     For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
 
@@ -69,8 +69,10 @@ def apply(
     be asked it draws the result anew, as ``imagine`` says, and p is what it drew there, matched to the
     surroundings, as far as that is free of the concept. Where something is taken away, nothing is there for a
     factor to act on, and the strength is a factor of alpha instead: it fades the removal, from 0 (nothing is
-    taken away) to 1 (all of it is); more than 1 is as 1. The next edit starts from what this one has left;
-    edits that are switched off are skipped.
+    taken away) to 1 (all of it is); more than 1 is as 1. It is a factor of alpha for an exemplar as well, for
+    a generator that normalizes features would not see a factor of all of them: below 1 what was there remains
+    visible, and above 1 the object differs from it even more than the exemplar does. The next edit starts
+    from what this one has left; edits that are switched off are skipped.
 
     Args:
         state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
@@ -117,13 +119,15 @@ def apply(
             if edit.activations is not None:
                 target = torch.tensor(edit.activations).to(features).view(1, -1, 1, 1)
             elif exemplary:
-                # By the picture as it was before all edits, which stays the same while somebody paints.
+                # By the picture as it was before all edits, which stays the same while the user paints.
                 chosen = dissection.exemplar(edit.concept, state.features, edit.variant)
                 target = chosen.to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":
                 target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
             alpha = weight * reach
-        if edit.verb in ("add", "restyle"):
+        if exemplary:
+            alpha = edit.strength * alpha
+        elif edit.verb in ("add", "restyle"):
             target = edit.strength * target
         else:
             alpha = min(edit.strength, 1.0) * alpha
@@ -132,7 +136,7 @@ def apply(
 
 
 def continued(features: Tensor, hidden: Tensor) -> Tensor:
-    """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbors.
+    """Continue the surroundings into hidden cells: each becomes the mean of its four neighbors.
 
     Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
     the neighbors that there are. This is Laplace's equation with the cells around as its boundary values,
@@ -174,7 +178,7 @@ def _around(places: Tensor) -> slice:
 
 
 def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
-    """What each row of a box multiplies with in :func:`continued`: rows x columns x columns.
+    """Return the factors of each row of a box in :func:`continued`: rows x columns x columns.
 
     That depends on the mask alone, so it is computed on the CPU in double precision: other devices may have
     neither that nor matrix inversion.
@@ -207,7 +211,9 @@ def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
 
 
 def mean_activations(state: State, region: Tensor) -> Tensor:
-    """p of a reference: each unit's mean activation over a region (Bau et al. 2019, section "Editing")::
+    """Return p of a reference: each unit's mean activation over a region.
+
+    After Bau et al. 2019, section "Editing"::
 
         p[u] = sum_i m[i] z[u,i] / sum_i m[i]
 

@@ -36,7 +36,7 @@ Source = str | Path | StagedGenerator | Model | nn.Module | Mapping[str, Any]
 
 
 def load(generator: Source) -> Model:
-    """The model that a user named, passed or stored.
+    """Return the model for a name, a path or an object.
 
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
@@ -49,7 +49,7 @@ def load(generator: Source) -> Model:
             :func:`dissection_file`.
 
     Raises:
-        GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
+        GANPaintError: the generator does not exist, or its file is damaged or not in the cache yet.
     """
     follow_quota()
     if isinstance(generator, Model):
@@ -70,12 +70,12 @@ def load(generator: Source) -> Model:
     if isinstance(generator, nn.Module | Mapping):
         return _with_encoder(_of_module(generator))
     if not isinstance(generator, str | Path):
-        raise GANPaintError(f"A {type(generator).__name__} is no generator.", _USE)
+        raise GANPaintError(f"A {type(generator).__name__} is not a generator.", _USE)
     path = Path(generator).expanduser()
     if not path.exists():
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
         what = "file" if looks_like_a_file else "generator"
-        raise GANPaintError(f"There is no {what} {str(generator)!r}.", _USE)
+        raise GANPaintError(f"The {what} {str(generator)!r} does not exist.", _USE)
     if path.is_dir():
         return _trained(path)
     found = read_generator(path)
@@ -102,7 +102,7 @@ def _is_name(name: str) -> bool:
 
 
 def _trained(folder: Path) -> Model:
-    """The model in a folder of ``ganpaint train generator``."""
+    """Return the model in a folder of ``ganpaint train generator``."""
     file = folder / "generator.safetensors"
     if not file.is_file():
         raise GANPaintError(
@@ -122,14 +122,14 @@ _USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its fi
 
 
 def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
-    """A module of somebody else's, or its state dict, if it has a public layout."""
+    """Wrap another author's module, or its state dict, if it has a public layout."""
     name = type(generator).__name__
     content = generator.state_dict() if isinstance(generator, nn.Module) else generator
     content = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in content.items()}
     try:
         return Model(name, generator_of(content, name))
     except GANPaintError as error:
-        raise GANPaintError(f"The {name} is no StagedGenerator. {error.message}", WRAP) from error
+        raise GANPaintError(f"The {name} is not a StagedGenerator. {error.message}", WRAP) from error
 
 
 def dissection_file(path: Path) -> Path:
@@ -138,8 +138,7 @@ def dissection_file(path: Path) -> Path:
 
 
 def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
-    """The dissection of the generator in a file, if it was measured. GANPaintError if it is another's."""
-
+    """Return the dissection kept beside a file, if any. GANPaintError if it belongs to another generator."""
     own = dissection_file(path)
     if not own.is_file():
         return None
@@ -147,7 +146,7 @@ def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
     if found.layer not in generator.stages or found.iou.shape[1] != generator.shape(found.layer)[0]:
         raise GANPaintError(
             f"The dissection {own.name} is not of the generator in {path.name}.",
-            "Measure it again with `ganpaint dissect`, or take it away.",
+            "Measure it again with `ganpaint dissect`, or delete it.",
         )
     return found
 
@@ -163,7 +162,7 @@ def initializer_file(generator: StagedGenerator) -> Path:
 
 
 def _with_encoder(model: Model) -> Model:
-    """The model with what ``ganpaint train encoder`` has made for it, if it has."""
+    """Return the model with the encoder and initializer of ``ganpaint train encoder``, if there are any."""
     if not (cache_folder() / "encoders").is_dir():  # a fingerprint takes a moment
         return model
     encoder = in_cache(encoder_file(model.generator), lambda path: read_module(path, "encoder", Encoder))
@@ -176,7 +175,7 @@ def _with_encoder(model: Model) -> Model:
 
 
 def load_generator(generator: Source, *, truncation_psi: float | None = None) -> StagedGenerator:
-    """The generator of :func:`load`.
+    """Return the generator of :func:`load`.
 
     Args:
         truncation_psi: as in :meth:`.StagedGenerator.truncated`; ``None`` leaves it as it is stored.
@@ -189,7 +188,7 @@ def load_generator(generator: Source, *, truncation_psi: float | None = None) ->
 
 
 def _public(entry: Entry) -> Model:
-    """A public model from the cache, with what is known of its units."""
+    """Return a public model from the cache, with the known facts about its units."""
     path = cached(entry)
     if path is None:
         raise GANPaintError(
@@ -202,7 +201,7 @@ def _public(entry: Entry) -> Model:
 
 @lru_cache(maxsize=2)
 def _read_public(name: str, path: Path, *_changed: int) -> Model:
-    """The model in a file, read once a process for all sessions that edit it."""
+    """Return the model in a file, read once per process for all sessions that edit it."""
     entry = CATALOGUE[name]
     generator = read_generator(path)
     if entry.edit_layer is not None and entry.edit_layer != generator.edit_layer:
@@ -215,7 +214,7 @@ def _read_public(name: str, path: Path, *_changed: int) -> Model:
 
 
 def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | None:
-    """The encoder that was published for a model, if a user has put its file into the cache."""
+    """Return the encoder that was published for a model, if a user has put its file into the cache."""
     path = cache_folder() / entry.encoder if entry.encoder else None
     if path is None or not path.is_file():
         return None
@@ -225,13 +224,13 @@ def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | 
     if encoder.shape != (generator.shape(generator.edit_layer)[0], generator.latent_size):
         raise GANPaintError(
             f"The encoder {path.name} does not fit the generator {entry.name!r}.",
-            f"Get it from its source again, or take it away from {path.parent}.",
+            f"Get it from its source again, or remove it from {path.parent}.",
         )
     return encoder
 
 
 def published(entry: Entry) -> Dissection:
-    """An entry's published units in the form of a dissection.
+    """Return an entry's published units in the form of a dissection.
 
     Only what was published is in it. The table ``iou`` holds the published scores, by which units are ranked
     (for some brushes they are causal effects; ties keep the published order), and 0 for all others. Levels

@@ -315,7 +315,7 @@ class Reading:
             )
 
     def features(self) -> npt.NDArray[np.float32]:
-        """The activations of the edit layer's units with all edits made so far: C x h x w."""
+        """Return the activations of the edit layer's units with all edits made so far: C x h x w."""
         picture, edits = self._inverted()
 
         def read() -> npt.NDArray[np.float32]:
@@ -324,15 +324,17 @@ class Reading:
         return self._worker.ask(read)
 
     def scores(self) -> Scores:
-        """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
-        generator's world at all. Computed when asked for, which takes a moment the first time."""
+        """Measure the reconstruction: PSNR, SSIM, perceptual distance, and the photo's in-domain score.
+
+        The first call takes a moment.
+        """
         from ..method.inversion import score
 
         picture, _ = self._inverted()
         return self._worker.ask(lambda: score(self._model, picture.fast.render(()).clone(), picture.x))
 
     def reference(self, edit_id: str) -> Referred:
-        """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
+        """Return the reference of a restyle, and G of it. GANPaintError if the restyle does not exist."""
         with self._lock:
             edit = self._history.edit(edit_id)
         if edit.reference is None:
@@ -340,19 +342,19 @@ class Reading:
         return self.refer(edit.reference)
 
     def refer(self, reference: object, region: object = None) -> Referred:
-        """A reference for restyles, and how the generator sees it; see :meth:`restyle`."""
+        """Open a reference for restyles, and return the generator's version of it; see :meth:`restyle`."""
         read = read_reference(reference, region, self.size)
         opened = self._references.open(read)
         return Referred(read, image(opened.photo), image(opened.reconstruction), opened.psnr)
 
     def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
-        """Samples of the generator that show a concept, for restyles to refer to.
+        """Return samples of the generator that show a concept, for restyles to refer to.
 
         Those of the first 32 seeds on which the segmenter sees most of the concept; without a segmenter, the
         first seeds.
 
         Raises:
-            GANPaintError: there is no such concept.
+            GANPaintError: the concept does not exist.
         """
         checked_concept(concept, self.concepts, self.generator_name)
         count = checked_number(count, "number of samples", MAX_REFERENCES)
@@ -362,7 +364,7 @@ class Reading:
         """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
 
         Raises:
-            GANPaintError: there is no such addition, or the generator's samples do not show its concept.
+            GANPaintError: the addition does not exist, or the generator's samples do not show its concept.
         """
         count = checked_number(count, "number of variants", MAX_VARIANT + 1)
         self._inverting.wait()
@@ -386,7 +388,7 @@ class Reading:
             edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
 
         Raises:
-            GANPaintError: there is no such edit, or it does not fit this picture.
+            GANPaintError: the edit does not exist, or does not fit this picture.
         """
         unmade = self._completed(edit) if isinstance(edit, Edit) else None
         self._inverting.wait()
@@ -412,7 +414,7 @@ class Reading:
         return self._pasted(self._current())
 
     def png(self) -> bytes:
-        """The picture :attr:`full` as a PNG file, with its provenance as text chunks.
+        """Return the picture :attr:`full` as a PNG file, with its provenance as text chunks.
 
         The chunks: ``Software``; ``ganpaint:edited`` ("true" or "false"); ``ganpaint:picture``
         ("result" or "preview"); ``ganpaint:generator``; ``ganpaint:concepts``, a JSON list of
@@ -440,7 +442,7 @@ class Reading:
         project.write(Path(path).expanduser(), self._stored())
 
     def project_file(self) -> bytes:
-        """What :meth:`save` would write, for places without files."""
+        """Return the bytes that :meth:`save` would write, for places without files."""
         return project.encode(self._stored())
 
     def _stored(self) -> project.Project:
@@ -452,7 +454,7 @@ class Reading:
     # --- reading what belongs together ---
 
     def _wanted(self) -> Wanted:
-        """What is to be seen at present; under the lock."""
+        """Return the present view; called under the lock."""
         history, picture = self._history, self._picture
         return Wanted(
             picture,
@@ -464,19 +466,19 @@ class Reading:
         )
 
     def _frame(self) -> Frame:
-        """The preview of the present revision; waits for it."""
+        """Return the preview of the present revision; waits for it."""
         self._inverting.wait()
         self._fitting.wait(self._picture)
         return self._rendering.result()
 
     def _inverted(self) -> tuple[OpenedPicture, Edits]:
-        """The picture, once it is inverted as well as it will be, and its edits."""
+        """Wait until the picture is fully inverted; return it and its edits."""
         self._inverting.wait()
         with self._lock:
             return self._picture, self._history.edits
 
     def _current(self) -> Blend | Frame:
-        """What is saved: the last blend, or the preview before there is one. Both carry their picture."""
+        """Return what is saved, the last blend or else the preview. Both carry their picture."""
         return self._blending.result or self._frame()
 
     def _pasted(self, shown: Blend | Frame) -> Image.Image:
@@ -484,7 +486,7 @@ class Reading:
         return self._worker.ask(pasted, generator, shown.picture, shown.edits, shown.array)
 
     def _completed(self, edit: Edit) -> Edit:
-        """An edit checked, with the target activations that have to be measured for it. Waits for that.
+        """Check an edit, and measure its target activations if it needs them. Waits for that.
 
         The one place where they are chosen: once for each edit, before its first pixel is painted.
         """

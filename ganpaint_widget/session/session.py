@@ -107,11 +107,11 @@ class EditingSession(Reading):
             :func:`.images.sources.opened`; its colors are brought to sRGB, and its centered square is resized
             to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
-        fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
+        fit: for a photo that is not square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
         scene: which scene of the gallery; for a generator without a gallery, the seed of a sample G(z).
         progressive: show a picture's first, rough inversion at once, and go on with it in the
-            background: for editors, where somebody waits. ``reconstruction`` and ``measures`` are then as
+            background: for editors, where a user waits. ``reconstruction`` and ``measures`` are then as
             they are by now; ``preview``, and all that is kept or made from it, waits for the inversion.
         journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
             it there.
@@ -192,7 +192,7 @@ class EditingSession(Reading):
         worker: Worker | None = None,
         device: str | None = None,
     ) -> EditingSession:
-        """A new session with everything that was painted in one whose kernel has ended, undo included.
+        """Return a new session with all edits of one whose kernel has ended, undo included.
 
         Args:
             path: the journal's directory; by default that of the newest session that has ended and in
@@ -202,7 +202,7 @@ class EditingSession(Reading):
             journal, worker, device: as in the constructor. The new session keeps a journal of its own.
 
         Raises:
-            GANPaintError: there is no such journal, or it does not fit the generator.
+            GANPaintError: the journal does not exist, or does not fit the generator.
         """
         place = record.newest(record.journal_root()) if path is None else Path(path).expanduser()
         recording = record.read(place)
@@ -243,7 +243,7 @@ class EditingSession(Reading):
         worker: Worker | None = None,
         device: str | None = None,
     ) -> EditingSession:
-        """A session as :meth:`save` has kept it: on the same machine the same pictures, bit for bit.
+        """Load a session that :meth:`save` kept: on the same machine, the same pictures, bit for bit.
 
         If the generator's weights have changed since, the photo is inverted again, and a notice says so.
 
@@ -254,7 +254,7 @@ class EditingSession(Reading):
             journal, worker, device: as in the constructor.
 
         Raises:
-            GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
+            GANPaintError: the project does not exist, is damaged, or does not fit the generator.
         """
         stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         name = stored.generator
@@ -394,7 +394,7 @@ class EditingSession(Reading):
         reference: object = None,
         region: object = None,
     ) -> int:
-        """A piece of a stroke: an edit's mask is ``values`` inside ``rect`` from now on.
+        """Paint a piece of a stroke: set an edit's mask inside ``rect`` to ``values``.
 
         Values are absolute, so that applying the same piece twice does no harm. Consecutive pieces
         with the same ``stroke`` (not ``None``) are one step of undo. A rectangle without pixels changes
@@ -446,7 +446,7 @@ class EditingSession(Reading):
             reference, region: as in :meth:`restyle`.
 
         Raises:
-            GANPaintError: there is no such edit, or an argument is wrong for it; nothing has changed then.
+            GANPaintError: the edit does not exist, or an argument is wrong for it; nothing has changed then.
         """
         with self._lock:
             before = self._history.edit(edit_id)
@@ -461,7 +461,7 @@ class EditingSession(Reading):
             return history.alter(edit_id, "retune", {name: getattr(after, name) for name in changes})
 
     def toggle(self, edit_id: str, enabled: bool) -> Edit:
-        """Switch an edit off or on. GANPaintError when there is no such edit."""
+        """Switch an edit off or on. GANPaintError if the edit does not exist."""
         if not isinstance(enabled, (bool, np.bool_)):
             raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
         with self._change() as history:
@@ -471,7 +471,7 @@ class EditingSession(Reading):
         """Give an edit another place in the order in which they apply, from 0 (first) on.
 
         Raises:
-            GANPaintError: there is no such edit or place; nothing has changed then.
+            GANPaintError: the edit or the place does not exist; nothing has changed then.
         """
         with self._change() as history:
             history.move(edit_id, index)
@@ -483,7 +483,7 @@ class EditingSession(Reading):
             source: the path of a JSON file, or the list in it; see :func:`.project.read_interventions`.
 
         Raises:
-            GANPaintError: it is no such recording, or an edit in it is not possible here; nothing has
+            GANPaintError: it is not such a recording, or an edit in it is not possible here; nothing has
                 changed then.
         """
         made = []
@@ -493,7 +493,7 @@ class EditingSession(Reading):
             made.append(replace(fresh, mask=mask))
         with self._change() as history:
             if len(history.edits) + len(made) > MAX_EDITS:
-                raise GANPaintError(f"Of all edits, {MAX_EDITS} are the most that are kept.", "Delete some.")
+                raise GANPaintError(f"A picture keeps at most {MAX_EDITS} edits.", "Delete some.")
             stroke = uuid.uuid4().hex
             for edit in made:
                 blank = replace(edit, mask=np.zeros_like(edit.mask))
@@ -501,7 +501,7 @@ class EditingSession(Reading):
         return tuple(made)
 
     def delete(self, edit_id: str) -> None:
-        """Take an edit away; undo brings it back. GANPaintError when there is no such edit."""
+        """Take an edit away; undo brings it back. GANPaintError if the edit does not exist."""
         with self._change() as history:
             history.delete(edit_id)
 
@@ -533,7 +533,7 @@ class EditingSession(Reading):
         """Open a project, as :meth:`load` does, in place of this picture: made with this session's generator.
 
         Raises:
-            GANPaintError: there is no such project, or it is damaged, or was made with another generator; the
+            GANPaintError: the project does not exist, is damaged, or was made with another generator; the
                 picture that was open stays.
         """
         stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
@@ -560,7 +560,7 @@ class EditingSession(Reading):
             index: which scene, from 0; below the number of scenes that the gallery has.
 
         Raises:
-            GANPaintError: there is no such scene. The picture that was open stays.
+            GANPaintError: the scene does not exist. The open picture stays.
         """
         gallery = self._model.gallery
         what, largest = ("seed", MAX_SEED) if gallery is None else ("scene", gallery.count - 1)
@@ -640,7 +640,7 @@ class EditingSession(Reading):
         """Ask what is running to end. Without anything running, nothing happens.
 
         A blend, and a fit that is waited for, keep the best so far. A picture or a reference that is being
-        opened is given up, and who waits for it gets a GANPaintError.
+        opened is given up, and a waiting caller gets a GANPaintError.
         """
         self._blending.cancel()
         self._fitting.cancel()
@@ -664,7 +664,7 @@ class EditingSession(Reading):
 
     @contextmanager
     def _change(self) -> Iterator[History]:
-        """The history, under the lock; what it has to tell is told once the lock is free."""
+        """Provide the history under the lock, and pass on its news once the lock is free."""
         with self._lock:
             yield self._history
             events = self._history.news()
@@ -713,7 +713,7 @@ class EditingSession(Reading):
         self._rendering.start()
 
     def _opening(self) -> dict[str, Any]:
-        """What the journal says of the picture."""
+        """Return the journal's description of the picture."""
         source = self._picture.source
         return {
             "generator": self._generator_name,

@@ -44,7 +44,7 @@ class AutoencoderRecipe(Rates):
 
 
 def regions(features: Tensor) -> Tensor:
-    """A region of each picture whose cells are like a random one and near it, bool B x 1 x G x G.
+    """Return a region of each picture whose cells are like a random one and near it, bool B x 1 x G x G.
 
     Args:
         features: B x C x G x G.

@@ -15,8 +15,10 @@ class Data(Protocol):
     """Pictures of a generator's world to train on."""
 
     def batches(self, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Random batches without end: pictures B x 3 x R x R in [-1, 1], and their labels, int64 B x R x R,
-        where they are known."""
+        """Yield random batches without end: pictures B x 3 x R x R in [-1, 1], and labels int64 B x R x R.
+
+        Labels are ``None`` if they are unknown.
+        """
 
 
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
@@ -25,7 +27,7 @@ def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def to_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
-    """The way back: B x 3 x H x W, clamped to [-1, 1], to uint8 B x H x W x 3."""
+    """Convert B x 3 x H x W, clamped to [-1, 1], to uint8 B x H x W x 3: the way back."""
     rounded = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
     return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
@@ -47,7 +49,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def channels_last(module: M) -> M:
-    """The module itself, its weights laid out channels last: fastest on CPUs in bfloat16."""
+    """Return the module itself, its weights laid out channels last: fastest on CPUs in bfloat16."""
     # One by one: Module.to fails on weights of five dimensions, as StyleGAN2's are.
     for weight in module.parameters():
         if weight.dim() == 4:

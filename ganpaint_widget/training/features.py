@@ -78,7 +78,7 @@ class Balance:
         self.samples: Tensor | None = None
 
     def __call__(self, known: Tensor, samples: Tensor) -> Tensor:
-        """The loss, from class probabilities B x K x G x G of pictures and of samples."""
+        """Return the loss, from class probabilities B x K x G x G of pictures and of samples."""
         of_known, of_samples = self._statistics(known).detach(), self._statistics(samples)
         if self.known is None or self.samples is None:
             self.known, self.samples = of_known, of_samples.detach()
@@ -141,7 +141,7 @@ def train_features(
         recipe: what decides the run.
         minutes: how long.
         budget: how many steps in all, at most.
-        classes: how many classes the data's labels tell apart; 0 where there are no labels.
+        classes: how many classes the data's labels tell apart; 0 without labels.
         device: where it runs.
         log_every: steps between two lines of the log.
 
@@ -214,7 +214,7 @@ def train_features(
         return scores
 
     def told(score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-        """The loss of a judge that compares two batches, with its penalty now and then."""
+        """Return the loss of a judge that compares two batches, with its penalty now and then."""
         loss = F.softplus(score(fake) - score(real)).mean()
         if step % recipe.penalty_every == 0:
             both = sum(
@@ -282,7 +282,7 @@ def train_features(
 
 
 def with_features(painter: Painter, folder: Path) -> Painter:
-    """The painter with the early layers and the head for z that ``folder/features.pt`` keeps."""
+    """Return the painter with the early layers and the head for z that ``folder/features.pt`` keeps."""
     stored = torch.load(folder / "features.pt", weights_only=True)
     painter = copy.deepcopy(painter)
     painter.making().load_state_dict(stored["average"])
@@ -290,7 +290,7 @@ def with_features(painter: Painter, folder: Path) -> Painter:
 
 
 def _finished(painter: Painter, average: nn.ModuleDict) -> Painter:
-    """A copy of the painter with the averaged weights in place of those that learn."""
+    """Return a copy of the painter with the averaged weights in place of those that learn."""
     finished = copy.deepcopy(painter)
     finished.making().load_state_dict(average.state_dict())
     return finished.requires_grad_(False).eval()

@@ -64,7 +64,7 @@ class Trained:
 
 
 def new_painter(size: int) -> Painter:
-    """A ProGAN of a size with random weights, and an encoder for it.
+    """Return a ProGAN of a size with random weights, and an encoder for it.
 
     Raises:
         GANPaintError: the size is none of ``SIZES``.
@@ -159,7 +159,7 @@ def _write_samples(path: Path, generator: ProGAN) -> None:
 
 @torch.no_grad()
 def _redrawn(painter: Painter, photos: np.ndarray, device: str) -> float:
-    """The mean PSNR at which photos come back from their features, in dB."""
+    """Return the mean PSNR at which photos come back from their features, in dB."""
     found = []
     for some in np.array_split(photos, -(-len(photos) // 16)):
         x = to_tensor(some).to(device)
@@ -169,7 +169,7 @@ def _redrawn(painter: Painter, photos: np.ndarray, device: str) -> float:
 
 
 def _card(name: str, metrics: dict[str, Any], license: str) -> str:
-    """The model card."""
+    """Return the model card."""
     size = metrics["size"]
     return f"""# {name}
 

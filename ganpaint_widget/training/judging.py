@@ -39,7 +39,7 @@ class PatchDiscriminator(nn.Module):
         return scores.float()
 
     def activations(self, pictures: Tensor) -> list[Tensor]:
-        """What the layers before the last one make of pictures, from fine to coarse."""
+        """Return the outputs of the layers before the last one for pictures, from fine to coarse."""
         found, x = [], self._folded(pictures, None)
         for layer in list(self.layers)[:-1]:
             x = layer(x)
@@ -63,7 +63,7 @@ def initialize(judge: nn.Module) -> None:
 
 
 def penalty(score: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """The mean squared norm of the gradient of each input's score: R1 on true inputs, R2 on made ones.
+    """Return the mean squared norm of the gradient of each input's score: R1 on true inputs, R2 on made ones.
 
     Args:
         score: inputs B x ... to one number each, B.

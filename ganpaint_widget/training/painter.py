@@ -29,16 +29,16 @@ class Painter(nn.Module):
         return generator.picture(generator.run(State(features, generator.edit_layer))).float()
 
     def fine(self) -> list[nn.Parameter]:
-        """The parameters of everything behind the edit layer."""
+        """Return the parameters of everything behind the edit layer."""
         early = {id(p) for name in self._until_edit_layer() for p in self._stage(name).parameters()}
         return [p for p in self.generator.parameters() if id(p) not in early]
 
     def reading(self) -> list[nn.Parameter]:
-        """The encoder's parameters that read the edit layer's features."""
+        """Return the encoder's parameters that read the edit layer's features."""
         return [*self.encoder.trunk.parameters(), *self.encoder.features.parameters()]
 
     def making(self) -> nn.ModuleDict:
-        """What makes features from z and z from pictures: the early layers, and the encoder's head for z."""
+        """Return the modules between z and features: early layers, and the encoder's head for z."""
         early = nn.ModuleDict({name: self._stage(name) for name in self._until_edit_layer()})
         return nn.ModuleDict({"early": early, "deep": self.encoder.deep, "latent": self.encoder.latent})
 

@@ -42,12 +42,12 @@ class Photos:
         refused: the names of files that could not be read, with the reason.
 
     Raises:
-        GANPaintError: there is no such folder, or it has fewer than ``FEWEST`` photos that can be read.
+        GANPaintError: the folder does not exist, or has fewer than ``FEWEST`` readable photos.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
         if not folder.is_dir():
-            raise GANPaintError(f"There is no folder {str(folder)!r}.", "Pass a folder of photos.")
+            raise GANPaintError(f"The folder {str(folder)!r} does not exist.", "Pass a folder of photos.")
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         self.refused: dict[str, str] = {}
 
@@ -64,7 +64,7 @@ class Photos:
             log.warning("left out %s: %s", name, reason)
         if len(found) < FEWEST:
             raise GANPaintError(
-                f"The folder {str(folder)!r} has {len(found)} photos that can be read.",
+                f"The folder {str(folder)!r} holds {len(found)} readable photos.",
                 f"Pass a folder with at least {FEWEST}; a few hundred of one kind are a good start.",
             )
         self.held_out = np.stack(found[::HELD_OUT])
@@ -74,7 +74,7 @@ class Photos:
         return len(self.images)
 
     def batches(self, count: int, seed: int, device: str = "cpu") -> Iterator[tuple[Tensor, None]]:
-        """Random batches without end: pictures B x 3 x S x S in [-1, 1], half of them mirrored.
+        """Yield random batches without end: pictures B x 3 x S x S in [-1, 1], half of them mirrored.
 
         Args:
             count: B; it may be larger than the number of photos.

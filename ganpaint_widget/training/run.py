@@ -45,7 +45,7 @@ PENALIZED = 8
 
 
 def pace(done: float) -> float:
-    """The factor of all rates when the share ``done`` of a run has passed: 1, then falling to nearly 0."""
+    """Return the factor of all rates after the share ``done`` of a run: 1, then falling to nearly 0."""
     return min(1.0, max(LOWEST_PACE, (1 - done) / ANNEALED))
 
 

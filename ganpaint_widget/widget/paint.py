@@ -181,7 +181,7 @@ class GANPaint(anywidget.AnyWidget):
     def recover(
         cls, path: str | Path | None = None, *, generator: str | Path | StagedGenerator | Model | None = None
     ) -> GANPaint:
-        """The editor with what was painted when the last kernel ended; see `EditingSession.recover`."""
+        """Return the editor with the edits of the kernel that ended last; see `EditingSession.recover`."""
         return cls(session=EditingSession.recover(path, generator=generator))
 
     # --- for Python -------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class GANPaint(anywidget.AnyWidget):
         Setting it is a stroke like any other: undo takes it back.
 
         Raises:
-            GANPaintError: there is no edit yet, or the mask is not as above (or boolean); nothing has
+            GANPaintError: the picture has no edit yet, or the mask is not as above (or boolean); nothing has
                 changed then.
         """
         self._settle()
@@ -214,7 +214,7 @@ class GANPaint(anywidget.AnyWidget):
         edit = self._current_edit()
         if edit is None:
             raise GANPaintError(
-                "There is no edit whose mask could be set.",
+                "The picture has no edit whose mask could be set.",
                 "Paint one, or make one: paint.session.add(concept, mask).",
             )
         size = self._session.size
@@ -235,11 +235,11 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def painting(self) -> bool:
-        """Whether somebody is in the middle of a stroke."""
+        """Whether a page is in the middle of a stroke."""
         return self._turns.painting
 
     def snapshot(self) -> Image.Image:
-        """The picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
+        """Return the picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
 
         As the last expression of a cell it puts the picture into the notebook, where it stays without a
         kernel.
@@ -251,7 +251,7 @@ class GANPaint(anywidget.AnyWidget):
         return self._session.preview
 
     def stats(self) -> dict[str, Any]:
-        """What the stream has done, for the curious and for benchmarks: see `FrameStream.stats`.
+        """Return statistics of the stream, for benchmarks: see `FrameStream.stats`.
 
         Further: `accepted`, page to its last applied sequence; `waiting`, messages that wait for a slow
         command; `failures`, messages to the page that could not be sent.
@@ -275,7 +275,7 @@ class GANPaint(anywidget.AnyWidget):
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live editor, and a PNG for places without one (GitHub, nbviewer, a printed notebook)."""
+        """Return the live editor, and a PNG for places without one (GitHub, nbviewer, a printed notebook)."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
@@ -310,10 +310,10 @@ class GANPaint(anywidget.AnyWidget):
                 raise LookupError(method)
         except Exception:
             log.exception("A message of the page could not be handled.")
-            self._say(protocol.error(None, None, "The page sent something that is no message.", _RELOAD))
+            self._say(protocol.error(None, None, "The page sent something that is not a message.", _RELOAD))
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
-        """A page's write of widget state, which is always refused: a page speaks in messages.
+        """Refuse a page's write of widget state: a page sends messages.
 
         Without this a page could write every synchronized trait, `_esm` included, which is code that other
         pages run.
@@ -332,7 +332,7 @@ class GANPaint(anywidget.AnyWidget):
             self.send_state(ours)
 
     def _receive(self, _widget: object, content: object, buffers: list[Any]) -> None:
-        """A custom message."""
+        """Receive a custom message."""
         try:
             message = protocol.parse(content, buffers)
         except ProtocolError as refusal:
@@ -386,7 +386,7 @@ class GANPaint(anywidget.AnyWidget):
             _ON_COMMAND[turn.name](self, turn)
 
     def _done(self, revision: int, booked: bool) -> None:
-        """A message is carried out or refused."""
+        """Note that a message was carried out or refused."""
         with self._books:
             rendered = self._shown is not None and self._shown.revision >= revision
         if rendered:
@@ -549,7 +549,7 @@ class GANPaint(anywidget.AnyWidget):
     # --- messages out -----------------------------------------------------------------------------
 
     def _say(self, outgoing: protocol.Outgoing) -> None:
-        """Send a message; a line that is down is counted and is no reason to stop."""
+        """Send a message; a broken line is counted and ignored."""
         try:
             self.send(*outgoing)
         except Exception:
@@ -617,7 +617,7 @@ def static_file(name: str) -> Path:
 
 
 def _unused(path: Path) -> Path:
-    """The path, or the same with a number if there is such a file."""
+    """Return the path, with a number added if the file exists."""
     stem, suffix, number = path.stem, path.suffix, 2
     while path.exists():
         path = path.with_name(f"{stem}-{number}{suffix}")
