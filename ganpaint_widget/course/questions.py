@@ -235,8 +235,9 @@ def strengths(task: Task, answer: Answer) -> Verdict:
     if not (isinstance(answer, list) and len(answer) == len(STRENGTHS) and all(map(_is_number, answer))):
         return Verdict(False, f"The answer is a list of {len(STRENGTHS)} numbers, one for each strength.")
     mask, before = ellipse(), _bytes(picture(task.scene))
+    target = dissection().default_target("tree")
     for strength, one in zip(STRENGTHS, answer, strict=True):
-        after = _bytes(picture(task.scene, [Edit("e", "add", "tree", mask, strength)]))
+        after = _bytes(picture(task.scene, [Edit("e", "add", "tree", mask, strength, target=target)]))
         difference = after.astype(int) - before
         truth = float(np.abs(difference)[mask > 0].mean())
         wrapped = float((after - before)[mask > 0].mean())

@@ -56,9 +56,9 @@ class _WithArrays:
 
 
 def _same(one: object, other: object) -> bool:
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return one is other or (one is not None and other is not None and np.array_equal(one, other))
-    return one == other
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one is other or (one is not None and other is not None and one == other))
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,7 @@ def load(generator: Source) -> Model:
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
         what = "file" if looks_like_a_file else "generator"
         raise GANPaintError(f"The {what} {str(generator)!r} does not exist.", _USE)
-    if path.is_dir():
+    if path.is_dir() and ((path / "generator.safetensors").is_file() or (path / "training").is_dir()):
         return _trained(path)
     found = read_generator(path)
     return _with_encoder(Model(path.stem, found, dissection=_measured(path, found)))

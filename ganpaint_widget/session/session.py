@@ -304,7 +304,7 @@ class EditingSession(Reading):
             concept: one of ``concepts``.
             mask: R x R, or of the photo's own size: an array or a tensor of bool, of 0 and 1, of 0 to 255 or
                 of floats from 0 to 1; a PIL image; the path of a picture; see :func:`.files.read_mask`.
-            strength: 0 to 4.
+            strength: 0 to 4; 1 is the plain edit. See :func:`.equation.apply` for its two meanings.
             units: the units that take part: ``None`` for all, each with the dissection's weight; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
             target: the activations to aim at. ``"exemplar"`` takes those of one true object of the concept,
