@@ -72,10 +72,10 @@ def apply(
       horizon behind a tree is not. If the generator can be asked, ``imagine`` therefore draws the result
       again. p is its answer, matched to the surroundings, as far as it is free of the concept.
 
-    s is a factor of alpha instead of p in two cases. It fades a removal, from 0 (nothing is removed) to 1 (all
-    of it is; more counts as 1). And it scales an exemplar: a generator that normalizes features would undo a
-    common factor of p. Below 1, the place's own picture remains visible; above 1, the object differs from it
-    even more than the exemplar does.
+    s is a factor of alpha instead of p in two cases. It fades a removal, from 0 (nothing is removed) to 1
+    (all of it is; more counts as 1). And it scales an exemplar, because a generator that normalizes features
+    would undo a common factor of p. Below 1, the place's own picture remains visible; above 1, the object
+    differs from it even more than the exemplar does.
 
     Each edit starts from the features that the one before has left. Edits that are switched off are skipped.
 
