@@ -34,13 +34,13 @@ endif
 
 help:
 	@echo 'make lab     set up, and open JupyterLab on notebooks/01_paint.ipynb'
-	@echo '             (more flags by LAB_ARGS, e.g. LAB_ARGS="--no-browser --port 9999")'
-	@echo 'make test    set up, and run every check and test, the browser ones included'
-	@echo 'make test-all  the same with the heavy tests, such as every lesson executed in a kernel'
-	@echo 'make setup   only set up: .venv, with the wheel built and installed'
-	@echo 'make check   lint and types, Python and TypeScript'
-	@echo 'make docs    the documentation, into docs/_build/html; a broken link is an error'
-	@echo 'make editor  the editor in a bare page with a pretended kernel, for working on the front end'
+	@echo '             (add flags with LAB_ARGS, e.g. LAB_ARGS="--no-browser --port 9999")'
+	@echo 'make test    set up, and run checks and tests, in a real browser too'
+	@echo 'make test-all  the same with the heavy tests, such as running every lesson in a kernel'
+	@echo 'make setup   only set up: .venv with the built wheel installed'
+	@echo 'make check   lint, spelling, style and types'
+	@echo 'make docs    build the documentation into docs/_build/html'
+	@echo 'make editor  serve the editor in a bare page with a simulated kernel'
 	@echo 'make clean   remove everything that make made'
 
 # --- set-up ----------------------------------------------------------------------------------------------------
@@ -98,11 +98,12 @@ $(STAMPS)/wheel: $(STAMPS)/packages $(STAMPS)/node $(SOURCE_LIST) $(SOURCES)
 
 # --- use -------------------------------------------------------------------------------------------------------
 
-# A kernel specification of the same name in the home folder must not win over the environment's.
+# A kernel specification of the same name in the home folder must not win over the environment's. The settings in
+# tools/jupyterlab answer JupyterLab's question about news in advance: nothing is fetched.
 lab: setup
 	@echo "==> opening JupyterLab (seconds); Ctrl-C stops it"
 	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=notebooks \
-		--LabApp.default_url=/lab/tree/01_paint.ipynb $(ROOT_ARGS) $(LAB_ARGS)
+		--LabApp.app_settings_dir='$(CURDIR)/tools/jupyterlab' --LabApp.default_url=/lab/tree/01_paint.ipynb $(ROOT_ARGS) $(LAB_ARGS)
 
 editor: $(STAMPS)/node
 	@npm run --silent editor
@@ -112,6 +113,9 @@ editor: $(STAMPS)/node
 check: setup
 	@echo "==> ruff"
 	@$(BIN)/ruff check --quiet --output-format concise .
+	@echo "==> codespell, and the style of the texts"
+	@$(BIN)/codespell
+	@$(BIN)/python tools/words.py
 	@echo "==> mypy (about half a minute the first time)"
 	@$(BIN)/mypy --no-error-summary
 	@echo "==> import-linter: no room imports from above"
@@ -142,8 +146,8 @@ $(STAMPS)/kernels: $(STAMPS)/packages tools/kernel_overlays.py
 	@$(BIN)/python tools/kernel_overlays.py $(KERNELS) constraints.txt $(KERNEL_VERSIONS)
 	@touch $@
 
-# pytest runs inside tests/, where there is no source folder that a subprocess could import in the wheel's stead.
-# It comes last, so that its summary is the last line. `make test` leaves out what is marked heavy.
+# pytest runs inside tests/, so that a subprocess cannot import the source folder instead of the wheel.
+# It comes last, so that its summary is the last line. `make test` leaves out tests marked heavy.
 test test-all: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding check docs
 	@echo "==> the front end's tests (seconds)"
 	@npm run --silent test

@@ -37,7 +37,7 @@ Render = Callable[[State], Tensor]
 
 
 def stored(folder: Path) -> Model:
-    """The demo world's model with the weights in a folder like the package's own.
+    """Return the demo world's model with the weights in a folder like the package's own.
 
     Without an initializer in it adaptation begins with nothing; an encoder or a segmenter that is missing is
     the package's.
@@ -99,13 +99,13 @@ def counterfactual(scene: Scene, verb: str, concept: str, size: int, choice: int
 
 
 def inverted(model: Model, x: Tensor) -> State:
-    """The photo as it is opened."""
+    """Return the photo as it is opened."""
     return invert(model, x).state
 
 
 @torch.no_grad()
 def drawn(model: Model, x: Tensor) -> State:
-    """The generator's own version of the photo: what its z alone gives, with no features of the photo's."""
+    """Return the generator's own version of the photo: G(z) of its z alone, without the photo's features."""
     assert model.encoder is not None
     generator = model.generator
     return generator.run(generator.start(model.encoder(x)[0]), until=generator.edit_layer)
@@ -124,7 +124,7 @@ def painted(model: Model, x: Tensor, original: State, verb: str, concept: str, m
 
 
 def repainted(model: Model, case: Case, mask: edits.Mask) -> Case:
-    """The same case with another mask (uint8 R x R, 0 or 255) painted; its truth stays what it was."""
+    """Return the same case with another mask (uint8 R x R, 0 or 255) painted; its truth stays what it was."""
     edited = painted(model, case.x, case.original, case.verb, case.concept, mask)
     where = tensor_of_mask(mask)
     keep = adaptation.keep_mask(model.generator, case.original, edited, where)
@@ -186,7 +186,7 @@ def cases(
 WAYS = {
     "pyramid (ours)": AdaptationConfig(),
     "pyramid, added": Ablation(combine="add"),
-    "pyramid, no regularisation": AdaptationConfig(regularization=0),
+    "pyramid, no regularization": AdaptationConfig(regularization=0),
     "direct": Ablation("direct"),
     "network (published)": Ablation("network", regularization=0.1),
     "weights": Ablation("weights"),
@@ -209,28 +209,28 @@ def adapted(model: Model, case: Case, way: AdaptationConfig | None = None) -> Re
 
 
 def returns_photo(model: Model, case: Case) -> Render:
-    """A cheat: the photo itself."""
+    """Return a cheat: the photo itself."""
     return lambda state: case.x
 
 
 def pastes_photo(model: Model, case: Case) -> Render:
-    """A cheat: the photo pasted around the mask, the plain preview inside."""
+    """Return a cheat: the photo pasted around the mask, the plain preview inside."""
     inside = dilate(case.mask, case.mask.shape[-1] // 16)
     return lambda state: inside * plain(model, state) + (1 - inside) * case.x
 
 
 def returns_preview(model: Model, case: Case) -> Render:
-    """A cheat: G(z_e), nothing adapted."""
+    """Return a cheat: G(z_e), nothing adapted."""
     return lambda state: plain(model, state)
 
 
 def returns_blur(model: Model, case: Case) -> Render:
-    """A cheat: the photo, blurred where it was painted."""
+    """Return a cheat: the photo, blurred where it was painted."""
     return lambda state: blurred_fill(case)
 
 
 def returns_noise(model: Model, case: Case) -> Render:
-    """A cheat: noise."""
+    """Return a cheat: noise."""
     source = torch.Generator().manual_seed(case.seed)
     return lambda state: torch.rand(case.x.shape, generator=source) * 2 - 1
 
@@ -239,7 +239,7 @@ CHEATS = (returns_photo, pastes_photo, returns_preview, returns_blur, returns_no
 
 
 def blurred_fill(case: Case) -> Tensor:
-    """The mask filled with a wide blur of what surrounds it."""
+    """Return the mask filled with a wide blur of what surrounds it."""
     outside = 1 - dilate(case.mask, 1)
     size = case.x.shape[-1] // 4 * 2 + 1
     blur = [
@@ -259,7 +259,7 @@ def inpainted(case: Case) -> Tensor:
 
 
 def poisson(case: Case, preview: Tensor) -> Tensor:
-    """The preview's inside blended into the photo."""
+    """Return the preview's inside blended into the photo."""
     return cloned(preview, case.x, case.mask)
 
 
@@ -286,7 +286,7 @@ def pasted(case: Case, picture: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cloned(source: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """What is inside a mask of one picture, blended into a photo by its gradients (Pérez et al. 2003).
+    """Blend the inside of a mask of one picture into a photo with its gradients (Pérez et al. 2003).
 
     OpenCV leaves out the outer 3 px of the mask that it is given. So it is given a margin of 5 px, or the
     edges of what is cloned would be lost, and those of what was there would stay; and pictures that go on

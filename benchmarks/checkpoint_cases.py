@@ -44,7 +44,7 @@ class Case:
 
 
 def stylegan2_weights(rgb: int = 3, height: int = 4) -> dict[str, Tensor]:
-    """A StyleGAN2 of 16 px in rosinality's layout, without ``latent_avg``; or one that is not supported."""
+    """Return a StyleGAN2 of 16 px in rosinality's layout, without ``latent_avg``, or an unsupported one."""
     torch.manual_seed(0)
     weights = dict(StyleGAN2((6, 5, 4), latent_size=5, style_size=6, mapping_layers=2).state_dict())
     weights.pop("latent_avg")
@@ -58,13 +58,13 @@ def stylegan2_weights(rgb: int = 3, height: int = 4) -> dict[str, Tensor]:
 
 
 def progan_weights() -> dict[str, Tensor]:
-    """A ProGAN of 16 px under the names of the converted files."""
+    """Return a ProGAN of 16 px under the names of the converted files."""
     torch.manual_seed(0)
     return dict(ProGAN(8, (6, 5, 4)).state_dict())
 
 
 def nvidia_weights(conditional: bool = False, skip: bool = False) -> dict[str, Tensor]:
-    """A StyleGAN2 of 16 px under the names of NVIDIA's PyTorch code."""
+    """Return a StyleGAN2 of 16 px under the names of NVIDIA's PyTorch code."""
     sizes = (6, 5, 4)
     found: dict[str, tuple[int, ...]] = {"mapping.w_avg": (7,), "synthesis.b4.const": (6, 4, 4)}
     for number, inputs in enumerate((14 if conditional else 5, 7)):
@@ -98,7 +98,7 @@ def tensors(shapes: Shapes) -> dict[str, Tensor]:
 
 
 def saved(content: Callable[[], object], name: str = "network.pt") -> Callable[[Path], Path]:
-    """Writes a file of ``torch.save``, or of safetensors where the name says so."""
+    """Write a file with ``torch.save``, or as safetensors if the name says so."""
 
     def write(folder: Path) -> Path:
         path = folder / name
@@ -114,7 +114,7 @@ def saved(content: Callable[[], object], name: str = "network.pt") -> Callable[[
 
 
 def prefixed(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same under longer names."""
+    """Return the same under longer names."""
     return {prefix + name: tensor for name, tensor in weights.items()}
 
 
@@ -641,7 +641,7 @@ _WRAPPERS = (
 _OTHERS = (
     ("class-conditional StyleGAN2", "class-conditional StyleGAN2", lambda: nvidia_weights(conditional=True)),
     ("StyleGAN2, residual", "residual connections", lambda: nvidia_weights(skip=True)),
-    ("grey StyleGAN2", "grey pictures, of 1 channel", lambda: {"g_ema": stylegan2_weights(rgb=1)}),
+    ("gray StyleGAN2", "gray pictures, of 1 channel", lambda: {"g_ema": stylegan2_weights(rgb=1)}),
     (
         "StyleGAN2 with transparency",
         "4 channels, with transparency",
@@ -655,17 +655,21 @@ _OTHERS = (
         lambda: without("convs.1.activate", stylegan2_weights()),
     ),
     ("two generators", "several generators", lambda: {"A": progan_weights(), "B": progan_weights()}),
-    ("an unknown network", "no ProGAN's and no StyleGAN2's", lambda: tensors({"first.weight": (3, 3)})),
-    ("an empty dictionary", "no ProGAN's and no StyleGAN2's", dict),
-    ("a list", "no dictionary", lambda: [1, 2]),
+    (
+        "an unknown network",
+        "neither to a ProGAN nor to a StyleGAN2",
+        lambda: tensors({"first.weight": (3, 3)}),
+    ),
+    ("an empty dictionary", "neither to a ProGAN nor to a StyleGAN2", dict),
+    ("a list", "instead of a dictionary", lambda: [1, 2]),
 )
 
 
-# --- those that are no checkpoints ---
+# --- other files ---
 
 
 class Whole(nn.Module):
-    """A network that somebody saved whole, with ``torch.save(model)``."""
+    """A network that was saved whole, with ``torch.save(model)``."""
 
 
 def _bytes(name: str, data: bytes) -> Callable[[Path], Path]:

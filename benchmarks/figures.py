@@ -57,8 +57,10 @@ class Report:
         self.figures.append(figure)
 
     def finish(self, options: Namespace, **more: Any) -> int:
-        """Write ``--json`` and a line for each missed bar; the exit status, 1 if there are any and
-        ``--check``."""
+        """Write ``--json`` and a line for each missed bar, and return the exit status.
+
+        The status is 1 if a bar is missed and ``--check`` was passed.
+        """
         if options.json:
             stored = {"figures": [asdict(one) for one in self.figures], **more}
             options.json.write_text(json.dumps(stored, indent=1) + "\n")
@@ -69,7 +71,7 @@ class Report:
 
 
 def parser(text: str | None) -> ArgumentParser:
-    """A command line with the two options that all benchmarks have."""
+    """Return a command-line parser with the two options that all benchmarks have."""
     made = ArgumentParser(description=text, formatter_class=RawDescriptionHelpFormatter)
     made.add_argument("--json", type=Path, help="write all figures there")
     made.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
@@ -79,7 +81,7 @@ def parser(text: str | None) -> ArgumentParser:
 def bootstrap(
     values: Any, statistic: Any = np.mean, *, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a statistic over the first axis of ``values``."""
+    """Return the 95 % bootstrap interval of a statistic over the first axis of ``values``."""
     values = np.asarray(values)
     random = np.random.default_rng(seed)
     drawn = [statistic(values[random.integers(len(values), size=len(values))]) for _ in range(draws)]

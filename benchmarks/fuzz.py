@@ -78,7 +78,7 @@ def good_files() -> list[tuple[str, bytes]]:
 
 
 def nvidia_pickle() -> bytes:
-    """A StyleGAN2 snapshot as NVIDIA's code pickles one, made without that code."""
+    """Return a StyleGAN2 snapshot as NVIDIA's code pickles one, made without that code."""
     channels, latent, style = (6, 5), 5, 7
     found = {"mapping.w_avg": torch.zeros(style)}
     for number, inputs in enumerate((latent, style)):
@@ -125,7 +125,7 @@ def nvidia_pickle() -> bytes:
 
 @contextlib.contextmanager
 def nvidia_names() -> Any:
-    """A function and a class under the names that such pickles refer to, for writing them only."""
+    """Provide a function and a class under the names that such pickles refer to, for writing only."""
 
     def _reconstruct_persistent_obj(meta: Any) -> Any:
         raise AssertionError("a pickle's function was called")
@@ -202,7 +202,7 @@ def damaged(data: bytes, source: random.Random, canary: Path) -> bytes:
 
 
 def repacked(data: bytes, source: random.Random, canary: Path) -> bytes:
-    """A zip archive with one of its files damaged or renamed, and its checksums right again."""
+    """Return a zip archive with one of its files damaged or renamed, and its checksums right again."""
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(target, "w") as fresh:
         names = archive.namelist()
@@ -220,7 +220,7 @@ def repacked(data: bytes, source: random.Random, canary: Path) -> bytes:
 
 
 def reheaded(data: bytes, source: random.Random) -> bytes:
-    """A safetensors file whose header says something else of one tensor, or of the network."""
+    """Return a safetensors file whose header says something else of one tensor, or of the network."""
     length = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + length])
     name = source.choice(list(header))
@@ -247,7 +247,7 @@ def reheaded(data: bytes, source: random.Random) -> bytes:
 
 
 def poisoned(suffix: str, source: random.Random) -> tuple[str, bytes]:
-    """A well-formed file whose tensors are not what a network's are."""
+    """Return a well-formed file whose tensors are not what a network's are."""
     torch.manual_seed(source.randrange(2**31))
     state = dict(ProGAN(4, (8, 8, 4)).state_dict())
     name = source.choice(list(state))
@@ -301,7 +301,7 @@ class Outcome:
 
 
 def readers(suffix: str) -> list[Callable[[Path], Any]]:
-    """What such a file is given to."""
+    """Pass such a file to its reader."""
     if suffix == ".pkl":
         return [lambda path: convert(path, path.with_name("converted.safetensors")), read_generator]
     return [read_generator]

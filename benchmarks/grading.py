@@ -47,7 +47,7 @@ def answers() -> dict[str, Any]:
 
 
 def hand_ins(folder: Path) -> None:
-    """A class's hundred files."""
+    """Write a hundred files of a class."""
     for name, data in {**BROKEN, **hostile()}.items():
         (folder / f"{name}.json").write_bytes(data)
     given, weights = answers(), fingerprint(questions.model().generator)

@@ -85,12 +85,12 @@ ADOBE_GAMMA: Final = 563 / 256
 
 
 def linear(values: Numbers) -> Numbers:
-    """The curve of sRGB and of Display P3, 0 to 1."""
+    """Return the curve of sRGB and of Display P3, 0 to 1."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def shown(values: Array, space: Numbers, gamma: float | None = None) -> Array:
-    """What a color-managed viewer shows on a screen of sRGB: by the formulas, without any library."""
+    """Return the colors of a color-managed viewer on an sRGB screen, from the formulas, without a library."""
     straight = values / 255
     light = linear(straight) if gamma is None else straight**gamma
     there = np.clip(light @ space.T @ np.linalg.inv(SRGB).T, 0, 1)
@@ -99,7 +99,7 @@ def shown(values: Array, space: Numbers, gamma: float | None = None) -> Array:
 
 
 def profile(space: Numbers | None, gamma: float | None = None) -> bytes:
-    """An ICC profile of version 2: three primaries and a curve, or for ``None`` one of gray."""
+    """Return an ICC profile of version 2: three primaries and a curve, or for ``None`` one of gray."""
     if gamma is None:
         table = np.rint(linear(np.linspace(0, 1, 1024)) * 65535).astype(">u2")
         curve = b"curv" + bytes(4) + struct.pack(">I", 1024) + table.tobytes()
@@ -130,7 +130,7 @@ def profile(space: Numbers | None, gamma: float | None = None) -> bytes:
 
 
 def saved(image: Image.Image | Numbers, kind: str, **options: Any) -> bytes:
-    """A picture file."""
+    """Return a picture file."""
     target = io.BytesIO()
     whole = image if isinstance(image, Image.Image) else Image.fromarray(image)
     whole.save(target, kind, **options)
@@ -153,7 +153,7 @@ def of(value: object) -> Make:
 
 
 def turned(orientation: int) -> bytes:
-    """The photo as a camera stores it that was held in another way: EXIF says how it is upright."""
+    """Return the photo as a rotated camera stores it: EXIF says which way is up."""
     turn = Image.Transpose
     back = {
         2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
@@ -165,7 +165,7 @@ def turned(orientation: int) -> bytes:
 
 
 def deep_tiff(pixels: bytes, bits: int, form: int) -> bytes:
-    """A TIFF of three channels as scientific programs write them and Pillow does not.
+    """Return a TIFF of three channels as scientific programs write them and Pillow does not.
 
     Args:
         pixels: row by row, lowest byte first.
@@ -182,7 +182,7 @@ def deep_tiff(pixels: bytes, bits: int, form: int) -> bytes:
 
 
 def claiming(width: int, height: int) -> bytes:
-    """A PNG whose header claims another size than it has."""
+    """Return a PNG whose header claims another size than it has."""
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -272,7 +272,7 @@ def _file_cases() -> Iterator[Case]:
     yield Case(
         "TIFF, floats in three channels",
         file("a.tif", deep_tiff((PICTURE / 255).astype("<f4").tobytes(), 32, 3)),
-        "kind that is not read",
+        "unsupported kind",
     )
     sixteen = deep_tiff((PICTURE.astype("<u2") * 257).tobytes(), 16, 1)
     yield Case("TIFF, 16 bits in three channels", file("a.tif", sixteen), PICTURE)
@@ -314,7 +314,9 @@ def _file_cases() -> Iterator[Case]:
 
     # What is none.
     yield Case(
-        "text called .png", file("a.png", b"Dear reader, this is no picture."), "cannot be read as a picture"
+        "text called .png",
+        file("a.png", b"Dear reader, this is not a picture."),
+        "cannot be read as a picture",
     )
     yield Case("empty file", file("a.png", b""), "cannot be read as a picture")
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"
@@ -344,7 +346,7 @@ def _file_cases() -> Iterator[Case]:
 
     yield Case("file of more than 64 MB", large, "at most 64 MB")
     yield Case("folder", lambda folder: folder, "is a folder")
-    yield Case("path that is not there", lambda folder: folder / "no.png", "There is no file")
+    yield Case("path that is not there", lambda folder: folder / "no.png", "does not exist")
     for address in (
         "https://example.org/a.jpg",
         "http://example.org/a.jpg",
@@ -406,11 +408,11 @@ def _wrapped_cases() -> Iterator[Case]:
     yield Case("FileUpload.value[0]", of(upload), PICTURE)
     yield Case("FileUpload.value of ipywidgets 7", of({"a.png": {"metadata": {}, "content": png}}), PICTURE)
     yield Case("FileUpload.value of two files", of((upload, upload)), "2 files")
-    yield Case("FileUpload.value of none", of(()), "No file")
+    yield Case("FileUpload.value of none", of(()), "still empty")
     yield Case(
         "file opened as text",
         lambda folder: file("a.txt", b"letters")(folder).open(),  # type: ignore[attr-defined]
-        "no bytes",
+        "not bytes",
     )
     image = Image.fromarray(PICTURE)
     for mode, apart in (("RGB", 0), ("RGBA", 0), ("CMYK", 0), ("YCbCr", 3), ("HSV", 6)):
@@ -425,7 +427,7 @@ def _wrapped_cases() -> Iterator[Case]:
         yield Case(
             f"{nothing!r}"[:24],
             of(nothing),
-            "is no picture" if not isinstance(nothing, Mapping) else "No file",
+            "is not a picture" if not isinstance(nothing, Mapping) else "still empty",
         )
 
 
@@ -503,10 +505,10 @@ def _array_cases() -> Iterator[Case]:
     yield Case("array, text", of(np.array([["a", "b"], ["c", "d"]])), "data type")
     yield Case("array H x W x 2", of(PICTURE[..., :2]), "channels")
     yield Case("array H x W x 5", of(np.zeros((8, 9, 5), np.uint8)), "channels")
-    yield Case("array, one dimension", of(np.zeros(9, np.uint8)), "is no picture")
-    yield Case("array, five dimensions", of(np.zeros((1, 1, 3, 4, 4), np.uint8)), "is no picture")
-    yield Case("array without pixels", of(np.zeros((0, 8, 3), np.uint8)), "is no picture")
-    yield Case("number as an array", of(np.uint8(7)), "is no picture")
+    yield Case("array, one dimension", of(np.zeros(9, np.uint8)), "is not a picture")
+    yield Case("array, five dimensions", of(np.zeros((1, 1, 3, 4, 4), np.uint8)), "is not a picture")
+    yield Case("array without pixels", of(np.zeros((0, 8, 3), np.uint8)), "is not a picture")
+    yield Case("number as an array", of(np.uint8(7)), "is not a picture")
     yield Case("batch of two", of(torch.zeros(2, 3, 8, 8)), "batch")
     yield Case("tensor 3 x W x 3", of(torch.zeros(3, 9, 3)), "first or last")
     yield Case(
@@ -598,20 +600,20 @@ def _mask_cases() -> Iterator[Case]:
     yield Case("mask, batch", of(np.zeros((2, 1, SIZE, SIZE))), "batch")
     yield Case("mask, ragged lists", of([[0, 1], [1]]), "mask")
     yield Case("mask, object", of(np.zeros((SIZE, SIZE), object)), "data type")
-    yield Case("mask, None", of(None), "is no mask")
-    yield Case("mask, number", of(3), "is no mask")
-    yield Case("mask, path that is not there", of("no-such-mask.png"), "There is no file")
+    yield Case("mask, None", of(None), "is not a mask")
+    yield Case("mask, number", of(3), "is not a mask")
+    yield Case("mask, path that is not there", of("no-such-mask.png"), "does not exist")
     yield Case("mask, address", of("https://example.org/mask.png"), "web address")
     yield Case("mask, no picture", of(b"text"), "cannot be read as a picture")
 
 
 def photos() -> list[Case]:
-    """Inputs for ``photo=``."""
+    """Yield inputs for ``photo=``."""
     return [*_file_cases(), *_wrapped_cases(), *_array_cases()]
 
 
 def masks() -> list[Case]:
-    """Inputs for ``mask=``, for the square of SIZE pixels of a photo of WIDTH x HEIGHT."""
+    """Yield inputs for ``mask=``, for the square of SIZE pixels of a photo of WIDTH x HEIGHT."""
     return list(_mask_cases())
 
 
@@ -619,7 +621,7 @@ def masks() -> list[Case]:
 
 
 def read(case: Case, folder: Path, *, mask: bool) -> tuple[Array, str]:
-    """What comes of an input: the picture or the mask, and the remark that goes with it."""
+    """Read an input: return the picture or the mask, and its remark."""
     source = case.make(folder)
     if mask:
         photo = files.Original(Image.fromarray(PICTURE), case.fit)  # type: ignore[arg-type]
@@ -629,7 +631,7 @@ def read(case: Case, folder: Path, *, mask: bool) -> tuple[Array, str]:
 
 
 def wrong_with(case: Case, folder: Path, *, mask: bool) -> str | None:
-    """What is not as it must be with an input; ``None`` if all is well."""
+    """Return what is wrong with an input, or ``None``."""
     home = {name: os.environ.get(name) for name in ("HOME", "USERPROFILE")}
     try:
         found, remark = read(case, folder, mask=mask)

@@ -86,7 +86,7 @@ class Judge(nn.Module):
 
 @cache
 def load_judge() -> Judge:
-    """The stored judge."""
+    """Return the stored judge."""
     return read_module(WEIGHTS, "judge", Judge)
 
 

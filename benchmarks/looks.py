@@ -81,7 +81,7 @@ class Shown(NamedTuple):
 
 
 def shown(model: Model, case: Case, result: Tensor | None = None) -> Shown:
-    """The case, adapted, unless its ``result`` (1 x 3 x R x R) is there already."""
+    """Return the case adapted, unless it already has a ``result`` (1 x 3 x R x R)."""
     if result is None:
         render = adapted(model, case)
         with torch.no_grad():
@@ -121,23 +121,23 @@ def blurred(picture: Tensor, sigma: float) -> Tensor:
 
 
 def own_pixels(case: Case) -> Tensor:
-    """A cheat: the photo itself."""
+    """Return a cheat: the photo itself."""
     return case.x
 
 
 def mean_color(case: Case) -> Tensor:
-    """A cheat: the mask filled with the truth's mean color."""
+    """Return a cheat: the mask filled with the truth's mean color."""
     mean = (case.truth * case.mask).sum(dim=(2, 3), keepdim=True) / case.mask.sum()
     return case.truth + (mean - case.truth) * case.mask
 
 
 def blur(case: Case) -> Tensor:
-    """A cheat: the truth, blurred by a sigma of 1/64 of the side inside the mask."""
+    """Return a cheat: the truth, blurred by a sigma of 1/64 of the side inside the mask."""
     return case.truth + (blurred(case.truth, case.x.shape[-1] / 64) - case.truth) * case.mask
 
 
 def noise(case: Case) -> Tensor:
-    """A cheat: the truth with noise inside the mask, of a twentieth of the range."""
+    """Return a cheat: the truth with noise inside the mask, of a twentieth of the range."""
     source = torch.Generator().manual_seed(case.seed)
     return case.truth + 0.1 * torch.randn(case.x.shape, generator=source) * case.mask
 
@@ -164,7 +164,7 @@ class Look:
     gradient: np.ndarray
 
     def of(self, concept: str) -> Look:
-        """The pairs of one concept."""
+        """Return the pairs of one concept."""
         which = np.asarray(self.concepts) == concept
         return Look((concept,) * int(which.sum()), self.told[which], self.chroma[which], self.gradient[which])
 
@@ -219,7 +219,7 @@ def print_table(rows: dict[str, Look]) -> None:
 
 
 def bars(look: Look, rival: Look) -> Iterator[Figure]:
-    """What additions must look like, whatever made them."""
+    """Yield the bars for the look of additions."""
     yield Figure("told apart, all concepts", float(look.told.mean()), bootstrap(look.told), high=0.80)
     by_concept = {name: look.of(name) for name in look.known}
     worst = max(by_concept, key=lambda name: by_concept[name].told.mean())
@@ -239,7 +239,7 @@ def bars(look: Look, rival: Look) -> Iterator[Figure]:
 def addition_figures(
     judge: Judge, added: Sequence[Shown], others: Sequence[Crop]
 ) -> tuple[dict[str, Look], list[Figure]]:
-    """The table of all that is compared, and the figures; ``others`` are of :func:`other_crops`."""
+    """Return the table of all comparisons, and the figures; ``others`` come from :func:`other_crops`."""
     chosen = [one.case for one in added]
     truth = Truth(judge, [Crop(case.truth, case.mask) for case in chosen], [case.concept for case in chosen])
     copied = [Crop(*pasted(case, *other)) for case, other in zip(chosen, others, strict=True)]
@@ -324,7 +324,7 @@ def matched(areas: np.ndarray, others: np.ndarray, concepts: Sequence[str]) -> n
 def stroke_figures(
     model: Model, judge: Judge, chosen: Sequence[Case], others: Sequence[Crop]
 ) -> tuple[dict[str, Look], list[Figure], list[dict[str, Any]]]:
-    """The table, the figures, and what was painted in each case; ``others`` are of :func:`other_crops`."""
+    """Return the table, the figures and the masks of each case; ``others`` come from :func:`other_crops`."""
     if not chosen:
         return {}, [], []
     concepts = [case.concept for case in chosen]
@@ -395,7 +395,7 @@ def opening_figures(model: Model, chosen: Sequence[Case]) -> Iterator[Figure]:
 
 
 def outlined(case: Case) -> Tensor:
-    """The photo with a yellow line, dark on its outside, around what was painted."""
+    """Return the photo with a yellow line, dark on its outside, around the mask."""
     line = dilate(case.mask, 1) - case.mask
     halo = dilate(case.mask, 2) - case.mask - line
     yellow = torch.tensor([1.0, 0.9, -0.6]).view(1, 3, 1, 1)
@@ -403,7 +403,7 @@ def outlined(case: Case) -> Tensor:
 
 
 def write_sheet(path: Path, edits: Sequence[Shown]) -> None:
-    """The first ``ON_SHEET`` additions, and beside them removals, of each concept, as one PNG.
+    """Write the first ``ON_SHEET`` additions and removals of each concept side by side, as one PNG.
 
     Colors are rounded to steps of 4 of 255, which nobody sees and which makes the file much smaller.
     """

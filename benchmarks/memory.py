@@ -54,7 +54,7 @@ PATIENCE = 3_600_000
 
 
 def model_of(name: str, folder: Path) -> Model:
-    """The model, through a file where it is not the demo."""
+    """Return the model, through a file where it is not the demo."""
     if name == "demo":
         return load("demo")
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def shorten(name: str, whole: bool) -> None:
 
 
 def photo_for(model: Model) -> npt.NDArray[np.uint8] | None:
-    """A picture to open, where the model has none of its own."""
+    """Return a picture to open, where the model has none of its own."""
     if model.gallery is not None:
         return None
     size = model.generator.resolution
@@ -83,7 +83,7 @@ def photo_for(model: Model) -> npt.NDArray[np.uint8] | None:
 
 
 def walk(name: str, whole: bool) -> list[tuple[str, float, float]]:
-    """The steps of a session: what, seconds, and the largest memory so far in MiB."""
+    """Return the steps of a session: what, seconds, and the largest memory so far in MiB."""
     shorten(name, whole)
     steps = []
     began = time.perf_counter()
@@ -122,7 +122,7 @@ TELL = "Path('peak.json').write_text(json.dumps(memory.peak_mebibytes()))"
 
 
 def walk_in_a_browser(name: str, whole: bool, shots: Path | None) -> Iterator[tuple[str, float, float]]:
-    """The same steps by mouse, each until the page shows what came of it."""
+    """Take the same steps with the mouse, each until the page shows its effect."""
     from tests.browser.conftest import opened, running_browser, running_lab
 
     checkout = str(Path(__file__).parent.parent)

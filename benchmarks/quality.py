@@ -128,7 +128,7 @@ def measure(model: Model, judge: Judge, case: Case, render: Render) -> dict[str,
 
 
 def share(which: Tensor, of: Tensor) -> float:
-    """The share of the pixels ``of`` that are also ``which``."""
+    """Return the share of the pixels ``of`` that are also ``which``."""
     return float((which & of).sum() / of.sum().clamp_min(1))
 
 
@@ -142,8 +142,10 @@ def high_pass(picture: Tensor) -> Tensor:
 
 @torch.no_grad()
 def perceptual(judge: Judge, picture: Tensor, truth: Tensor, mask: Tensor) -> float:
-    """Squared distance of the judge's activations, each of unit length, inside the mask (LPIPS without its
-    weights; Zhang et al. 2018)."""
+    """Return the squared distance of the judge's activations inside the mask, each of unit length.
+
+    This is LPIPS without its weights (Zhang et al. 2018).
+    """
     distance = 0.0
     for a, b in zip(judge.activations(picture), judge.activations(truth), strict=True):
         unit = [x / x.norm(dim=1, keepdim=True).clamp_min(1e-6) for x in (a, b)]
@@ -174,7 +176,7 @@ def mean(name: str, values: list[float], low: float | None = None, high: float |
 
 
 def adaptation_figures(chosen: list[Case], measured: Measured) -> Iterator[Figure]:
-    """Does G' keep the photo and the edit, and nothing of the photo inside the edit?"""
+    """Yield how well G' keeps the photo and the edit, and how little of the photo shows inside the edit."""
 
     def every(name: str) -> list[float]:
         return of(chosen, measured, name)
@@ -193,7 +195,7 @@ def adaptation_figures(chosen: list[Case], measured: Measured) -> Iterator[Figur
 
 
 def edit_figures(chosen: list[Case], measured: Measured) -> Iterator[Figure]:
-    """Does what was painted appear or vanish, there and only there?"""
+    """Yield how much of the painted concept appears or vanishes, there and only there."""
     for verb, measures in (("add", ("iou",)), ("remove", ("gone", "agree"))):
         for concept in CONCEPTS:
             low = {
@@ -215,7 +217,7 @@ def ratio(pairs: np.ndarray) -> float:
 
 
 def missed(chosen: list[Case], measured: Measured) -> list[Figure]:
-    """The bars that are missed, of both kinds."""
+    """Return the bars that are missed, of both kinds."""
     found = [*adaptation_figures(chosen, measured), *edit_figures(chosen, measured)]
     return [figure for figure in found if figure.missed]
 

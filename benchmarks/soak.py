@@ -1,4 +1,4 @@
-"""Does anything pile up when somebody paints all day?
+"""Does anything pile up when a user paints all day?
 
     python -m benchmarks.soak [--strokes 10000] [--json FILE] [--check]
 
@@ -140,7 +140,7 @@ def memory(notebook: Notebook, devtools: CDPSession) -> dict[str, int]:
 
 
 def slopes(samples: list[dict[str, int]]) -> dict[str, float]:
-    """kB a stroke, by least squares over what follows the warm-up."""
+    """Return kB per stroke, by least squares over the samples after the warm-up."""
     settled = samples[round(WARM_UP * len(samples)) :]
     strokes = [sample["strokes"] for sample in settled]
     return {name: float(np.polyfit(strokes, [s[name] / 1000 for s in settled], 1)[0]) for name in MEASURES}

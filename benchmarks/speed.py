@@ -72,7 +72,7 @@ FIRST_PICTURE, GOOD_PICTURE, GOOD = 0.5, 5.0, 30.0
 
 
 def timed(work: Callable[[], object], repeats: int = 5) -> float:
-    """The median of the seconds that it takes, once it is warm."""
+    """Return the median time in seconds, after a warm-up."""
     work()
     seconds = []
     for _ in range(repeats):
@@ -83,7 +83,7 @@ def timed(work: Callable[[], object], repeats: int = 5) -> float:
 
 
 def once(work: Callable[[], object]) -> float:
-    """The seconds that it takes."""
+    """Return the time in seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -106,7 +106,7 @@ def multiplications(work: Callable[[], object]) -> float:
 
 @contextmanager
 def watched(generator: StagedGenerator) -> Iterator[list[str]]:
-    """The names of the stages that run meanwhile."""
+    """Collect the names of the stages that run inside the block."""
     ran: list[str] = []
     stage = generator.stage
 
@@ -139,7 +139,7 @@ def preview(model: Model, state: State, rate: float) -> dict[str, Any]:
         painted.append(state.replace(features))
 
     def stroke(each: Callable[[Callable[[], object]], float]) -> float:
-        """The median over the previews along the stroke, after a whole picture."""
+        """Return the median over the previews along the stroke, after a whole picture."""
         fast = Preview(model, state)
         found = []
         for one in painted:
@@ -286,7 +286,7 @@ class ByBrightness:
 
 
 def measure_random(generator: StagedGenerator, outputs: str, rate: float) -> dict[str, Any]:
-    """A generator with random weights; ``outputs`` begins the names of what draws its RGB."""
+    """Return a generator with random weights; ``outputs`` begins the names of what draws its RGB."""
     generator.eval().requires_grad_(False)
     with torch.no_grad():
         z = generator.sample_z(1, seed=0)
@@ -375,7 +375,7 @@ def tell(name: str, figures: dict[str, Any]) -> None:
 
 
 def bars(figures: dict[str, Any]) -> Iterator[Figure]:
-    """What has a bar; of several runs each by itself. Infinity stands for what never came."""
+    """Yield everything that has a bar, each run by itself. Infinity stands for an event that never came."""
     for name, one in figures.items():
         again = one["preview"]["reran_before_the_edit"]
         yield Figure(f"{name}: stages that a preview ran in vain", len(again), high=0, note=", ".join(again))

@@ -144,7 +144,7 @@ def measure(home: Path, seconds: float, plant: str) -> dict[str, Any]:
 
 
 def debugger_of(port: int, address: str) -> str:
-    """The address at which the browser's debugger speaks of a page."""
+    """Return the address of a page in the browser's debugger."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
         targets = json.loads(answer.read())
     return str(next(one["webSocketDebuggerUrl"] for one in targets if one["url"] == address))
@@ -189,7 +189,7 @@ def draw(notebook: Notebook, debugger: str, seconds: float) -> None:
 
 
 def finish(notebook: Notebook) -> Any:
-    """What the probe has seen, once the last event is covered or five seconds have brought nothing new."""
+    """Return the probe's record, once the last event is covered or five seconds have brought nothing new."""
     return notebook.page.evaluate(
         """async () => {
             const { events, samples } = probe;

@@ -33,7 +33,7 @@ def ablation(
     measure: Callable[..., dict[str, float]],
     judge: Judge,
 ) -> dict[str, dict[str, float]]:
-    """A row for each way to adapt: the adaptation's figures, and the median seconds of a fit."""
+    """Return a row for each way to adapt: the adaptation's figures, and the median seconds of a fit."""
     table = {}
     print(f"{'way to adapt':28}" + "".join(f"{name[:12]:>14}" for name in (*SHOWN, "seconds")))
     for name, way in WAYS.items():
@@ -54,7 +54,7 @@ def ablation(
 
 @torch.no_grad()
 def success(model: Model, judge: Judge, case: Case) -> float:
-    """The share of the mask that became the concept, or of the object's pixels that ceased to be it."""
+    """Return the share of the mask that became the concept, or of the object's pixels that it left."""
     row, inside = CLASSES.index(case.concept), case.mask[0, 0] > 0
     seen = judge.segment(plain(model, case.edited).clamp(-1, 1))[0] == row
     if case.verb == "add":
@@ -166,7 +166,7 @@ UNITS = (1, 2, 4, 8, 15, 20, 30, 40)
 
 
 def causal_curves(model: Model, judge: Judge, samples: int = 24) -> dict[str, dict[str, list[float]]]:
-    """What the best 1 to 40 units of five concepts cause on samples, by the judge, printed as a table."""
+    """Print and return what the best 1 to 40 units of five concepts cause on samples, judged by the judge."""
     assert model.dissection is not None
     curves = {}
     print(f"{'units':28}" + "".join(f"{count:7}" for count in UNITS))

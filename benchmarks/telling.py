@@ -40,8 +40,10 @@ class Crop(NamedTuple):
 
 
 def opponent(picture: Tensor) -> Tensor:
-    """Pictures B x 3 x H x W in [-1, 1] to lightness (R + G + B) / 3, R - G and (R + G) / 2 - B, as parts of
-    the range of sRGB."""
+    """Convert pictures B x 3 x H x W in [-1, 1] to lightness and two color differences.
+
+    These are (R + G + B) / 3, R - G and (R + G) / 2 - B, as parts of the range of sRGB.
+    """
     red, green, blue = picture.div(2).unbind(dim=1)
     return torch.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue], dim=1)
 
@@ -76,8 +78,10 @@ def gradient_energy(crop: Crop) -> float:
 
 @torch.no_grad()
 def descriptor(judge: Judge, crop: Crop) -> np.ndarray:
-    """D numbers: moments of the judge's activations (half and quarter resolution), of the colors and of their
-    gradients inside the mask."""
+    """Return D numbers: moments of activations, colors and gradients inside the mask.
+
+    The activations are the judge's, at half and quarter resolution.
+    """
     parts: list[Tensor] = []
     for maps in judge.activations(crop.picture):
         parts += moments(maps, F.interpolate(crop.mask, size=maps.shape[-2:], mode="area"))
@@ -96,7 +100,7 @@ def descriptor(judge: Judge, crop: Crop) -> np.ndarray:
 
 
 def logistic(x: np.ndarray, y: np.ndarray, penalty: float, steps: int = 10) -> np.ndarray:
-    """An L2-penalized logistic regression by Newton's method: D + 1 coefficients, the last is the constant.
+    """Fit an L2-penalized logistic regression with Newton's method: D + 1 coefficients, the last a constant.
 
     Args:
         x: N x D.

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import load_judge
-from ganpaint_widget.demo.data import SceneData, to_bytes, to_tensor
+from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.model import WEIGHTS
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, render_many
 from ganpaint_widget.demo.train_segmenter import mean_iou
@@ -44,6 +44,7 @@ from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.models.generator import StagedGenerator
 from ganpaint_widget.models.model import Model, Segmenter
 from ganpaint_widget.models.registry import load
+from ganpaint_widget.training.data import to_bytes, to_tensor
 
 SEEN = 0.003
 """From this share of the picture on a class counts as present: 49 of 128 x 128 pixels."""

@@ -1,8 +1,8 @@
-"""How the documentation is built: ``make docs``, into docs/_build/html.
+"""The configuration of the documentation: ``make docs`` builds it into docs/_build/html.
 
-Every warning is an error, so that a broken link, a picture that is missing or a cell that fails is found.
-Nothing is fetched, neither when the pages are built nor when they are read: no fonts, no scripts, and
-formulas are MathML, which browsers draw by themselves. The package that is described is the installed one.
+Every warning is an error, so that a broken link, a missing picture or a failing cell stops the build.
+Nothing is fetched, neither when the pages are built nor when they are read: they need neither fonts nor
+scripts, and browsers draw the MathML formulas themselves. The pages describe the installed package.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ html_copy_source = False
 html_show_sphinx = False
 html_static_path = ["static"]
 html_css_files = ["style.css"]
-suppress_warnings = ["mystnb.unknown_mime_type"]  # a widget's view; the PNG beside it is what a page shows
+suppress_warnings = ["mystnb.unknown_mime_type"]  # a widget's view: the page shows the PNG beside it
 
 # --- pages in Markdown, those with cells, and the lessons ---
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
-# The pages with cells are executed each time, so that what they show is what this version does. The
-# notebooks bring their outputs along.
+# Pages with cells are executed in each build, so that they show this version. The notebooks carry their
+# outputs.
 nb_execution_mode = "force"
 nb_execution_excludepatterns = ["lessons/*"]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
-# The scripts that would bring widgets to life come from elsewhere, and there is no kernel here.
+# Scripts that animate widgets would come from the network, and the pages lack a kernel.
 nb_ipywidgets_js: dict[str, Any] = {}
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 
@@ -63,11 +63,11 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 
-# --- what Sphinx is told here and nowhere else ---
+# --- extensions of Sphinx ---
 
 
 def copy_notebooks(app: Sphinx) -> None:
-    """The notebooks become pages. They stay in notebooks/, where JupyterLab opens them."""
+    """Copy the notebooks, so that they become pages. The originals stay where JupyterLab opens them."""
     lessons = HERE / "lessons"
     shutil.rmtree(lessons, ignore_errors=True)
     lessons.mkdir()

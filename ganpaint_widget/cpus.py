@@ -47,7 +47,7 @@ def cpu_count(root: Path = Path("/")) -> int:
 
 
 def _quotas(root: Path) -> list[float]:
-    """The quotas of the control groups that this process is in and of those around them, in processors."""
+    """Yield the quotas, in processors, of this process's control groups and of those around them."""
     found = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -111,7 +111,7 @@ def follow_load() -> None:
 
 
 def _quickest(counts: list[int]) -> int:
-    """The number of threads with which some convolutions take least time, of numbers that grow from 1."""
+    """Return the number of threads that runs some convolutions fastest, trying numbers upward from 1."""
     import torch
     from torch.nn import functional as F
 

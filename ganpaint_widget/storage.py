@@ -52,7 +52,7 @@ def cache_folder() -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file in one step: what is written to the path that is handed out becomes ``path`` at the end.
 
-    Whoever reads ``path`` finds the old file or the new one, never a part. If the block raises, the old one
+    Readers of ``path`` find the old file or the new one, never a part. If the block raises, the old one
     stays. Each writer has a file of its own, so that two of them do not mix.
 
     Raises:
@@ -211,7 +211,7 @@ def _unreadable(path: Path, error: Exception) -> GANPaintError:
 
 
 def kind_of(path: Path) -> str | None:
-    """What a safetensors file of this package holds; ``None`` for one of others, or none that can be read."""
+    """Return the kind of a safetensors file of this package, or ``None`` for any other file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -222,7 +222,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def read_plain(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file that others wrote. GANPaintError when it cannot be read."""
+    """Read the tensors of another program's safetensors file. GANPaintError if it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """Raised inside a job by its ticket's checkpoint, after somebody has cancelled the job."""
+    """Raised inside a job by its ticket's checkpoint, after the job was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Ticket:
 
 
 def share_of(ticket: Ticket | None, start: float, end: float) -> Ticket | None:
-    """A ticket for a part of a job: its 0 to 1 is ``start`` to ``end`` of the whole."""
+    """Return a ticket for a part of a job: its 0 to 1 is ``start`` to ``end`` of the whole."""
     if ticket is None:
         return None
     whole = ticket
@@ -115,7 +115,7 @@ def share_of(ticket: Ticket | None, start: float, end: float) -> Ticket | None:
 
 
 def watched(parts: Sequence[T], ticket: Ticket | None) -> Iterator[T]:
-    """The parts of a job, with a checkpoint of the ticket after each."""
+    """Yield the parts of a job, with a checkpoint of the ticket after each."""
     for done, part in enumerate(parts, start=1):
         yield part
         if ticket is not None:

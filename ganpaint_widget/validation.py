@@ -35,7 +35,7 @@ MAX_STUDENT: Final = 100
 def checked_verb(verb: object) -> str:
     """``verb`` if there is such a verb, else GANPaintError."""
     if not (isinstance(verb, str) and verb in VERBS):
-        raise GANPaintError(f"There is no verb {_shown(verb)}.", f"Choose one of: {', '.join(VERBS)}.")
+        raise GANPaintError(f"The verb {_shown(verb)} does not exist.", f"Choose one of: {', '.join(VERBS)}.")
     return verb
 
 
@@ -65,7 +65,7 @@ def checked_color(color: object) -> str:
     """``color`` if it is one of the form "#rrggbb", else GANPaintError."""
     if not (isinstance(color, str) and _COLOR.fullmatch(color)):
         raise GANPaintError(
-            f"{_shown(color)} is no color.", 'Pass six hexadecimal digits after a #, such as "#d81b60".'
+            f"{_shown(color)} is not a color.", 'Pass six hexadecimal digits after a #, such as "#d81b60".'
         )
     return color
 
@@ -116,7 +116,7 @@ def checked_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.ND
 
 
 def checked_title(title: object) -> str:
-    """``title`` without what cannot be shown, at most 255 characters; GANPaintError if it is no text."""
+    """``title`` without what cannot be shown, at most 255 characters; GANPaintError if it is not text."""
     if not isinstance(title, str):
         raise GANPaintError(f"{_shown(title)} cannot be the title of a picture.", "Pass a text.")
     return "".join(sign for sign in title[:255] if sign.isprintable())
@@ -128,11 +128,11 @@ def checked_scene(scene: object) -> int:
 
 
 def checked_student(student: object) -> str:
-    """A student's name with single spaces, else GANPaintError."""
+    """Return a student's name with single spaces, else GANPaintError."""
     if not (
         isinstance(student, str) and student.strip() and len(student) <= MAX_STUDENT and student.isprintable()
     ):
-        raise GANPaintError("That is no name.", f"Pass your name, in at most {MAX_STUDENT} characters.")
+        raise GANPaintError("That is not a name.", f"Pass your name, in at most {MAX_STUDENT} characters.")
     return " ".join(student.split())
 
 
@@ -161,7 +161,7 @@ def checked_units(units: object, channels: int) -> str | tuple[int, ...] | None:
     whole = [int(one) for one in numbers if isinstance(one, (int, np.integer)) and not isinstance(one, bool)]
     if not numbers or len(whole) < len(numbers) or not all(0 <= one < channels for one in whole):
         raise GANPaintError(
-            f"{_shown(units)} are no units of this layer.",
+            f"This layer does not have the units {_shown(units)}.",
             f"Pass one of {', '.join(UNITS)}, or numbers from 0 to {channels - 1}.",
         )
     return tuple(sorted(set(whole)))
@@ -171,7 +171,7 @@ def checked_target(target: object) -> str:
     """``target`` if there is such a target, else GANPaintError."""
     if not (isinstance(target, str) and target in TARGETS):
         raise GANPaintError(
-            f"There is no target {_shown(target)} for an addition.", f"Choose one of: {', '.join(TARGETS)}."
+            f"Additions do not have the target {_shown(target)}.", f"Choose one of: {', '.join(TARGETS)}."
         )
     return target
 
@@ -185,7 +185,7 @@ def checked_number(value: object, name: str, largest: int) -> int:
 
 
 def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, channels: int) -> Edit:
-    """An edit whose fields may hold anything, as one that can be carried out, else GANPaintError.
+    """Check an edit whose fields may hold anything, and return one that can be carried out.
 
     Args:
         edit: to be checked, for example from a file; its arrays are arrays.
@@ -279,7 +279,7 @@ def checked_mask(mask: object, height: int, width: int) -> Mask:
         array = np.asarray(mask)
     except (TypeError, ValueError) as error:  # ragged lists, for one
         raise GANPaintError(
-            "The mask is no array.", f"Pass a uint8 array of the shape {height} x {width}."
+            "The mask is not an array.", f"Pass a uint8 array of the shape {height} x {width}."
         ) from error
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
@@ -305,7 +305,7 @@ def checked_rect(rect: object, size: int) -> tuple[int, int, int, int]:
         if min(x, y, width, height) >= 0 and x + width <= size and y + height <= size:
             return x, y, width, height
     raise GANPaintError(
-        f"{_shown(rect)} is no rectangle inside the picture.",
+        f"{_shown(rect)} is not a rectangle inside the picture.",
         f"Pass four whole numbers x, y, width, height within {size} x {size} pixels.",
     )
 

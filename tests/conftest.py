@@ -50,7 +50,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 @pytest.fixture(scope="session")
 def benchmark_module() -> Callable[[str], ModuleType]:
-    """Imports ``benchmarks.NAME``, which is no part of the wheel, without the checkout on the path."""
+    """Import ``benchmarks.NAME``, which the wheel does not hold, without the checkout on the path."""
     spec = importlib.util.spec_from_file_location(
         "benchmarks", BENCHMARKS / "__init__.py", submodule_search_locations=[str(BENCHMARKS)]
     )

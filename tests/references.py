@@ -1,5 +1,6 @@
-"""The generators and an encoder written out in float64, one formula after the other, from their state dicts;
-and a generator whose units are known.
+"""The generators and an encoder written out in float64, and a generator whose units are known.
+
+Each is one formula after the other, from the state dict.
 
 Imported as ``references`` by tests; ``conftest.py`` makes it known.
 """
@@ -126,7 +127,7 @@ def stylegan2(weights: Weights, z: torch.Tensor, blocks: int, psi: float = 1.0) 
 
 
 def hybrid_encoder(weights: Weights, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """z and layer 4's features of pictures: a ResNet-18 without its head, and each layer's inverse."""
+    """Pictures' z and features of layer 4: a ResNet-18 without its head, and each layer's inverse."""
     d = {name: tensor.double() for name, tensor in weights.items()}
 
     def conv(at: str, x: torch.Tensor, stride: int = 1, padding: int | None = None) -> torch.Tensor:

@@ -45,7 +45,7 @@ def is_there(tensor: Tensor) -> bool:
 
 def _put(tensor: Tensor) -> Tensor:
     if tensor.dtype in (torch.float64, torch.complex128):
-        raise TypeError("There is no float64 on Apple's GPUs.")
+        raise TypeError("Apple's GPUs do not have float64.")
     storage = tensor.untyped_storage()
     _there[storage._cdata] = StorageWeakRef(storage)
     return tensor
@@ -65,7 +65,7 @@ class _Together(TorchDispatchMode):
         there = any(is_there(one) for one in given)
         if there:
             if name in MISSING:
-                raise NotImplementedError(f"There is no {name} on Apple's GPUs.")
+                raise NotImplementedError(f"Apple's GPUs do not have {name}.")
             if name in INDEXING:
                 given = [args[0], *_tensors(args[2:])]
             if name not in CROSSING and not all(one.dim() == 0 or is_there(one) for one in given):

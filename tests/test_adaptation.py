@@ -48,7 +48,7 @@ WAYS = {
     "pyramid": AdaptationConfig(),
     "added": Ablation(combine="add"),
     "direct": Ablation("direct"),
-    "without regularisation": AdaptationConfig(regularization=0),
+    "without regularization": AdaptationConfig(regularization=0),
     "network": Ablation("network", regularization=0.1),
     "weights": Ablation("weights"),
 }

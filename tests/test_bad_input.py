@@ -132,7 +132,7 @@ def test_what_is_no_picture_is_refused(edited: EditingSession, source: Any):
 
 def test_files_that_are_no_pictures_are_refused(edited: EditingSession, tmp_path: Path):
     text = tmp_path / "letter.png"
-    text.write_text("Dear reader, this is no picture.")
+    text.write_text("Dear reader, this is not a picture.")
     assert "letter.png" in refused(edited, lambda: edited.open(text)).message
     refused(edited, lambda: edited.open(tmp_path))
 

@@ -256,7 +256,7 @@ def test_a_zip_bomb(tmp_path: Path) -> None:
             bomb.writestr(entry.filename, stored.read(entry))
         bomb.writestr("archive/data/999", bytes(64 * 2**20))
     path.write_bytes(packed.getvalue())
-    assert "unpacks to far more" in refusal(path).message
+    assert "unpack to far more" in refusal(path).message
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth"])
@@ -293,19 +293,19 @@ def test_other_contents(tmp_path: Path, stylegan2: StyleGAN2) -> None:
     weights = progan_weights((6, 5, 4, 4))
     path = tmp_path / "other.pth"
     for content, message in [
-        ([1, 2], "no dictionary"),
-        ({}, "no ProGAN's and no StyleGAN2's"),
-        ({"a": torch.zeros(3)}, "no ProGAN's and no StyleGAN2's"),
-        ({"state_dict": {}}, "no ProGAN's and no StyleGAN2's"),
+        ([1, 2], "instead of a dictionary"),
+        ({}, "neither to a ProGAN nor to a StyleGAN2"),
+        ({"a": torch.zeros(3)}, "neither to a ProGAN nor to a StyleGAN2"),
+        ({"state_dict": {}}, "neither to a ProGAN nor to a StyleGAN2"),
         ({n: t for n, t in weights.items() if "layer5" not in n}, "do not fit"),
         ({**weights, "layer5.conv.weight": torch.zeros(4, 4, 3, 3)}, "do not fit"),
-        ({**weights, "layer5.conv.weight": torch.zeros(4, 5, 3, 3).to_sparse()}, "no dense array"),
-        ({**weights, "layer5.conv.weight": torch.zeros(4, 5, 3, 3, dtype=torch.cfloat)}, "no dense array"),
+        ({**weights, "layer5.conv.weight": torch.zeros(4, 5, 3, 3).to_sparse()}, "not a dense array"),
+        ({**weights, "layer5.conv.weight": torch.zeros(4, 5, 3, 3, dtype=torch.cfloat)}, "not a dense array"),
         ({n: t for n, t in stylegan2.state_dict().items() if "style" not in n}, "not complete"),
         ({n: t for n, t in stylegan2.state_dict().items() if n != "convs.1.activate.bias"}, "do not fit"),
         ({**old_names(weights), "features.4.conv.weight": torch.zeros(1)}, "do not fit"),
-        ({**tensorflow_names(weights), "8x8/Conv1/weight": torch.zeros(1)}, "no ProGAN's"),
-        ({**tensorflow_names(weights), "4x4/Dense/weight": torch.zeros(3, 5)}, "no ProGAN's"),
+        ({**tensorflow_names(weights), "8x8/Conv1/weight": torch.zeros(1)}, "a ProGAN's names"),
+        ({**tensorflow_names(weights), "4x4/Dense/weight": torch.zeros(3, 5)}, "a ProGAN's names"),
     ]:
         torch.save(content, path)
         assert message in refusal(path).message, message

@@ -169,7 +169,7 @@ def test_one_bad_photo_does_not_end_a_batch(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing to do"),
+        ([], "asks for no edit"),
         (["--mask", "M"], "before any edit"),
         (["--add", "tree"], "where to add tree"),
         (["--add", "tree", "--mask", "M", "--mask", "M"], "twice"),
@@ -177,7 +177,7 @@ def test_one_bad_photo_does_not_end_a_batch(folder: Path):
         (["--add", "tree", "--mask", "M", "--reference", "1"], "does not belong to --add"),
         (["--restyle", "tree", "--mask", "M"], "no reference"),
         (["--add", "unicorn", "--mask", "M"], "no concept 'unicorn'"),
-        (["--add", "tree", "--mask", "nowhere.png"], "no file"),
+        (["--add", "tree", "--mask", "nowhere.png"], "does not exist"),
         (["--add", "tree", "--mask", "M", "--strength", "9"], "strength"),
         (["--add", "tree", "--mask", "M", "--units", "1,x"], "units"),
         (["--add", "tree", "--mask", "M", "--generator", "unicorns"], "unicorns"),
@@ -205,7 +205,10 @@ def test_results_never_overwrite_each_other(folder: Path):
     twice = ganpaint("edit", folder / "in", folder / "in" / "a.bmp", *common)
     assert "same name" in json.loads(twice.stdout)["error"]["message"]
     (folder / "empty").mkdir()
-    assert "no pictures" in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["message"]
+    assert (
+        "does not hold pictures"
+        in json.loads(ganpaint("edit", folder / "empty", *common).stdout)["error"]["message"]
+    )
 
 
 # --- adapt ---
@@ -254,15 +257,15 @@ def test_a_dissection_is_written_and_told(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--generator", "bare"], "no segmenter"),
+        (["--generator", "bare"], "without a segmenter"),
         (["--layer", "layer99"], "no layer"),
-        (["--generator", "unicorns"], "no generator"),
+        (["--generator", "unicorns"], "does not exist"),
     ],
 )
 def test_a_dissection_that_cannot_be(folder: Path, arguments: list[str], says: str):
     out = folder / "units.safetensors"
     assert says in failed(ganpaint("dissect", "-o", out, *arguments))[0]
-    assert "no folder" in failed(ganpaint("dissect", "-o", folder / "no" / "x.safetensors"))[0]
+    assert "does not exist" in failed(ganpaint("dissect", "-o", folder / "no" / "x.safetensors"))[0]
     assert not out.exists()
 
 

@@ -202,7 +202,7 @@ class Conversation(RuleBasedStateMachine):
         self.numbered(page, {"type": "command", "name": name, "arguments": arguments})
 
     def refused(self) -> bool:
-        """Was the newest answer of the widget a refusal? A picture that comes behind it is no answer."""
+        """Was the newest answer of the widget a refusal? A picture that comes behind it is not an answer."""
         answers = (one["type"] for one in reversed(self.line.messages) if one["type"] != "frame")
         return next(answers, None) == "error"
 

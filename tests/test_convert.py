@@ -388,7 +388,7 @@ def test_damaged_pickles(tmp_path: Path, nvidia: None, data: st.DataObject) -> N
     [
         ({"mapping.embed.weight": torch.zeros(1)}, "", "conditional"),
         ({"synthesis.input.weight": torch.zeros(1)}, "", "StyleGAN3"),
-        ({}, "synthesis.b4.const", "no StyleGAN2"),
+        ({}, "synthesis.b4.const", "not a StyleGAN2"),
         ({}, "synthesis.b8.torgb.weight", "skip connections"),
         ({}, "mapping.w_avg", "skip connections"),
         ({"synthesis.b8.conv1.bias": torch.zeros(99)}, "", "do not fit"),
@@ -589,7 +589,7 @@ def test_tensorflow_networks_that_are_not_whole(tmp_path: Path, tflib: None) -> 
         made.components["mapping"] = made
 
     assert "first StyleGAN" in damaged(lambda made: vars(made).update(version=3))
-    assert "no complete StyleGAN2" in damaged(cut)
+    assert "not a complete StyleGAN2" in damaged(cut)
     assert "nested deeper" in damaged(itself)
     assert "damaged" in damaged(lambda made: vars(made).update(variables=3))
     assert "damaged" in damaged(lambda made: vars(made).update(variables=[("a", "b", "c")]))

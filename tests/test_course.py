@@ -219,7 +219,7 @@ def test_what_is_no_name(name: Any) -> None:
 
 
 def test_there_is_no_lesson_8_and_no_question_why() -> None:
-    with pytest.raises(GANPaintError, match="no lesson"):
+    with pytest.raises(GANPaintError, match="Lesson 8 does not exist"):
         course.Lesson(8, NAME)
     with pytest.raises(GANPaintError, match="no question"):
         course.Lesson(1, NAME).check("why", 1)

@@ -88,7 +88,7 @@ class Shades(nn.Module):
 
 
 class Wrapped:
-    """A user's segmenter that is no module, but has one."""
+    """A user's segmenter that is not a module, but has one."""
 
     classes = Shades.classes
 

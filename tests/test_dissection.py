@@ -244,7 +244,7 @@ def test_position_alone_finds_what_stands_still_and_not_what_moves(found: Dissec
     assert moving.concepts == found.concepts
     assert still.iou[box] > 0.95
     assert moving.iou[box] < 0.5 < found.iou[box].max()
-    with pytest.raises(GANPaintError, match="one batch"):
+    with pytest.raises(GANPaintError, match="two batches"):
         position_baseline(Boxes(), Brightness(), samples=10, batch=20)
 
 

@@ -70,7 +70,7 @@ def test_the_dcgan_is_painted_with_in_the_widget(shown: dict[str, Any], real_met
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """What Sphinx says to two pages, as strict as `make docs` is, and the folder that it has built."""
+    """Sphinx's output for two pages, as strict as in `make docs`, and the folder with the result."""
     pytest.importorskip("sphinx", reason="the documentation's packages are not installed")
     folder = tmp_path_factory.mktemp("docs")
     (folder / "index.md").write_text("# A page\n\nHere $G(z_e)$ and\n\n$$\\sum_i |x_i|$$\n")

@@ -243,7 +243,7 @@ def test_the_levels_of_a_reference_are_the_mean_over_its_pixels(seed: int, regio
 
 
 def test_a_restyle_after_itself_evens_out_its_region():
-    """p is the mean, so that the region keeps its mean and loses what varied in it."""
+    """Each p is the mean, so that the region keeps its mean and loses its variation."""
     state = features_of(5)
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[: 2 * CELL] = 255

@@ -170,6 +170,6 @@ def test_without_exemplars_an_addition_is_as_tuned_and_cannot_ask_for_one(model:
     bare = replace(model, dissection=replace(model.dissection, exemplars=None))
     with EditingSession(scene=0, generator=bare, journal=False) as session:
         assert session.add("tree", disc(session.size)).target == "tuned"
-        with pytest.raises(GANPaintError, match="no exemplar of 'tree'"):
+        with pytest.raises(GANPaintError, match="'tree' has no exemplar"):
             session.add("tree", disc(session.size), target="exemplar")
         assert len(session.edits) == 1

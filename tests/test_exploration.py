@@ -107,7 +107,7 @@ def test_a_damaged_file_is_measured_anew(boxes: Model, found: Exploration) -> No
 
 
 def test_without_a_segmenter_nothing_can_be_named(boxes: Model) -> None:
-    with pytest.raises(GANPaintError, match="no segmenter"):
+    with pytest.raises(GANPaintError, match="without a segmenter"):
         Exploration(boxes.generator).measure()
 
 
@@ -215,7 +215,7 @@ def test_orders(found: Exploration) -> None:
             found.order(*wrong)
     assert found.search("BO") == ("box",) and found.search(" ") == ("ground", "box")
     for unit in (-1, 5, 1.5, "0"):
-        with pytest.raises(GANPaintError, match="no units"):
+        with pytest.raises(GANPaintError, match="does not have the units"):
             found.label(unit)
 
 
@@ -459,7 +459,7 @@ def test_a_shelf_holds_so_many() -> None:
     activations = np.ones(3, np.float32)
     for number in range(brushes.MAX_BRUSHES):
         shelf.put(Brush(f"b{number}", (0,), activations))
-    with pytest.raises(GANPaintError, match="no more"):
+    with pytest.raises(GANPaintError, match="shelf is full"):
         shelf.put(Brush("one more", (0,), activations))
     shelf.put(Brush("b0", (1,), activations))  # in place of the old one
     assert shelf.get("b0").units == (1,) and len(shelf.brushes) == brushes.MAX_BRUSHES

@@ -111,12 +111,12 @@ def test_an_exception_while_drawing_freezes_no_canvas(wire: Wire) -> None:
     assert wire.messages == []  # not half a picture
     good.show(lambda pad: pad.lines(np.ones((1, 2, 2), np.float32), "red", 1))
     assert wire.names()[-1] == "strokeLineSegments"
-    others.fill_rect(1, 2, 3, 4)  # somebody else's, who knows nothing of pads
+    others.fill_rect(1, 2, 3, 4)  # another library's, which knows nothing of pads
     assert [wire.names(-2), wire.names(-1)] == [["switchCanvas"], ["fillRect"]]
     with ipycanvas.hold_canvas():
         others.fill_rect(1, 2, 3, 4)
         others.fill_rect(5, 6, 7, 8)
-        good.show(lambda pad: None)  # in the midst of somebody's held drawing
+        good.show(lambda pad: None)  # in the middle of another held drawing
     assert wire.names() == ["fillRect", "fillRect"] or wire.names()[-2:] == ["fillRect", "fillRect"]
     assert wire.names(-2) == ["switchCanvas", "clear"]
 
@@ -179,7 +179,7 @@ def test_sorting_searching_and_looking(explorer: DissectionExplorer) -> None:
     explorer._search.value = "bo"
     assert explorer._concept.value == "box" and len(explorer._bars.box.children) == 1 + 1
     explorer._search.value = "tree"
-    assert "no concept like" in status(explorer) and "ground, box" in status(explorer)
+    assert "No concept is like" in status(explorer) and "ground, box" in status(explorer)
     explorer._search.value = ""
     assert explorer._concept.value == module.ANY and len(explorer._bars.box.children) == 2 + 1
 
@@ -269,7 +269,7 @@ def test_what_fails_in_a_job_is_said(boxes: Model) -> None:
     explorer = DissectionExplorer(Model("boxes", boxes.generator))
     explorer._offer.click()
     settle(explorer)
-    assert "no segmenter" in status(explorer) and "gpx-wrong" in status(explorer)
+    assert "without a segmenter" in status(explorer) and "gpx-wrong" in status(explorer)
     explorer.close()
 
 
@@ -311,9 +311,9 @@ def test_units_are_switched_in_the_editor(explorer: DissectionExplorer) -> None:
     explorer._chosen.value = "1 2, 3"
     assert session.edits[-1].units == (1, 2, 3) and explorer.selection == (1, 2, 3)
     explorer._chosen.value = "a"
-    assert "no numbers" in status(explorer)
+    assert "not numbers" in status(explorer)
     explorer._chosen.value = "77"
-    assert "no units of this layer" in status(explorer) and explorer.selection == (1, 2, 3)
+    assert "does not have the units" in status(explorer) and explorer.selection == (1, 2, 3)
 
     explorer._reset.click()
     assert not session.edits and np.array_equal(picture(explorer), before)
@@ -362,7 +362,7 @@ def test_a_brush_of_several_units(explorer: DissectionExplorer) -> None:
     explorer._brush_name.value = "box"
     explorer._brush.click()
     settle(explorer)
-    assert "There is a concept" in status(explorer)
+    assert "already exists" in status(explorer)
 
 
 # --- more ---
@@ -388,7 +388,7 @@ def test_curves_artifacts_and_comparison(explorer: DissectionExplorer, wire: Wir
     explorer._further.other_generator.value = "no such generator"
     explorer._further.compare.click()
     settle(explorer)
-    assert "There is no generator" in status(explorer)
+    assert "does not exist" in status(explorer)
 
 
 def test_the_heatmap_follows_the_picture(explorer: DissectionExplorer, wire: Wire) -> None:

@@ -506,7 +506,7 @@ def test_a_file_that_was_got_by_other_means(
     done = CliRunner().invoke(app, ["fetch", "stylegan2-church", "--file", str(other)])
     assert done.exit_code == 1 and "SHA-256 begins with" in done.output
     done = CliRunner().invoke(app, ["fetch", "stylegan2-church", "--file", str(tmp_path / "none")])
-    assert done.exit_code == 1 and "There is no file" in done.output
+    assert done.exit_code == 1 and "does not exist" in done.output
     assert CliRunner().invoke(app, ["fetch", "--list", "--file", str(own)]).exit_code == 1
     for one in list(cache.iterdir()):
         one.unlink()
@@ -530,6 +530,6 @@ def test_the_command(entry: Entry, server: Server, cache: Path, monkeypatch: pyt
     code, output = run("--list")
     assert code == 0 and "stylegan2-faces" in output
     code, output = run("chruch")
-    assert code == 1 and "no public model 'chruch'" in output
+    assert code == 1 and "the public model 'chruch'" in output
     code, output = run()
     assert code == 1 and "--list" in output

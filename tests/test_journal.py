@@ -332,12 +332,12 @@ def test_a_recovered_session_keeps_a_journal_of_its_own(model: Any, mask: np.nda
 
 
 def test_there_may_be_nothing_to_recover(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(GANPaintError, match="no journal to recover"):
+    with pytest.raises(GANPaintError, match="No journal was found"):
         recover(model)
-    with pytest.raises(GANPaintError, match="no journal in"):
+    with pytest.raises(GANPaintError, match="does not hold a journal"):
         recover(model, tmp_path)
     monkeypatch.setenv("GANPAINT_JOURNAL", "off")
-    with pytest.raises(GANPaintError, match="no journal to recover"):
+    with pytest.raises(GANPaintError, match="No journal was found"):
         recover(model)
 
 
@@ -399,13 +399,13 @@ def test_the_oldest_journals_that_nobody_uses_are_purged(model: Any, mask: np.nd
     for session in sessions[1:]:
         session.close()
     (paths[1] / "notes.txt").write_text("not ours")
-    (journals / "somebody-elses").mkdir()
+    (journals / "another-users").mkdir()
     size = journal._size(paths[3])
     journal.purge(journals, 2 * size + size // 2)
     assert paths[0].exists(), "in use"
     assert [path.name for path in paths[1].iterdir()] == ["notes.txt"]
     assert not paths[2].exists()
-    assert (journals / "somebody-elses").exists()
+    assert (journals / "another-users").exists()
     journal.purge(journals, 0)
     assert not paths[3].exists()
 

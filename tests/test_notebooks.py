@@ -41,7 +41,7 @@ def unreachable(event, arguments):
 
 sys.addaudithook(unreachable)
 """
-"""What a kernel runs first: whoever asks for another machine is refused, and written down."""
+"""A kernel runs this first: code that asks for another machine is refused, and written down."""
 
 
 def test_there_are_notebooks() -> None:
@@ -105,7 +105,7 @@ def test_a_kernel_of_these_tests_has_no_network(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_asks_and_can_be_handed_in(path: Path, executed: Execute) -> None:
-    """With the exercises as they are: every check says that there is no answer yet, and none fails."""
+    """With the exercises as they are: every check says that it has no answer yet, and none fails."""
     notebook, folder = executed(path)
     checks = [cell for cell in notebook.cells if cell.id.endswith("-check")]
     assert 2 <= len(checks) <= 3
@@ -128,7 +128,7 @@ def test_a_lesson_has_its_parts(path: Path) -> None:
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_is_committed_with_its_pictures(path: Path) -> None:
-    """On GitHub there is no kernel; and nbconvert puts every one of them into the page."""
+    """GitHub runs no kernel; nbconvert puts every one of them into the page."""
     assert path.stat().st_size <= 500_000
     notebook = nbformat.read(path, as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]

@@ -289,7 +289,7 @@ def test_within_a_stroke_frames_say_what_is_accepted(
     # One for each: what a stroke says it has drawn is acknowledged, or only two would have been sent.
     assert len(line.of("frame")) == sent + 3
     assert not line.of("accepted")
-    # Frames that do not come are no reason to leave a page in the dark.
+    # Missing frames must not leave a page in the dark.
     page.stroke(last=False, new=False)
     assert not line.of("accepted")
     page.stroke(last=False, new=False)
@@ -356,7 +356,7 @@ def test_the_state_at_rest_waits_for_a_hand_that_paints_on(
         page.stroke()
         worker_by_hand.run_pending()
     page.stroke(last=False)
-    widget._rest_later()  # whenever its time comes: somebody is painting
+    widget._rest_later()  # whenever its time comes: a page is painting
     assert len(line.states) == states
     page.stroke(new=False, rect=[0, 0, 0, 0])
     worker_by_hand.run_pending()
@@ -527,7 +527,7 @@ def test_an_interrupted_message_is_asked_for_again(
     assert widget.comm.of("accepted")[-1]["sequence"] == 1
 
 
-# --- what is no message of the protocol ----------------------------------------------------------------
+# --- other than messages of the protocol ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

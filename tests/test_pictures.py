@@ -100,9 +100,9 @@ def test_what_was_not_edited_comes_back_as_it_was(fit: Any) -> None:
 
 def test_the_seam_is_feathered_where_the_photo_goes_on() -> None:
     photo = Image.new("RGB", (200, 100), "black")
-    back = np.asarray(framing.paste(photo, np.full((50, 50, 3), 200, np.uint8), feather=0.1))[
-        :, :, 0
-    ].astype(int)
+    back = np.asarray(framing.paste(photo, np.full((50, 50, 3), 200, np.uint8), feather=0.1))[:, :, 0].astype(
+        int
+    )
     assert (back[:, :50] == 0).all() and (back[:, 150:] == 0).all()  # outside the square
     assert (back[:, 62:138] == 200).all()  # inside: also at the photo's own upper and lower edge
     rising = back[50, 50:62]

@@ -382,7 +382,7 @@ def test_a_link_is_refused_and_not_followed(saved: Path, model_with_segmenter: A
         link = zipfile.ZipInfo("photo.png")
         link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, str(tmp_path / "secret.png"))
-    assert "no part of a project" in refused(saved, model_with_segmenter, tmp_path).message
+    assert "does not belong to a project" in refused(saved, model_with_segmenter, tmp_path).message
 
 
 def test_a_name_that_comes_twice_is_refused(saved: Path, model: Any, tmp_path: Path):

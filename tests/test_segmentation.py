@@ -79,7 +79,7 @@ def test_a_generator_is_dissected_with_it(generator: ProGAN) -> None:
 def test_models_that_do_not_do() -> None:
     other = Colors()
     other.config = SimpleNamespace(id2label={0: "LABEL_0", 1: "LABEL_1"})
-    with pytest.raises(GANPaintError, match="none of the concepts"):
+    with pytest.raises(GANPaintError, match="any of the concepts"):
         ADE20KSegmenter(other)
 
 

@@ -296,7 +296,7 @@ class Intricate:
         self.edits = [Edit(f"e{number}", "add", "tree", mask) for number in range(count)]
 
 
-@pytest.mark.parametrize(("size", "count", "words"), [(512, 1, "intricate"), (256, 20, "more than 1 MB")])
+@pytest.mark.parametrize(("size", "count", "words"), [(512, 1, "too detailed"), (256, 20, "more than 1 MB")])
 def test_a_hand_in_that_nobody_could_read_is_refused_when_it_is_written(
     size: int, count: int, words: str
 ) -> None:

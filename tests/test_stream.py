@@ -131,7 +131,7 @@ def test_acknowledgements_are_cumulative_and_odd_ones_are_ignored(bench: Bench) 
     bench.stream.ack(A, 99)  # a frame that was never sent
     bench.stream.ack("page-unknown", 1)
     assert bench.revisions == [1, 2] and bench.stream.pages == (A,)
-    bench.stream.ack(A, 2)  # covers 1, whose own acknowledgement was lost
+    bench.stream.ack(A, 2)  # covers 1, whose own acknowledgment was lost
     bench.stream.ack(A, 1)  # late
     bench.stream.ack(A, 2)  # doubled
     assert bench.revisions == [1, 2, 3]
@@ -348,7 +348,7 @@ def test_in_any_order_credit_holds_and_the_newest_picture_arrives(history: list[
     # However it went: once the line works and a page acknowledges, the newest of each kind is shown.
     bench.broken = False
     stream.hello(A)
-    bench.now += SILENCE  # whoever else is there but mute does not matter
+    bench.now += SILENCE  # other pages that are mute do not matter
     for _ in range(4):
         stream.tick()
         stream.ack(A, (bench.frames or [0])[-1])

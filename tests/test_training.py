@@ -13,13 +13,12 @@ import torch
 from typer.testing import CliRunner
 
 from ganpaint_widget.cli import app
-from ganpaint_widget.demo.data import SceneData, to_tensor
+from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.demo.train import painter_from
-from ganpaint_widget.demo.train_edits import Painter, Recipe, mean_inside, painted, stroke, train_edits
-from ganpaint_widget.demo.train_features import FeatureRecipe, train_features, with_features
+from ganpaint_widget.demo.train_edits import Recipe, new_painter, stroke, train_edits
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply, mean_activations
@@ -29,8 +28,11 @@ from ganpaint_widget.models.checkpoints import write_module
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN, pixel_norm
 from ganpaint_widget.models.stylegan2 import StyleGAN2
+from ganpaint_widget.training.data import to_tensor
 from ganpaint_widget.training.encoder import train_encoder
+from ganpaint_widget.training.features import FeatureRecipe, train_features, with_features
 from ganpaint_widget.training.muon import Muon, orthogonalized
+from ganpaint_widget.training.painter import Painter, mean_inside, painted
 
 TINY = Recipe(
     latent_size=8,
@@ -39,7 +41,7 @@ TINY = Recipe(
     residual=(1,),
     pairs=16,
     batch=4,
-    warm_up=24,
+    warm_up=18,
     ramp=12,
     penalty_every=2,
 )
@@ -106,16 +108,16 @@ def test_strokes_are_where_the_object_is() -> None:
 def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
     segmenter = SceneSegmenter(CLASSES, (4, 4, 4, 4))
-    train_edits(folder, TINY, segmenter, minutes=60, budget=36, log_every=1)
+    train_edits(folder, TINY, segmenter, minutes=60, budget=27, log_every=1)
     first = torch.load(folder / "edits.pt", weights_only=True)
     lines = [json.loads(line) for line in (folder / "edits.jsonl").read_text().splitlines()]
     assert ["gap" in line for line in lines] == [False, False, True]
-    assert first["shown"] == lines[-1]["shown"] == 36
+    assert first["shown"] == lines[-1]["shown"] == 27
     assert list(folder.glob("edits-*.png"))
 
-    run = train_edits(folder, TINY, segmenter, minutes=60, budget=48, log_every=1)
+    run = train_edits(folder, TINY, segmenter, minutes=60, budget=36, log_every=1)
     again = [json.loads(line) for line in (folder / "edits.jsonl").read_text().splitlines()]
-    assert again[:3] == lines and [line["shown"] for line in again[3:]] == [48]
+    assert again[:3] == lines and [line["shown"] for line in again[3:]] == [36]
     assert run.seconds > first["seconds"]
     changed = {
         name for name, one in run.painter.state_dict().items() if not torch.equal(one, first["painter"][name])
@@ -129,12 +131,12 @@ def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path
 def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
     folder.mkdir()
-    SceneData(tmp_path / "scenes", 64, TRAINING[:20])
-    painter = Painter(TINY).requires_grad_(False).eval()
-    recipe = FeatureRecipe(scenes=50, batch=8, warm_up=20)
-    seeds = TRAINING[:20]
-    few = train_features(folder, painter, recipe, minutes=60, budget=1, seeds=seeds)
-    finished = train_features(folder, painter, recipe, minutes=60, budget=24, seeds=seeds)
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:20])
+    painter = new_painter(TINY).requires_grad_(False).eval()
+    recipe = FeatureRecipe(known=20, batch=8, warm_up=20)
+    classes = len(CLASSES)
+    few = train_features(folder, painter, data, recipe, minutes=60, budget=1, classes=classes)
+    finished = train_features(folder, painter, data, recipe, minutes=60, budget=24, classes=classes)
     again = with_features(painter, folder)
     for name, weight in finished.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name])
@@ -148,7 +150,7 @@ def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
     @torch.no_grad()
     def missed(one: Painter) -> float:
         """How far the features that z makes are from those of the scene that it was read from."""
-        x = to_tensor(SceneData(tmp_path / "scenes", 64, seeds).images[:])
+        x = to_tensor(data.images[:])
         z, features = one.encoder(x)
         generator = one.generator
         made = generator.run(generator.start(z), until=generator.edit_layer).features
@@ -159,7 +161,7 @@ def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
 
 def test_a_painter_begins_where_narrower_weights_are(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    narrow = Painter(dataclasses.replace(TINY, channels=(8, 8, 8, 8, 6), residual=()))
+    narrow = new_painter(dataclasses.replace(TINY, channels=(8, 8, 8, 8, 6), residual=()))
     for name in ("generator", "encoder"):
         module = getattr(narrow, name)
         write_module(tmp_path / f"{name}.safetensors", name, module, module.config)
@@ -250,7 +252,7 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
         return float(told["psnr"])
 
     missing = CliRunner().invoke(app, ["train", "encoder", "--generator=nobody"])
-    assert missing.exit_code == 1 and "There is no generator 'nobody'" in missing.output
+    assert missing.exit_code == 1 and "The generator 'nobody' does not exist" in missing.output
     assert registry.load(path).encoder is None
     few = trained(2)
     assert trained(40) > few + 1

@@ -142,7 +142,7 @@ def test_a_wrong_restyle_is_refused(session: EditingSession, mask: np.ndarray, a
 
 def test_a_reference_without_the_concept_is_refused(session: EditingSession, mask: np.ndarray, monkeypatch):
     monkeypatch.setattr(type(session._model.segmenter), "segment", lambda self, p: (p[:, 0] * 0).long())
-    with pytest.raises(GANPaintError, match="shows no dome"):
+    with pytest.raises(GANPaintError, match="does not show a dome"):
         session.restyle("dome", mask, 1)
     with pytest.raises(GANPaintError, match="None of 32 samples shows a dome"):
         session.add("dome", mask, variant=1)
@@ -151,7 +151,7 @@ def test_a_reference_without_the_concept_is_refused(session: EditingSession, mas
 
 def test_without_a_segmenter_the_region_has_to_be_given(model: Any, mask: np.ndarray):
     session = EditingSession(generator=model, worker=Worker(start=False))
-    with pytest.raises(GANPaintError, match="no segmenter"):
+    with pytest.raises(GANPaintError, match="without a segmenter"):
         session.restyle("dome", mask, 1)
     assert session.restyle("dome", mask, 1, region=mask).activations is not None
 

@@ -16,7 +16,7 @@ from ganpaint_widget.models.vgg import FILE, VGG16, cached_vgg16, read_vgg16
 
 
 def plain(widths: tuple[int, ...] = (4, 6, 8, 8, 8)) -> nn.Sequential:
-    """torchvision's ``features`` of VGG16, narrower."""
+    """The ``features`` of torchvision's VGG16, narrower."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     before = 3

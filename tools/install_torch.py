@@ -1,9 +1,9 @@
-"""Installs the pinned torch into the environment that runs this: the CPU build unless there is a GPU.
+"""Install the pinned torch into the environment that runs this: the CPU build, unless a GPU is present.
 
-On Linux, PyPI's torch is a CUDA build of several gigabytes. Without a GPU that is a long download for
-nothing, so this asks for the CPU build, which PyTorch keeps in an index of its own. Whoever cannot reach
-that index (a closed network, a mirror) gets the build that pip finds by its own configuration: a CPU build
-out of a local folder of wheels counts as newer than PyPI's ("2.13.0+cpu" is after "2.13.0") and is taken.
+On Linux, PyPI's torch is a CUDA build of several gigabytes, a long download for nothing without a GPU.
+Therefore, this asks for the CPU build, which PyTorch keeps in an index of its own. If that index cannot be
+reached (a closed network, a mirror), pip uses its own configuration: a CPU build in a local folder of wheels
+counts as newer than PyPI's ("2.13.0+cpu" is after "2.13.0").
 
     python tools/install_torch.py constraints.txt
 """
@@ -24,7 +24,7 @@ PATIENCE = 5.0  # seconds in which the index must answer
 
 
 def pinned(constraints: Path) -> str:
-    """The version of torch in a constraints file, such as "2.13.0"."""
+    """Return the version of torch in a constraints file, such as "2.13.0"."""
     found = re.search(r"^torch==(\S+)$", constraints.read_text(), re.MULTILINE)
     if found is None:
         raise SystemExit(f"{constraints} pins no torch")
@@ -32,7 +32,7 @@ def pinned(constraints: Path) -> str:
 
 
 def installed() -> str | None:
-    """The version of torch that is here, with its local part ("2.13.0+cpu"), or None."""
+    """Return the version of torch that is here, with its local part ("2.13.0+cpu"), or None."""
     try:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:

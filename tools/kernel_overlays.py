@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 
 def install(target: Path, constraints: Path | None, requirements: list[str]) -> None:
-    """pip install into a folder, these and nothing that they ask for."""
+    """Install these packages into a folder with pip, without their requirements."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
     if constraints is not None:
         command += ["--constraint", str(constraints)]
@@ -26,7 +26,7 @@ def install(target: Path, constraints: Path | None, requirements: list[str]) -> 
 
 
 def missing(target: Path) -> list[str]:
-    """What the folder's ipykernel asks for and the environment does not have (ipykernel 6: nest-asyncio)."""
+    """Return the folder's ipykernel's requirements that the environment lacks (ipykernel 6: nest-asyncio)."""
     (kernel,) = importlib.metadata.distributions(name="ipykernel", path=[str(target)])
     lacking = []
     for line in kernel.requires or []:

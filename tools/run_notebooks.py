@@ -32,7 +32,7 @@ PEAK = "open('/proc/self/status').read().split('VmHWM:')[1].split()[0]"
 
 
 def execute(path: Path) -> tuple[NotebookNode, float, float]:
-    """The notebook with its outputs, how many seconds it took, and its kernel's peak memory in MB."""
+    """Return the notebook with its outputs, how many seconds it took, and its kernel's peak memory in MB."""
     notebook = nbformat.read(path, as_version=4)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def execute(path: Path) -> tuple[NotebookNode, float, float]:
 
 
 def smaller(data: dict[str, str]) -> dict[str, str]:
-    """An output's picture as JPEG where that takes less, as for rows of pictures; curves stay PNG."""
+    """Return an output's picture as JPEG where that takes less, as for rows of pictures; curves stay PNG."""
     source = data["image/png"]
     packed = io.BytesIO()
     with Image.open(io.BytesIO(base64.b64decode(source))) as picture:

@@ -1,4 +1,4 @@
-"""What all commands share."""
+"""Options and error output that all commands share."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import typer
 
 from ..errors import GANPaintError
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Say what was made as JSON on standard output.")]
-GeneratorOption = Annotated[str, typer.Option(help="Its name, or the path of its file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+GeneratorOption = Annotated[str, typer.Option(help="The generator: its name, or the path of its file.")]
 DeviceOption = Annotated[
-    str | None, typer.Option(help="Of torch, such as cuda; by default GANPAINT_DEVICE's, or the CPU.")
+    str | None, typer.Option(help="A device of torch, such as cuda. Default: GANPAINT_DEVICE, or the CPU.")
 ]
 
 
 @contextmanager
 def plainly(as_json: bool) -> Iterator[None]:
-    """Errors as two sentences on standard error, or as JSON on standard output, and the exit status 1."""
+    """Print errors as two sentences on standard error, or as JSON on standard output; exit with status 1."""
     try:
         yield
     except GANPaintError as error:

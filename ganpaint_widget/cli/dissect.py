@@ -29,10 +29,10 @@ def dissect(
         ),
     ] = None,
     generator: GeneratorOption = "demo",
-    layer: Annotated[str | None, typer.Option(help="The stage; by default where edits are made.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Generated pictures to measure.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the pictures.")] = 0,
-    processes: Annotated[int, typer.Option(min=1, help="Over how many processes to spread the work.")] = 1,
+    layer: Annotated[str | None, typer.Option(help="The stage to dissect. Default: the edit layer.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many samples to measure.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the samples.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="How many processes share the work.")] = 1,
     segmenter: Annotated[
         str | None,
         typer.Option(
@@ -41,12 +41,15 @@ def dissect(
         ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option(help="Measure also a detector that knows the position only, and rotated axes.")
+        bool, typer.Option(help="Also measure a detector that knows only the position, and rotated axes.")
     ] = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find what the units of a layer draw: ganpaint dissect --generator network.pth --segmenter ade20k"""
+    """Measure what the units of a layer draw.
+
+    Example: ganpaint dissect --generator network.pth --segmenter ade20k
+    """
     with plainly(as_json):
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
@@ -62,12 +65,14 @@ def dissect(
             model = replace(model, segmenter=ade20k() if segmenter == "ade20k" else ade20k(segmenter))
         if model.segmenter is None:
             raise GANPaintError(
-                f"The generator {model.name!r} comes with no segmenter, which has to name what it draws.",
-                "Say --segmenter ade20k, or call ganpaint_widget.dissection.dissect with one of your own.",
+                f"The generator {model.name!r} comes without a segmenter, which has to name what it draws.",
+                "Pass --segmenter ade20k, or call ganpaint_widget.dissection.dissect with your own.",
             )
         output = output or _beside(generator)
         if not output.parent.is_dir():
-            raise GANPaintError(f"There is no folder {str(output.parent)!r}.", "Make it, or choose another.")
+            raise GANPaintError(
+                f"The folder {str(output.parent)!r} does not exist.", "Make it, or choose another."
+            )
         layer = layer or model.generator.edit_layer
         if layer not in model.generator.stages:
             raise GANPaintError(
@@ -117,7 +122,9 @@ def _beside(generator: str) -> Path:
     from ..models.registry import dissection_file
 
     if generator == "demo":
-        raise GANPaintError("The demo has its dissection.", "Say with --output where another one is to go.")
+        raise GANPaintError(
+            "The demo already has its dissection.", "Say with --output where another one is to go."
+        )
     path = cached(CATALOGUE[generator]) if generator in CATALOGUE else Path(generator)
     assert path is not None  # it has been loaded from there
     return dissection_file(path)

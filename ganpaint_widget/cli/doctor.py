@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def doctor() -> None:
-    """Check that the package, its front end and its weights are all there, and say which versions run."""
+    """Check the package, its front end, its weights and your devices, and print the versions."""
     from ..widget.paint import static_file
 
     failed = False
@@ -49,12 +49,11 @@ def doctor() -> None:
 
 
 TOLERANCE: Final = 0.02
-"""Of pictures in [-1, 1]. Reduced precision, as GPUs have it for convolutions, stays far below; a wrong
-kernel does not."""
+"""Of pictures in [-1, 1]. The reduced precision of GPUs stays far below; a wrong kernel does not."""
 
 
 def _devices() -> list[str]:
-    """The accelerators that torch can use here."""
+    """Return the accelerators that torch can use here."""
     import torch
 
     found = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
@@ -62,14 +61,14 @@ def _devices() -> list[str]:
 
 
 def _compared(model: Model, device: str) -> tuple[bool, str]:
-    """Whether a device does what the CPU does, and what to say of it."""
+    """Whether a device agrees with the CPU, and a sentence about it."""
     advice = "Do not trust its results; use the CPU, or another torch."
     try:
         there = _trial(model.to(device))
     except (AssertionError, RuntimeError, TypeError) as error:  # what torch raises for what a device lacks
         return False, f"WARNING: THE DEVICE {device} FAILS ({error}). {advice}"
     apart = {what: float((there[what] - here).abs().max()) for what, here in _trial(model).items()}
-    wrong = [what for what, off in apart.items() if not off <= TOLERANCE]  # a NaN is no agreement
+    wrong = [what for what, off in apart.items() if not off <= TOLERANCE]  # a NaN is not an agreement
     if wrong:
         return False, (
             f"WARNING: THE DEVICE {device} DRAWS DIFFERENTLY: {', '.join(wrong)} up to "
@@ -82,7 +81,7 @@ def _compared(model: Model, device: str) -> tuple[bool, str]:
 
 
 def _trial(model: Model) -> dict[str, Tensor]:
-    """A picture of each thing that the editor does, on the CPU: 1 x 3 x R x R in [-1, 1]."""
+    """Return a picture of each thing that the editor does, on the CPU: 1 x 3 x R x R in [-1, 1]."""
     import numpy as np
     import torch
 

@@ -27,11 +27,11 @@ DETAILS: Final = {
     "remove": ("mask", "strength", "units"),
     "restyle": ("mask", "strength", "units", "reference", "region"),
 }
-"""The verbs, and which options may follow each."""
+"""The verbs, and the options that may follow each."""
 
 
 class InOrder(TyperCommand):
-    """A command that knows the order of its options: --mask and the like belong to the edit before them."""
+    """A command that keeps the order of its options: --mask and others belong to the edit before them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -42,7 +42,7 @@ class InOrder(TyperCommand):
 
 @dataclass
 class Wish:
-    """One edit as the command line asks for it: verb, concept, and whatever else was said of it."""
+    """One edit of the command line: verb, concept, and its other options."""
 
     verb: str
     concept: str
@@ -51,47 +51,52 @@ class Wish:
 
 def edit(
     context: typer.Context,
-    photos: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The PNG to write; for several photos a folder.")
+        Path, typer.Option("--output", "-o", help="The PNG to write; a folder for several photos.")
     ],
     add: Annotated[list[str] | None, typer.Option(help="A concept to add.")] = None,
     remove: Annotated[list[str] | None, typer.Option(help="A concept to remove.")] = None,
-    restyle: Annotated[
-        list[str] | None, typer.Option(help="A concept to draw as the reference does.")
-    ] = None,
+    restyle: Annotated[list[str] | None, typer.Option(help="A concept to restyle after a reference.")] = None,
     mask: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Where: bright or opaque pixels of a picture; a folder has one of each photo's name."
+            help="Where to edit: bright or opaque pixels of a picture; a folder has one for each photo."
         ),
     ] = None,
-    strength: Annotated[list[float] | None, typer.Option(help="0 to 4; 1 is the usual one.")] = None,
-    units: Annotated[list[str] | None, typer.Option(help="low, medium, high, or numbers: 3,17,40.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Of an addition: tuned, quantile or mean.")] = None,
+    strength: Annotated[list[float] | None, typer.Option(help="How strongly, 0 to 4. Default: 1.")] = None,
+    units: Annotated[
+        list[str] | None, typer.Option(help="Which units: low, medium, high, or numbers such as 3,17,40.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="For additions: the target, tuned, quantile, mean or exemplar.")
+    ] = None,
     variant: Annotated[
-        list[int] | None, typer.Option(help="Of an addition: another plausible version.")
+        list[int] | None, typer.Option(help="For additions: the number of another plausible version.")
     ] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(help="Of a restyle: a picture, or the seed of a sample.")
+        list[str] | None, typer.Option(help="For restyles: a picture, or the seed of a sample.")
     ] = None,
     region: Annotated[
-        list[Path] | None, typer.Option(help="Of a restyle: which part of the reference, as for --mask.")
+        list[Path] | None,
+        typer.Option(help="For restyles: the part of the reference that counts, as for --mask."),
     ] = None,
     adapt: Annotated[bool, typer.Option(help="Blend into the photo, or write the plain preview.")] = True,
     generator: GeneratorOption = "demo",
     fit: Annotated[
-        str, typer.Option(help="Of a photo that is no square: crop edits its middle, pad all of it.")
+        str, typer.Option(help="For a photo that is not square: crop edits its middle, pad all of it.")
     ] = "crop",
     project: Annotated[
-        Path | None, typer.Option(help="Keep the project there as well; for several photos a folder.")
+        Path | None, typer.Option(help="Also keep the project there; a folder for several photos.")
     ] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Edit photos: ganpaint edit photo.jpg --add tree --mask mask.png -o out.png
+    """Edit photos.
 
-    There may be several edits. What is said after one (--mask, --strength, ...) belongs to it:
+    Example: ganpaint edit photo.jpg --add tree --mask mask.png -o out.png
+
+    One command may hold several edits. The options after an edit (--mask, --strength, ...) belong to it:
 
     ganpaint edit in/ --remove window --mask w.png --restyle dome --mask d.png --reference gold.jpg -o out/
     """
@@ -127,16 +132,19 @@ def edit(
 
 
 def adapt(
-    project: Annotated[Path, typer.Argument(help="A project, as `edit --project` and the editor keep it.")],
+    project: Annotated[Path, typer.Argument(help="A project of `ganpaint edit --project` or of the editor.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
     generator: Annotated[
-        str | None, typer.Option(help="Needed where the project's generator was no named one.")
+        str | None, typer.Option(help="The generator, if the project's has no name.")
     ] = None,
-    save: Annotated[Path | None, typer.Option(help="Keep the project with its blend there.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Also keep the project with its blend there.")] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Blend the edits of a project into its photo: ganpaint adapt edit.ganpaint -o out.png"""
+    """Blend the edits of a project into its photo.
+
+    Example: ganpaint adapt edit.ganpaint -o out.png
+    """
     with plainly(as_json):
         from ..session import EditingSession
 
@@ -147,7 +155,7 @@ def adapt(
 
 
 def _wishes(order: Sequence[str], said: dict[str, list[Any] | None]) -> list[Wish]:
-    """The edits, from the names of the options in their order and the values of each."""
+    """Return the edits, from the names of the options in their order and the values of each."""
     values = {name: iter(given or []) for name, given in said.items()}
     wishes: list[Wish] = []
     for name in order:
@@ -166,17 +174,17 @@ def _wishes(order: Sequence[str], said: dict[str, list[Any] | None]) -> list[Wis
             if name not in DETAILS[wishes[-1].verb]:
                 raise GANPaintError(
                     f"--{name} does not belong to --{wishes[-1].verb}.",
-                    f"What does: {', '.join(f'--{one}' for one in DETAILS[wishes[-1].verb])}.",
+                    f"These do: {', '.join(f'--{one}' for one in DETAILS[wishes[-1].verb])}.",
                 )
             wishes[-1].details[name] = next(values[name])
     if not wishes:
         raise GANPaintError(
-            "There is nothing to do.", "Ask for an edit, for example --add tree --mask mask.png."
+            "The command asks for no edit.", "Ask for an edit, for example --add tree --mask mask.png."
         )
     for wish in wishes:
         if "mask" not in wish.details:
             raise GANPaintError(
-                f"It is not said where to {wish.verb} {wish.concept}.", "Pass --mask with a picture after it."
+                f"The edit --{wish.verb} {wish.concept} lacks a mask.", "Pass --mask with a picture after it."
             )
         if wish.verb == "restyle" and "reference" not in wish.details:
             raise GANPaintError(
@@ -192,7 +200,9 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
         if path.is_dir():
             inside = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES and one.is_file())
             if not inside:
-                raise GANPaintError(f"There are no pictures in {str(path)!r}.", "Pass another folder.")
+                raise GANPaintError(
+                    f"The folder {str(path)!r} does not hold pictures.", "Pass another folder."
+                )
             found += inside
         else:
             found.append(path)
@@ -222,7 +232,7 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
 def _opened(
     session: EditingSession | None, photo: Path, generator: str, fit: Any, device: str | None
 ) -> EditingSession:
-    """A session with this photo; the one that there is goes on with it."""
+    """Open the photo in the session, or in a new one if there is none yet, and return the session."""
     from ..session import EditingSession
 
     if session is None:
@@ -243,14 +253,14 @@ def _carry_out(session: EditingSession, wish: Wish, photo: Path) -> None:
 
 
 def _of_photo(place: Path, photo: Path) -> Path:
-    """The mask for a photo: a file for all, or in a folder that of the photo's name."""
+    """Return the path of a photo's mask: a file for all photos, or one of its name in a folder."""
     if not place.is_dir():
         return place
     for suffix in sorted(PICTURES):
         if (place / f"{photo.stem}{suffix}").is_file():
             return place / f"{photo.stem}{suffix}"
     raise GANPaintError(
-        f"There is no mask for {photo.name} in {str(place)!r}.", f"Put {photo.stem}.png there."
+        f"The folder {str(place)!r} does not hold a mask for {photo.name}.", f"Put {photo.stem}.png there."
     )
 
 
@@ -305,7 +315,7 @@ def _tell_picture(made: dict[str, Any]) -> None:
 
 @contextmanager
 def _progress(session: EditingSession, name: str) -> Iterator[None]:
-    """A bar on the terminal while a session blends; nothing where there is no terminal."""
+    """Show a progress bar while a session blends, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 

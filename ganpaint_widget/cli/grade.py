@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def grade(
-    folder: Annotated[Path, typer.Argument(help="With the hand-ins, in folders inside it if you like.")],
+    folder: Annotated[Path, typer.Argument(help="The folder with the hand-ins; subfolders count, too.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Grade what a class has handed in: ganpaint grade FOLDER
+    """Grade the hand-ins of a class.
 
-    Each answer is checked as in the lesson, each edit is drawn again. Nothing in a file is executed.
+    Each answer is checked as in the lesson, and each edit is drawn again. Nothing in a file is executed.
     """
     with plainly(as_json):
         from ..course import grade_folder
@@ -41,7 +41,7 @@ def _tell_grades(graded: Sequence[Graded]) -> None:
     from rich.text import Text
 
     def plain(text: str) -> Text:
-        """As it is: the files are a stranger's, and neither markup nor control characters are to act."""
+        """Keep a stranger's text as it is: neither markup nor control characters may act."""
         return Text("".join(sign if sign.isprintable() else "?" for sign in text))
 
     table = Table(*(Column(name, no_wrap=True) for name in ("file", "student", "lesson", "right", "score")))

@@ -13,22 +13,20 @@ from .common import GeneratorOption, JsonOption, plainly
 
 
 def convert(
-    source: Annotated[
-        Path, typer.Argument(help="A StyleGAN2 network of NVIDIA's, *.pkl, or another checkpoint.")
-    ],
+    source: Annotated[Path, typer.Argument(help="NVIDIA's StyleGAN2, *.pkl, or another checkpoint.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The safetensors file; by default beside the checkpoint."),
+        typer.Option("--output", "-o", help="The safetensors file. Default: beside the checkpoint."),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="The earlier name of --output.", hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert a checkpoint to safetensors, without running any of the code that may be in it."""
+    """Convert a checkpoint to safetensors, without running any code in it."""
     with plainly(as_json):
         from ..models.convert import convert as convert_checkpoint
 
         if to is not None:
-            typer.echo("--to is called --output (-o) now, and will be gone in the next release.", err=True)
+            typer.echo("--to is called --output (-o) now; the old name goes with the next release.", err=True)
         if to is not None and output is not None:
             raise GANPaintError("The output is named twice, by --output and --to.", "Leave --to out.")
         target = output or to or source.with_suffix(".safetensors")
@@ -44,18 +42,20 @@ def convert(
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Public models, for example church.")] = None,
     file: Annotated[
-        Path | None, typer.Option(help="The model's file, got by other means: it is checked and kept.")
+        Path | None, typer.Option(help="The model's file, if you have it: it is checked and kept.")
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Say which there are.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the public models.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Get public models into the cache: GANPAINT_CACHE says where, GANPAINT_OFFLINE=1 forbids it."""
+    """Download public models into the cache (GANPAINT_CACHE), unless GANPAINT_OFFLINE=1."""
     with plainly(as_json):
         from ..models import download as fetching
         from ..models.catalogue import CATALOGUE
 
         if not names and not listed:
-            raise GANPaintError("No model is named.", "Name one of those of `ganpaint fetch --list`.")
+            raise GANPaintError(
+                "No model is named.", "Name one, such as church; `ganpaint fetch --list` lists them."
+            )
         if file is not None and len(names or ()) != 1:
             raise GANPaintError("A file was passed for no model or for several.", "Name one model.")
         told = []
@@ -68,7 +68,7 @@ def fetch(
             about = {
                 "name": name, "domain": entry.domain, "resolution": entry.resolution,
                 "megabytes": entry.megabytes,
-                "licence": entry.license, "source": entry.source, "concepts": list(entry.brushes),
+                "license": entry.license, "source": entry.source, "concepts": list(entry.brushes),
             }  # fmt: skip
             told.append({**about, "path": str(path or fetching.cached(entry) or ""), "notes": notes})
             if not as_json and listed:
@@ -85,17 +85,20 @@ def fetch(
 def sample(
     generator: GeneratorOption = "demo",
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The PNG to write; for several samples a folder.")
+        Path, typer.Option("--output", "-o", help="The PNG to write; a folder for several samples.")
     ] = Path("samples"),
-    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="The first sample's; the next has the next number.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many samples.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first sample's seed; the others follow.")] = 0,
     truncation_psi: Annotated[
         float | None,
-        typer.Option(min=0, max=2, help="Of StyleGAN2: less than 1 trades variety for quality."),
+        typer.Option(min=0, max=2, help="For StyleGAN2: below 1, it trades variety for quality."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw pictures of a generator's world: ganpaint sample --generator stylegan2-church --seed 7 -o a.png"""
+    """Draw samples of a generator.
+
+    Example: ganpaint sample --generator stylegan2-church --seed 7 -o a.png
+    """
     with plainly(as_json):
         from PIL import Image
 

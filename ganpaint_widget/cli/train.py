@@ -11,7 +11,10 @@ import typer
 
 from .common import DeviceOption, JsonOption, plainly
 
-train = typer.Typer(help="Train an encoder, or what ships with the package.", no_args_is_help=True)
+train = typer.Typer(
+    help="Train a generator of your own photos, an encoder, or the demo.",
+    no_args_is_help=True,
+)
 
 
 @train.callback()
@@ -21,17 +24,15 @@ def _train() -> None:
 
 @train.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="Checkpoints, logs, sample sheets and rendered scenes.")],
-    weights: Annotated[Path, typer.Option(help="Where the finished safetensors go.")],
-    minutes: Annotated[
-        float, typer.Option(help="How long to train the generator; 0 keeps it as it is.")
-    ] = 60,
+    folder: Annotated[Path, typer.Option(help="Where checkpoints, logs, sheets and scenes are kept.")],
+    weights: Annotated[Path, typer.Option(help="Where the finished weights go.")],
+    minutes: Annotated[float, typer.Option(help="Minutes of training; 0 keeps the generator.")] = 60,
     start: Annotated[
-        Path | None, typer.Option(help="Weights to begin from where the folder has no checkpoint yet.")
+        Path | None, typer.Option(help="Weights to start with, if the folder lacks a checkpoint.")
     ] = None,
     device: DeviceOption = None,
 ) -> None:
-    """The demo world: the generator (resumes from its checkpoint), then segmenter, encoder and dissection."""
+    """Train the demo world: generator and encoder (resuming from their checkpoint), then their companions."""
     import os
 
     from ..demo.train import train_demo
@@ -42,19 +43,56 @@ def demo(
 
 
 @train.command()
+def generator(
+    photos: Annotated[Path, typer.Argument(help="A folder of photos; subfolders count, too.")],
+    size: Annotated[int, typer.Option(help="Pixels per side: 32, 64, 128 or 256.")] = 128,
+    minutes: Annotated[float, typer.Option(help="Minutes of training.", min=0.1)] = 60,
+    name: Annotated[str | None, typer.Option(help="The generator's name. Default: the folder's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to keep it. Default: in the cache.")
+    ] = None,
+    license: Annotated[str, typer.Option(help="The photos' license, for the model card.")] = "not stated",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a generator of your own photos, with its encoder, ready for GANPaint(generator=NAME)."""
+    with plainly(as_json):
+        import os
+
+        from ..models.registry import trained_folder
+        from ..training.generator import train_generator
+
+        called = name or photos.expanduser().resolve().name
+        folder = out or trained_folder(called)
+        where = device or os.environ.get("GANPAINT_DEVICE") or "cpu"
+        if not as_json:
+            typer.echo(
+                f"Training for about {minutes:g} minutes on {where}; interrupt and resume at any time."
+            )
+        made = train_generator(
+            photos.expanduser(), folder, size=size, minutes=minutes, license=license, device=where
+        )
+    if as_json:
+        typer.echo(json.dumps({"folder": str(made.folder), **made.metrics}))
+    else:
+        shown = called if out is None else str(folder)
+        typer.echo(f"{folder}\nUse it: GANPaint(generator={shown!r}). Look: {folder / 'samples.png'}")
+
+
+@train.command()
 def encoder(
-    generator: Annotated[str, typer.Option(help="A generator by its name or file.")],
+    generator: Annotated[str, typer.Option(help="The generator: its name, or the path of its file.")],
     steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 2000,
     batch: Annotated[
-        int, typer.Option(help="Samples a step; fewer need less memory and are read less well.", min=2)
+        int, typer.Option(help="Samples per step; fewer need less memory, and give a weaker encoder.", min=2)
     ] = 16,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """An encoder for any generator, from its own samples: photos open by it from then on.
+    """Train an encoder for any generator, on its own samples; photos open with it from then on.
 
-    With it goes an initializer, a quarter of as many steps: blends begin from it. Both go into the cache
-    (GANPAINT_CACHE), under the hash of the generator's weights.
+    An initializer is trained with it, for a quarter of the steps; blends start with it. Both go into the
+    cache (GANPAINT_CACHE), under the hash of the generator's weights.
     """
     with plainly(as_json):
         import torch

@@ -66,12 +66,14 @@ def grade(path: Path, name: str | None = None) -> Graded:
     try:
         handed = read(path)
         if handed.lesson not in QUESTIONS:
-            raise GANPaintError(f"There is no lesson {handed.lesson}.", f"Lessons are 1 to {max(QUESTIONS)}.")
+            raise GANPaintError(
+                f"Lesson {handed.lesson} does not exist.", f"Lessons are 1 to {max(QUESTIONS)}."
+            )
     except (GANPaintError, OSError) as error:
         return Graded(name, remarks=(str(error),))
     remarks = []
     if handed.seed != seed_of(handed.student):
-        remarks.append("The seed is not that of this name; it was graded by the name's.")
+        remarks.append("The seed does not belong to this name; it was graded with the name's own seed.")
     if handed.weights != _fingerprint(questions.model().generator):
         remarks.append("It was made with other weights, whose numbers may differ.")
     task = Task(seed_of(handed.student))
@@ -92,10 +94,12 @@ def grade_folder(folder: Path) -> Iterator[Graded]:
     """Grade all files in a folder and its folders, in the order of their names; hidden ones are passed over.
 
     Raises:
-        GANPaintError: there is no such folder, or nothing in it, or far too much.
+        GANPaintError: the folder does not exist, is empty, or holds far too many files.
     """
     if not folder.is_dir():
-        raise GANPaintError(f"There is no folder {str(folder)!r}.", "Pass the folder with the hand-ins.")
+        raise GANPaintError(
+            f"The folder {str(folder)!r} does not exist.", "Pass the folder with the hand-ins."
+        )
     files = []
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
@@ -104,9 +108,11 @@ def grade_folder(folder: Path) -> Iterator[Graded]:
         ):
             files.append(path)
         if len(files) > MAX_FILES:
-            raise GANPaintError(f"There are more than {MAX_FILES} files.", "Grade them in several folders.")
+            raise GANPaintError(
+                f"The folder holds more than {MAX_FILES} files.", "Grade them in several folders."
+            )
     if not files:
-        raise GANPaintError(f"There is nothing in {str(folder)!r}.", "Put the hand-ins there: lesson*.json.")
+        raise GANPaintError(f"The folder {str(folder)!r} is empty.", "Put the hand-ins there: lesson*.json.")
     seen: dict[tuple[str, int], str] = {}
     for path in sorted(files):
         found = grade(path, str(path.relative_to(folder)))

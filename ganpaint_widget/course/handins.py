@@ -27,11 +27,12 @@ import numpy as np
 
 from ..errors import GANPaintError
 from ..images import files
-from ..method.edits import Edit, Mask
+from ..method.edits import Activations, Edit, Mask
 from ..validation import checked_edit, checked_student
 
 if TYPE_CHECKING:
     from ..models.model import Model
+    from ..models.units import Dissection
     from ..session import EditingSession
 
 FORMAT: Final = 1
@@ -44,7 +45,7 @@ MAX_EDITS: Final = 20
 MAX_MASK_BYTES: Final = 2**17
 
 VERBS: Final = ("add", "remove", "suppress")
-"""The verbs that can be handed in; a restyle needs its reference, a variant or a brush its activations."""
+"""The verbs that can be handed in; a restyle needs its reference, and a brush its activations."""
 
 _WORD = re.compile(r"[a-z_]{1,40}")
 
@@ -64,8 +65,9 @@ class HandIn:
 
 
 def seed_of(student: str) -> int:
-    """The number that a student's scenes and tasks follow from: the same however the name is capitalised or
-    spaced, and about as likely as any other from 0 to 2^31 - 1.
+    """Return the number from which a student's scenes and tasks follow, 0 to 2^31 - 1.
+
+    Upper and lower case, and the number of spaces, make no difference. All numbers are about equally likely.
 
     Raises:
         GANPaintError: the name is empty, too long, or has characters that cannot be shown.
@@ -85,10 +87,10 @@ def file_name(lesson: int, student: str) -> str:
 
 
 def packed(answer: object) -> Answer:
-    """An answer as it is handed in: arrays and tensors as lists, sessions as their edits.
+    """Convert an answer to the form of a hand-in: arrays and tensors to lists, sessions to their edits.
 
     Raises:
-        GANPaintError: it is nothing that can be handed in.
+        GANPaintError: the answer cannot be handed in.
     """
     session: Any = getattr(answer, "session", answer)  # a GANPaint shows one
     if hasattr(session, "edits"):
@@ -106,25 +108,45 @@ def _packed_edits(session: EditingSession) -> list[dict[str, Any]]:
     found = []
     for edit in session.edits:
         if edit.enabled:
-            if edit.verb not in VERBS or edit.activations is not None:
+            exemplar = _exemplar_of(edit, session.model)
+            if edit.verb not in VERBS or (edit.activations is not None and exemplar is None):
                 raise GANPaintError(
-                    "The session holds an edit that cannot be handed in: a restyle, a "
-                    "variant or a brush of your own.",
-                    "Take it away with session.delete(edit.id), or begin a new session.",
+                    "The session holds an edit that cannot be handed in: a restyle, a variant of "
+                    "samples or a brush of your own.",
+                    "Delete it with session.delete(edit.id), or begin a new session.",
                 )
             mask = base64.b64encode(files.encode_png(edit.mask)).decode("ascii")
             units = list(edit.units) if isinstance(edit.units, tuple) else edit.units
             found.append(
                 {
                     "verb": edit.verb, "concept": edit.concept, "strength": edit.strength,
-                    "units": units, "target": edit.target, "mask": mask,
+                    "units": units, "target": edit.target, "exemplar": exemplar, "mask": mask,
                 }
             )  # fmt: skip
     return found
 
 
+def _exemplar_of(edit: Edit, model: Model) -> int | None:
+    """Which exemplar of its concept an addition aims at, by its number in the dissection."""
+    dissection = model.dissection
+    if edit.target != "exemplar" or edit.activations is None or dissection is None:
+        return None
+    known = _exemplars(dissection, edit.concept)
+    same = [number for number, one in enumerate(known) if np.array_equal(one, edit.activations)]
+    return same[0] if same else None
+
+
+def _exemplars(dissection: Dissection, concept: str) -> Activations:
+    """Return the activations of all exemplars of a concept, K x C."""
+    found = dissection.exemplars
+    if found is None or concept not in dissection.concepts:
+        return np.zeros((0, dissection.iou.shape[1]), np.float32)
+    row = dissection.index(concept)
+    return np.asarray(found.activations[row, : int(found.counts[row])].numpy(), np.float32)
+
+
 def encode(handed: HandIn) -> bytes:
-    """The bytes of the file. GANPaintError if :func:`read` would refuse them."""
+    """Return the bytes of the file. GANPaintError if :func:`read` would refuse them."""
     told = {
         "format": FORMAT, "lesson": handed.lesson, "student": handed.student, "seed": handed.seed,
         "weights": handed.weights, "answers": dict(handed.answers),
@@ -147,16 +169,16 @@ def read(path: Path) -> HandIn:
     """Read a hand-in; nothing in it is executed or written anywhere.
 
     Raises:
-        GANPaintError: there is no such file, or it is none, damaged or too large.
+        GANPaintError: the file does not exist, is not a hand-in, is damaged or is too large.
     """
     if path.is_symlink() or not path.is_file():  # a link may lead anywhere, a device may never end
-        raise GANPaintError("It is no plain file.", "Hand in the file that lesson.hand_in() writes.")
+        raise GANPaintError("It is not a plain file.", "Hand in the file that lesson.hand_in() writes.")
     with path.open("rb") as file:
         return decode(file.read(MAX_FILE_BYTES + 1))
 
 
 def decode(data: bytes) -> HandIn:
-    """The same from the bytes of the file."""
+    """Return the same from the bytes of the file."""
     if len(data) > MAX_FILE_BYTES:
         raise _refusal(f"It has more than {MAX_FILE_BYTES // 2**20} MB")
     if not data.strip():
@@ -164,9 +186,9 @@ def decode(data: bytes) -> HandIn:
     try:
         told = json.loads(data, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # ValueError: bad UTF-8, too, and numbers without end
-        raise _refusal("It is no JSON") from error
+        raise _refusal("It is not JSON") from error
     if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise _refusal("It is no hand-in of this course")
+        raise _refusal("It is not a hand-in of this course")
     lesson, seed, weights, answers = (told.get(name) for name in ("lesson", "seed", "weights", "answers"))
     student = checked_student(told.get("student"))
     if (
@@ -179,7 +201,7 @@ def decode(data: bytes) -> HandIn:
         raise _refusal("It holds no answers, or too many")
     for name, answer in answers.items():
         if not _WORD.fullmatch(name):
-            raise _refusal("It answers questions that there are none of")
+            raise _refusal("It answers questions that the lesson does not ask")
         _checked_answer(answer)
     if not (0 <= lesson <= 99 and 0 <= seed < 2**31):
         raise _refusal("Its lesson or its seed is out of range")
@@ -187,7 +209,7 @@ def decode(data: bytes) -> HandIn:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON.")
+    raise ValueError(f"{name} is not a JSON number.")
 
 
 def _refusal(why: str) -> GANPaintError:
@@ -196,7 +218,7 @@ def _refusal(why: str) -> GANPaintError:
 
 def _checked_answer(answer: object) -> Answer:
     if isinstance(answer, str) and any("\ud800" <= sign <= "\udfff" for sign in answer):
-        raise GANPaintError("The answer holds half a character.", "Type it anew.")  # UTF-8 has none for it
+        raise GANPaintError("The answer holds half a character.", "Type it again.")  # UTF-8 has none for it
     if answer is None or isinstance(answer, bool) or (isinstance(answer, str) and len(answer) <= MAX_WORD):
         return answer
     if isinstance(answer, (int, float)):
@@ -208,10 +230,10 @@ def _checked_answer(answer: object) -> Answer:
         return [_checked_answer(one) for one in answer]
     if isinstance(answer, dict) and set(answer) == {"edits"} and isinstance(answer["edits"], list):
         if len(answer["edits"]) > MAX_EDITS:
-            raise GANPaintError(f"There are more than {MAX_EDITS} edits.", "Make do with fewer.")
+            raise GANPaintError(f"There are more than {MAX_EDITS} edits.", "Use fewer edits.")
         masks = [one.get("mask") for one in answer["edits"] if isinstance(one, dict)]
         if any(isinstance(mask, str) and len(mask) > MAX_MASK_BYTES for mask in masks):
-            raise GANPaintError("The mask of an edit is too intricate.", "Paint larger, plainer areas.")
+            raise GANPaintError("The mask of an edit is too detailed.", "Paint larger, plainer areas.")
         return answer
     raise GANPaintError(
         f"A {type(answer).__name__} like this cannot be an answer.",
@@ -224,21 +246,21 @@ def _is_flat(answer: object) -> TypeGuard[list[Any]]:
 
 
 def edits_of(answer: Answer, model: Model) -> tuple[Edit, ...]:
-    """The edits in an answer, checked for this model.
+    """Return the edits in an answer, checked for this model.
 
     Raises:
         GANPaintError: there are none, or one of them does not fit the model.
     """
     if not isinstance(answer, dict):
         raise GANPaintError(
-            "This is no session.", "Pass the EditingSession, or the GANPaint, that you edited in."
+            "This is not a session.", "Pass the EditingSession, or the GANPaint, that holds your edits."
         )
     assert model.dissection is not None
     size, channels = model.generator.resolution, model.dissection.iou.shape[1]
     edits = []
     for number, one in enumerate(answer["edits"]):
         if not isinstance(one, dict) or one.get("verb") not in VERBS:
-            raise GANPaintError("One of the edits is none.", f"Hand in edits of {', '.join(VERBS)}.")
+            raise GANPaintError("One of the edits is not an edit.", f"Hand in edits of {', '.join(VERBS)}.")
         edit = Edit(
             id=f"e-{number}",
             verb=one["verb"],
@@ -247,9 +269,25 @@ def edits_of(answer: Answer, model: Model) -> tuple[Edit, ...]:
             strength=one.get("strength", 1.0),
             units=_tuple(one.get("units")),
             target=one.get("target", "tuned"),
+            activations=_chosen(one, model.dissection),
         )
         edits.append(checked_edit(edit, model.dissection.concepts, model.name, size, channels))
     return tuple(edits)
+
+
+def _chosen(one: Mapping[str, Any], dissection: Dissection) -> Activations | None:
+    """Return the activations that the number of an exemplar stands for."""
+    number = one.get("exemplar")
+    if number is None:
+        return None
+    known = _exemplars(dissection, str(one.get("concept", "")))
+    if type(number) is not int or not 0 <= number < len(known):
+        raise GANPaintError(
+            "One of the edits aims at an exemplar that the generator does not have.",
+            "Run the lesson again with this generator.",
+        )
+    chosen: Activations = known[number]
+    return chosen
 
 
 def _tuple(units: Any) -> Any:
@@ -257,7 +295,7 @@ def _tuple(units: Any) -> Any:
 
 
 def _mask(text: object, size: int) -> Mask:
-    """A PNG of the generator's own size, whose header is looked at before anything is decoded."""
+    """Return a PNG of the generator's own size, whose header is looked at before anything is decoded."""
     if not isinstance(text, str) or len(text) > MAX_MASK_BYTES:
         raise GANPaintError(
             "A mask is missing or too large.", "Hand in the file that lesson.hand_in() writes."
@@ -266,10 +304,10 @@ def _mask(text: object, size: int) -> Mask:
         data = base64.b64decode(text, validate=True)
     except ValueError as error:
         raise GANPaintError(
-            "A mask is no base64.", "Hand in the file that lesson.hand_in() writes."
+            "A mask is not base64.", "Hand in the file that lesson.hand_in() writes."
         ) from error
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[16:24] != np.array([size, size], ">u4").tobytes():
         raise GANPaintError(
-            f"A mask is no PNG of {size} x {size} pixels.", "Run the lesson again with this generator."
+            f"A mask is not a PNG of {size} x {size} pixels.", "Run the lesson again with this generator."
         )
     return files.read_mask(data, size)

@@ -26,12 +26,12 @@ class Lesson:
         student: a name; capitals and spaces make no difference.
 
     Raises:
-        GANPaintError: there is no such lesson, or that is no name.
+        GANPaintError: the lesson does not exist, or the name is not one.
     """
 
     def __init__(self, number: int, student: str) -> None:
         if number not in QUESTIONS:
-            raise GANPaintError(f"There is no lesson {number!r}.", f"Lessons are 1 to {max(QUESTIONS)}.")
+            raise GANPaintError(f"Lesson {number!r} does not exist.", f"Lessons are 1 to {max(QUESTIONS)}.")
         self.number = number
         self.student = checked_student(student)
         self.seed = seed_of(student)
@@ -76,7 +76,7 @@ class Lesson:
                 photo = default_worker().call(questions.opened, self.scene).photo
                 if not np.array_equal(np.asarray(session.photo), photo):
                     raise GANPaintError(
-                        "This session shows another picture than yours.",
+                        "This session does not show your picture.",
                         f"Begin with EditingSession(scene=lesson.scene), which is scene {self.scene}.",
                     )
         except GANPaintError as error:

@@ -97,10 +97,10 @@ def _question(lesson: int) -> Callable[[Check], Check]:
 
 
 def verdict(lesson: int, name: str, task: Task, answer: Answer) -> Verdict:
-    """What a question says of an answer.
+    """Check an answer to a question, and return the verdict.
 
     Raises:
-        GANPaintError: there is no such question.
+        GANPaintError: the question does not exist.
     """
     questions = QUESTIONS.get(lesson, {})
     if name not in questions:
@@ -160,7 +160,7 @@ def one_of(answer: Answer, right: Sequence[str], options: Sequence[str], hint: s
 
 
 def model() -> Model:
-    """The generator that the course is about."""
+    """Return the generator that the course is about."""
     from ..models.devices import load
 
     return load("demo")
@@ -174,7 +174,7 @@ def dissection() -> Dissection:
 
 @cache
 def opened(scene: int) -> OpenedPicture:
-    """A scene of the gallery, as a session opens it."""
+    """Return a scene of the gallery, as a session opens it."""
     from ..session.processes.inverting import Source, open_picture
 
     return open_picture(model(), Source("scene", f"Scene {scene + 1}", scene))
@@ -186,7 +186,7 @@ def picture(scene: int, edits: Sequence[Edit] = ()) -> Tensor:
 
 
 def labels(pictures: Tensor) -> npt.NDArray[np.int64]:
-    """What the model's segmenter sees: R x R, indices into its classes."""
+    """Return what the model's segmenter sees: R x R, indices into its classes."""
     segmenter = model().segmenter
     assert segmenter is not None
     seen: npt.NDArray[np.int64] = segmenter.segment(pictures)[0].cpu().numpy()
@@ -200,7 +200,7 @@ def row(concept: str) -> int:
 
 
 def ellipse() -> npt.NDArray[np.uint8]:
-    """The mask that several lessons paint: a tree's place, on the left."""
+    """Return the mask that several lessons paint: a tree's place, on the left."""
     size = model().generator.resolution
     y, x = np.mgrid[:size, :size] / size
     inside = ((x - 0.14) / 0.12) ** 2 + ((y - 0.68) / 0.22) ** 2 < 1
@@ -213,7 +213,7 @@ def ellipse() -> npt.NDArray[np.uint8]:
 
 @_question(1)
 def cell(task: Task, answer: Answer) -> Verdict:
-    """The side of one cell of the edit layer, in pixels of the picture."""
+    """Check the side of one cell of the edit layer, in pixels of the picture."""
     generator = model().generator
     cells = generator.shape(generator.edit_layer)[2]
     side = generator.resolution / cells
@@ -229,14 +229,15 @@ def cell(task: Task, answer: Answer) -> Verdict:
 
 @_question(1)
 def strengths(task: Task, answer: Answer) -> Verdict:
-    """The mean absolute change of the picture inside the mask, in steps of 255, for each of ``STRENGTHS``."""
+    """Check the mean absolute change inside the mask, from 0 to 255, at each of ``STRENGTHS``."""
     from ..method.edits import Edit
 
     if not (isinstance(answer, list) and len(answer) == len(STRENGTHS) and all(map(_is_number, answer))):
         return Verdict(False, f"The answer is a list of {len(STRENGTHS)} numbers, one for each strength.")
     mask, before = ellipse(), _bytes(picture(task.scene))
+    target = dissection().default_target("tree")
     for strength, one in zip(STRENGTHS, answer, strict=True):
-        after = _bytes(picture(task.scene, [Edit("e", "add", "tree", mask, strength)]))
+        after = _bytes(picture(task.scene, [Edit("e", "add", "tree", mask, strength, target=target)]))
         difference = after.astype(int) - before
         truth = float(np.abs(difference)[mask > 0].mean())
         wrapped = float((after - before)[mask > 0].mean())
@@ -258,7 +259,7 @@ def strengths(task: Task, answer: Answer) -> Verdict:
 
 @_question(1)
 def tree(task: Task, answer: Answer) -> Verdict:
-    """A session on the student's scene in which a tree has grown where there was none."""
+    """Check a session on the student's scene: a tree must have grown where there was none."""
     edits = [edit for edit in edits_of(answer, model()) if edit.verb == "add" and edit.concept == "tree"]
     if not edits:
         return Verdict(False, 'The session holds no added tree: session.add("tree", mask).')
@@ -292,7 +293,7 @@ def psnr(task: Task, answer: Answer) -> Verdict:
     return near(
         answer, 10 * math.log10(255**2 / error), 0.2,
         "The error is squared first, then averaged over all pixels and "
-            "colours; 10 times the logarithm comes last.",
+            "colors; 10 times the logarithm comes last.",
         [
             Slip(10 * math.log10(1 / error), "What is the peak? Pixels go from 0 to 255."),
             Slip(-10 * math.log10(255**2 / error), "Peak over error, not error over peak."),
@@ -330,7 +331,7 @@ def gain(task: Task, answer: Answer) -> Verdict:
 
 @_question(2)
 def worst(task: Task, answer: Answer) -> Verdict:
-    """The class whose pixels have the largest mean error."""
+    """Check the class whose pixels have the largest mean error."""
     found = opened(task.scene)
     seen = labels(found.x)
     error = np.abs(_bytes(picture(task.scene)).astype(float) - found.photo).mean(axis=2)
@@ -349,7 +350,7 @@ def worst(task: Task, answer: Answer) -> Verdict:
 
 @_question(3)
 def interpretable(task: Task, answer: Answer) -> Verdict:
-    """The numbers of the units that are interpretable for the student's concept."""
+    """Check the numbers of the units that are interpretable for the student's concept."""
     from ..models.units import MINIMUM_IOU, MINIMUM_IQR
 
     concept = task.choose(known_concepts())
@@ -416,13 +417,13 @@ def unit_and_concept(concept: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[n
 
 @_question(3)
 def position(task: Task, answer: Answer) -> Verdict:
-    """The concepts whose best unit is no better than knowing the place."""
+    """Check the concepts whose best unit does not beat the position alone."""
     ratios = position_ratios()
     if not (isinstance(answer, list) and all(isinstance(one, str) for one in answer)):
         return Verdict(False, "The answer is a list of concepts.")
     unknown = [one for one in answer if one not in ratios]
     if unknown:
-        return Verdict(False, f"There is no concept {unknown[0]!r}.")
+        return Verdict(False, f"The concept {unknown[0]!r} does not exist.")
     # What is within a tenth of the other may be called either way.
     wrong = [one for one in answer if ratios[one] > 1.1]
     missing = [one for one, ratio in ratios.items() if ratio < 0.9 and one not in answer]
@@ -451,7 +452,7 @@ def position_ratios() -> Mapping[str, float]:
 
 
 def known_concepts() -> tuple[str, ...]:
-    """The concepts for which the dissection calls some unit interpretable."""
+    """Return the concepts for which the dissection calls some unit interpretable."""
     found = dissection()
     return tuple(name for name in found.concepts if found.interpretable(name)) or found.concepts
 
@@ -461,7 +462,7 @@ def known_concepts() -> tuple[str, ...]:
 
 @_question(4)
 def ablated(task: Task, answer: Answer) -> Verdict:
-    """The share of the concept's pixels that cease to be it when its 20 best units are off everywhere."""
+    """Check the share of the concept's pixels that change class when its 20 best units are off everywhere."""
     before, after = ablation(task.choose(known_concepts()))
     counts = [float(one.sum()) for one in before if one.any()]
     gone = [float((one & ~other).sum()) for one, other in zip(before, after, strict=True) if one.any()]
@@ -501,7 +502,7 @@ def ablation(concept: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]
 
 @_question(4)
 def enough(task: Task, answer: Answer) -> Verdict:
-    """The smallest number of units of the curve whose ablation reaches half of the curve's best."""
+    """Check the smallest number of units at which the ablation curve reaches half of its best."""
     curve = causal(task.choose(known_concepts()))
     if not _is_number(answer):
         return Verdict(False, "The answer is a number of units.")
@@ -632,7 +633,7 @@ def shape(task: Task, answer: Answer) -> Verdict:
 
 @_question(6)
 def stage(task: Task, answer: Answer) -> Verdict:
-    """The coarsest stage of the DCGAN whose cells are not larger than the student's object."""
+    """Check the coarsest stage of the DCGAN whose cells are not larger than the student's object."""
     sides = {"head": 16, "block8": 8, "block16": 4, "block32": 2}
     side = task.choose(OBJECTS)
     right = max((one for one in sides if sides[one] <= side), key=sides.__getitem__)
@@ -662,7 +663,7 @@ def lost(task: Task, answer: Answer) -> Verdict:
 
 @cache
 def removal(scene: int) -> tuple[str, Counterfactual]:
-    """What is to be removed from a scene: the first of ``REMOVABLE`` that it shows, and the truth without it.
+    """Return the concept to remove from a scene, the first of ``REMOVABLE`` in it, and the truth without it.
 
     Raises:
         GANPaintError: it shows none of them.
@@ -699,7 +700,7 @@ def error(task: Task, answer: Answer) -> Verdict:
 
 @_question(7)
 def agree(task: Task, answer: Answer) -> Verdict:
-    """The share of the mask on which the segmenter sees in G(z_e) what is truly there."""
+    """Check the share of the mask on which the segmenter sees in G(z_e) what is truly there."""
     drawn, _, inside = _removed(task.scene)
     _, other = removal(task.scene)
     seen, painted = labels(drawn), inside[0, 0].numpy() > 0
@@ -719,7 +720,7 @@ def agree(task: Task, answer: Answer) -> Verdict:
 
 @_question(7)
 def remove(task: Task, answer: Answer) -> Verdict:
-    """A session in which the object is removed, nearly as well as the plain removal does it."""
+    """Check a session: it must remove the object nearly as well as the plain removal."""
     concept, other = removal(task.scene)
     edits = edits_of(answer, model())
     if not edits:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..storage import replacing
+from ..training.data import to_tensor
 from .scenes import TRAINING, render_many
 
 CLASS_COLORS = {
@@ -59,8 +60,9 @@ class SceneData:
         return len(self.images)
 
     def batches(self, count: int, seed: int, *, flip: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
-        """Random batches without end: pictures (float B x 3 x H x W in [-1, 1]) and labels (int64 B x H x
-        W)."""
+        """Yield random batches without end: float B x 3 x H x W in [-1, 1], and labels int64 B x H x W."""
+        if count > len(self):
+            raise ValueError(f"A batch of {count} was asked for, of {len(self)} scenes.")
         random = np.random.default_rng(seed)
         while True:
             order = random.permutation(len(self))
@@ -76,20 +78,9 @@ class SceneData:
 
 
 def _whole(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The bytes in a file of the cache, if it is there and nothing of it is missing."""
+    """Return the bytes of a file of the cache, if the file is complete."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, EOFError, ValueError):
         return None
     return array if array.shape == shape and array.dtype == np.uint8 else None
-
-
-def to_tensor(images: np.ndarray) -> Tensor:
-    """uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-
-def to_bytes(pictures: Tensor) -> np.ndarray:
-    """The way back: B x 3 x H x W, clamped to [-1, 1], to uint8 B x H x W x 3."""
-    rounded = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())

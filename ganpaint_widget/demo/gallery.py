@@ -29,7 +29,7 @@ class SceneGallery:
         self._looking = threading.Lock()
 
     def seed(self, index: int) -> int:
-        """The seed of scene ``index`` (0 to 199). Scenes are looked through only as far as is asked."""
+        """Return the seed of scene ``index`` (0 to 199), searching only as far as needed."""
         with self._looking:
             self._found += islice(self._churches, max(0, index + 1 - len(self._found)))
         return self._found[index]

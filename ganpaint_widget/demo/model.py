@@ -15,7 +15,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 @cache
 def load_demo() -> Model:
-    """The demo world's model, read once a process: everybody who edits it shares its weights."""
+    """Return the demo world's model, read once per process; all its sessions share the weights."""
     from ..models.encoder import Encoder
     from ..models.units import Dissection
     from .gallery import SceneGallery

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..storage import replacing
-from .data import to_tensor
+from ..training.data import to_tensor
 from .scenes import TRAINING, Scene
 
 ByteArray = npt.NDArray[np.uint8]
@@ -75,7 +75,7 @@ def draw_pair(seed: int, size: int) -> Pair | None:
 
 
 def _draw_chunk(task: tuple[range, int, int]) -> list[npt.NDArray[np.generic]]:
-    """The first ``count`` pairs of some seeds, stacked field by field."""
+    """Return the first ``count`` pairs of some seeds, stacked field by field."""
     seeds, count, size = task
     pairs = []
     for seed in seeds:

@@ -143,7 +143,7 @@ def _presence(name: str, what: str) -> Parameter:
 
 
 def _all_parameters() -> tuple[Parameter, ...]:
-    """The table, object by object. "width" and "height" mean fractions of the picture's width and height."""
+    """Return the table, object by object. "width" and "height" are fractions of the picture's."""
     table = [
         Parameter("sunset", 0.0, 1.0, "fraction", "0 full day, 1 the sun is setting"),
         Parameter("overcast", 0.0, 1.0, "fraction", "0 clear, 1 gray light without hard shadows"),
@@ -168,14 +168,14 @@ def _all_parameters() -> tuple[Parameter, ...]:
         Parameter("church_width", 0.34, 0.60, "width", "of the body"),
         Parameter("church_height", 0.26, 0.38, "height", "of the body's wall, ground to eaves"),
         _choice("wall_material", _MATERIALS, "what the walls are made of"),
-        Parameter("wall_tone", 0.0, 1.0, "fraction", "place on the material's range of colours"),
+        Parameter("wall_tone", 0.0, 1.0, "fraction", "place on the material's range of colors"),
         _choice("roof_form", _ROOF_FORMS, "the shape of the roof"),
         Parameter("roof_height", 0.07, 0.18, "height", "of a gable or hip roof"),
-        _choice("roof_colour", _ROOF_COLORS, "colour of roof and spires"),
+        _choice("roof_colour", _ROOF_COLORS, "color of roof and spires"),
         _presence("dome_present", "the central dome with its drum"),
         Parameter("dome_radius", 0.24, 0.40, "body width", "of the central dome"),
         Parameter("dome_rise", 0.8, 1.3, "radius", "height of the central dome"),
-        _choice("dome_colour", _DOME_COLORS, "colour of all domes"),
+        _choice("dome_colour", _DOME_COLORS, "color of all domes"),
         _presence("tower0_present", "the left tower"),
         _presence("tower1_present", "the right tower"),
         _choice("tower_form", _TOWER_FORMS, "what the towers end in"),
@@ -191,7 +191,7 @@ def _all_parameters() -> tuple[Parameter, ...]:
         _choice("door_form", _PANE_FORMS, "the shape of the door"),
         Parameter("door_width", 0.086, 0.130, "width", "of the door"),
         Parameter("door_height", 0.136, 0.185, "height", "of the door"),
-        _choice("door_colour", _DOOR_COLORS, "colour of the door"),
+        _choice("door_colour", _DOOR_COLORS, "color of the door"),
     ]
     for i in range(_CLOUDS):
         table += [
@@ -404,7 +404,7 @@ class _Canvas:
         return _Patch(self.x[:, x0:x1], self.y[y0:y1], slice(y0, y1), slice(x0, x1))
 
     def _stencil(self, shape: _Shape, patch: _Patch, scale: int) -> Image.Image:
-        """The shape in white on black, `scale` times as fine as the picture."""
+        """Return the shape in white on black, `scale` times as fine as the picture."""
         x0, y0 = patch.columns.start, patch.rows.start
         width, height = patch.columns.stop - x0, patch.rows.stop - y0
         stencil = Image.new("L", (width * scale, height * scale))
@@ -496,7 +496,7 @@ def _masonry(
 
 @lru_cache(maxsize=48)
 def _texture(kind: str, texture_seed: int, size: int) -> FloatArray:
-    """The multiplier map `kind` at `size` x `size`."""
+    """Return the multiplier map `kind` at `size` x `size`."""
     kinds = ("grass", "brick", "stone", "plaster", "tiles")
     random = np.random.Generator(np.random.PCG64([texture_seed, kinds.index(kind)]))
     if kind == "grass":
@@ -530,7 +530,7 @@ def _mix(first: FloatArray, second: FloatArray, amount: float) -> FloatArray:
 
 
 def _ramp(colors: Sequence[Color], position: float) -> FloatArray:
-    """The color at `position` in 0..1 along a row of colors."""
+    """Return the color at `position` in 0..1 along a row of colors."""
     place = position * (len(colors) - 1)
     first = min(int(place), len(colors) - 2)
     return _mix(_rgb(colors[first]), _rgb(colors[first + 1]), place - first)
@@ -541,7 +541,7 @@ def _tinted(brightness: FloatArray, color: FloatArray) -> FloatArray:
 
 
 def _half(t: FloatArray) -> FloatArray:
-    """A smooth step from 0 at t = -1 to 1 at t = 1."""
+    """Return a smooth step from 0 at t = -1 to 1 at t = 1."""
     s = np.clip(0.5 * t + 0.5, 0, 1)
     return np.asarray(s * s * (3 - 2 * s), np.float32)
 
@@ -723,7 +723,7 @@ def _box(left: float, top: float, right: float, bottom: float) -> _Polygon:
 
 
 def _pane(x: float, bottom: float, width: float, height: float, form: str) -> _Shape:
-    """A window or door: a box, or one that ends in a half circle."""
+    """Return the shape of a window or door: a box, perhaps ending in a half circle."""
     half = width / 2
     if form == "rectangular":
         return [_box(x - half, bottom - height, x + half, bottom)]
@@ -751,7 +751,7 @@ def _paint_dome(
     color: FloatArray,
     light: _Light,
 ) -> None:
-    """A dome of half-width `radius` and height `rise`, with a finial on top."""
+    """Paint a dome of half-width `radius` and height `rise`, with a finial on top."""
     outline = [(x - radius * math.cos(a), base - rise * math.sin(a)) for a in np.linspace(0, math.pi, 33)]
     stem, ball = 0.05 * radius + 0.002, 0.09 * radius + 0.003
     tip = base - rise - 0.16 * radius - 0.016
@@ -1073,7 +1073,7 @@ _COLORS: Mapping[str, tuple[str, Mapping[str, Color] | None]] = {
     "grass": ("grass_tone", None),
     "tree": ("tree{}_season", None),
 }
-"""What `Scene.restyled` understands: the parameter that colors a concept, and the colours' names, if any."""
+"""For `Scene.restyled`: the parameter that colors a concept, and the names of the colors, if any."""
 
 _CONCEPTS: Mapping[str, _Concept] = {
     "tree": _Concept(
@@ -1148,7 +1148,7 @@ class Scene:
 
     @staticmethod
     def sample(seed: int) -> Scene:
-        """The scene number `seed` (a non-negative integer); the same number gives the same scene, always.
+        """Return the scene of number `seed`, a non-negative integer: the same scene for the same number.
 
         Take seeds from `TRAINING`, `TUNING` or `HELD_OUT`. Raises `ValueError` for a negative seed.
         """
@@ -1165,7 +1165,7 @@ class Scene:
         )
 
     def replace(self, *, texture_seed: int | None = None, **parameters: float) -> Scene:
-        """A new scene with some parameters changed and all others the same.
+        """Return a new scene with some parameters changed and all others the same.
 
         Raises `ValueError` for an unknown name and for a value that is NaN or outside the parameter's range.
         """
@@ -1190,17 +1190,23 @@ class Scene:
         return self._renders[size]
 
     def render(self, size: int = 128) -> ByteArray:
-        """The picture, uint8, size x size x 3, sRGB, read-only; `size` from 32 to 1024, else `ValueError`."""
+        """Return the picture: uint8 size x size x 3, sRGB, read-only. `size`: 32 to 1024, or `ValueError`."""
         return self._drawn(size)[0]
 
     def label_map(self, size: int = 128) -> ByteArray:
-        """What is where, uint8, size x size: indices into `CLASSES`, each the topmost layer that covers more
-        than half of the pixel. Shadows on grass are grass. `size` from 32 to 1024, else `ValueError`."""
+        """Return the class of each pixel: uint8 size x size, indices into `CLASSES`.
+
+        Each is the topmost layer that covers more than half of the pixel. Shadows on grass are grass.
+        `size` is 32 to 1024, else `ValueError`.
+        """
         return (self.instance_map(size) >> 3).astype(np.uint8)
 
     def instance_map(self, size: int = 128) -> ByteArray:
-        """Which object is where, uint8, size x size, read-only: 8 times the class's index, plus the number of
-        the object within its class. `size` from 32 to 1024, else `ValueError`."""
+        """Return the object of each pixel: uint8 size x size, read-only.
+
+        The value is 8 times the class's index, plus the number of the object within its class. `size` is
+        32 to 1024, else `ValueError`.
+        """
         return self._drawn(size)[1]
 
     @property
@@ -1214,7 +1220,7 @@ class Scene:
         return self.label_map()
 
     def without(self, concept: str, index: int | None = None, size: int = 128) -> Counterfactual:
-        """This scene with `concept` (one of `CONCEPTS`) taken away, everything else identical.
+        """Remove `concept` (one of `CONCEPTS`) from this scene, with everything else identical.
 
         `index` picks one object, None takes all of the concept. Trees have indices 0..3, clouds 0..2, windows
         0..4 in the row and 5 for those in the towers, domes 0 for the central one and 1 for those on towers.
@@ -1234,7 +1240,7 @@ class Scene:
         return self._counterfactual(changed, mask, size)
 
     def with_(self, concept: str, index: int | None = None, size: int = 128) -> Counterfactual:
-        """This scene with `concept` (one of `CONCEPTS`) added, everything else identical.
+        """Add `concept` (one of `CONCEPTS`) to this scene, with everything else identical.
 
         `index` as in `without`; None adds the first tree or cloud that is missing, the central dome, or the
         whole row of windows. Dome 1 replaces the spires or merlons of the towers. Masks are `size` x `size`.
@@ -1272,11 +1278,11 @@ class Scene:
             )
         return self._counterfactual(changed, mask, size)
 
-    @renamed_arguments(colour="color")
+    @renamed_arguments(colour="color")  # codespell:ignore
     def restyled(
         self, concept: str, index: int | None = None, *, color: str | float, size: int = 128
     ) -> Counterfactual:
-        """This scene with `concept` in another color, everything else identical.
+        """Give `concept` another color in this scene, with everything else identical.
 
         `color` is a name for domes (gold, teal, blue, white, red), roofs (terracotta, brown, slate, green)
         and doors (brown, red, green), and a number from 0 to 1 on the scale of `wall_tone`, `path_tone`,
@@ -1288,9 +1294,7 @@ class Scene:
             raise ValueError(f"{concept!r} cannot be restyled. Use one of: {', '.join(_COLORS)}.")
         name, names = _COLORS[concept]
         if index is not None and (concept != "tree" or not 0 <= index < _TREES):
-            raise ValueError(
-                f"There is no {concept} with index {index} to restyle. Pass None, or 0 to 3 for a tree."
-            )
+            raise ValueError(f"No {concept} has the index {index}. Pass None, or 0 to 3 for a tree.")
         if names is not None:
             if color not in names:
                 raise ValueError(f"No {concept} is {color!r}. Use one of: {', '.join(names)}.")
@@ -1322,7 +1326,7 @@ class Scene:
         return _pick_name(_TOWER_FORMS, self.parameters["tower_form"]) == "dome"
 
     def _switches(self, concept: str, index: int | None) -> tuple[tuple[str, ...], bool]:
-        """The presence parameters behind a concept, and whether it needs a church."""
+        """Return the presence parameters behind a concept, and whether it needs a church."""
         if concept not in _CONCEPTS:
             raise ValueError(
                 f"{concept!r} is not a concept that can be added or taken away. "
@@ -1333,8 +1337,7 @@ class Scene:
             return tuple(name for group in entry.switches for name in group), entry.needs_church
         if not 0 <= index < len(entry.switches):
             raise ValueError(
-                f"There is no {concept} with index {index}. "
-                f"Pass an index from 0 to {len(entry.switches) - 1}."
+                f"No {concept} has the index {index}. Pass an index from 0 to {len(entry.switches) - 1}."
             )
         return entry.switches[index], entry.needs_church
 

@@ -64,7 +64,7 @@ class SceneSegmenter(nn.Module):
         return logits
 
     def classify(self, features: tuple[Tensor, ...]) -> Tensor:
-        """The logits from the four activations of :meth:`features`."""
+        """Return the logits from the four activations of :meth:`features`."""
         full, half, quarter, x = features
         for skip, block in ((quarter, self.up_quarter), (half, self.up_half), (full, self.up_full)):
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
@@ -72,7 +72,7 @@ class SceneSegmenter(nn.Module):
 
     @torch.no_grad()
     def segment(self, pictures: Tensor) -> Tensor:
-        """The label map (B x H x W, int64) of pictures B x 3 x H x W in [-1, 1]."""
+        """Return the label map (B x H x W, int64) of pictures B x 3 x H x W in [-1, 1]."""
         labels: Tensor = self(pictures).argmax(dim=1)
         return labels
 

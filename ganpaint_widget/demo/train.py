@@ -1,8 +1,8 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
-Encoder and fine layers learn with edits in the loop (``train_edits.py``), then the early layers learn to make
-such features from z (``train_features.py``); both resume. The initializer and the dissection take minutes and
-are made anew from the generator as it stands.
+Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the early layers learn to make
+such features from z (``training/features.py``). Both resume. The initializer and the dissection take minutes
+and are made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from ..models.generator import State
 from ..models.progan import ProGAN
 from ..models.reading import read_progan
 from ..models.units import Dissection
+from ..training.data import to_tensor
+from ..training.features import FeatureRecipe, train_features, with_features
 from ..training.initializer import train_initializer
-from .data import CLASS_COLORS, SceneData, to_tensor
-from .scenes import HELD_OUT
+from ..training.painter import Painter
+from .data import CLASS_COLORS, SceneData
+from .scenes import CLASSES, HELD_OUT
 from .segmenter import SceneSegmenter
-from .train_edits import Painter, Recipe, Run, train_edits
-from .train_features import FeatureRecipe, train_features, with_features
+from .train_edits import EditsRun, Recipe, new_painter, train_edits
 from .train_segmenter import cached_segmenter, mean_iou
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def train_demo(
         folder: where the checkpoints, the logs, the sheets and the rendered scenes are kept.
         weights: where the safetensors and ``measures.json`` go.
         minutes: how long to train, from the checkpoints on; 0 keeps the generator as it is.
-        start: a folder of such weights to begin from where there is no checkpoint yet.
+        start: a folder of such weights to begin from, as long as ``folder`` lacks a checkpoint.
         device: where to train.
     """
     recipe = Recipe()
@@ -70,15 +72,17 @@ def train_demo(
         train_features(
             folder / "generator",
             run.average,
+            SceneData(folder / "scenes", recipe.resolution),
             FeatureRecipe(),
             minutes=(1 - EDITS_SHARE) * minutes,
+            classes=len(CLASSES),
             device=device,
         )
     make_companions(folder, weights, recipe, segmenter)
 
 
 def demo_segmenter(folder: Path, recipe: Recipe) -> SceneSegmenter:
-    """The segmenter of the demo world; trained on scenes where ``folder`` has none yet."""
+    """Return the segmenter of the demo world; trained on scenes where ``folder`` has none yet."""
     size = recipe.resolution
     scenes = SceneData(folder / "scenes", size)
     return cached_segmenter(
@@ -87,12 +91,12 @@ def demo_segmenter(folder: Path, recipe: Recipe) -> SceneSegmenter:
 
 
 def painter_from(weights: Path, recipe: Recipe) -> Painter:
-    """A painter that begins where the stored generator and encoder are, its channels perhaps wider.
+    """Return a painter that starts with the stored generator and encoder, its channels perhaps wider.
 
     What a stored tensor covers is taken over; further output channels begin small, so that the pictures
     begin as they were.
     """
-    painter = Painter(recipe)
+    painter = new_painter(recipe)
     generator = read_progan(weights / "generator.safetensors")
     encoder = read_module(weights / "encoder.safetensors", "encoder", Encoder)
     own: nn.Module
@@ -115,9 +119,10 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     weights.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     size = recipe.resolution
-    run = Run(recipe, segmenter)
+    run = EditsRun(recipe, segmenter)
     run.load(folder / "generator" / "edits.pt")
     painter = with_features(run.average, folder / "generator")
+    assert isinstance(painter.generator, ProGAN)
     data = SceneData(folder / "scenes", size)
     held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
@@ -164,7 +169,7 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
 def dissect_demo(
     generator: ProGAN, segmenter: SceneSegmenter, encoder: Encoder, x: torch.Tensor
 ) -> Dissection:
-    """The dissection of the edit layer with its exemplars and causal effects.
+    """Return the dissection of the edit layer with its exemplars and causal effects.
 
     Measured on scenes ``x`` (B x 3 x R x R) as the encoder reads them, for it is their features that users
     edit; causal effects on the last forty. Concepts without an effect are left out. All units take part in
@@ -184,7 +189,7 @@ def dissect_demo(
 
 
 def dissection_metrics(found: Dissection) -> dict[str, dict[str, float]]:
-    """What the card says of each concept."""
+    """Return the numbers of the card for each concept."""
     return {
         concept: {
             "best_iou": round(float(found.iou[row].max()), 3),

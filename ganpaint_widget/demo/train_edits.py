@@ -1,7 +1,7 @@
 """Edits in the loop: encoder and fine layers learn to draw what is painted.
 
 The encoder reads the features of the edit layer from a picture, and the fine layers draw the picture from
-them: an autoencoder. In two of three pictures the features are edited on the way as the editor edits them,
+them: an autoencoder. In most pictures the features are edited on the way as the editor edits them,
 and the fine layers have to draw what the edit means. Pairs of scenes that differ by one object know that to
 the pixel:
 
@@ -10,24 +10,22 @@ the pixel:
 * *remove*: in the scene with the object, its surroundings continued into its cells; the truth is the scene
   without it.
 * *another's*: an object's mean features from some other scene, in the object's shape or in that of a stroke.
-  There is no truth, so the discriminator alone judges it.
+  Such a picture has no truth, so the discriminator alone judges it.
 
 Losses: mean absolute error, that of the slopes, the activations of a frozen segmenter, and the segmenter's
 classes inside what was painted. After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017)
 judges each picture together with its label map, in relativistic pairs of the drawn and the true picture
 (Jolicoeur-Martineau 2019), with gradient penalties on both (Huang et al. 2024); its weight grows slowly.
-Convolutions learn by :class:`~ganpaint_widget.training.muon.Muon`, all else by Adam. In the last part of a run's time
-all rates fall to nearly nothing, which takes the noise of the last steps out of the weights.
+Convolutions learn by :class:`~ganpaint_widget.training.muon.Muon`, all else by Adam. In the last part of a
+run's time all rates fall to nearly nothing, which takes the noise of the last steps out of the weights.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-import json
 import logging
 import math
-import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +34,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..method.equation import continued
 from ..models.encoder import Encoder
-from ..models.generator import State
 from ..models.progan import ProGAN
-from ..storage import replacing
-from ..training.data import bfloat16, channels_last
-from ..training.muon import Muon
-from .data import to_bytes
+from ..training.data import bfloat16, channels_last, to_bytes
+from ..training.painter import Painter, mean_inside, painted, slopes
+from ..training.run import Rates, Run, carry_out, laid_out
 from .pairs import Batch, Pairs
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
@@ -58,23 +54,22 @@ OBJECTS = tuple(
 )
 """Classes whose objects are replaced with their own mean."""
 
+GROUNDS = tuple(CLASSES.index(name) for name in ("sky", "grass", "wall"))
+"""Classes without objects: a stroke's share of them is replaced."""
+
+GROUND_PAINTED = 0.2
+"""Of the lessons with another's features: a ground, painted where the object would be."""
+
 NEAR = 4
 """Pixels around an edit in which errors count as much as inside."""
-
-ANNEALED = 0.35
-"""The last part of a run's time, in which the rates fall."""
-
-LOWEST_PACE = 0.03
-"""What remains of the rates at the end."""
 
 BANK = 60
 """How many objects of a class are remembered, to be painted into other scenes."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a run. ``warm_up`` and ``ramp`` count pictures; others are rates and
-    weights."""
+class Recipe(Rates):
+    """Everything that decides a run: ``warm_up`` and ``ramp`` in pictures; others are rates and weights."""
 
     latent_size: int = 256
     channels: tuple[int, ...] = (256, 256, 192, 96, 48, 32)
@@ -84,19 +79,11 @@ class Recipe:
     batch: int = 4
     warm_up: int = 38_000
     ramp: int = 15_000
-    step_length: float = 0.01
-    learning_rate: float = 3e-3
-    learning_rate_encoder: float = 1e-3
-    learning_rate_judge: float = 4e-4
     noise: float = 0.02
     slopes: float = 0.5
     perceptual: float = 0.5
     classes: float = 0.3
     adversarial: float = 0.05
-    penalty: float = 0.02
-    penalty_every: int = 8
-    average: float = 0.998
-    seed: int = 0
 
     @property
     def resolution(self) -> int:
@@ -104,85 +91,20 @@ class Recipe:
         return 4 << (len(self.channels) - 1)
 
 
-class Painter(nn.Module):
-    """Generator and encoder. This stage teaches the generator's fine layers and the encoder's features."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.generator = ProGAN(recipe.latent_size, recipe.channels, recipe.edit_layer)
-        shape = self.generator.shape(recipe.edit_layer)
-        self.encoder = Encoder(
-            self.generator.resolution,
-            recipe.latent_size,
-            shape,
-            fold=max(1, self.generator.resolution // 64),
-            residual=recipe.residual,
-        )
-
-    def encode(self, pictures: Tensor) -> Tensor:
-        """The edit layer's features, B x C x G x G."""
-        features: Tensor = self.encoder.features(self.encoder.shared(pictures))
-        return features
-
-    def draw(self, features: Tensor) -> Tensor:
-        """The picture of features of the edit layer, float32 B x 3 x R x R."""
-        generator = self.generator
-        features = features.contiguous(memory_format=torch.channels_last)
-        return generator.picture(generator.run(State(features, generator.edit_layer))).float()
-
-    def taught(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """What this stage teaches: parameters of the fine layers and the output, and of the encoder."""
-        generator, encoder = self.generator, self.encoder
-        behind = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
-        fine = [
-            p for name in (*behind, generator.output_name) for p in generator.get_submodule(name).parameters()
-        ]
-        return fine, [*encoder.trunk.parameters(), *encoder.features.parameters()]
-
-
-class PatchDiscriminator(nn.Module):
-    """Judges patches of a picture together with its label map: B x 3 x R x R to scores B x 1 x R/8 x R/8."""
-
-    def __init__(self, widths: tuple[int, int, int] = (48, 96, 128)) -> None:
-        super().__init__()
-        first, second, third = widths
-        layers: list[nn.Module] = []
-        now = 4 * (3 + len(CLASSES))
-        for width, stride in ((first, 1), (second, 2), (second, 1), (third, 2), (third, 1)):
-            layers += [nn.Conv2d(now, width, 3, stride=stride, padding=1), nn.LeakyReLU(0.2)]
-            now = width
-        self.layers = nn.Sequential(*layers, nn.Conv2d(now, 1, 1))
-        for layer in self.layers:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, 0.2)
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-
-    def forward(self, pictures: Tensor, classes: Tensor) -> Tensor:
-        """``classes``: B x K x R x R, 1 where the class is."""
-        folded = torch.cat([F.pixel_unshuffle(pictures, 2), F.pixel_unshuffle(classes, 2)], dim=1)
-        scores: Tensor = self.layers(folded.contiguous(memory_format=torch.channels_last))
-        return scores.float()
+def new_painter(recipe: Recipe) -> Painter:
+    """Return a painter with random weights."""
+    generator = ProGAN(recipe.latent_size, recipe.channels, recipe.edit_layer)
+    encoder = Encoder(
+        generator.resolution,
+        recipe.latent_size,
+        generator.shape(recipe.edit_layer),
+        fold=max(1, generator.resolution // 64),
+        residual=recipe.residual,
+    )
+    return Painter(generator, encoder)
 
 
 # --- edits of a batch ---
-
-
-def coverage(mask: Tensor, grid: int) -> Tensor:
-    """How much of each cell a mask B x 1 x R x R covers, B x 1 x G x G."""
-    return F.adaptive_avg_pool2d(mask, (grid, grid))
-
-
-def painted(features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
-    """Features with an addition, as :func:`.equation.apply` carries it out."""
-    alpha = (1.5 * coverage(mask, features.shape[-1])).clamp_max(1).to(features)
-    return (1 - alpha) * features + alpha * activations
-
-
-def mean_inside(features: Tensor, mask: Tensor) -> Tensor:
-    """Each unit's mean over a mask, B x C x 1 x 1, as :func:`.equation.mean_levels` takes it."""
-    share = coverage(mask, features.shape[-1])
-    total = share.sum(dim=(2, 3), keepdim=True).clamp_min(1e-4)
-    return (features * share).sum(dim=(2, 3), keepdim=True) / total
 
 
 def removed(features: Tensor, mask: Tensor) -> Tensor:
@@ -192,7 +114,7 @@ def removed(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def stroke(random: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """A stroke at about the place and size of a mask: a disc, a box, an ellipse or a scribble."""
+    """Return a stroke at about the place and size of a mask: a disc, a box, an ellipse or a scribble."""
     rows, columns = np.nonzero(mask)
     height, width = (max(6, int(at.max() - at.min()) + 1) for at in (rows, columns))
     y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
@@ -244,7 +166,10 @@ class Lessons:
         self.bank: dict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=BANK))
 
     def __call__(self, pairs: Batch, without: Tensor, with_: Tensor, *, unknown: bool) -> Lesson:
-        """Three lessons a pair: one plain, one with an object, and one without it or with another's.
+        """Two lessons a pair: one with an object, and one without it or with another's.
+
+        The first pair gives a plain one as well. That is enough: around an edit, too, a picture has to be as
+        it was.
 
         Args:
             pairs: B pairs.
@@ -262,10 +187,9 @@ class Lessons:
             self.bank[concept].append(own.detach())
             lacking = (pairs.without[one], before[one], before[one])
             complete = (pairs.with_[one], after[one], after[one])
-            if self.random.random() < 0.5:
-                rows.append((empty, *lacking, nothing, True))
-            else:
-                rows.append((full, *complete, nothing, True))
+            if one == 0:
+                plain = (empty, *lacking) if self.random.random() < 0.5 else (full, *complete)
+                rows.append((*plain, nothing, True))
             if self.random.random() < 0.45:
                 features, focus = self._own(full, pairs.instances_with[one])
                 rows.append((features, *complete, focus, True))
@@ -279,11 +203,14 @@ class Lessons:
             elif not unknown:
                 rows.append((painted(empty, mask, own), *complete, mask, True))
             else:
-                other = self.bank[concept][self.random.integers(len(self.bank[concept]))]
+                kind = concept
+                if self.random.random() < GROUND_PAINTED:
+                    kind = int(self.random.choice([one for one in GROUNDS if self.bank[one]] or [concept]))
+                other = self.bank[kind][self.random.integers(len(self.bank[kind]))]
                 where, wanted = mask, after[one]
-                if self.random.random() < 0.5:
+                if kind != concept or self.random.random() < 0.5:
                     where = self._stroke(mask)
-                    wanted = before[one].masked_fill(where[0, 0] > 0, concept)
+                    wanted = before[one].masked_fill(where[0, 0] > 0, kind)
                 rows.append(
                     (painted(empty, where, other), pairs.with_[one], wanted, after[one], where, False)
                 )
@@ -299,7 +226,8 @@ class Lessons:
 
     def _own(self, features: Tensor, instances: Tensor) -> tuple[Tensor, Tensor]:
         """Features in which up to four of a scene's objects have become their mean, and where they are."""
-        present = [one for one in torch.unique(instances).tolist() if one >> 3 in OBJECTS]
+        kinds = OBJECTS + GROUNDS
+        present = [one for one in torch.unique(instances).tolist() if one >> 3 in kinds]
         focus = torch.zeros_like(instances, dtype=torch.float32)[None, None]
         for instance in self.random.permutation(present)[: self.random.integers(1, 5)].tolist():
             all_of_them = self.random.random() < 0.15
@@ -307,9 +235,25 @@ class Lessons:
             mask = where.float()[None, None]
             if float(mask.sum()) < 20:
                 continue
+            if instance >> 3 in GROUNDS:
+                mask = mask * self._stroke(self._part(mask))
+                if float(mask.sum()) < 20:
+                    continue
+                self.bank[instance >> 3].append(mean_inside(features, mask).detach())
             features = painted(features, mask, mean_inside(features, mask))
             focus = torch.maximum(focus, mask)
         return features, focus
+
+    def _part(self, mask: Tensor) -> Tensor:
+        """Return a box of a fifth to a half of the picture's side around a pixel of a mask."""
+        side = mask.shape[-1]
+        rows, columns = torch.nonzero(mask[0, 0], as_tuple=True)
+        at = int(self.random.integers(len(rows)))
+        reach = int(side * self.random.uniform(0.1, 0.25))
+        top, left = (max(0, int(one[at]) - reach) for one in (rows, columns))
+        part = torch.zeros_like(mask)
+        part[..., top : top + 2 * reach, left : left + 2 * reach] = 1
+        return part
 
     def _stroke(self, mask: Tensor) -> Tensor:
         drawn = stroke(self.random, mask[0, 0].cpu().numpy() > 0)
@@ -319,19 +263,8 @@ class Lessons:
 # --- the run ---
 
 
-def _laid_out(pictures: Tensor) -> Tensor:
-    return pictures.contiguous(memory_format=torch.channels_last)
-
-
-def slopes(pictures: Tensor) -> Tensor:
-    """Differences to the pixel on the right and the one below, B x 6 x R x R."""
-    across = F.pad(pictures[..., 1:] - pictures[..., :-1], (0, 1))
-    down = F.pad(pictures[..., 1:, :] - pictures[..., :-1, :], (0, 0, 0, 1))
-    return torch.cat([across, down], dim=1)
-
-
-class Run:
-    """A training run: everything that learns, and how far it has come.
+class EditsRun(Run[Batch]):
+    """A run on pairs of scenes.
 
     Args:
         recipe: what decides it.
@@ -344,57 +277,15 @@ class Run:
         self, recipe: Recipe, segmenter: SceneSegmenter, start: Painter | None = None, device: str = "cpu"
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.device = recipe, torch.device(device)
-        self.painter = channels_last((start or Painter(recipe)).to(device)).train()
-        self.average = copy.deepcopy(self.painter).requires_grad_(False)
-        self.discriminator = channels_last(PatchDiscriminator().to(device))
+        super().__init__(recipe, start or new_painter(recipe), len(CLASSES), device)
+        self.recipe = recipe
         self.segmenter = channels_last(copy.deepcopy(segmenter).to(device)).eval().requires_grad_(False)
-        fine, encoder = self.painter.taught()
-        matrices = [
-            p for p in (*fine, *encoder) if p.dim() == 4 and p.shape[-1] == 3 and min(p.shape[:2]) > 3
-        ]
-        kernels = {id(p) for p in matrices}
-        self.muon = Muon(matrices, lr=recipe.step_length)
-        self.adam = torch.optim.Adam(
-            [
-                {"params": [p for p in fine if id(p) not in kernels], "lr": recipe.learning_rate},
-                {"params": [p for p in encoder if id(p) not in kernels], "lr": recipe.learning_rate_encoder},
-            ],
-            betas=(0.7, 0.99),
-            fused=True,
-        )
-        self.judging = torch.optim.Adam(
-            self.discriminator.parameters(), lr=recipe.learning_rate_judge, betas=(0.0, 0.99), fused=True
-        )
         self.lessons = Lessons(recipe.seed)
-        self.shown, self.step, self.seconds = 0, 0, 0.0
-
-    # What is kept, by name.
-    PARTS = ("painter", "average", "discriminator", "muon", "adam", "judging")
-
-    def save(self, path: Path) -> None:
-        """Write the run, so that :meth:`load` goes on from it."""
-        content = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        content |= {"shown": self.shown, "step": self.step, "seconds": self.seconds}
-        with replacing(path) as partial:
-            torch.save(content, partial)
 
     def load(self, path: Path) -> None:
         """Take a run up where it was saved."""
-        content = torch.load(path, weights_only=True, map_location=self.device)
-        for name in self.PARTS:
-            getattr(self, name).load_state_dict(content[name])
-        self.shown, self.step, self.seconds = content["shown"], content["step"], content["seconds"]
+        super().load(path)
         self.lessons = Lessons(self.recipe.seed + self.step)
-
-    def set_pace(self, done: float) -> None:
-        """Set all rates for a run of which the share ``done`` has passed."""
-        recipe = self.recipe
-        pace = min(1.0, max(LOWEST_PACE, (1 - done) / ANNEALED))
-        rates = (recipe.step_length, recipe.learning_rate, recipe.learning_rate_encoder, recipe.learning_rate_judge)
-        groups = [*self.muon.param_groups, *self.adam.param_groups, *self.judging.param_groups]
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = pace * rate
 
     def learn(self, pairs: Batch) -> dict[str, float]:
         """One step on a batch of pairs. Returns the parts of the loss, by name."""
@@ -404,15 +295,15 @@ class Run:
         count = len(pairs.mask)
         precision = bfloat16(self.device)
         with precision:
-            features = painter.encode(_laid_out(torch.cat([pairs.without, pairs.with_]))).float()
+            features = painter.encode(laid_out(torch.cat([pairs.without, pairs.with_]))).float()
             scale = features.detach().square().mean().sqrt()
             features = features + recipe.noise * scale * torch.randn_like(features)
             lesson = self.lessons(pairs, features[:count], features[count:], unknown=judged)
             drawn = painter.draw(lesson.features)
-            read = self.segmenter.features(_laid_out(drawn.clamp(-1.2, 1.2)))
+            read = self.segmenter.features(laid_out(drawn.clamp(-1.2, 1.2)))
             logits = self.segmenter.classify(read).float()
             with torch.no_grad():
-                wanted = self.segmenter.features(_laid_out(lesson.pictures))
+                wanted = self.segmenter.features(laid_out(lesson.pictures))
         around = F.max_pool2d(lesson.focus, 2 * NEAR + 1, stride=1, padding=NEAR)
         weight = (1 + 2 * around) * lesson.known
         parts = {
@@ -433,67 +324,21 @@ class Run:
         loss = parts["pixels"] + recipe.slopes * 2 * parts["slopes"] + recipe.perceptual * parts["perceptual"]
         loss = loss + recipe.classes * parts["classes"] + 0.2 * parts["outside"]
         if judged:
-            fooling, parts["gap"] = self._judge(lesson, drawn, around)
+            fooling, parts["gap"] = self._judged(lesson, drawn, around)
             grown = min(1.0, (self.shown - recipe.warm_up) / recipe.ramp)
             loss = loss + recipe.adversarial * grown * fooling
-        for optimizer in (self.muon, self.adam):
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for optimizer in (self.muon, self.adam):
-            optimizer.step()
-        self.step += 1
-        self.shown += len(drawn)
-        self._follow()
+        self.follow(loss, len(drawn))
         return {name: float(part.detach()) for name, part in parts.items()}
 
-    def _judge(self, lesson: Lesson, drawn: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
-        """Teach the discriminator a step. Returns what the painter pays, and how far it can tell."""
-        recipe, discriminator = self.recipe, self.discriminator
-        precision = bfloat16(self.device)
-
-        def planes(labels: Tensor) -> Tensor:
-            return F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
-
-        wanted, true = planes(lesson.labels), planes(lesson.true_labels)
+    def _judged(self, lesson: Lesson, drawn: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the discriminator's scores of pictures with the labels that they should have."""
+        true, wanted = (
+            F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
+            for labels in (lesson.true_labels, lesson.labels)
+        )
         side = drawn.shape[-1] // 8
         weight = 1 + 3 * F.adaptive_max_pool2d(around, (side, side))
-        weight = weight / weight.mean()
-        with precision:
-            real = discriminator(lesson.pictures, true)
-            gap = real - discriminator(drawn.detach(), wanted)
-        loss = (F.softplus(-gap) * weight).mean()
-        if self.step % recipe.penalty_every == 0:
-            some = torch.randperm(len(drawn), device=self.device)[:8]
-            for pictures, classes in (
-                (lesson.pictures[some], true[some]),
-                (drawn.detach()[some], wanted[some]),
-            ):
-                pictures = pictures.clone().requires_grad_()
-                with precision:
-                    scores = discriminator(pictures, classes).mean(dim=(1, 2, 3)).sum()
-                (gradient,) = torch.autograd.grad(side * scores, pictures, create_graph=True)
-                squared = gradient.float().square().sum(dim=(1, 2, 3)).mean()
-                loss = loss + 0.5 * recipe.penalty_every * recipe.penalty * squared
-        self.judging.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.judging.step()
-        discriminator.requires_grad_(False)
-        with precision:
-            # The real scores are those of before the step: one forward pass less.
-            fooling = F.softplus(real.detach() - discriminator(drawn, wanted)) * weight
-        discriminator.requires_grad_(True)
-        return fooling.mean(), gap.mean()
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average a little towards the painter; at first more, so that it forgets its start."""
-        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.painter.parameters()), 1 - keep)
-        for old, new in zip(self.average.buffers(), self.painter.buffers(), strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - keep)
-            else:
-                old.copy_(new)
+        return self.judge(lesson.pictures, drawn, (true, wanted), weight / weight.mean())
 
     @torch.no_grad()
     def write_sheet(self, pairs: Batch, path: Path) -> None:
@@ -524,45 +369,18 @@ def train_edits(
     start: Painter | None = None,
     device: str = "cpu",
     log_every: int = 50,
-) -> Run:
+) -> EditsRun:
     """Train for ``minutes``, or until ``budget`` pictures have been drawn in all.
 
-    It goes on from ``folder/edits.pt`` where there is one, else from ``start``. Writes that file and
-    ``edits-*.png`` (see :meth:`Run.write_sheet`) every two minutes and at the end, and ``edits.jsonl``.
+    It goes on from ``folder/edits.pt`` where there is one, else from ``start``; see :func:`.carry_out`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "edits.pt"
-    run = Run(recipe, segmenter, start, device)
-    if checkpoint.exists():
-        run.load(checkpoint)
-        log.info("going on from %d pictures", run.shown)
     pairs = Pairs(folder.parent / "scenes", recipe.resolution, recipe.pairs)
-    batches = pairs.batches(recipe.batch, recipe.seed + run.step)
-    watched = next(pairs.batches(min(16, len(pairs)), 0))
-
-    def keep() -> None:
-        run.save(checkpoint)
-        run.write_sheet(watched, folder / f"edits-{run.shown // 1000:05d}k.png")
-
-    began = saved = logged = time.monotonic()
-    sums: dict[str, float] = defaultdict(float)
-    while time.monotonic() - began < 60 * minutes and run.shown < budget:
-        run.set_pace((time.monotonic() - began) / (60 * minutes))
-        for name, value in run.learn(next(batches)).items():
-            sums[name] += value
-        now = time.monotonic()
-        if run.step % log_every == 0:
-            line = {name: round(value / log_every, 4) for name, value in sums.items()}
-            line |= {"shown": run.shown, "seconds_a_step": round((now - logged) / log_every, 3)}
-            with open(folder / "edits.jsonl", "a") as file:
-                file.write(json.dumps(line) + "\n")
-            log.info("%s", line)
-            sums.clear()
-            logged = now
-        if now - saved > 120:
-            run.seconds += now - saved
-            saved = now
-            keep()
-    run.seconds += time.monotonic() - saved
-    keep()
-    return run
+    return carry_out(
+        EditsRun(recipe, segmenter, start, device),
+        folder / "edits.pt",
+        lambda seed: pairs.batches(recipe.batch, seed),
+        next(pairs.batches(min(16, len(pairs)), 0)),
+        minutes=minutes,
+        budget=budget,
+        log_every=log_every,
+    )

@@ -97,7 +97,7 @@ def mean_iou(segmenter: Segmenter, data: SceneData, count: int = 500) -> tuple[f
 def cached_segmenter(
     path: Path, data: SceneData, *, steps: int, seed: int, size: int | None = None, fold: int = 1
 ) -> SceneSegmenter:
-    """The segmenter stored at ``path``; a missing one is trained on ``data`` and stored there.
+    """Return the segmenter stored at ``path``; a missing one is trained on ``data`` and stored there.
 
     ``seed`` is also that of its initial weights; the rest as in :func:`train_segmenter`.
     """

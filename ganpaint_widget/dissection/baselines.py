@@ -19,7 +19,7 @@ from .pictures import labeled
 
 
 def random_rotation(channels: int, seed: int = 0) -> Tensor:
-    """A random orthogonal matrix C x C, all directions alike (QR of a Gaussian one, its signs made even)."""
+    """Return a random orthogonal matrix C x C, uniformly distributed (QR of a Gaussian one, signs evened)."""
     source = torch.Generator().manual_seed(seed)
     q, r = torch.linalg.qr(torch.randn(channels, channels, generator=source, dtype=torch.float64))
     rotation: Tensor = q * r.diagonal().sign()
@@ -51,7 +51,7 @@ def position_baseline(
     pixels: int = 512,
     ticket: Ticket | None = None,
 ) -> PositionBaseline:
-    """The IoU of a detector that knows only how often each concept is at each pixel.
+    """Measure the IoU of a detector that knows only how often each concept is at each pixel.
 
     The frequencies come from the first half of the samples; they are measured on the second half like the
     activations of a unit, the threshold chosen by IQR as for units.
@@ -62,7 +62,9 @@ def position_baseline(
     if states is None:
         states = sampled(generator, samples, seed, batch)
     if len(states) < 2:
-        raise GANPaintError("There is only one batch of samples.", "Take more samples, or smaller batches.")
+        raise GANPaintError(
+            "The baseline needs at least two batches of samples.", "Take more samples, or smaller batches."
+        )
     concepts = len(segmenter.classes)
     half = len(states) // 2
     often: Tensor | None = None

@@ -23,10 +23,10 @@ MINIMUM_AREA = 16
 
 
 def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator, cells: int) -> Tensor | None:
-    """A square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
+    """Choose a square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
 
     Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if
-    there is no such place.
+    such a place does not exist.
     """
     grid = state.features.shape[-1]
     cell = found.shape[-1] // grid
@@ -92,7 +92,7 @@ def unit_effects(
     seed: int = 10_000,
     ticket: Ticket | None = None,
 ) -> Tensor:
-    """The average causal effect of every single unit on every class's area: K x C, as shares of the picture.
+    """Measure the average causal effect of each unit on each class's area: K x C, as shares of the picture.
 
     With one unit u set to its level at all places, and with it set to 0 at all places (GAN Dissection, ICLR
     2019, section 3.2)::
@@ -159,7 +159,7 @@ def causal_curve(
     seed: int = 10_000,
     ticket: Ticket | None = None,
 ) -> CausalCurve:
-    """Added and removed shares against the number of units, which act wholly, one after the other.
+    """Measure added and removed shares against the number of units, which act fully, one after the other.
 
     All numbers of units are tried at the same places of the same pictures; see :func:`causal_effect`.
 
@@ -238,7 +238,7 @@ class _Trial:
         activations: Activations | None = None,
         ticket: Ticket | None = None,
     ) -> float:
-        """The mean share of what is looked at that has become the concept, or for removing ceased to be.
+        """Return the mean share of the region that became the concept, or for removals stopped being it.
 
         Looked at is the mask when adding, and where the concept was when removing. ``activations`` are
         those of the edit, where they are not the dissection's.
@@ -272,7 +272,7 @@ class _Trial:
 
 
 def painted(mask: Tensor) -> Mask:
-    """A mask of an edit from a boolean one."""
+    """Return a mask of an edit from a boolean one."""
     painted: Mask = (mask * 255).byte().cpu().numpy()
     return painted
 

@@ -23,7 +23,7 @@ from ..tickets import Ticket
 from .measure import sampled
 from .pictures import labeled
 
-COUNT = 24
+COUNT = 48
 """Exemplars of a concept at most."""
 
 MOST = 400
@@ -93,7 +93,7 @@ def find_exemplars(
 
 
 def connected_regions(labels: Tensor) -> Tensor:
-    """Number the connected regions of label maps: B x H x W to int64 B x H x W.
+    """Return numbers for the connected regions of label maps: B x H x W to int64 B x H x W.
 
     Pixels belong together if they have the same label and touch along an edge. The numbers of a region's
     pixels are equal, and different from those of the picture's other regions.
@@ -158,7 +158,7 @@ def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
 
 
 def _chosen(objects: list[tuple[Tensor, Tensor]], count: int, channels: int) -> tuple[Tensor, Tensor, int]:
-    """The medoids of objects, padded to ``count`` rows of zeros; and how many there are."""
+    """Return the medoids of objects, padded to ``count`` rows of zeros; and how many there are."""
     activations, settings = torch.zeros(count, channels), torch.zeros(count, channels)
     if not objects:
         return activations, settings, 0

@@ -11,7 +11,7 @@ from ..models.networks import evaluated
 
 @evaluated
 def drawn(generator: StagedGenerator, state: State) -> Tensor:
-    """The pictures of a batch of states as networks are shown them: float32 B x 3 x R x R in [-1, 1]."""
+    """Return the pictures of a batch of states, as networks see them: float32 B x 3 x R x R in [-1, 1]."""
     return generator.picture(generator.run(state)).float().clamp(-1, 1)
 
 

@@ -73,7 +73,7 @@ class Atlas:
         return _decoded(self.files[file])
 
     def tile(self, file: int, size: int) -> Array:
-        """The same, scaled: uint8 size x size x 3."""
+        """Return the same, scaled: uint8 size x size x 3."""
         return _decoded(self.files[file], size)
 
     def save(self, path: Path) -> None:
@@ -127,7 +127,7 @@ class Atlas:
         if self.strongest.size and not 0 <= self.strongest.min() <= self.strongest.max() < len(self.files):
             raise ValueError("a file that is not there")
         if any(file[:2] != b"\xff\xd8" or file[-2:] != b"\xff\xd9" for file in self.files):
-            raise ValueError("a file that is no whole JPEG")
+            raise ValueError("a file that is not a whole JPEG")
 
 
 _ATLAS = ("strongest", "peaks", "maps", "counts", "edges", "correlation")
@@ -299,7 +299,7 @@ def measure_baselines(
     seed: int = 0,
     ticket: Ticket | None = None,
 ) -> Baselines:
-    """The layer's own axes, rotated ones and a position-only detector on the same samples."""
+    """Return the layer's own axes, rotated ones and a position-only detector on the same samples."""
     channels = generator.shape(layer)[0]
     given: dict[str, Any] = {"samples": samples, "seed": seed}
     own = dissect(generator, segmenter, layer=layer, ticket=share_of(ticket, 0.0, 0.45), **given)
@@ -330,7 +330,7 @@ def measure_effects(
     samples: int = 8,
     ticket: Ticket | None = None,
 ) -> Effects:
-    """What every unit causes by itself; see :func:`.causality.unit_effects`."""
+    """Measure the effect of every single unit; see :func:`.causality.unit_effects`."""
     effect = unit_effects(generator, segmenter, layer, activations, samples=samples, ticket=ticket)
     return Effects(samples, tuple(segmenter.classes), effect)
 

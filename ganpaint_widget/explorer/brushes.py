@@ -89,7 +89,7 @@ class Shelf:
         return tuple(self._brushes.values())
 
     def get(self, name: object) -> Brush | None:
-        """The brush of that name, if there is one. What is no name is the name of none."""
+        """Return the brush of that name, or ``None``. A value that is not a name has none."""
         return self._brushes.get(name) if isinstance(name, str) else None
 
     def put(self, brush: Brush) -> None:
@@ -157,7 +157,7 @@ class Shelf:
         self._tell()
 
     def _with_theirs(self, path: Path) -> Brushes:
-        """What is on disk now, by whoever wrote it, and our own brushes that are not kept there."""
+        """Return the brushes on disk, from any process, and our own that are not kept there."""
         ours = {name: brush for name, brush in self._brushes.items() if not brush.kept}
         return {**_read(path, self._channels), **ours}
 
@@ -166,7 +166,7 @@ Brushes = dict[str, Brush]
 
 
 def checked(brush: Brush, channels: int) -> Brush:
-    """The brush if it can be painted with, kept and read again, else GANPaintError.
+    """Return the brush if it can be painted with, kept and read again, else GANPaintError.
 
     Args:
         brush: to be checked, for example from a file.
@@ -191,12 +191,12 @@ def checked(brush: Brush, channels: int) -> Brush:
 
 def _few(brushes: Brushes) -> Brushes:
     if len(brushes) > MAX_BRUSHES:
-        raise GANPaintError(f"There are {MAX_BRUSHES} brushes, and no more are kept.", "Delete some.")
+        raise GANPaintError(f"The shelf is full: it keeps at most {MAX_BRUSHES} brushes.", "Delete some.")
     return brushes
 
 
 def _plain(brushes: Iterable[Brush]) -> list[dict[str, Any]]:
-    """What is written of the brushes that are kept."""
+    """Return the kept brushes in the form in which they are written."""
     return [
         {
             "name": brush.name,
@@ -217,8 +217,10 @@ def _encoded(brushes: Iterable[Brush]) -> str:
 
 
 def _read(path: Path, channels: int) -> Brushes:
-    """What a shelf has written. Brushes that are damaged are left out; the file is then kept under another
-    name, since the next write would take them away."""
+    """Read what a shelf has written, without damaged brushes.
+
+    If there are any, the file is kept under another name, because the next write would lose them.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -230,7 +232,7 @@ def _read(path: Path, channels: int) -> Brushes:
     try:
         stored = json.loads(text)
         if not isinstance(stored, list):
-            raise TypeError("It is no list.")
+            raise TypeError("It is not a list.")
     except (ValueError, TypeError, RecursionError) as error:
         return _set_aside(path, {}, error)
     for one in stored[:MAX_BRUSHES]:
@@ -256,7 +258,7 @@ def _set_aside(path: Path, brushes: Brushes, error: Exception) -> Brushes:
 
 
 def _brush(stored: Any, channels: int) -> Brush:
-    """A brush as :func:`_plain` describes it; ValueError, KeyError, IndexError or TypeError if it is none."""
+    """Read a brush that :func:`_plain` wrote. ValueError, KeyError, IndexError or TypeError for others."""
     units = stored["units"]
     numbers = checked_units(units, channels)
     if not isinstance(numbers, tuple) or list(numbers) != sorted(units):
@@ -290,7 +292,7 @@ def folder(generator: StagedGenerator, layer: str) -> Path:
 
 
 def shelf(place: Path, channels: int) -> Shelf:
-    """The shelf of a layer (see :func:`folder`) with C channels, the same for everybody in this process."""
+    """Return the shelf of a layer (see :func:`folder`) with C channels; all of this process share it."""
     with _lock:
         if place not in _shelves:
             _shelves[place] = Shelf(channels, place / "brushes.json")

@@ -54,7 +54,7 @@ class Causality:
         ]
 
     def figure(self) -> charts.Chart:
-        """The curves as an SVG."""
+        """Return the curves as an SVG."""
         lines = {
             "ablated": self.curve.ablated,
             "ablated, random units": self.random.ablated,
@@ -86,7 +86,7 @@ def measure_curves(
     seed: int,
     ticket: Ticket | None = None,
 ) -> Causality:
-    """The curve of the units in an order, beside the mean of those in random orders.
+    """Measure the curve of the units in an order, beside the mean of random orders.
 
     Args:
         generator, segmenter, found: G, what names its pixels, and what is known of its units.
@@ -119,7 +119,7 @@ def measure_curves(
 
 
 def published_removal(model: str, layer: str, concept: str) -> tuple[float | None, str]:
-    """What switching 20 units off was published to remove of a concept, and where; ``None`` if nothing."""
+    """Return the published effect of switching 20 units of a concept off, and its source, or ``None``."""
     entry = CATALOGUE.get(model)
     if entry is None or entry.edit_layer != layer or concept not in entry.brushes:
         return None, ""

@@ -97,10 +97,14 @@ class Exploration:
         atlas, baselines, effects: see the classes; ``None`` until they are measured.
 
     Raises:
-        GANPaintError: there is no such generator or layer.
+        GANPaintError: the generator or the layer does not exist.
     """
 
-    def __init__(self, generator: str | Path | StagedGenerator | Model = "demo", layer: str | None = None, *,
+    def __init__(
+        self,
+        generator: str | Path | StagedGenerator | Model = "demo",
+        layer: str | None = None,
+        *,
         device: str | None = None,
     ) -> None:
         model = load(generator, device)
@@ -206,7 +210,7 @@ class Exploration:
     def _segmenter(self) -> Any:
         if self.model.segmenter is None:
             raise GANPaintError(
-                f"The generator {self.model.name!r} comes with no segmenter to name what it draws.",
+                f"The generator {self.model.name!r} comes without a segmenter to name what it draws.",
                 "Pass a Model with a segmenter, for example ganpaint_widget.models.segmentation.ade20k().",
             )
         return self.model.segmenter
@@ -224,12 +228,13 @@ class Exploration:
     def _surveyed(self) -> Atlas:
         if self.atlas is None:
             raise GANPaintError(
-                f"There is no atlas of {self.layer!r} of {self.model.name!r} yet.", 'Call measure("atlas").'
+                f"The atlas of {self.layer!r} of {self.model.name!r} has not been measured yet.",
+                'Call measure("atlas").',
             )
         return self.atlas
 
     def _stored(self, part: Part, read: Callable[[Path], Any]) -> Any:
-        """A part that was measured before; one that is damaged, or of other units, is measured anew."""
+        """Return a part that was measured before; a damaged one, or one of other units, is measured again."""
 
         def fitting(path: Path) -> Any:
             found = read(path)
@@ -256,11 +261,11 @@ class Exploration:
         return self._dissected.labels()
 
     def label(self, unit: int) -> str | None:
-        """The concept of a unit's best IoU, if it is interpretable for one."""
+        """Return the concept of a unit's best IoU, if it is interpretable for one."""
         return self._labels[self._checked(unit)]
 
     def order(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[int]:
-        """The units' numbers, sorted.
+        """Return the units' numbers, sorted.
 
         Args:
             by: ``"iou"``, ``"quality"`` (the information quality ratio) or ``"effect"`` (the average causal
@@ -270,7 +275,7 @@ class Exploration:
             label: only units of this label.
 
         Raises:
-            GANPaintError: there is no such order or concept, or it has not been measured.
+            GANPaintError: the order or the concept does not exist, or has not been measured.
         """
         units = list(range(self.channels))
         if label is not None:
@@ -289,7 +294,7 @@ class Exploration:
         if by == "effect":
             if self.effects is None:
                 raise GANPaintError(
-                    "What each unit causes by itself has not been measured yet.", 'Call measure("effects").'
+                    "The effect of single units has not been measured yet.", 'Call measure("effects").'
                 )
             table, concepts = self.effects.effect, self.effects.concepts
         else:
@@ -300,11 +305,11 @@ class Exploration:
         return np.asarray(table[concepts.index(concept)].numpy(), np.float32)
 
     def search(self, text: str) -> tuple[str, ...]:
-        """The concepts whose names contain a text, upper and lower case alike; all for an empty one."""
+        """Return the concepts whose names contain a text, ignoring case; all of them for an empty text."""
         return tuple(concept for concept in self.concepts if text.strip().lower() in concept.lower())
 
     def table(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[UnitRow]:
-        """The units in an order: label; IoU, IQR and effect for ``concept`` or the label."""
+        """Sort the units by label, or by IoU, IQR or effect for ``concept`` or the label."""
         found = self._dissected
         rows = []
         for unit in self.order(by, concept, label):
@@ -322,7 +327,7 @@ class Exploration:
         return rows
 
     def unit(self, unit: int) -> list[ConceptRow]:
-        """A unit against every concept, best first: IoU, IQR, threshold, target activation, effect."""
+        """Compare a unit with every concept, best first: IoU, IQR, threshold, target activation, effect."""
         found, unit = self._dissected, self._checked(unit)
         return [
             ConceptRow(
@@ -337,7 +342,7 @@ class Exploration:
         ]
 
     def _effect(self, concept: str, unit: int) -> float | None:
-        """What a unit alone causes on a concept's area, if that was measured."""
+        """Return a unit's own effect on a concept's area, if it was measured."""
         if self.effects is None or concept not in self.effects.concepts:
             return None
         return float(self.effects.effect[self.effects.concepts.index(concept), unit])
@@ -365,7 +370,7 @@ class Exploration:
     bars = Renamed("per_concept")
 
     def concept_figure(self) -> charts.Chart:
-        """The bars as an SVG."""
+        """Return the bars as an SVG."""
         rows = self.per_concept()
         series = {"units": [row.units for row in rows]}
         if self.baselines is not None:
@@ -376,7 +381,7 @@ class Exploration:
     # --- units: what they look like ---
 
     def top(self, unit: int) -> TopSamples:
-        """The samples that activate a unit most, and where."""
+        """Return the samples that activate a unit most, and where."""
         atlas, unit = self._surveyed, self._checked(unit)
         pictures = np.stack([atlas.sample(int(file)) for file in atlas.strongest[unit]])
         maps = atlas.maps[unit].astype(np.float32)
@@ -385,16 +390,16 @@ class Exploration:
         return TopSamples(pictures, maps, shown > self.active_level(unit), seeds)
 
     def active_level(self, unit: int) -> float:
-        """The activation from which on a unit counts as active: its 0.99 quantile."""
+        """Return the activation from which on a unit counts as active: its 0.99 quantile."""
         return float(self._dissected.high[self._checked(unit)])
 
     def histogram(self, unit: int) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Counts (B) and edges (B + 1) of a unit's activations over all cells of the atlas's samples."""
+        """Return counts (B) and edges (B + 1) of a unit's activations over all cells of the samples."""
         atlas, unit = self._surveyed, self._checked(unit)
         return atlas.counts[unit], atlas.edges[unit]
 
     def coactive_units(self, unit: int, count: int = 6) -> list[tuple[int, float]]:
-        """The units that are active where this one is, with Pearson's correlation over cells."""
+        """Return the units that are active where this one is, with Pearson's correlation over cells."""
         values = self._surveyed.correlation[self._checked(unit)].copy()
         values[unit] = -np.inf
         return [(int(other), float(values[other])) for other in np.argsort(-values)[:count]]
@@ -413,7 +418,7 @@ class Exploration:
         return np.asarray(np.clip(shown / max(self.active_level(unit), 1e-6), 0, 1), np.float32)
 
     def heatmap_picture(self, unit: int, picture: Any, features: Floats, size: int = 256) -> Image.Image:
-        """The same laid over the picture: dark where the unit rests, warm and bright where it is active."""
+        """Return the same over the picture: dark where the unit rests, warm and bright where it is active."""
         base = Image.fromarray(np.asarray(picture)).resize((size, size), Image.Resampling.LANCZOS)
         heat = self.heatmap(unit, features, size)[..., None]
         gray = np.asarray(base.convert("L").convert("RGB"), np.float32)
@@ -423,7 +428,7 @@ class Exploration:
         return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
     def histogram_figure(self, unit: int, concept: str | None = None) -> charts.Chart:
-        """The histogram with its marks: 0.99 quantile, threshold, and what an addition aims at."""
+        """Return the histogram with its marks: 0.99 quantile, threshold, and what an addition aims at."""
         counts, edges = self.histogram(unit)
         found = self._dissected
         marks = [(self.active_level(unit), "0.99 quantile")]
@@ -440,13 +445,13 @@ class Exploration:
         return contours(maps, self.active_level(unit))
 
     def strip(self, unit: int, tile: int) -> Array:
-        """A unit's strongest samples side by side: uint8 tile x (S tile) x 3."""
+        """Return a unit's strongest samples side by side: uint8 tile x (S tile) x 3."""
         atlas = self._surveyed
         files = atlas.strongest[self._checked(unit)]
         return np.concatenate([atlas.tile(int(file), tile) for file in files], axis=1)
 
     def picture(self, units: Sequence[int], columns: int = 3, tile: int = 64) -> Image.Image:
-        """The atlas as one picture: each unit's strongest samples in a row, the active region outlined.
+        """Return the atlas as one picture: each unit's strongest samples in a row, active regions outlined.
 
         Args:
             units: which, in this order, for example of :meth:`order`.
@@ -514,7 +519,7 @@ class Exploration:
 
     @torch.no_grad()
     def state(self, seed: int) -> State:
-        """A sample's state at this layer; ``state(seed).features`` are its activations, 1 x C x h x w."""
+        """Return a sample's state at this layer; its ``features`` are the activations, 1 x C x h x w."""
         generator = self.model.generator
         z = generator.sample_z(1, seed).to(next(generator.parameters()).device)
         return generator.run(generator.start(z), until=self.layer)
@@ -535,7 +540,7 @@ class Exploration:
         samples: int = 40,
         ticket: Ticket | None = None,
     ) -> Brush:
-        """A named set of units to paint with, in every session of this process that edits this layer.
+        """Return a named set of units to paint with, in every session of this process that edits this layer.
 
         It is scored by the concept that it goes with, if there is a segmenter: how much of a patch at a
         likely place turns into the concept, and how much of the concept vanishes; see
@@ -558,7 +563,7 @@ class Exploration:
         checked_name(name)
         color = self.shelf.next_color() if color is None else checked_color(color)
         if name in found.concepts:
-            raise GANPaintError(f"There is a concept {name!r} already.", "Choose another name.")
+            raise GANPaintError(f"The concept {name!r} already exists.", "Choose another name.")
         concept = concept or found.concepts[int(found.iou[:, list(numbers)].mean(dim=1).argmax())]
         found.index(concept)
         activations = self.on_activations()
@@ -635,10 +640,8 @@ class Exploration:
     artifacts = Renamed("artifact_candidates")
     suspects = Renamed("artifact_candidates")
 
-    def before_after(
-        self, unit: int, count: int = 4, *, ticket: Ticket | None = None
-    ) -> tuple[Array, Array]:
-        """A unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
+    def before_after(self, unit: int, count: int = 4, *, ticket: Ticket | None = None) -> tuple[Array, Array]:
+        """Return a unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
         atlas, unit = self._surveyed, self._checked(unit)
         generator = self.model.generator
         latents = generator.sample_z(atlas.samples, atlas.seed)
@@ -684,8 +687,10 @@ def units_of(part: Dissection | Atlas | Baselines | Effects) -> int | None:
 
 
 def _at(model: Model, layer: str) -> Model:
-    """The model edited at another layer. It shares the weights, and opens samples: the encoder and the
-    inversion of photos are for the layer that they were made for."""
+    """Return the model edited at another layer, with the same weights.
+
+    It opens samples only: an encoder and the inversion of photos belong to the layer they were made for.
+    """
     if layer == model.generator.edit_layer:
         return model
     generator = copy(model.generator)

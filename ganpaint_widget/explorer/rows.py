@@ -12,7 +12,7 @@ class Row:
     """A row of a table."""
 
     def __getitem__(self, name: str) -> Any:
-        """A column by its name, as rows had them when they were dictionaries."""
+        """Return a column by its name, as rows had them when they were dictionaries."""
         warn(f"row[{name!r}]", f"row.{name}")
         return getattr(self, name)
 

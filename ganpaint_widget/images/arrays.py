@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def frozen(array: Array) -> Array:
-    """A copy that cannot be written to: it is handed out to observers and kept."""
+    """Return a read-only copy, to be passed to observers and kept."""
     array = np.array(array, np.uint8)
     array.setflags(write=False)
     return array

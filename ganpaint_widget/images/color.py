@@ -19,14 +19,14 @@ _FLAGS: Final = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.HIGHRESPR
 
 @lru_cache(maxsize=1)
 def srgb_profile() -> bytes:
-    """The ICC profile of sRGB, the same bytes every time, for pictures that are handed out."""
+    """Return the ICC profile of sRGB, the same bytes every time, for pictures that are handed out."""
     made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     # Bytes 24 to 35 are the date of its making, by which the same picture would never be the same file.
     return made[:24] + bytes(12) + made[36:]
 
 
 def tagged(image: Image.Image) -> Image.Image:
-    """The picture with the profile of sRGB, which Pillow writes into PNG and WEBP files of it."""
+    """Return the picture with the profile of sRGB, which Pillow writes into PNG and WEBP files of it."""
     image.info["icc_profile"] = srgb_profile()
     return image
 

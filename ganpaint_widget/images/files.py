@@ -38,7 +38,7 @@ MAX_STORED_BYTES: Final = 3 * MAX_PIXELS + 10 * 2**20
 """Of a file that :meth:`Original.encoded` has made: the largest picture there is, without any compression."""
 
 _KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-_SAVE_ANEW = f"Take a {_KINDS} file, or save it anew by a picture program."
+_SAVE_ANEW = f"Take a {_KINDS} file, or save it again from a picture program."
 _AVIF: Final = (b"avif", b"avis")
 _HEIC: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif")
 
@@ -62,7 +62,7 @@ class Original:
     remark: str | None = None
 
     def encoded(self) -> bytes:
-        """A picture file of it that has lost nothing; at most ``MAX_STORED_BYTES``."""
+        """Return a picture file of it that has lost nothing; at most ``MAX_STORED_BYTES``."""
         if self.file is not None:
             return self.file
         target = io.BytesIO()
@@ -88,14 +88,14 @@ def read(source: object) -> Image.Image:
         source: what :func:`.sources.opened` knows. What is transparent becomes white.
 
     Raises:
-        GANPaintError: it is no picture, or larger than 64 MB as a file or 50 million pixels, or its numbers
-            can be meant in two ways.
+        GANPaintError: it is not a picture, has more than 64 MB as a file or 50 million pixels, or its numbers
+            are ambiguous.
     """
     return _read(source, "picture", _rgb).image
 
 
 def read_square(source: object, size: int) -> Array:
-    """The centered square of :func:`read`, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
+    """Return the centered square of :func:`read`, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
     return fitted(read(source), size)
 
 
@@ -108,10 +108,10 @@ def read_original(source: object, fit: object = "crop", *, limit: int = MAX_FILE
         limit: bytes that its file may have; ``MAX_STORED_BYTES`` for one that this package has written.
 
     Raises:
-        GANPaintError: as in :func:`read`, or there is no such way to fit.
+        GANPaintError: as in :func:`read`, or ``fit`` is unknown.
     """
     if fit not in get_args(Fit):
-        raise GANPaintError(f"A photo cannot be fitted by {fit!r}.", 'Pass "crop" or "pad".')
+        raise GANPaintError(f"A photo cannot be fitted with {fit!r}.", 'Pass "crop" or "pad".')
     found = _read(source, "picture", _rgb, limit)
     return Original(found.image, fit, found.lasting, found.name, found.remark)  # type: ignore[arg-type]
 
@@ -131,7 +131,7 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
         uint8 R x R, 0 (not painted) to 255 (painted).
 
     Raises:
-        GANPaintError: it is no mask, or has another size, or holds NaN, negative or larger values.
+        GANPaintError: it is not a mask, has another size, or holds NaN, negative or larger values.
     """
     mask = mask_of(source)
     height, width = mask.shape
@@ -151,7 +151,7 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
 
 
 def mask_of(source: object) -> Array:
-    """The same at its own size: uint8 H x W."""
+    """Return the same at its own size: uint8 H x W."""
     mask = np.asarray(_read(source, "mask", _gray).image)
     return mask * np.uint8(255) if mask.max() == 1 else mask
 
@@ -178,11 +178,11 @@ def _decode(file: File, convert: Callable[[Image.Image], Image.Image]) -> _Decod
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Pillow's own limit, which is higher than ours, speaks before we can ask for the size.
         raise too_many_pixels(file.named) from error
-    except Exception as error:  # decoders raise all sorts of things over bytes that are no picture
+    except Exception as error:  # decoders raise all sorts of exceptions over bytes that are not a picture
         if file.data[:4] in (b"II*\0", b"MM\0*"):
             raise GANPaintError(
-                f"{file.named} is a TIFF of a kind that is not read, such as floats in several channels.",
-                "Save it with 8 or 16 bits a channel.",
+                f"{file.named} is a TIFF of an unsupported kind, such as floats in several channels.",
+                "Save it with 8 or 16 bits per channel.",
             ) from error
         raise GANPaintError(f"{file.named} cannot be read as a picture.", _SAVE_ANEW) from error
     with image:
@@ -191,7 +191,7 @@ def _decode(file: File, convert: Callable[[Image.Image], Image.Image]) -> _Decod
 
 
 def _formats(file: File) -> tuple[str, ...]:
-    """The formats that a file may have. GANPaintError if it needs a package that is not there."""
+    """Return the formats that a file may have. GANPaintError if it needs a package that is not there."""
     brand = file.data[8:12] if file.data[4:8] == b"ftyp" else b""
     if brand in _AVIF:
         if not features.check("avif"):
@@ -214,7 +214,7 @@ def _formats(file: File) -> tuple[str, ...]:
 
 
 def _remark(image: Image.Image, file: File) -> str | None:
-    """A sentence on what is left out of a file with several pictures."""
+    """Return a sentence on what is left out of a file with several pictures."""
     try:
         several = getattr(image, "is_animated", False)  # n_frames would look at each, however many they are
     except Exception:  # the second one is damaged; the first one is what is used
@@ -235,7 +235,7 @@ def _converted(image: Image.Image, named: str, convert: Callable[[Image.Image], 
     except Exception as error:
         raise GANPaintError(
             f"{named} cannot be decoded: it is damaged or cut short.",
-            "Open it in a picture program and save it anew, or pass another file.",
+            "Open it in a picture program and save it again, or pass another file.",
         ) from error
 
 
@@ -246,7 +246,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     image = image.convert("RGB")
-    image.info = {}  # the profile that it came with is no longer its own
+    image.info = {}  # its embedded profile does not describe it any more
     return image
 
 

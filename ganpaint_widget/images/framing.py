@@ -30,7 +30,7 @@ class Frame:
 
 
 def frame(width: int, height: int, fit: Fit = "crop") -> Frame:
-    """The centered square of a photo: the largest inside it, or the smallest around it.
+    """Return the centered square of a photo: the largest inside it, or the smallest around it.
 
     Args:
         width, height: of the photo, in pixels.
@@ -46,7 +46,7 @@ def frame(width: int, height: int, fit: Fit = "crop") -> Frame:
 
 
 def fitted(image: Image.Image, size: int, fit: Fit = "crop") -> Array:
-    """The square of :func:`frame` of an RGB image, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
+    """Return the square of :func:`frame`, resized with Lanczos: uint8 ``size`` x ``size`` x 3."""
     where = frame(*image.size, fit)
     left, top, right, bottom = _pixels(where, size)
     # Cropped first: given a box, resize() lets what lies outside it bleed in.
@@ -60,7 +60,7 @@ def fitted(image: Image.Image, size: int, fit: Fit = "crop") -> Array:
 def paste(
     photo: Image.Image, result: Array, fit: Fit = "crop", where: Array | None = None, feather: float = 0.04
 ) -> Image.Image:
-    """An edited square put back into the photo that it was taken from, at the photo's full size.
+    """Paste an edited square back into its photo, at the photo's full size.
 
     Args:
         photo: upright and RGB, as :func:`.files.read` gives it.
@@ -112,7 +112,7 @@ def paste(
 
 
 def _pixels(where: Frame, size: int) -> tuple[int, int, int, int]:
-    """The photo's part of a square of ``size`` pixels, at least one pixel wide and high."""
+    """Return the photo's part of a square of ``size`` pixels, at least one pixel wide and high."""
     left, top, right, bottom = (round(part * size) for part in where.square)
     left, top = min(left, size - 1), min(top, size - 1)
     return left, top, max(right, left + 1), max(bottom, top + 1)

@@ -94,9 +94,9 @@ def opened(source: object, what: str, limit: int = MAX_FILE_BYTES) -> File | Val
         try:
             values = np.asarray(source)
         except (TypeError, ValueError) as error:  # ragged lists, for one
-            raise GANPaintError(f"The {what} is no array.", _hint(what)) from error
+            raise GANPaintError(f"The {what} is not an array.", _hint(what)) from error
         return Values(_arranged(values, what, tensor=False))
-    raise GANPaintError(f"A {type(source).__name__} is no {what}.", _hint(what))
+    raise GANPaintError(f"A {type(source).__name__} is not a {what}.", _hint(what))
 
 
 def _hint(what: str) -> str:
@@ -121,7 +121,7 @@ def _from_path(place: str | bytes, what: str, limit: int) -> File:
             raise GANPaintError(f"{str(path)!r} is a folder.", f"Pass the path of one {what} in it.")
         # A device or a pipe has no size and may never end.
         if not path.is_file():
-            raise GANPaintError(f"There is no file {str(path)[-150:]!r}.", "Check the path.")
+            raise GANPaintError(f"The file {str(path)[-150:]!r} does not exist.", "Check the path.")
         _refuse_too_many_bytes(path.stat().st_size, limit)
         with path.open("rb") as file:
             data = file.read(limit + 1)
@@ -139,13 +139,13 @@ def _from_path(place: str | bytes, what: str, limit: int) -> File:
 def _from_file_object(file: Any, what: str, limit: int) -> File:
     try:
         if callable(getattr(file, "seekable", None)) and file.seekable():
-            file.seek(0)  # whoever has just written or read it has left it at its end
+            file.seek(0)  # a program that has just written or read it has left it at its end
         data = file.read(limit + 1)
     except (OSError, ValueError) as error:
-        raise GANPaintError(f"The file object cannot be read: {error}.", "Open the file anew.") from error
+        raise GANPaintError(f"The file object cannot be read: {error}.", "Open the file again.") from error
     if not isinstance(data, (bytes, bytearray)):
         raise GANPaintError(
-            f"The file object hands out {type(data).__name__} and no bytes.", 'Open it with open(path, "rb").'
+            f"The file object returns {type(data).__name__}, not bytes.", 'Open it with open(path, "rb").'
         )
     _refuse_too_many_bytes(len(data), limit)
     name = getattr(file, "name", None)
@@ -153,19 +153,19 @@ def _from_file_object(file: Any, what: str, limit: int) -> File:
 
 
 def _from_upload(value: Any, what: str, limit: int) -> File:
-    """The value of a FileUpload: a tuple of files in ipywidgets 8, a dictionary by name in 7."""
+    """Return the value of a FileUpload: a tuple of files in ipywidgets 8, a dictionary by name in 7."""
     if isinstance(value, Mapping) and "content" not in value:
         files = [{"name": name, **one} for name, one in value.items() if isinstance(one, Mapping)]
     else:
         files = [dict(value)] if isinstance(value, Mapping) else [dict(one) for one in value]
     if len(files) != 1:
         raise GANPaintError(
-            f"There are {len(files)} files in this upload." if files else "No file has been uploaded yet.",
+            f"This upload holds {len(files)} files." if files else "This upload is still empty.",
             f"Pass one of them: upload.value[0] is the first {what}." if files else "Choose one first.",
         )
     content, name = files[0].get("content"), files[0].get("name")
     if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise GANPaintError(f"A {type(value).__name__} like this is no {what}.", _hint(what))
+        raise GANPaintError(f"A {type(value).__name__} like this is not a {what}.", _hint(what))
     _refuse_too_many_bytes(memoryview(content).nbytes, limit)
     return File(bytes(content), name if isinstance(name, str) else None)
 
@@ -182,7 +182,7 @@ def _refuse_too_many_bytes(count: int, limit: int) -> None:
 
 
 def _arranged(values: npt.NDArray[Any], what: str, *, tensor: bool) -> npt.NDArray[Any]:
-    """An array of any layout as H x W or H x W x C. GANPaintError if that can be meant in two ways."""
+    """Return an array of any layout as H x W or H x W x C. GANPaintError if that can be meant in two ways."""
     shape = values.shape
     if values.ndim == 4:
         if shape[0] != 1:
@@ -190,7 +190,7 @@ def _arranged(values: npt.NDArray[Any], what: str, *, tensor: bool) -> npt.NDArr
         values = values[0]
     if 0 in shape or values.ndim not in (2, 3):
         raise GANPaintError(
-            f"An array of the shape {shape} is no {what}.", f"Pass a {what} of H x W, or H x W x 3."
+            f"An array of the shape {shape} is not a {what}.", f"Pass a {what} of H x W, or H x W x 3."
         )
     if values.ndim == 3:
         first, last = values.shape[0] in CHANNELS, values.shape[2] in CHANNELS
@@ -271,7 +271,7 @@ def refuse_too_many_pixels(width: int, height: int, named: str) -> None:
 
 
 def too_many_pixels(named: str) -> GANPaintError:
-    """The error for a picture that is too large."""
+    """Return the error for a picture that is too large."""
     return GANPaintError(
         f"{named} has more than {MAX_PIXELS // 10**6} million pixels and was not decoded.",
         "Make it smaller in a picture program first.",

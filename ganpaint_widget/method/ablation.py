@@ -1,5 +1,4 @@
-"""Other ways to adapt, to compare with: what :func:`.adaptation.adapt` fits when it is given an
-:class:`Ablation`.
+"""Other ways to adapt, for comparison: :func:`.adaptation.adapt` uses them if it gets an :class:`Ablation`.
 
 Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019), section 3.3, fit a
 network that makes the perturbations; Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images"
@@ -26,15 +25,14 @@ from .adaptation import AdaptationConfig, Delta, Fitted, Minimizer, Pyramid, Pyr
 
 @dataclass(frozen=True)
 class Ablation(AdaptationConfig):
-    """How G' is made. By default as the editor does it.
+    """The way to make G'; by default, the editor's.
 
     Attributes:
         parametrization: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
             published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
             weights of G_F themselves, as PTI does, though with the loss used here.
-        combine: whether delta multiplies a layer's output (published) or is added to it. What is added is
-        stored
-            under ``+`` and the layer's name, and a change of a weight under the parameter's.
+        combine: whether delta multiplies a layer's output (published) or is added to it. An added delta is
+            stored under ``+`` and the layer's name, and a change of a weight under the parameter's name.
         regularization: lambda_reg; with ``weights`` on their mean squared change.
     """
 
@@ -133,7 +131,7 @@ class PerturbationNetwork(nn.Module):
                 head.weight.zero_()  # type: ignore[operator]
 
     def forward(self) -> dict[str, Tensor]:
-        """The deltas by layer, each 1 x C x H x W."""
+        """Return the deltas by layer, each 1 x C x H x W."""
         x: Tensor = self.noise  # type: ignore[assignment]
         deltas = {}
         for name in self.layers:

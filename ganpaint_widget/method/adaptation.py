@@ -11,7 +11,7 @@ delta does there is decided by what delta is made of, its *parametrization*. The
 with a fixed random input, fitted by 1000 steps of Adam on the L1 norm; that and others are in
 ``ablation.py``. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so that
 its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's colors,
-while its fine part ends where the edit begins. There are no weights between delta and the loss, so with
+while its fine part ends where the edit begins. No weights stand between delta and the loss, so with
 squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is applied
 while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed`` compares
 the ways.
@@ -98,11 +98,11 @@ class AdaptationConfig:
         return 24
 
     def fitted(self, generator: StagedGenerator, cached: State, start: Delta) -> Fitted:
-        """What is fitted, from the state at the first fine layer and a delta to start from."""
+        """Return the fitted object, from the state at the first fine layer and an initial delta."""
         return PyramidFit(generator, cached, start)
 
     def missed(self, error: Tensor) -> Tensor:
-        """What the difference between a picture and the photo costs."""
+        """Return the loss for the difference between a picture and the photo."""
         return error.square()
 
     def render(self, generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
@@ -163,7 +163,7 @@ class Pyramid(nn.Module):
             self.counts.append(len(sizes))
 
     def forward(self) -> dict[str, Tensor]:
-        """The deltas by layer, each 1 x C x H x W."""
+        """Return the deltas by layer, each 1 x C x H x W."""
         deltas = {}
         grids: Iterator[Tensor] = iter(self.grids)
         for name, count in zip(self.layers, self.counts, strict=True):
@@ -183,8 +183,8 @@ def _upsampled(coarse: Tensor, like: Tensor) -> Tensor:
 
 @cache
 def _linear(fine: int, coarse: int) -> Tensor:
-    """The matrix (fine x coarse) of linear interpolation, with pixels as areas."""
-    with torch.inference_mode(False):  # kept for whoever comes next, who may want gradients
+    """Return the matrix (fine x coarse) of linear interpolation, with pixels as areas."""
+    with torch.inference_mode(False):  # kept for the next caller, who may want gradients
         return F.interpolate(torch.eye(coarse)[None], size=fine, mode="linear", align_corners=False)[0].T
 
 
@@ -198,7 +198,7 @@ def render(generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
 
 
 def modifiers(delta: Delta) -> dict[str, Modifier]:
-    """What makes G' of G, by layer: for :meth:`.StagedGenerator.run`."""
+    """Return the functions that turn G into G', by layer, for :meth:`.StagedGenerator.run`."""
 
     def modifier(one: Tensor) -> Modifier:
         return lambda features: features * (1 + one.to(features))
@@ -217,7 +217,7 @@ def gated(
     strokes: Tensor | None = None,
     tau: float = TAU,
 ) -> dict[str, Tensor]:
-    """A delta that was fitted to the photo without edits, held back where an edit is.
+    """Return a delta that was fitted to the photo without edits, held back where an edit is.
 
     With ``strokes`` as GANPaint Studio does, ``delta * (1 - strokes)``. Without, by what the edit changes at
     each fine layer, wherever the strokes are, since an edit reaches further than they do, and changes little
@@ -430,7 +430,7 @@ class Fit:
             on_picture: see :func:`adapt`.
         """
         began, before = time.monotonic(), self.seconds
-        # Whoever calls may be in the middle of a computation without gradients.
+        # The caller may be in the middle of a computation without gradients.
         with torch.inference_mode(False), torch.enable_grad():
             while not self.done:
                 follow_load()
@@ -476,7 +476,7 @@ class Fit:
         return picture.detach() if better else None
 
     def found(self) -> Adaptation:
-        """The best so far."""
+        """Return the best so far."""
         alive = survival(
             self._generator, self._original, self._edited, self.delta, self._keep, self._config.render
         )
@@ -527,7 +527,7 @@ class PyramidFit:
         self.parameters = list(self.module.parameters())
 
     def delta(self) -> dict[str, Tensor]:
-        """The perturbation that the parameters make now."""
+        """Return the perturbation that the parameters make now."""
         deltas = dict(self.start)
         for name, one in self.module().items():
             deltas[name] = one + deltas[name] if name in deltas else one
@@ -541,7 +541,7 @@ class PyramidFit:
         return self.generator.picture(self.generator.run(state, modify=modify))
 
     def minimizer(self, steps: int) -> Minimizer:
-        """What moves the parameters, in ``steps`` evaluations of the loss."""
+        """Return the minimizer of the parameters, for ``steps`` evaluations of the loss."""
         size = sum(one.numel() * one.element_size() for one in self.parameters)
         return lbfgs(self.parameters, max(2, min(HISTORY, HISTORY_BYTES // (2 * size))))
 

@@ -1,4 +1,4 @@
-"""Edits: what a user paints.
+"""Edits: a user's strokes as data.
 
 An :class:`Edit` says *what* (add, remove or restyle a concept), *where* (a mask in picture pixels) and
 *how much*. :func:`.equation.apply` carries it out on the features of the edit layer.

@@ -38,7 +38,7 @@ class Knowledge(Protocol):
         """C: the activations of one object of the concept that suits the features of a picture."""
 
     def units(self, concept: str, count: int) -> Tensor:
-        """The ``count`` best units of a concept, best first."""
+        """Return the ``count`` best units of a concept, best first."""
 
     def weights(self, concept: str, verb: str) -> Tensor:
         """C: how far each unit takes part in an edit, 0 to 1."""
@@ -52,25 +52,32 @@ shape, and B x 1 x H x W in [0, 1], how far they are free of a concept."""
 def apply(
     state: State, edits: Iterable[Edit], dissection: Knowledge, imagine: Imagine | None = None
 ) -> State:
-    """z to z_e: the edits carried out on the features of the edit layer, in their order.
+    """Carry out edits on the features of the edit layer, in their order: z to z_e.
 
     For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
 
         z_e[u,i] = (1 - alpha[u,i]) z[u,i] + alpha[u,i] (s p[u])
 
     alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the
-    edit's own units. What is taken away takes every cell along that the mask touches, as in GANPaint
-    (max-pooling), or remains of it would show; what is put there goes wholly into cells of which the mask
-    covers two thirds, and less into others, or it would spill over by up to a cell. p is the unit's level for
-    the concept when adding, the reference's when restyling, 0 when suppressing, and 0 when removing by units
-    of the edit's own, as published. Zero is not "nothing here", though: a removal that is left to the
-    dissection acts on all units, and its p is what surrounds the mask, :func:`continued` into it, with the
-    concept's units held down. That is smooth, and a horizon behind a tree is not. So where the generator can
-    be asked it draws the result anew, as ``imagine`` says, and p is what it drew there, matched to the
-    surroundings, as far as that is free of the concept. Where something is taken away, nothing is there for a
-    factor to act on, and the strength is a factor of alpha instead: it fades the removal, from 0 (nothing is
-    taken away) to 1 (all of it is); more than 1 is as 1. The next edit starts from what this one has left;
-    edits that are switched off are skipped.
+    edit's own units. An addition or a restyle goes wholly into cells of which the mask covers two thirds, and
+    less into others, or it would spill over by up to a cell. Other edits take every cell that the mask
+    touches (max-pooling, as in GANPaint), or remains of the object would show.
+
+    p depends on the verb:
+
+    * *add*: the unit's target for the concept; *restyle*: its activation in the reference;
+    * *suppress*, and *remove* with units of the edit's own: 0, as published;
+    * *remove* otherwise acts on all units, since zero does not mean "nothing here". p is then the
+      surroundings, :func:`continued` into the mask, with the concept's units held down. That is smooth, but a
+      horizon behind a tree is not. If the generator can be asked, ``imagine`` therefore draws the result
+      again. p is its answer, matched to the surroundings, as far as it is free of the concept.
+
+    s is a factor of alpha instead of p in two cases. It fades a removal, from 0 (nothing is removed) to 1
+    (all of it is; more counts as 1). And it scales an exemplar, because a generator that normalizes features
+    would undo a common factor of p. Below 1, the place's own picture remains visible; above 1, the object
+    differs from it even more than the exemplar does.
+
+    Each edit starts from the features that the one before has left. Edits that are switched off are skipped.
 
     Args:
         state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
@@ -117,13 +124,15 @@ def apply(
             if edit.activations is not None:
                 target = torch.tensor(edit.activations).to(features).view(1, -1, 1, 1)
             elif exemplary:
-                # By the picture as it was before all edits, which stays the same while somebody paints.
+                # By the picture as it was before all edits, which stays the same while the user paints.
                 chosen = dissection.exemplar(edit.concept, state.features, edit.variant)
                 target = chosen.to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":
                 target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
             alpha = weight * reach
-        if edit.verb in ("add", "restyle"):
+        if exemplary:
+            alpha = edit.strength * alpha
+        elif edit.verb in ("add", "restyle"):
             target = edit.strength * target
         else:
             alpha = min(edit.strength, 1.0) * alpha
@@ -132,7 +141,7 @@ def apply(
 
 
 def continued(features: Tensor, hidden: Tensor) -> Tensor:
-    """What surrounds the hidden cells, continued into them: each becomes the mean of its four neighbors.
+    """Continue the surroundings into hidden cells: each becomes the mean of its four neighbors.
 
     Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
     the neighbors that there are. This is Laplace's equation with the cells around as its boundary values,
@@ -174,7 +183,7 @@ def _around(places: Tensor) -> slice:
 
 
 def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
-    """What each row of a box multiplies with in :func:`continued`: rows x columns x columns.
+    """Return the factors of each row of a box in :func:`continued`: rows x columns x columns.
 
     That depends on the mask alone, so it is computed on the CPU in double precision: other devices may have
     neither that nor matrix inversion.
@@ -207,7 +216,9 @@ def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
 
 
 def mean_activations(state: State, region: Tensor) -> Tensor:
-    """p of a reference: each unit's mean activation over a region (Bau et al. 2019, section "Editing")::
+    """Return p of a reference: each unit's mean activation over a region.
+
+    After Bau et al. 2019, section "Editing"::
 
         p[u] = sum_i m[i] z[u,i] / sum_i m[i]
 

@@ -98,7 +98,7 @@ class Inversion:
 
 
 def default_metric(model: Model) -> Features | None:
-    """The activations of the model's segmenter, or VGG16's if that is in the cache."""
+    """Return the activations of the model's segmenter, or VGG16's if that is in the cache."""
     features: Features | None = getattr(model.segmenter, "features", None)
     if features is not None:
         return features
@@ -106,7 +106,7 @@ def default_metric(model: Model) -> Features | None:
     return None if vgg is None else usable(vgg, next(model.generator.parameters()).device)
 
 
-# Whoever lets this in at a checkpoint may be in the middle of a computation without gradients.
+# A job that lets this in at a checkpoint may be in the middle of a computation without gradients.
 @torch.inference_mode(False)
 @torch.enable_grad()
 @evaluated
@@ -130,7 +130,7 @@ def invert(
         x: the photos, B x 3 x R x R in [-1, 1].
         steps: optimizer steps on the features.
         seconds: a budget; when it is used up, the best so far is returned, at least the first guess.
-        starts: how many latents are improved at once where there is no encoder; the best is taken.
+        starts: how many latents are improved at once without an encoder; the best is taken.
         perceptual: the metric F, by default :func:`default_metric`.
         weight: lambda, of the metric in the loss; 0 goes by pixels alone. By default the paper's for VGG16,
             and ``LAMBDA_PERCEPTUAL`` for others.
@@ -166,7 +166,7 @@ def invert(
 
 
 def _metric(model: Model, given: Features | None) -> Features | None:
-    """The metric of a ready model; a user's own is made ready as well."""
+    """Return the metric of a ready model; a user's own is made ready as well."""
     return (
         default_metric(model) if given is None else usable(given, next(model.generator.parameters()).device)
     )
@@ -211,7 +211,7 @@ class _Loss:
         return loss
 
     def of(self, index: int) -> _Loss:
-        """The loss against one photo of the batch, for any number of pictures."""
+        """Return the loss against one photo of the batch, for any number of pictures."""
         return _Loss(self.x[index : index + 1], self.metric, self.weight)
 
 
@@ -222,14 +222,17 @@ def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
 
 
 class _Work:
-    """How much of an inversion is done, for its ticket: counted in passes through the generator, three for
-    one with its gradient, so that the time that is left can be told from the time that is used."""
+    """The progress of an inversion, for its ticket.
+
+    It counts passes through the generator, three for a pass with its gradient, so that the time used predicts
+    the time left.
+    """
 
     def __init__(self, ticket: Ticket | None, total: int) -> None:
         self.ticket, self.total, self.done = ticket, total, 0
 
     def passed(self, passes: int) -> None:
-        """Some more are done. Raises Cancelled as :meth:`Ticket.checkpoint` does."""
+        """Count some more passes as done. Raises Cancelled as :meth:`Ticket.checkpoint` does."""
         self.done += passes
         if self.ticket is not None:
             self.ticket.checkpoint(self.done / self.total)
@@ -238,7 +241,7 @@ class _Work:
 def _search(
     generator: StagedGenerator, loss: _Loss, starts: int, end: float | None, work: _Work
 ) -> tuple[Tensor, Tensor]:
-    """The best of several random latents, each improved by Adam in the generator's extended space.
+    """Return the best of several random latents, each improved by Adam in the generator's extended space.
 
     All take a step, then all the next, one picture at a time: a gradient of large ones takes a gigabyte.
 
@@ -389,7 +392,7 @@ def _errors(model: Model, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _own(model: Model) -> Tensor:
-    """The errors of the generator's own pictures."""
+    """Return the errors of the generator's own pictures."""
     generator, gallery = model.generator, model.gallery
     if generator not in _own_errors:
         batches = [

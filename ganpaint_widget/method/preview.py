@@ -59,7 +59,7 @@ class Preview:
         self._imagined: list[tuple[str, Tensor, tuple[Tensor, Tensor]]] = []
 
     def edited(self, edits: Sequence[Edit]) -> State:
-        """The state at the edit layer with the edits carried out."""
+        """Return the state at the edit layer with the edits carried out."""
         model = self.model
         if model.dissection is None:
             return self.state
@@ -93,7 +93,7 @@ class Preview:
             if generator.reach is None or modify:
                 follow_load()
                 return generator.picture(generator.run(edited, modify=modify))
-            # Not there while they are worked on: who is interrupted leaves none that are half renewed.
+            # Absent while they are renewed: an interruption must not leave half-renewed ones.
             grids, self._grids = self._grids, []
             if grids:
                 self._renew(grids, edited.features, generator.reach)

@@ -108,7 +108,7 @@ class Entry:
 
 
 def _brushes(file: str) -> Mapping[str, Brush]:
-    """The brushes in a file beside this one: JSON, by concept, with the fields of :class:`Brush`."""
+    """Read the brushes in a file beside this one: JSON, by concept, with the fields of :class:`Brush`."""
     written = json.loads(Path(__file__).with_name(file).read_text(encoding="utf-8"))
     return MappingProxyType({concept: _brush(fields) for concept, fields in written.items()})
 

@@ -31,7 +31,7 @@ MAX_CHECKPOINT_BYTES: Final = 4 * 2**30
 
 
 def read_torch(path: Path) -> dict[str, Any]:
-    """The dictionary in a PyTorch checkpoint; its tensors are dense, in memory that the file has paid for.
+    """Return the dictionary in a PyTorch checkpoint, its tensors dense and backed by the file's own bytes.
 
     Args:
         path: a file of ``torch.save``, in its present format or in the older one. Beside tensors and plain
@@ -39,7 +39,7 @@ def read_torch(path: Path) -> dict[str, Any]:
 
     Raises:
         GANPaintError: the file is missing or damaged, or of another format; it holds more than that, claims
-            tensors that are larger than what it stores, or is no dictionary.
+            tensors that are larger than its content, or is not a dictionary.
     """
     refused = f"The checkpoint {path.name} was refused"
     try:
@@ -61,11 +61,13 @@ def read_torch(path: Path) -> dict[str, Any]:
         ) from error
     except GANPaintError:
         raise
-    except Exception as error:  # the unpickler raises all sorts of things over bytes that are no checkpoint
+    except (
+        Exception
+    ) as error:  # the unpickler raises all sorts of exceptions over bytes that are not a checkpoint
         raise _refused_objects(path, refused) from error
     if not isinstance(content, dict):
         raise GANPaintError(
-            f"{refused}: it holds a {type(content).__name__} and no dictionary of tensors.",
+            f"{refused}: it holds a {type(content).__name__} instead of a dictionary of tensors.",
             "Save the generator's state_dict() instead.",
         )
     return content
@@ -77,7 +79,7 @@ torch.serialization.add_safe_globals([argparse.Namespace])
 
 
 def _unharmful_entries(path: Path, refused: str) -> list[str]:
-    """The names in a zip archive, as torch.save writes; of other files none. GANPaintError for traps."""
+    """Return the names in a zip archive, as torch.save writes, or none. GANPaintError for traps."""
     if path.is_dir() or not zipfile.is_zipfile(path):
         return []
     with zipfile.ZipFile(path) as archive:
@@ -91,7 +93,8 @@ def _unharmful_entries(path: Path, refused: str) -> list[str]:
     # torch.save stores without compression; a bomb would not.
     if unpacked > 2 * path.stat().st_size + 2**20:
         raise GANPaintError(
-            f"{refused}: it unpacks to far more than it holds.", "Get the file from its source again."
+            f"{refused}: it would unpack to far more than its own size.",
+            "Get the file from its source again.",
         )
     return [entry.filename for entry in entries]
 
@@ -106,7 +109,7 @@ _PLAIN: Final = re.compile(
     r"collections\.OrderedDict|argparse\.Namespace|torch\.(\w+|_utils\.\w+|storage\.\w+|serialization\._get_layout)"
     r"|(builtins|__builtin__)\.(set|bytearray|complex)|_codecs\.encode|torch\.nn\.parameter\.Parameter"
 )
-"""Names in a checkpoint that are no reason to refuse it."""
+"""Names in a checkpoint that do not lead to a refusal."""
 
 _RUNS: Final = re.compile(
     r"(os|posix|nt|sys|subprocess|builtins|__builtin__|importlib|runpy|shutil|socket|pickle)(\..*)?"
@@ -143,7 +146,7 @@ def _refused_objects(path: Path, refused: str) -> GANPaintError:
 
 
 def _names_asked(path: Path) -> list[str]:
-    """The functions and classes that the pickle in a file names, without loading it."""
+    """Return the functions and classes that the pickle in a file names, without loading it."""
     names: list[str] = []
     texts: list[str] = []  # of which STACK_GLOBAL takes the last two
     try:
@@ -161,21 +164,21 @@ def _names_asked(path: Path) -> list[str]:
                     names.append(".".join(texts[-2:]))
                 elif isinstance(argument, str):
                     texts.append(argument)
-    except Exception:  # what follows is no pickle any more
+    except Exception:  # what follows is not a pickle any more
         return names
     return names
 
 
 def checked_tensors(content: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
-    """The tensors of a dictionary from a file, as float32, if each is one that can be used.
+    """Return the tensors of a dictionary from a file, as float32, if each is one that can be used.
 
     Args:
-        content: what is no tensor under a name is left out.
+        content: entries that are not tensors under a name are left out.
         source: the file's name, for messages.
 
     Raises:
         GANPaintError: one is larger than the memory behind it (a single stored number can claim to be a
-            petabyte), is no dense tensor, or holds a NaN or an infinity.
+            petabyte), is not a dense tensor, or holds a NaN or an infinity.
     """
     tensors = {}
     for name, one in content.items():
@@ -183,7 +186,7 @@ def checked_tensors(content: Mapping[Any, Any], source: str) -> dict[str, Tensor
             continue
         if one.layout != torch.strided or one.is_quantized or one.is_complex() or one.device.type != "cpu":
             raise GANPaintError(
-                f"The tensor {name[:80]!r} in {source} is no dense array of numbers.",
+                f"The tensor {name[:80]!r} in {source} is not a dense array of numbers.",
                 "Save the generator's state_dict() as it is after training.",
             )
         if one.numel() * one.element_size() > one.untyped_storage().nbytes():
@@ -204,7 +207,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def read_module(path: Path, kind: str, make: Callable[..., M]) -> M:
-    """A module from its stored constructor arguments and weights (any float precision), set to evaluation.
+    """Make a module from stored constructor arguments and weights of any float precision, for evaluation.
 
     The module is laid out without memory first, so that a file cannot ask for more than it holds.
 
@@ -228,7 +231,7 @@ def module_of(
     *,
     hint: str = "Install the package again, or pass a file that was saved by this version.",
 ) -> M:
-    """The same from arguments and tensors that were read already.
+    """Return the same from arguments and tensors that were read already.
 
     Args:
         source: the file's name, for messages.
@@ -257,7 +260,7 @@ def module_of(
 
 
 def _unfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    """What is wrong with tensors: the first that is missing, of another shape, or too many."""
+    """Return what is wrong with tensors: the first that is missing, of another shape, or too many."""
     for name, tensor in expected.items():
         if name not in found:
             return f"{name!r} is missing"

@@ -3,9 +3,9 @@
 The files of StyleGAN2-ADA's and StyleGAN3's repositories pickle their networks together with the source code
 of their classes, which is executed when they are unpickled; so do those of the older TensorFlow repository.
 Here nothing is unpickled. :func:`read_pickle` walks the pickle's instructions and builds *records*: where an
-unpickler would call a function, it notes the name and the arguments. There is no call that a file could
-reach, and a name beyond the few that such files need is refused. Then the tensors are read out of the
-records, and named and scaled as in :mod:`.stylegan2` (by :mod:`.nvidia`).
+unpickler would call a function, it notes the name and the arguments. A file therefore cannot reach any call,
+and a name beyond the few that such files need is refused. Then the tensors are read out of the records, and
+named and scaled as in :mod:`.stylegan2` (by :mod:`.nvidia`).
 
 This module is for the commands ``convert`` and ``fetch`` alone; nothing that runs in a session imports it.
 """
@@ -81,7 +81,7 @@ def convert(source: Path, target: Path) -> StyleGAN2 | ProGAN:
 
 
 def write_generator(target: Path, generator: StyleGAN2 | ProGAN) -> None:
-    """A generator as a safetensors file, float32. GANPaintError if it cannot be written."""
+    """Write a generator as a float32 safetensors file. GANPaintError if that fails."""
     kind = "stylegan2" if isinstance(generator, StyleGAN2) else "generator"
     metadata = {"kind": kind, "config": json.dumps(generator.config)}
     try:
@@ -94,7 +94,7 @@ def write_generator(target: Path, generator: StyleGAN2 | ProGAN) -> None:
 
 
 def read_pickled(source: Path) -> StyleGAN2:
-    """The generator in a pickle of NVIDIA's. GANPaintError as in :func:`convert`."""
+    """Return the generator in a pickle of NVIDIA's. GANPaintError as in :func:`convert`."""
     try:
         if source.stat().st_size > MAX_CHECKPOINT_BYTES:
             raise GANPaintError(
@@ -163,7 +163,7 @@ TUPLES: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def read_pickle(data: bytes) -> Any:
-    """What a pickle (protocol 2 and newer) describes: containers, numbers, texts, bytes and records.
+    """Return what a pickle (protocol 2 and newer) describes: containers, numbers, texts, bytes and records.
 
     Raises:
         _Refused: it is damaged, uses an instruction that networks have no need of (persistent ids, extension
@@ -249,8 +249,8 @@ def read_pickle(data: bytes) -> Any:
                 case name:
                     raise _Refused(f"it uses the instruction {name}, of which networks have no need")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise _Refused("it is no pickle, or damaged") from error
-    raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged") from error
+    raise _Refused("it is not a pickle, or damaged")
 
 
 def _number(value: Any) -> int:
@@ -303,14 +303,14 @@ def _network(root: Any) -> Made:
 def _modules(
     module: Made, prefix: str, left: list[int], depth: int = 0
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A pickled module's attributes, and those of the modules in it, each with what its names begin with."""
+    """Yield the attributes of a pickled module and of the modules in it, each with its names' prefix."""
     left[0] -= 1
     if depth > MAX_DEPTH or left[0] < 0:
         raise _Refused("its modules are nested deeper than a network's")
     meta = module.arguments[0] if module.arguments else None
     state = meta.get("state") if isinstance(meta, dict) else None
     if not isinstance(state, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     yield prefix, state
     for name, member in _members(state, "_modules"):
         if isinstance(member, Made) and member.name == PERSISTENT:
@@ -320,7 +320,7 @@ def _modules(
 def _members(state: dict[str, Any], kind: str) -> Iterable[tuple[str, Any]]:
     members = state.get(kind, {})
     if not isinstance(members, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     return members.items()
 
 
@@ -334,7 +334,7 @@ def _named_tensors(modules: list[tuple[str, dict[str, Any]]]) -> Iterator[tuple[
 
 
 def _clamp(modules: list[tuple[str, dict[str, Any]]]) -> float | None:
-    """The bound of what each layer draws, ``conv_clamp``."""
+    """Return the bound of what each layer draws, ``conv_clamp``."""
     found = {state["conv_clamp"] for _, state in modules if _is_number(state.get("conv_clamp", ""))}
     unknown = [s for _, s in modules if "conv_clamp" in s and not _is_number(s["conv_clamp"])]
     if unknown or len(found) > 1:
@@ -350,7 +350,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _tensor(made: Any) -> Tensor:
-    """A tensor from the record of its call."""
+    """Return a tensor from the record of its call."""
     if isinstance(made, Made) and made.name == REBUILD_PARAMETER and made.arguments:
         made = made.arguments[0]
     if not (isinstance(made, Made) and made.name == REBUILD_TENSOR and len(made.arguments) >= 4):
@@ -372,7 +372,7 @@ def _tensor(made: Any) -> Tensor:
         return flat.as_strided(size, stride, offset)
     except _Refused:
         raise
-    except Exception as error:  # the loader raises all sorts of things over bytes that are no storage
+    except Exception as error:  # the loader raises all sorts of exceptions over bytes that are not a storage
         raise _Refused("one of its tensors is damaged, or asks for more than numbers") from error
 
 
@@ -412,11 +412,11 @@ def _tensorflow_network(root: Any) -> Made | None:
 
 
 def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]:
-    """The tensors of a network of NVIDIA's TensorFlow code, in its PyTorch code's names; conv_clamp."""
+    """Return a network of NVIDIA's TensorFlow code under its PyTorch code's names, and its conv_clamp."""
     state = _state(network)
     version, options = _plain(state.get("version")), state.get("static_kwargs")
     if not isinstance(version, int) or not isinstance(options, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     if version < 4:
         raise _Refused(
             f"it is a network of the first StyleGAN (version {version})",
@@ -444,7 +444,7 @@ def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]
         return pytorch_names(variables, row), clamp
     except (KeyError, IndexError, RuntimeError) as error:
         raise _Refused(
-            f"it is no complete StyleGAN2 ({str(error)[:60]})",
+            f"it is not a complete StyleGAN2 ({str(error)[:60]})",
             "Only the published configurations with architecture 'skip' are supported.",
         ) from error
 
@@ -457,22 +457,22 @@ _WHY: Final = {
 
 def _state(network: Any) -> dict[str, Any]:
     if not (isinstance(network, Made) and network.name == TENSORFLOW and isinstance(network.state, dict)):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     return network.state
 
 
 def _variables(network: Any, prefix: str, left: list[int], depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """A network's variables and those of the networks in it, each with what its names begin with."""
+    """Yield the variables of a network and of the networks in it, each with the prefix of its names."""
     left[0] -= 1
     if depth > MAX_DEPTH or left[0] < 0:
         raise _Refused("its networks are nested deeper than a generator's")
     state = _state(network)
     variables, components = state.get("variables"), state.get("components", {})
     if not isinstance(variables, list) or not isinstance(components, dict):
-        raise _Refused("it is no pickle, or damaged")
+        raise _Refused("it is not a pickle, or damaged")
     for one in variables:
         if not (isinstance(one, (tuple, list)) and len(one) == 2 and isinstance(one[0], str)):
-            raise _Refused("it is no pickle, or damaged")
+            raise _Refused("it is not a pickle, or damaged")
         left[0] -= 1
         if left[0] < 0:
             raise _Refused("it has more variables than a generator")
@@ -482,12 +482,12 @@ def _variables(network: Any, prefix: str, left: list[int], depth: int = 0) -> It
 
 
 def _plain(value: Any) -> Any:
-    """A number or a text as Python has it, if it was one of NumPy's."""
+    """Return a number or a text as Python has it, if it was one of NumPy's."""
     return _array(value).item() if isinstance(value, Made) and value.name in SCALARS else value
 
 
 def _array(made: Any) -> npt.NDArray[Any]:
-    """An array, or a number of no dimensions, from the record of NumPy's call."""
+    """Return an array, or a number of no dimensions, from the record of NumPy's call."""
     damaged = _Refused("one of its arrays is described in an unknown way")
     if isinstance(made, (int, float)):
         return np.asarray(made)
@@ -511,7 +511,7 @@ def _array(made: Any) -> npt.NDArray[Any]:
 
 
 def _bytes(raw: Any) -> bytes | None:
-    """What Python 2 and old protocols wrote as text, and the others as bytes."""
+    """Return what Python 2 and old protocols wrote as text, and the others as bytes."""
     if (
         isinstance(raw, Made)
         and raw.name == ENCODE
@@ -532,7 +532,7 @@ def _bytes(raw: Any) -> bytes | None:
 
 
 def _dtype(made: Any) -> np.dtype[Any] | None:
-    """A data type of plain numbers from the record of its call, and the byte order from its state."""
+    """Return a data type of plain numbers from the record of its call, and the byte order from its state."""
     if not (isinstance(made, Made) and made.name == DTYPE and made.arguments):
         return None
     code, state = made.arguments[0], made.state

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load(generator: str | Path | StagedGenerator | Model, device: str | torch.device | None = None) -> Model:
-    """The model of :func:`.models.registry.load`, ready to be edited with: see :meth:`.Model.to`.
+    """Return the model of :func:`.models.registry.load`, ready to be edited with: see :meth:`.Model.to`.
 
     Args:
         generator: as there.

@@ -38,7 +38,7 @@ def offline() -> bool:
 
 
 def cached(entry: Entry) -> Path | None:
-    """The entry's file in the cache, if one is there."""
+    """Return the entry's file in the cache, if one is there."""
     paths = (cache_folder() / source.kept for source in entry.sources)
     return next((path for path in paths if path.is_file()), None)
 
@@ -49,7 +49,7 @@ def record_file(source: Source) -> Path:
 
 
 def by_hand(entry: Entry) -> str:
-    """A sentence that says where to get the file and where to put it."""
+    """Return a sentence that says where to get the file and where to put it."""
     ways = []
     for source in entry.sources:
         addresses = " or ".join(f"{mirror}{source.file}" for mirror in source.mirrors)
@@ -67,27 +67,28 @@ def _tell(text: str) -> None:
 def fetch(
     name: str, *, progress: bool = True, file: Path | None = None, tell: Callable[[str], None] = _tell
 ) -> Path:
-    """The file of a public model, from the cache or else from the first mirror that has it.
+    """Return the file of a public model, from the cache or else from the first mirror that has it.
 
     Args:
         name: of the catalogue.
         progress: a bar on standard error.
-        file: one that somebody got by other means; it is checked like those that are fetched.
+        file: one that you got by other means; it is checked like a fetched file.
         tell: called with what the user should know, such as the hash of a file that had none.
 
     Returns:
         The file's path in the cache. Its hash has been checked, also that of a file that was there before.
 
     Raises:
-        GANPaintError: there is no such model, its file in the cache has changed, no mirror has delivered a
-            file with the right hash, there is no room for it, or ``GANPAINT_OFFLINE`` is set. It says what to
+        GANPaintError: the model does not exist, its file in the cache has changed, no mirror has delivered a
+            file with the right hash, the disk is full, or ``GANPAINT_OFFLINE`` is set. The hint says what to
             do by hand.
     """
     try:
         entry = CATALOGUE[name]
     except KeyError:
         raise GANPaintError(
-            f"There is no public model {name!r}.", f"Choose one of: {', '.join(CATALOGUE)}."
+            f"The catalogue does not list the public model {name!r}.",
+            f"Choose one of: {', '.join(CATALOGUE)}.",
         ) from None
     try:
         if file is not None:
@@ -221,9 +222,9 @@ def _checked(entry: Entry) -> Path | None:
 
 
 def _taken(entry: Entry, path: Path, tell: Callable[[str], None]) -> Path:
-    """A user's own file, into the cache. GANPaintError if it is none of the entry's."""
+    """Return a user's own file, into the cache. GANPaintError if it is none of the entry's."""
     if not path.is_file():
-        raise GANPaintError(f"There is no file {str(path)!r}.", "Check the path.")
+        raise GANPaintError(f"The file {str(path)!r} does not exist.", "Check the path.")
     found = file_fingerprint(path)
     named = [source for source in entry.sources if source.file == path.name]
     unnamed = [source for source in entry.sources if Path(source.file).suffix == path.suffix]
@@ -238,7 +239,7 @@ def _taken(entry: Entry, path: Path, tell: Callable[[str], None]) -> Path:
 
 
 def _converted(entry: Entry, source: Source, path: Path) -> StyleGAN2 | None:
-    """The network in a pickle, ``None`` for other files. GANPaintError if it is none of the entry's kind."""
+    """Return the network in a pickle, ``None`` for other files. GANPaintError if it is of another kind."""
     if not source.pickled:
         return None
     from .convert import read_pickled

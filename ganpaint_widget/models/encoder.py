@@ -86,7 +86,7 @@ class Encoder(nn.Module):
         self.latent = nn.Linear(now * 16, latent_size)
 
     def shared(self, pictures: Tensor) -> Tensor:
-        """What both heads read, on the edit layer's grid."""
+        """Return what both heads read, on the edit layer's grid."""
         x: Tensor = self.trunk(nn.functional.pixel_unshuffle(pictures, self.fold))
         return x
 

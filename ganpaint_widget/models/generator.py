@@ -43,7 +43,7 @@ class State:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def replace(self, features: Tensor) -> State:
-        """The same state with other features of the same shape."""
+        """Return the same state with other features of the same shape."""
         if features.shape != self.features.shape:
             raise ValueError(
                 f"The features for stage {self.stage!r} have shape {tuple(features.shape)}, "
@@ -52,23 +52,23 @@ class State:
         return replace(self, features=features)
 
     def to(self, like: Tensor) -> State:
-        """The same state on the device of a tensor, in its type of numbers."""
+        """Return the same state on the device of a tensor, in its type of numbers."""
         extra = {name: tensor.to(like) for name, tensor in self.extra.items()}
         return replace(self, features=self.features.to(like), extra=extra)
 
     def pick(self, indices: Sequence[int]) -> State:
-        """The state of some pictures of the batch."""
+        """Return the state of some pictures of the batch."""
         chosen = list(indices)
         extra = {name: tensor[chosen] for name, tensor in self.extra.items()}
         return replace(self, features=self.features[chosen], extra=extra)
 
     def one(self, index: int) -> State:
-        """The state of one picture of the batch (its batch size is 1)."""
+        """Return the state of one picture of the batch (its batch size is 1)."""
         return self.pick([index])
 
 
 class WeightCache:
-    """What follows from one of a module's weights, computed once: until somebody learns or writes it."""
+    """What follows from one of a module's weights, computed once, until the weight is trained or written."""
 
     def __init__(self) -> None:
         self._made: tuple[object, Tensor] = (None, torch.empty(0))
@@ -80,7 +80,7 @@ class WeightCache:
         # The version grows with everything that is written into the weight.
         made_of = weight.data_ptr(), weight._version, weight.dtype, weight.device
         if self._made[0] != made_of:
-            with torch.inference_mode(False), torch.no_grad():  # it is kept for whoever comes next
+            with torch.inference_mode(False), torch.no_grad():  # it is kept for the next caller
                 self._made = made_of, compute()
         return self._made[1]
 
@@ -116,14 +116,14 @@ class StagedGenerator(nn.Module, ABC):
     reach: int | None = None
 
     def __init__(self, **parts: nn.Module) -> None:
-        """Holds modules that a subclass draws with, each under its name."""
+        """Hold the modules that a subclass draws with, each under its name."""
         super().__init__()
         for name, part in parts.items():
             self.add_module(name, part)
 
     @abstractmethod
     def start(self, z: Tensor) -> State:
-        """The state before the first stage, from latents z (B x ``latent_size``)."""
+        """Return the state before the first stage, from latents z (B x ``latent_size``)."""
 
     @abstractmethod
     def stage(self, name: str, state: State) -> State:
@@ -131,10 +131,10 @@ class StagedGenerator(nn.Module, ABC):
 
     @abstractmethod
     def picture(self, state: State) -> Tensor:
-        """The picture of the last stage's state: B x 3 x R x R, nominally in [-1, 1], not clamped."""
+        """Return the picture of the last stage's state: B x 3 x R x R, nominally in [-1, 1], not clamped."""
 
     def extended(self, z: Tensor) -> Tensor:
-        """Latents z in the space in which inversions search, B x ...: z itself, if there is no larger one."""
+        """Convert latents z to the space in which inversions search, B x ...: by default, z itself."""
         return z
 
     def start_extended(self, latents: Tensor) -> State:
@@ -157,7 +157,7 @@ class StagedGenerator(nn.Module, ABC):
                 same shape) that is applied before the next stage sees them.
 
         Raises:
-            ValueError: ``until`` is no stage of this generator, or lies before ``state``.
+            ValueError: ``until`` is not a stage of this generator, or lies before ``state``.
         """
         first = 0 if state.stage is None else self.stage_index(state.stage) + 1
         last = len(self.stages) - 1 if until is None else self.stage_index(until)
@@ -177,7 +177,7 @@ class StagedGenerator(nn.Module, ABC):
         return self.picture(self.run(self.start(z)))
 
     def stage_index(self, stage: str) -> int:
-        """The index of a stage's name in ``stages``; ValueError names the known ones."""
+        """Return the index of a stage's name in ``stages``; ValueError names the known ones."""
         try:
             return self.stages.index(stage)
         except ValueError:
@@ -196,15 +196,15 @@ class StagedGenerator(nn.Module, ABC):
         return self.here(torch.randn(count, self.latent_size, generator=source))
 
     def sampled(self, count: int, seed: int, *, until: str | None = None) -> State:
-        """The state of ``count`` latents of :meth:`sample_z` at ``until``, by default at the edit layer."""
+        """Return the state of ``count`` latents of :meth:`sample_z` at ``until``, or at the edit layer."""
         return self.run(self.start(self.here(self.sample_z(count, seed))), until=until or self.edit_layer)
 
     def here(self, tensor: Tensor) -> Tensor:
-        """The tensor where the generator computes: on its device and in its type of numbers."""
+        """Return the tensor where the generator computes: on its device and in its type of numbers."""
         return tensor.to(next(self.parameters()))
 
     def truncated(self, truncation_psi: float) -> StagedGenerator:
-        """The same generator, with the style of all that it draws from latents moved towards its mean.
+        """Return the same generator with its styles moved towards their mean.
 
         Args:
             truncation_psi: 1 moves nothing, 0 all the way; between them variety is traded for quality

@@ -67,7 +67,7 @@ def _resnet(width: int, features: int) -> nn.Sequential:
 
 
 def _inverse(channels: int, *, stride: int = 1, last: bool = True) -> nn.Sequential:
-    """A layer's output to its input."""
+    """Convert a layer's output to its input."""
     parts: OrderedDict[str, nn.Module] = OrderedDict(pnorm=_PixelNorm())
     for number in (1, 2):
         parts[f"conv{number}"] = nn.Conv2d(channels, channels, 3, padding=1)
@@ -112,7 +112,7 @@ class HybridEncoder(nn.Module):
 
 
 def read_hybrid_encoder(path: Path) -> HybridEncoder:
-    """A public encoder's file: a state dict, wrapped in ``state_dict`` or not, with or without ``model.``.
+    """Read a public encoder's file: a state dict, perhaps inside ``state_dict``, perhaps with ``model.``.
 
     Raises:
         GANPaintError: it is damaged, or no such encoder.

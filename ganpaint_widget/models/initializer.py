@@ -51,7 +51,7 @@ class Initializer(nn.Module):
     def forward(
         self, generator: StagedGenerator, edited: State, x: Tensor, keep: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """The deltas (B x C x H x W, by layer) and G'(z_e) (B x 3 x R x R, not clamped).
+        """Return the deltas (B x C x H x W, by layer) and G'(z_e) (B x 3 x R x R, not clamped).
 
         Args:
             generator: G.

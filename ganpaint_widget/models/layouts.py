@@ -29,7 +29,7 @@ STATE_DICT: Final = (
     "Load it in PyTorch where you trust it, and save its state_dict() with torch.save: "
     "docs/bring_a_gan.md names the layouts that are read."
 )
-AGAIN: Final = "Get the file from its source again, and look at its size first."
+AGAIN: Final = "Get the file from its source again, and check its size first."
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ LAYOUTS: Final = (
 
 
 def described(names: Iterable[str]) -> Layout | None:
-    """The layout that tensors of these names have, if it is one of :data:`LAYOUTS`."""
+    """Return the layout that tensors of these names have, if it is one of :data:`LAYOUTS`."""
     text = "\n".join(names)
     for layout in LAYOUTS:
         if all(re.search(rf"(?m)^(?:.*\.)?(?:{sign})$", text) for sign in layout.signs):
@@ -213,7 +213,7 @@ _ARRAYS: Final = Layout("arrays of NumPy", STATE_DICT)
 
 
 def other_format(path: Path, packed: Iterable[str] = ()) -> Layout | None:
-    """What a file or folder is that is no checkpoint of PyTorch and no safetensors, if that shows.
+    """Name a file or folder that is neither a PyTorch checkpoint nor safetensors, if its bytes tell.
 
     Args:
         path: it exists.

@@ -1,4 +1,4 @@
-"""A generator with what was made for it, and what each of these parts must be able to do."""
+"""A generator with its companions, and the protocols of these parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Gallery(Protocol):
         ...
 
     def title(self, index: int) -> str:
-        """What to call it, in a few words."""
+        """Return a name for it, in a few words."""
         ...
 
 
@@ -54,14 +54,14 @@ class Segmenter(Protocol):
 @renamed_fields(initialiser="initializer")
 @dataclass(frozen=True)
 class Model:
-    """A generator and what was made for it.
+    """A generator and its companions.
 
     Attributes:
         name: how users call it.
         generator: G.
         encoder: photo to latent and features (see ``method/inversion.py``); without one inversion searches.
-        initializer: a first delta for the adaptation; without one that begins with none.
-        dissection: which units draw which concept; without one nothing can be painted.
+        initializer: a first delta for the adaptation, which otherwise starts with zero.
+        dissection: the units of each concept; a model without one cannot be painted with.
         gallery: pictures of its world, if there are any.
         segmenter: names the pixels of its pictures; without one, a restyle needs the region of its reference.
     """
@@ -75,11 +75,11 @@ class Model:
     initializer: Initializer | None = None
 
     def to(self, device: str | torch.device | None = None) -> Model:
-        """The same model, ready for use: its networks on a device, in float32, evaluation mode and without
-        gradients.
+        """Return the same model, ready for use on a device.
 
-        Those that are not so are copied, for they may be a user's, who goes on training them. Latents are
-        drawn on the CPU (:meth:`.StagedGenerator.sample_z`), and so are the same on every device.
+        Its networks are in float32, in evaluation mode and without gradients. Others are copied, because a
+        user may go on training them. Latents are drawn on the CPU (:meth:`.StagedGenerator.sample_z`), and so
+        are the same on every device.
 
         Args:
             device: by default, where the generator is.
@@ -109,7 +109,7 @@ class Model:
 
     @torch.no_grad()
     def imagine(self, state: State, concept: str) -> tuple[Tensor, Tensor]:
-        """What G draws from the latent of G's picture of a state, E(G(state)): the same scene, as G knows it.
+        """Return the state of E(G(state)), the latent of G's picture: the same scene, as G knows it.
 
         Needs an encoder and a dissection.
 

@@ -34,7 +34,7 @@ _copies: weakref.WeakKeyDictionary[nn.Module, dict[torch.device, tuple[Weights, 
 
 
 def usable(part: T, device: torch.device) -> T:
-    """A network, or an object that has some, ready for use: itself if it is, or else a :func:`private` copy.
+    """Return a network, or an object with networks, ready for use: itself, or else a :func:`private` copy.
 
     Ready is what lies on the device, in float32, is in evaluation mode and takes no gradients.
     """
@@ -62,7 +62,7 @@ def usable(part: T, device: torch.device) -> T:
 
 
 def private(network: N, device: torch.device | None = None) -> N:
-    """A copy of a network in float32 and evaluation mode, which takes no gradients.
+    """Return a copy of a network in float32 and evaluation mode, which takes no gradients.
 
     It shares the memory of all weights that are of this kind already.
 
@@ -119,7 +119,7 @@ def evaluated(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _networks(thing: object, depth: int = 2) -> Iterator[nn.Module]:
-    """A network itself, those of a model, that of an object that wraps one or of its bound method."""
+    """Yield a network itself, a model's networks, or the network of a wrapper or of a bound method."""
     thing = getattr(thing, "__self__", thing)
     if isinstance(thing, nn.Module):
         yield thing

@@ -1,7 +1,7 @@
 """StyleGAN2 under NVIDIA's names: of its PyTorch code, and of the older TensorFlow code before it.
 
-Tensors in, tensors out: :mod:`.convert` takes them out of pickles, :mod:`.reading` out of state dicts that
-somebody saved. The facts are those of NVIDIA's own converter, ``legacy.py`` in stylegan2-ada-pytorch.
+Tensors in, tensors out: :mod:`.convert` takes them out of pickles, :mod:`.reading` out of saved state
+dicts. The facts are those of NVIDIA's own converter, ``legacy.py`` in stylegan2-ada-pytorch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..errors import GANPaintError
 
 
 def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The names and scales of NVIDIA's PyTorch code to those of :mod:`.stylegan2`.
+    """Convert the names and scales of NVIDIA's PyTorch code to those of :mod:`.stylegan2`.
 
     A convolution's weights are stored there as they are used, here without ``1 / sqrt(fan in)``; the blur's
     kernel sums to one there and to four here, since it is always used after zeros were put in.
@@ -34,7 +34,7 @@ def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     elif any(one.startswith("synthesis.input.") for one in theirs):
         what = "is a StyleGAN3"
     elif "synthesis.b4.const" not in theirs or "mapping.fc0.weight" not in theirs:
-        what = "is no StyleGAN2"
+        what = "is not a StyleGAN2"
     if what is not None:
         raise GANPaintError(
             f"The generator in {name} {what}.", "Only unconditional StyleGAN2 generators are supported."
@@ -66,7 +66,7 @@ def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
             block += 1
     except (KeyError, IndexError, RuntimeError) as error:
         raise GANPaintError(
-            f"The generator in {name} is no complete StyleGAN2 with skip connections.",
+            f"The generator in {name} is not a complete StyleGAN2 with skip connections.",
             "Only the published configurations with architecture 'skip' are supported.",
         ) from error
     return ours
@@ -84,7 +84,7 @@ def _layer(theirs: Mapping[str, Tensor], at: str, to: str) -> dict[str, Tensor]:
 
 
 def pytorch_names(variables: Mapping[str, Tensor], kernel: Sequence[float]) -> dict[str, Tensor]:
-    """The variables of NVIDIA's TensorFlow code under the names and axes of its PyTorch code.
+    """Convert variables of NVIDIA's TensorFlow code to the names and axes of its PyTorch code.
 
     Args:
         variables: ``dlatent_avg``, ``mapping/Dense0/weight``, ``synthesis/8x8/Conv0_up/weight`` and so on.
@@ -92,7 +92,7 @@ def pytorch_names(variables: Mapping[str, Tensor], kernel: Sequence[float]) -> d
         kernel: the blur in one direction, ``resample_kernel``.
 
     Raises:
-        KeyError, IndexError, RuntimeError: it is no complete StyleGAN2.
+        KeyError, IndexError, RuntimeError: it is not a complete StyleGAN2.
     """
     row = torch.tensor(kernel, dtype=torch.float32)
     blur = row[:, None] * row / row.sum() ** 2

@@ -25,7 +25,7 @@ from .generator import StagedGenerator, State, WeightCache
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """x / sqrt(mean over channels of x^2 + 1e-8), for B x C x H x W."""
+    """Return x / sqrt(mean over channels of x^2 + 1e-8), for B x C x H x W."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
@@ -55,13 +55,13 @@ class _PixelNorm(torch.autograd.Function):
 
 
 def _draw(weight: Tensor) -> None:
-    """Initial weights. The meta device has none, and asking it for some takes a second of imports."""
+    """Draw initial weights, except on the meta device, which holds none and would import for a second."""
     if not weight.is_meta:
         nn.init.normal_(weight)
 
 
 class _ScaledBias(nn.Module):
-    """The equalised learning rate's run-time scale, and the bias that follows it."""
+    """The equalized learning rate's run-time scale, and the bias that follows it."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, gain: float) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class _Layer(nn.Module):
         return F.leaky_relu_(x, 0.2)  # in place: nobody else has the convolution's output
 
     def _scaled(self) -> Tensor:
-        """What the convolution multiplies with."""
+        """Return the factors of the convolution."""
         # The scale goes into the weights, which are far fewer than the features.
         weight = self.conv.weight * self.wscale.scale
         if not self.upsample:
@@ -187,7 +187,7 @@ class ProGAN(StagedGenerator):
 
 
 def public_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A ProGAN's state dict under this module's names, from any of the three that public files use.
+    """Return a ProGAN's state dict under this module's names, from any of the three that public files use.
 
     - converted: ``layer3.conv.weight``, ``layer3.wscale.b``, ``output_256x256.conv.weight`` ...: as here;
     - old: ``features.2.conv.weight``, ``features.2.wscale.b``, ``output.conv.weight`` ...;
@@ -197,7 +197,7 @@ def public_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     A stored ``wscale.scale`` follows from the shapes and is left out, like all else that is none of these.
 
     Raises:
-        KeyError: there is no ProGAN among the tensors.
+        KeyError: the tensors do not contain a ProGAN.
     """
     if "4x4/Dense/weight" in tensors:
         return _from_tensorflow(tensors)
@@ -221,7 +221,7 @@ def public_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _from_tensorflow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The names and axes of the original implementation, with RGB outputs of every size: lod0 is G(z)."""
+    """Return names and axes of the original implementation, with RGB outputs of every size: lod0 is G(z)."""
     found = {}
     for number in range(1, 19):
         size = 4 * 2 ** ((number - 1) // 2)
@@ -244,7 +244,7 @@ def _from_tensorflow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, object]:
-    """The constructor's arguments of a ProGAN whose state dict this is, from the tensors' shapes.
+    """Return the constructor's arguments of a ProGAN whose state dict this is, from the tensors' shapes.
 
     Raises:
         KeyError: it is not the state dict of a ProGAN.

@@ -40,7 +40,7 @@ _AVERAGES: Final = {"ema", "avg", "average", "averaged", "smooth", "shadow", "ge
 
 
 def read_generator(path: Path) -> StagedGenerator:
-    """A ProGAN or a StyleGAN2 from a file of any layout that public checkpoints have.
+    """Read a ProGAN or a StyleGAN2 from a file of any layout that public checkpoints have.
 
     safetensors files say themselves what they hold (``ganpaint train`` and ``ganpaint convert`` write them).
     Of PyTorch files, and of safetensors files of others, the tensors' names and shapes tell the architecture
@@ -66,12 +66,12 @@ def read_generator(path: Path) -> StagedGenerator:
 
 
 def read_progan(path: Path) -> ProGAN:
-    """A ProGAN from a safetensors file with its configuration in the metadata."""
+    """Read a ProGAN from a safetensors file with its configuration in the metadata."""
     return read_module(path, "generator", ProGAN)
 
 
 def generator_of(content: Mapping[Any, Any], name: str) -> StagedGenerator:
-    """The generator among the tensors of a checkpoint; of several the moving average, as papers use it.
+    """Find the generator among a checkpoint's tensors; of several, the moving average, as papers use it.
 
     Three families of names are known: those of ProGAN (:func:`.progan.public_state_dict`), rosinality's for
     StyleGAN2 (:mod:`.stylegan2`) and NVIDIA's PyTorch code's (:mod:`.nvidia`).
@@ -90,7 +90,7 @@ def generator_of(content: Mapping[Any, Any], name: str) -> StagedGenerator:
                 f"The file {name} holds more than {MAX_TENSORS} tensors, which no generator needs.",
                 "Save the generator's state_dict() alone.",
             )
-        # What torch.compile and FSDP put into the middle of names is no part of them.
+        # torch.compile and FSDP insert parts into the middle of names; these do not count.
         flat.setdefault(place.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", ""), tensor)
     place, read = _chosen(flat, name)
     inside = {one: tensor for one, tensor in flat.items() if one.startswith(place)}
@@ -104,7 +104,7 @@ def generator_of(content: Mapping[Any, Any], name: str) -> StagedGenerator:
 def _leaves(
     content: Mapping[Any, Any], prefix: str, seen: set[int], depth: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """The tensors with the path of names to each. Each dictionary is looked into once."""
+    """Yield the tensors with the path of names to each, looking into each dictionary once."""
     if id(content) in seen or depth == 0:
         return
     seen.add(id(content))
@@ -130,7 +130,9 @@ def _chosen(flat: Mapping[str, Tensor], name: str) -> tuple[str, Read]:
     if not best:
         _refuse_known(flat, name)
         first = f": the first is {next(iter(flat))[:60]!r}" if flat else ""
-        raise GANPaintError(f"The tensors in {name} are no ProGAN's and no StyleGAN2's{first}.", WRAP)
+        raise GANPaintError(
+            f"The tensors in {name} belong neither to a ProGAN nor to a StyleGAN2{first}.", WRAP
+        )
     if len(best) > 1:
         places = ", ".join(repr(place.rstrip(".")[:40]) for place in list(best)[:4])
         raise GANPaintError(
@@ -152,7 +154,7 @@ def _refuse_known(tensors: Mapping[str, Tensor], name: str) -> None:
 
 
 def _beside(flat: Mapping[str, Tensor], place: str, wanted: str) -> Tensor | None:
-    """A tensor that is stored beside a network, or beside what wraps it."""
+    """Return a tensor that is stored beside a network, or beside what wraps it."""
     parts = place.split(".")[:-1]
     above = (".".join([*parts[:count], wanted]) for count in range(len(parts), -1, -1))
     return next((flat[one] for one in above if one in flat), None)
@@ -167,7 +169,7 @@ def _progan(tensors: dict[str, Tensor], name: str) -> ProGAN:
         config = progan.config_of(state)
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise GANPaintError(
-            f"The tensors in {name} are no ProGAN's: they have its names, and not all or not its shapes.",
+            f"The tensors in {name} have a ProGAN's names, but not all of them, or not its shapes.",
             WRAP,
         ) from error
     output = next(
@@ -178,7 +180,7 @@ def _progan(tensors: dict[str, Tensor], name: str) -> ProGAN:
 
 
 def _stylegan2(tensors: dict[str, Tensor], name: str) -> StyleGAN2:
-    """What the checkpoint lacks is filled in: the mean w, the usual blur, and noises."""
+    """Fill in what the checkpoint lacks: the mean w, the usual blur, and noises."""
     try:
         config = stylegan2.config_of(tensors)
         drawn, constant = tensors["to_rgb1.conv.weight"].shape[1], tensors["input.input"]
@@ -229,7 +231,7 @@ def _refuse_channels(drawn: int, name: str) -> None:
     if drawn == 3:
         return
     what = {
-        1: "grey pictures, of 1 channel",
+        1: "gray pictures, of 1 channel",
         4: "pictures of 4 channels, with transparency",
     }.get(drawn, f"pictures of {drawn} channels")
     raise GANPaintError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -35,11 +36,12 @@ Source = str | Path | StagedGenerator | Model | nn.Module | Mapping[str, Any]
 
 
 def load(generator: Source) -> Model:
-    """The model that a user named, passed or stored.
+    """Return the model for a name, a path or an object.
 
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
-            path of a file for :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
+            name of one that ``ganpaint train generator`` has made, or its folder, the path of a file for
+            :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
             :class:`Model`, which is returned as it is. A module of another kind, or its state dict, is read
             if it is of a public layout (:func:`.reading.generator_of`). Others come with the encoder of
             :func:`encoder_file`, if it was trained; the church and bedroom ProGANs otherwise with the
@@ -47,7 +49,7 @@ def load(generator: Source) -> Model:
             :func:`dissection_file`.
 
     Raises:
-        GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
+        GANPaintError: the generator does not exist, or its file is damaged or not in the cache yet.
     """
     follow_quota()
     if isinstance(generator, Model):
@@ -63,31 +65,71 @@ def load(generator: Source) -> Model:
         if model.encoder is None:
             model = replace(model, encoder=_published_encoder(CATALOGUE[generator], model.generator))
         return model
+    if isinstance(generator, str) and _is_name(generator) and trained_folder(generator).is_dir():
+        return _trained(trained_folder(generator))
     if isinstance(generator, nn.Module | Mapping):
         return _with_encoder(_of_module(generator))
     if not isinstance(generator, str | Path):
-        raise GANPaintError(f"A {type(generator).__name__} is no generator.", _USE)
+        raise GANPaintError(f"A {type(generator).__name__} is not a generator.", _USE)
     path = Path(generator).expanduser()
     if not path.exists():
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
         what = "file" if looks_like_a_file else "generator"
-        raise GANPaintError(f"There is no {what} {str(generator)!r}.", _USE)
+        raise GANPaintError(f"The {what} {str(generator)!r} does not exist.", _USE)
+    if path.is_dir() and ((path / "generator.safetensors").is_file() or (path / "training").is_dir()):
+        return _trained(path)
     found = read_generator(path)
     return _with_encoder(Model(path.stem, found, dissection=_measured(path, found)))
+
+
+def trained_folder(name: str) -> Path:
+    """Where in the cache ``ganpaint train generator`` keeps the model of a name.
+
+    Raises:
+        GANPaintError: the name has more than letters, digits, dots, dashes and underscores, or another model
+            has it.
+    """
+    if not _is_name(name) or name in LOADERS or name in CATALOGUE:
+        raise GANPaintError(
+            f"A trained generator cannot be called {name!r}.",
+            "Choose a name of letters, digits, dashes and underscores that no other model has.",
+        )
+    return cache_folder() / "generators" / name
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(r"\w[\w.-]{0,79}", name) is not None and name not in LOADERS and name not in CATALOGUE
+
+
+def _trained(folder: Path) -> Model:
+    """Return the model in a folder of ``ganpaint train generator``."""
+    file = folder / "generator.safetensors"
+    if not file.is_file():
+        raise GANPaintError(
+            f"The folder {str(folder)!r} holds no finished generator.",
+            "Run `ganpaint train generator` again, or pass a generator's file.",
+        )
+    generator = read_generator(file)
+    parts: dict[str, Any] = {}
+    for part, name, make in (("encoder", "encoder", Encoder), ("initializer", "initialiser", Initializer)):
+        path = folder / f"{name}.safetensors"
+        if path.is_file():
+            parts[part] = read_module(path, name, make)
+    return Model(folder.name, generator, dissection=_measured(file, generator), **parts)
 
 
 _USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its file, or a StagedGenerator.'
 
 
 def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
-    """A module of somebody else's, or its state dict, if it has a public layout."""
+    """Wrap another author's module, or its state dict, if it has a public layout."""
     name = type(generator).__name__
     content = generator.state_dict() if isinstance(generator, nn.Module) else generator
     content = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in content.items()}
     try:
         return Model(name, generator_of(content, name))
     except GANPaintError as error:
-        raise GANPaintError(f"The {name} is no StagedGenerator. {error.message}", WRAP) from error
+        raise GANPaintError(f"The {name} is not a StagedGenerator. {error.message}", WRAP) from error
 
 
 def dissection_file(path: Path) -> Path:
@@ -96,8 +138,7 @@ def dissection_file(path: Path) -> Path:
 
 
 def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
-    """The dissection of the generator in a file, if it was measured. GANPaintError if it is another's."""
-
+    """Return the dissection kept beside a file, if any. GANPaintError if it belongs to another generator."""
     own = dissection_file(path)
     if not own.is_file():
         return None
@@ -105,7 +146,7 @@ def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
     if found.layer not in generator.stages or found.iou.shape[1] != generator.shape(found.layer)[0]:
         raise GANPaintError(
             f"The dissection {own.name} is not of the generator in {path.name}.",
-            "Measure it again with `ganpaint dissect`, or take it away.",
+            "Measure it again with `ganpaint dissect`, or delete it.",
         )
     return found
 
@@ -121,7 +162,7 @@ def initializer_file(generator: StagedGenerator) -> Path:
 
 
 def _with_encoder(model: Model) -> Model:
-    """The model with what ``ganpaint train encoder`` has made for it, if it has."""
+    """Return the model with the encoder and initializer of ``ganpaint train encoder``, if there are any."""
     if not (cache_folder() / "encoders").is_dir():  # a fingerprint takes a moment
         return model
     encoder = in_cache(encoder_file(model.generator), lambda path: read_module(path, "encoder", Encoder))
@@ -134,7 +175,7 @@ def _with_encoder(model: Model) -> Model:
 
 
 def load_generator(generator: Source, *, truncation_psi: float | None = None) -> StagedGenerator:
-    """The generator of :func:`load`.
+    """Return the generator of :func:`load`.
 
     Args:
         truncation_psi: as in :meth:`.StagedGenerator.truncated`; ``None`` leaves it as it is stored.
@@ -147,7 +188,7 @@ def load_generator(generator: Source, *, truncation_psi: float | None = None) ->
 
 
 def _public(entry: Entry) -> Model:
-    """A public model from the cache, with what is known of its units."""
+    """Return a public model from the cache, with the known facts about its units."""
     path = cached(entry)
     if path is None:
         raise GANPaintError(
@@ -160,7 +201,7 @@ def _public(entry: Entry) -> Model:
 
 @lru_cache(maxsize=2)
 def _read_public(name: str, path: Path, *_changed: int) -> Model:
-    """The model in a file, read once a process for all sessions that edit it."""
+    """Return the model in a file, read once per process for all sessions that edit it."""
     entry = CATALOGUE[name]
     generator = read_generator(path)
     if entry.edit_layer is not None and entry.edit_layer != generator.edit_layer:
@@ -173,7 +214,7 @@ def _read_public(name: str, path: Path, *_changed: int) -> Model:
 
 
 def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | None:
-    """The encoder that was published for a model, if a user has put its file into the cache."""
+    """Return the encoder that was published for a model, if a user has put its file into the cache."""
     path = cache_folder() / entry.encoder if entry.encoder else None
     if path is None or not path.is_file():
         return None
@@ -183,13 +224,13 @@ def _published_encoder(entry: Entry, generator: StagedGenerator) -> nn.Module | 
     if encoder.shape != (generator.shape(generator.edit_layer)[0], generator.latent_size):
         raise GANPaintError(
             f"The encoder {path.name} does not fit the generator {entry.name!r}.",
-            f"Get it from its source again, or take it away from {path.parent}.",
+            f"Get it from its source again, or remove it from {path.parent}.",
         )
     return encoder
 
 
 def published(entry: Entry) -> Dissection:
-    """An entry's published units in the form of a dissection.
+    """Return an entry's published units in the form of a dissection.
 
     Only what was published is in it. The table ``iou`` holds the published scores, by which units are ranked
     (for some brushes they are causal effects; ties keep the published order), and 0 for all others. Levels

@@ -93,7 +93,7 @@ class ADE20KSegmenter(nn.Module):
         found = {concept: indices for concept, indices in found.items() if indices}
         if not found:
             raise GANPaintError(
-                "The segmentation model knows none of the concepts.",
+                "The segmentation model does not know any of the concepts.",
                 "Pass a model trained on ADE20K, or your own table of concepts.",
             )
         self.classes = (*found, OTHER)
@@ -107,7 +107,7 @@ class ADE20KSegmenter(nn.Module):
         self.eval().requires_grad_(False)
 
     def logits(self, pictures: Tensor) -> Tensor:
-        """The model's own logits, B x L x h x w, of pictures B x 3 x H x W in [-1, 1]."""
+        """Return the model's own logits, B x L x h x w, of pictures B x 3 x H x W in [-1, 1]."""
         resized = F.interpolate(
             pictures, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True
         )
@@ -140,7 +140,7 @@ class ADE20KSegmenter(nn.Module):
 def ade20k(
     model: str | Path = "nvidia/segformer-b0-finetuned-ade-512-512", size: int = 512
 ) -> ADE20KSegmenter:
-    """The adapter around a model of the Hugging Face hub or of a local folder.
+    """Return the adapter around a model of the Hugging Face hub or of a local folder.
 
     Args:
         model: its name or folder. Only safetensors weights are read, and no code of the model's own.
@@ -164,7 +164,7 @@ def ade20k(
         )
     except (OSError, ValueError) as error:
         raise GANPaintError(
-            f"The segmentation model {str(model)!r} cannot be had: {str(error).splitlines()[0]}",
+            f"The segmentation model {str(model)!r} cannot be loaded: {str(error).splitlines()[0]}",
             "Pass the folder of a model that is on this machine.",
         ) from error
     return ADE20KSegmenter(found, size=size)

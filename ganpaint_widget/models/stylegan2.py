@@ -38,7 +38,7 @@ def binomial() -> Tensor:
 
 
 def _normal(*shape: int, std: float = 1.0) -> Tensor:
-    """Initial weights. The meta device has none, and its arithmetic takes seconds of imports."""
+    """Draw initial weights, except on the meta device, which holds none and would import for seconds."""
     weight = torch.empty(shape)
     return weight if weight.is_meta else weight.normal_(std=std)
 
@@ -52,7 +52,7 @@ def _blur(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
 
 
 class _Linear(nn.Module):
-    """Fully connected, with the run-time scale of the equalised learning rate."""
+    """Fully connected, with the run-time scale of the equalized learning rate."""
 
     def __init__(self, inputs: int, outputs: int, *, rate: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _ModulatedConv(nn.Module):
 
     Scaling the features before and after it gives the same as scaling the weights for each picture of the
     batch, and then one convolution does for all of them, with the weights as they are. What it returns is
-    nobody else's, so that whoever called may change it in place.
+    the caller's own, so that the caller may change it in place.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class _ModulatedConv(nn.Module):
         return x
 
     def _squares(self) -> Tensor:
-        """Outputs x inputs: the sums of the weights' squares."""
+        """Return the sums of the weights' squares, outputs x inputs."""
         return self.weight[0].square().sum(dim=(2, 3))
 
 
@@ -283,13 +283,13 @@ class StyleGAN2(StagedGenerator):
 
     @classmethod
     def stored(cls, *, truncation: float = 1.0, **config: Any) -> StyleGAN2:
-        """The network of a stored :attr:`config`, where psi goes by an earlier name."""
+        """Return the network of a stored :attr:`config`, where psi goes by an earlier name."""
         return cls(truncation_psi=truncation, **config)
 
     # --- from z to w ---
 
     def mapped(self, z: Tensor) -> Tensor:
-        """w of latents z, B x latent_size to B x style_size, before truncation."""
+        """Return w of latents z, B x latent_size to B x style_size, before truncation."""
         w: Tensor = self.style(z)
         return w
 
@@ -307,7 +307,7 @@ class StyleGAN2(StagedGenerator):
         return w if psi == 1 else self.latent_avg + psi * (w - self.latent_avg)
 
     def extended(self, z: Tensor) -> Tensor:
-        """The styles of z as a place in W+, where each layer may have a style of its own.
+        """Return the styles of z as a point in W+, where each layer may have a style of its own.
 
         After Abdal et al., "Image2StyleGAN" (ICCV 2019), who found photographs in W+ that are not in W.
         """
@@ -317,7 +317,7 @@ class StyleGAN2(StagedGenerator):
         return self.start_w(latents)
 
     def start_w(self, w: Tensor, noise: Mapping[str, Tensor] | None = None) -> State:
-        """The state before the first stage, from styles instead of z.
+        """Return the state before the first stage, from styles instead of z.
 
         Args:
             w: B x style_size, or B x :attr:`layers_of_w` x style_size (the space W+): one for each layer and
@@ -325,7 +325,7 @@ class StyleGAN2(StagedGenerator):
             noise: by stage, B x 1 x H x H in place of the stored noise.
 
         Raises:
-            ValueError: the shape is none of these, or a name is no stage.
+            ValueError: the shape is none of these, or a name is not a stage.
         """
         if w.dim() == 2:
             w = w[:, None].expand(-1, self.layers_of_w, -1)
@@ -363,7 +363,7 @@ class StyleGAN2(StagedGenerator):
         return self._drawn(state, len(self.stages) - 1)
 
     def _drawn(self, state: State, index: int) -> Tensor:
-        """The RGB of all resolutions up to that whose second layer is stage ``index``."""
+        """Return the RGB of all resolutions up to that whose second layer is stage ``index``."""
         layer = self.to_rgb1 if index == 0 else self.to_rgbs[index // 2 - 1]
         w = state.extra["w"][:, index + 1]
         rgb: Tensor = layer(state.features, w, state.extra.get("skip"), self.clamp)
@@ -385,7 +385,7 @@ class StyleGAN2(StagedGenerator):
 
 
 def drawn_noises(count: int, seed: int | None) -> list[Tensor]:
-    """The noises of ``count`` layers, each 1 x 1 x H x H: the same for the same seed, any for ``None``.
+    """Return the noises of ``count`` layers, each 1 x 1 x H x H, fixed by the seed unless it is ``None``.
 
     They are drawn on the CPU, so that they are the same whatever device is used later.
     """
@@ -395,7 +395,7 @@ def drawn_noises(count: int, seed: int | None) -> list[Tensor]:
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, object]:
-    """The constructor's arguments of a StyleGAN2 whose state dict this is, from the tensors' shapes.
+    """Return the constructor's arguments of a StyleGAN2 whose state dict this is, from the tensors' shapes.
 
     Raises:
         KeyError: it is not the state dict of a StyleGAN2.

@@ -61,7 +61,7 @@ class Exemplars:
             raise ValueError("exemplars that are not counted")
 
     def nearest(self, row: int, setting: Tensor) -> list[int]:
-        """The exemplars of concept ``row``, those first whose pictures are most like a setting of C units.
+        """Return the exemplars of concept ``row``, those first whose pictures are most like a setting.
 
         Every unit counts in units of its own spread over all the settings that are known.
         """
@@ -112,7 +112,7 @@ class Dissection:
     exemplars: Exemplars | None = None
 
     def index(self, concept: str) -> int:
-        """The row of a concept; an unknown one raises and lists the known ones."""
+        """Return the row of a concept; an unknown one raises and lists the known ones."""
         try:
             return self.concepts.index(concept)
         except ValueError:
@@ -145,7 +145,7 @@ class Dissection:
         return self.exemplars is not None and int(self.exemplars.counts[self.index(concept)]) > 0
 
     def default_target(self, concept: str) -> str:
-        """What additions of a concept aim at if nobody chooses: an exemplar if there is one."""
+        """Return the default target of additions of a concept: an exemplar if there is one."""
         return "exemplar" if self.has_exemplars(concept) else "tuned"
 
     def weights(self, concept: str, verb: str) -> Tensor:
@@ -156,7 +156,7 @@ class Dissection:
         return self.weight[self.index(concept), MEASURED.index("remove" if verb == "remove" else "add")]
 
     def units(self, concept: str, count: int) -> Tensor:
-        """The ``count`` best units of a concept, best IoU first (int64)."""
+        """Return the ``count`` best units of a concept, best IoU first (int64)."""
         return self.iou[self.index(concept)].argsort(descending=True)[:count]
 
     def on(self, concept: str, features: Tensor, count: int) -> Tensor:
@@ -207,7 +207,7 @@ class Dissection:
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
     def only(self, rows: Sequence[int]) -> Dissection:
-        """The same for the concepts in some rows, in that order."""
+        """Return the same for the concepts in some rows, in that order."""
         chosen = list(rows)
         names = tuple(self.concepts[row] for row in chosen)
         tables = ("iou", "iqr", "present", "level", "weight", "effect", "threshold")

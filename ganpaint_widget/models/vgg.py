@@ -1,4 +1,4 @@
-"""VGG16 as a perceptual metric (Simonyan & Zisserman 2015), for whoever has its weights.
+"""VGG16 as a perceptual metric (Simonyan & Zisserman 2015), if its weights are in the cache.
 
 They are torchvision's file ``vgg16-397923af.pth`` (528 MB), which this package neither ships nor fetches.
 Once it is in the cache, models that have no segmenter are inverted by it; see ``method/inversion.py``.

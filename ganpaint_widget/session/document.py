@@ -1,8 +1,8 @@
-"""The edits of a picture: how they change, how that is taken back, and how it is written down.
+"""The edits of a picture, their undo and their journal.
 
-The edits are an immutable tuple of immutable :class:`~.editing.Edit`\\ s. Whatever changes them goes through
-:meth:`History._commit`: everything has been checked by then, the journal is written, the tuple is swapped for
-another, and the revision counts up. So what fails has changed nothing, and undo is keeping the old tuples.
+The edits are an immutable tuple of immutable objects. Every change goes through :meth:`History._commit`. By
+then, everything has been checked. The method writes the journal, swaps the tuple for another, and increments
+the revision. A failure therefore changes nothing, and undo only needs to keep the old tuples.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ log = logging.getLogger(__name__)
 
 
 class History:
-    """The edits of the picture that is open, their undo and their journal. Not thread-safe: the session
-    changes it under its own lock.
+    """The edits of the open picture, their undo and their journal.
+
+    It is not thread-safe: the session changes it under its own lock.
 
     Args:
         journal: the directory that the journal is made in; ``None`` keeps none.
@@ -82,7 +83,7 @@ class History:
         self._journalling(lambda journal: journal.open(operation, photo, original))
 
     def resume(self, edits: Edits) -> None:
-        """Begin with edits that were made earlier, as from a project; there is no undo before them."""
+        """Begin with edits that were made earlier, as from a project; undo cannot go back before them."""
         self.edits = edits
         self._count()
         if edits:
@@ -95,7 +96,7 @@ class History:
             self._journal = None
 
     def news(self) -> list[Event]:
-        """What has happened since this was asked last: to be told once the session's lock is free."""
+        """Return the events since the last call, to be passed on once the session's lock is free."""
         news, self._news = self._news, []
         return news
 
@@ -120,21 +121,22 @@ class History:
         return () if self._journal is None else (self._journal.path.name, *self.continues)
 
     def find(self, edit_id: str) -> int | None:
-        """The place of an edit in the order."""
+        """Return the place of an edit in the order."""
         return next((place for place, edit in enumerate(self.edits) if edit.id == edit_id), None)
 
     def place(self, edit_id: str) -> int:
-        """The same of an edit that must be there. GANPaintError when it is not."""
+        """Return the place of an edit that must exist. GANPaintError if it does not."""
         place = self.find(checked_id(edit_id))
         if place is None:
             known = ", ".join(edit.id for edit in self.edits[-10:])
             raise GANPaintError(
-                f"There is no edit {edit_id!r}.", f"Choose one of: {known}." if known else "Paint one first."
+                f"The edit {edit_id!r} does not exist.",
+                f"Choose one of: {known}." if known else "Paint an edit first.",
             )
         return place
 
     def edit(self, edit_id: str) -> Edit:
-        """An edit by its id. GANPaintError when it is not there."""
+        """Return an edit by its id. GANPaintError if it does not exist."""
         return self.edits[self.place(edit_id)]
 
     # --- changes: each checks everything, journals, and then changes the state ---
@@ -147,7 +149,7 @@ class History:
         fresh: Edit | None,
         stroke: Hashable | None,
     ) -> None:
-        """A piece of a stroke, see :meth:`.EditingSession.paint`. An unknown edit begins as ``fresh``."""
+        """Paint a piece of a stroke (:meth:`.EditingSession.paint`). An unknown edit begins as ``fresh``."""
         place = self.find(edit_id)
         edit = fresh if place is None else self.edits[place]
         if edit is None:  # it was known when the call began; another thread has deleted it since
@@ -157,8 +159,8 @@ class History:
         piece = checked_mask(values, height, width)
         if place is None and len(self.edits) >= MAX_EDITS:
             raise GANPaintError(
-                f"This picture already has {MAX_EDITS} edits, and no more are kept.",
-                "Delete one, or go on painting in one of them.",
+                f"This picture already has {MAX_EDITS} edits, the most that are kept.",
+                "Delete one, or continue painting in one of them.",
             )
         if not piece.size:
             return
@@ -255,7 +257,7 @@ class History:
         ]
 
     def _journalling(self, work: Callable[[record.Journal], None]) -> None:
-        """A full disk is no reason to stop somebody from painting, but they have to know."""
+        """Keep the user painting when the disk is full, and tell them."""
         if self._journal is None:
             return
         try:
@@ -264,7 +266,7 @@ class History:
             self.close()
             self.notice = Noticed(
                 "warning",
-                f"The journal cannot be written ({error}): if the kernel ends, what was painted is lost.",
+                f"The journal cannot be written ({error}): if the kernel ends, your edits are lost.",
             )
             self._news.append(self.notice)
 
@@ -306,11 +308,11 @@ class History:
         elif name == "heard":
             self._write({"op": "heard"})
         else:
-            raise ValueError(f"There is no operation {name!r}.")
+            raise ValueError(f"The operation {name!r} does not exist.")
 
 
 def with_edit(edits: Edits, place: int, edit: Edit) -> Edits:
-    """The edits with another one in a place."""
+    """Return the edits with another one in one place."""
     return (*edits[:place], edit, *edits[place + 1 :])
 
 

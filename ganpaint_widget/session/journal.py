@@ -61,7 +61,7 @@ _DIRECTORY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 
 
 def journal_root() -> Path | None:
-    """The directory that holds the journals of all sessions; ``None`` where journals are switched off."""
+    """Return the directory that holds the journals of all sessions, or ``None`` if they are switched off."""
     place = os.environ.get("GANPAINT_JOURNAL", "")
     if place.strip().lower() == "off":
         return None
@@ -100,7 +100,7 @@ class Journal:
         photo: npt.NDArray[np.uint8],
         original: files.Original | None = None,
     ) -> None:
-        """A picture was opened, and whatever came before it is over.
+        """Note that a picture was opened, which ends everything before it.
 
         The operation is written with its photo. In a session that has painted nothing yet this
         waits for the first edit.
@@ -111,7 +111,7 @@ class Journal:
             self._begin_picture()
 
     def preface(self, operations: Iterable[Operation]) -> None:
-        """What was there when the picture was opened, as from a project: written with the opening."""
+        """Note the state at the opening of the picture, as from a project; written with the opening."""
         self._preface = list(operations)
         if self._file is not None:
             for operation in self._preface:
@@ -249,7 +249,7 @@ def _differ(old: Edit, new: Edit, setting: str) -> bool:
 
 
 def _moves(before: list[str], after: list[str]) -> list[Operation]:
-    """The move, if there was one, that led from one order of ids to another; what came or went aside."""
+    """Return the move, if any, that led from one order of ids to another, ignoring added and deleted ones."""
     stayed = [one for one in before if one in after]
     ordered = [one for one in after if one in before]
     if stayed == ordered:
@@ -280,7 +280,7 @@ _KEYS: Final = {"activations": "levels"}
 def painting(
     rect: tuple[int, int, int, int], values: Mask, edit: Edit, *, stroke: int | str, begins: bool
 ) -> Operation:
-    """The operation of one piece of a stroke: what was painted is ``values`` inside ``rect``.
+    """Return the operation of one piece of a stroke, with mask ``values`` inside ``rect``.
 
     Args:
         begins: whether this is the edit's first; then all its settings are kept with it.
@@ -301,7 +301,7 @@ def painting(
 
 
 def packed(edit: Edit, names: Iterable[str]) -> Operation:
-    """Some of an edit's attributes as JSON; :func:`unpacked` is the way back."""
+    """Return some of an edit's attributes as JSON; :func:`unpacked` reads them."""
     fields: Operation = {}
     for name in names:
         value = getattr(edit, name)
@@ -319,7 +319,7 @@ def packed(edit: Edit, names: Iterable[str]) -> Operation:
 
 
 def unpacked(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of an edit that an operation holds. What is wrong with them is not all found here.
+    """Return the attributes of an edit that an operation holds. Not all errors in them are found here.
 
     Raises:
         ValueError, KeyError, TypeError or zlib.error: it holds something else.
@@ -349,7 +349,7 @@ def unpacked(operation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def edit_of(operation: Mapping[str, Any], size: int) -> Edit:
-    """The edit that a :func:`painting` began, with nothing painted yet. Errors as in :func:`unpacked`."""
+    """Return the edit that a :func:`painting` began, not yet painted. Errors as in :func:`unpacked`."""
     blank = np.zeros((size, size), np.uint8)
     return Edit(operation["edit"], operation["verb"], operation["concept"], blank, **unpacked(operation))
 
@@ -359,7 +359,7 @@ def _pack(data: bytes) -> str:
 
 
 def _unpack(text: str, count: int) -> bytes:
-    """What :func:`_pack` packed; one byte more than ``count`` at most, so that too much is not unpacked."""
+    """Unpack :func:`_pack`'s bytes: at most one more than ``count``, so that a bomb is not unpacked."""
     return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), count + 1)
 
 
@@ -393,12 +393,14 @@ def read(path: Path) -> Recording:
     """Read a session's journal.
 
     Raises:
-        GANPaintError: there is no journal, or its beginning cannot be read.
+        GANPaintError: the journal does not exist, or its beginning cannot be read.
     """
     operations = list(_operations(path))
     openings = [index for index, operation in enumerate(operations) if operation.get("op") == "open"]
     if not openings:
-        raise GANPaintError(f"There is no journal in {str(path)!r}.", "Pass the directory of one session.")
+        raise GANPaintError(
+            f"The directory {str(path)!r} does not hold a journal.", "Pass the directory of one session."
+        )
     opening = operations[openings[-1]]
     if opening.get("format") not in READABLE:
         raise GANPaintError(
@@ -407,7 +409,7 @@ def read(path: Path) -> Recording:
         )
     name = opening.get("photo")
     if not (isinstance(name, str) and _OURS.fullmatch(name)):
-        raise GANPaintError(f"The journal in {str(path)!r} names no photo.", "Recover another one.")
+        raise GANPaintError(f"The journal in {str(path)!r} does not name a photo.", "Recover another one.")
     photo = np.array(files.read(path / name))
     original, name = None, opening.get("original")
     if isinstance(name, str) and _OURS.fullmatch(name):
@@ -427,7 +429,7 @@ def acknowledged_of(opening: Mapping[str, Any]) -> dict[str, int]:
 
 
 def newest(root: Path | None) -> Path:
-    """The newest journal in ``root`` with something painted, of a session that has ended if there is one.
+    """Return the newest journal in ``root`` with edits, of an ended session if there is one.
 
     Raises:
         GANPaintError: there is none.
@@ -435,7 +437,7 @@ def newest(root: Path | None) -> Path:
     painted = [] if root is None else [path for path in _journals(root) if _has_edits(path)]
     if not painted:
         raise GANPaintError(
-            "There is no journal to recover.",
+            "No journal was found to recover.",
             "Journals begin with the first edit; GANPAINT_JOURNAL says where they are, or that they are off.",
         )
     # Newest first, but those in use last: another kernel may be alive and well.
@@ -443,13 +445,13 @@ def newest(root: Path | None) -> Path:
 
 
 def values_of(operation: Mapping[str, Any]) -> Mask:
-    """What :func:`painting` packed: uint8 h x w. ValueError or zlib.error when it is not that."""
+    """Unpack what :func:`painting` packed: uint8 h x w. ValueError or zlib.error for anything else."""
     _, _, width, height = operation["rect"]
     return np.frombuffer(_unpack(operation["data"], width * height), np.uint8).reshape(height, width)
 
 
 def _operations(path: Path) -> Iterator[Operation]:
-    """The operations up to the first line that is not whole."""
+    """Yield the operations up to the first incomplete line."""
     with contextlib.suppress(OSError), (path / _OPERATIONS).open("rb") as file:
         for line in file:
             try:
@@ -493,7 +495,7 @@ def _in_use(path: Path) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return True
-    except OSError:  # somebody else's, who is not asked to let us write
+    except OSError:  # another user's, whose permission is not asked for
         return False
     lock.release()
     return False

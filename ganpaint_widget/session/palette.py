@@ -58,7 +58,7 @@ class Palette:
         return (*self._dissected, *(Concept(brush.name, brush.color, brush.quality) for brush in made))
 
     def fresh(self, edit_id: str, verb: str, concept: str, strength: float, **details: Any) -> Edit:
-        """A new edit, with nothing painted on it and nothing checked yet; of a brush, with its units."""
+        """Return a new edit, not yet painted or checked; for a brush, with its units."""
         size = self._model.generator.resolution
         brush = None if self._shelf is None else self._shelf.get(concept)
         if brush is not None and details.get("units") is None:
@@ -69,7 +69,7 @@ class Palette:
         return Edit(edit_id, verb, concept, np.zeros((size, size), np.uint8), strength, **details)
 
     def _default_target(self, verb: object, concept: object, units: object) -> str:
-        """What an edit aims at if nobody chooses. An exemplar is all units, so chosen units have none.
+        """Return the default target of an edit. An exemplar is all units, so chosen units have none.
 
         Nothing has been checked yet, so anything may come.
         """
@@ -80,18 +80,18 @@ class Palette:
         return dissection.default_target(concept)
 
     def exemplar(self, edit: Edit, features: Tensor) -> Activations:
-        """The activations of an addition that aims at an exemplar, for a picture's features 1 x C x H x W."""
+        """Return an addition's target by exemplar, for a picture's features 1 x C x H x W."""
         dissection = self._model.dissection
         if dissection is None or not dissection.has_exemplars(edit.concept):
             raise GANPaintError(
-                f"There is no exemplar of {edit.concept!r} to aim at.",
+                f"The concept {edit.concept!r} has no exemplar to aim at.",
                 "Choose another target, or find exemplars with `ganpaint dissect`.",
             )
         chosen = dissection.exemplar(edit.concept, features, edit.variant)
         return np.asarray(chosen.numpy(), np.float32)
 
     def checked(self, edit: Edit) -> Edit:
-        """An edit with everything about it checked. GANPaintError when something is wrong with it."""
+        """Return an edit after checking everything in it. GANPaintError if something is wrong."""
         # Brushes are none of these: their edits bring units and activations of their own.
         known = tuple(concept.name for concept in self._dissected)
         size = self._model.generator.resolution

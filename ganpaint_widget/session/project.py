@@ -9,7 +9,7 @@ It is a zip archive of
 ``original``                the photo at its own size, as the file that it came as
 ``result.png``              G'(z_e), if there was a blend
 ``masks/N.png``             the mask of edit N, 8-bit gray
-``references/N.png``        the picture that edit N restyles after, if it is no sample
+``references/N.png``        the picture that edit N restyles after, unless it is a sample
 ``regions/N.png``           the region of it
 ``tensors.safetensors``     z, the features of the edit layer, the activations of edits, delta; float32
 ==========================  ==========================================================================
@@ -122,7 +122,7 @@ class Project:
 
 
 def encode(project: Project) -> bytes:
-    """The bytes of a project file.
+    """Return the bytes of a project file.
 
     Raises:
         GANPaintError: something in it is such that :func:`read` would refuse it.
@@ -191,7 +191,7 @@ def encode(project: Project) -> bytes:
     whole = {name: np.ascontiguousarray(value) for name, value in checked_tensors(tensors).items()}
     entries = {_MANIFEST: json.dumps(manifest, indent=1).encode(), **entries, _TENSORS: save(whole)}
     if len(distinct) > MAX_EDITS:
-        raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Blend again, and save then.")
+        raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Blend again, and then save.")
     large = [name for name, data in entries.items() if len(data) > _limit(name)]
     if large or sum(map(len, entries.values())) > MAX_FILE_BYTES - MAX_DIRECTORY_BYTES:
         raise GANPaintError(
@@ -207,7 +207,7 @@ def encode(project: Project) -> bytes:
 
 
 def _limit(name: str) -> int:
-    """The bytes that a file in the archive may have."""
+    """Return the largest size, in bytes, of a file in the archive."""
     return _LIMITS.get(name, MAX_PNG_BYTES)
 
 
@@ -223,7 +223,7 @@ def read(source: Path | bytes) -> Project:
     """Read a project, from a file or its bytes.
 
     Raises:
-        GANPaintError: there is no such file, or it is no project, damaged or too large.
+        GANPaintError: the file does not exist, is not a project, is damaged or is too large.
     """
     named = "of these bytes" if isinstance(source, bytes) else repr(source.name)
     try:
@@ -240,13 +240,13 @@ def read(source: Path | bytes) -> Project:
 
 
 def _stream(source: Path | bytes, named: str) -> BinaryIO:
-    """The file, if it is one and not too large."""
+    """Return the file, if it is one and not too large."""
     if isinstance(source, bytes):
         size = len(source)
     elif source.is_file():  # a device or a pipe has no size and may never end
         size = source.stat().st_size
     else:
-        raise GANPaintError(f"There is no file {str(source)!r}.", "Check the path.")
+        raise GANPaintError(f"The file {str(source)!r} does not exist.", "Check the path.")
     if size > MAX_FILE_BYTES:
         raise _refusal(named, f"has more than {MAX_FILE_BYTES // 2**20} MB")
     return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
@@ -268,17 +268,17 @@ def _check_directory(named: str, file: BinaryIO) -> None:
     file.seek(max(0, size - _END_RECORD.size - 20))
     tail = file.read()
     if len(tail) < _END_RECORD.size:
-        raise _refusal(named, "is no zip archive")
+        raise _refusal(named, "is not a zip archive")
     signature, *_, length, _, comment = _END_RECORD.unpack(tail[-_END_RECORD.size :])
     if signature != b"PK\x05\x06" or comment or tail.startswith(b"PK\x06\x07"):
-        raise _refusal(named, "is no zip archive of the usual kind")
+        raise _refusal(named, "is not a zip archive of the usual kind")
     if length > MAX_DIRECTORY_BYTES:
         raise _refusal(named, "holds too many files")
     file.seek(0)
 
 
 def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
-    """The archive's files by name, none of which is another than ours or larger than it may be."""
+    """Return the archive's files by name, after checking their names and sizes."""
     entries: dict[str, bytes] = {}
     left = MAX_FILE_BYTES
     for entry in archive.infolist():
@@ -287,7 +287,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
         plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
         plain = plain and not stat.S_ISLNK(entry.external_attr >> 16)
         if not known or name in entries or not plain:
-            raise _refusal(named, "holds something that is no part of a project")
+            raise _refusal(named, "holds something that does not belong to a project")
         limit = min(left, _limit(name))
         if entry.file_size > limit:  # what it claims; what it has is looked at as well
             raise _refusal(named, "holds something that is too large")
@@ -301,7 +301,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
-    """The project in the files; whatever is raised over them means that they are damaged."""
+    """Return the project in the files; any exception means that they are damaged."""
     from safetensors.numpy import load
 
     manifest = json.loads(entries[_MANIFEST])
@@ -340,7 +340,7 @@ def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
     picture = manifest["picture"]
     kind = _of(picture["kind"], str)
     if kind not in ("photo", "scene", "sample"):
-        raise ValueError("There is no such kind of picture.")
+        raise ValueError("The kind of picture is unknown.")
     return Project(
         generator=None if name is None else _of(name, str),
         weights=_of(manifest["generator"]["weights"], str),
@@ -387,9 +387,9 @@ def _edit(
 
 
 def _picture(data: bytes, size: int | None = None) -> Array:
-    """A PNG of the project: a square, of a side that must be ``size`` if that is known."""
+    """Return a PNG of the project: a square, of a side that must be ``size`` if that is known."""
     if data[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError("That is no PNG.")
+        raise ValueError("It is not a PNG.")
     width, height = struct.unpack(">II", data[16:24])
     if width != height or size not in (None, width):
         raise ValueError("The picture has another size than the photo.")
@@ -430,7 +430,7 @@ def read_interventions(source: object, size: int) -> list[tuple[str, str, float,
         size: R: the masks are brought to uint8 R x R.
 
     Raises:
-        GANPaintError: it is no such recording, or a file of more than 64 MB.
+        GANPaintError: it is not such a recording, or has more than 64 MB.
     """
     recorded = source
     if isinstance(source, (str, os.PathLike)):
@@ -473,6 +473,6 @@ def _json_file(path: Path) -> object:
 
 def _no_recording(lacks: str) -> GANPaintError:
     return GANPaintError(
-        f"This is no recording of GANPaint Studio: it does not hold {lacks}.",
+        f"This is not a recording of GANPaint Studio: it does not hold {lacks}.",
         "Pass a JSON list of objects with erase, feature, strength and value_mask.",
     )

@@ -1,4 +1,4 @@
-"""What can be read of a session: pictures, edits, numbers, files."""
+"""The reads of a session: pictures, edits, numbers, files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Referred:
     Attributes:
         reference: the same reference can serve several edits.
         photo: the picture, R x R; of a sample G(z).
-        reconstruction: what the generator makes of it.
+        reconstruction: the generator's version of it.
         psnr: PSNR of that.
     """
 
@@ -55,7 +55,7 @@ class Referred:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Everything that is to be seen of a session, as it was at one moment. Arrays are read-only, R x R.
+    """The visible state of a session at one moment. Arrays are read-only, R x R.
 
     What is not listed here is as the session has it under the same name.
 
@@ -107,7 +107,7 @@ class Reading:
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """The names of what can be painted: the dissection's, and the brushes made of its units."""
+        """The names of all concepts: the dissection's, and the brushes made of its units."""
         return tuple(concept.name for concept in self.palette)
 
     @property
@@ -122,7 +122,7 @@ class Reading:
 
     @property
     def revision(self) -> int:
-        """Grows by one with everything that changes what is edited."""
+        """A count that grows by one with every change of the edits or of the picture."""
         return self._history.revision
 
     @property
@@ -155,7 +155,7 @@ class Reading:
 
     @property
     def labels(self) -> Array | None:
-        """What is where in the photo: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
+        """The photo's classes: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
         return self._picture.labels
 
     @property
@@ -321,7 +321,7 @@ class Reading:
             )
 
     def features(self) -> npt.NDArray[np.float32]:
-        """The activations of the edit layer's units with all edits made so far: C x h x w."""
+        """Return the activations of the edit layer's units with all edits made so far: C x h x w."""
         picture, edits = self._inverted()
 
         def read() -> npt.NDArray[np.float32]:
@@ -330,15 +330,17 @@ class Reading:
         return self._worker.ask(read)
 
     def scores(self) -> Scores:
-        """How good the reconstruction is: PSNR, SSIM, perceptual distance, and whether the photo is of the
-        generator's world at all. Computed when asked for, which takes a moment the first time."""
+        """Measure the reconstruction: PSNR, SSIM, perceptual distance, and the photo's in-domain score.
+
+        The first call takes a moment.
+        """
         from ..method.inversion import score
 
         picture, _ = self._inverted()
         return self._worker.ask(lambda: score(self._model, picture.fast.render(()).clone(), picture.x))
 
     def reference(self, edit_id: str) -> Referred:
-        """The reference of a restyle, and G of it. GANPaintError when there is no such restyle."""
+        """Return the reference of a restyle, and G of it. GANPaintError if the restyle does not exist."""
         with self._lock:
             edit = self._history.edit(edit_id)
         if edit.reference is None:
@@ -346,19 +348,19 @@ class Reading:
         return self.refer(edit.reference)
 
     def refer(self, reference: object, region: object = None) -> Referred:
-        """A reference for restyles, and how the generator sees it; see :meth:`restyle`."""
+        """Open a reference for restyles, and return the generator's version of it; see :meth:`restyle`."""
         read = read_reference(reference, region, self.size)
         opened = self._references.open(read)
         return Referred(read, image(opened.photo), image(opened.reconstruction), opened.psnr)
 
     def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
-        """Samples of the generator that show a concept, for restyles to refer to.
+        """Return samples of the generator that show a concept, for restyles to refer to.
 
         Those of the first 32 seeds on which the segmenter sees most of the concept; without a segmenter, the
         first seeds.
 
         Raises:
-            GANPaintError: there is no such concept.
+            GANPaintError: the concept does not exist.
         """
         checked_concept(concept, self.concepts, self.generator_name)
         count = checked_number(count, "number of samples", MAX_REFERENCES)
@@ -368,7 +370,7 @@ class Reading:
         """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
 
         Raises:
-            GANPaintError: there is no such addition, or the generator's samples do not show its concept.
+            GANPaintError: the addition does not exist, or the generator's samples do not show its concept.
         """
         count = checked_number(count, "number of variants", MAX_VARIANT + 1)
         self._inverting.wait()
@@ -385,14 +387,14 @@ class Reading:
     def footprint(self, edit: str | Edit | None = None) -> Mask:
         """Where an edit changes G(z_e), and how much: uint8 R x R, the largest change of three channels.
 
-        An edit works in the cells of the edit layer and the layers behind it carry it further, so that this
-        is larger than what was painted; where the generator refuses an edit, it is 0.
+        An edit acts on cells of the edit layer, and the layers behind carry it further. The footprint is
+        therefore larger than the mask. Where the generator refuses an edit, it is 0.
 
         Args:
             edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
 
         Raises:
-            GANPaintError: there is no such edit, or it does not fit this picture.
+            GANPaintError: the edit does not exist, or does not fit this picture.
         """
         unmade = self._completed(edit) if isinstance(edit, Edit) else None
         self._inverting.wait()
@@ -418,7 +420,7 @@ class Reading:
         return self._pasted(self._current())
 
     def png(self) -> bytes:
-        """The picture :attr:`full` as a PNG file, with its provenance as text chunks.
+        """Return the picture :attr:`full` as a PNG file, with its provenance as text chunks.
 
         The chunks: ``Software``; ``ganpaint:edited`` ("true" or "false"); ``ganpaint:picture``
         ("result" or "preview"); ``ganpaint:generator``; ``ganpaint:concepts``, a JSON list of
@@ -436,17 +438,17 @@ class Reading:
         storage.write(Path(path).expanduser(), self.png(), "The picture")
 
     def save(self, path: str | Path) -> None:
-        """Keep all of it in one ``.ganpaint`` file, to go on with by :meth:`load`; see ``project.py``.
+        """Save everything in one ``.ganpaint`` file, which :meth:`load` opens; see ``project.py``.
 
         The photo, the inversion, the edits with their masks and references, and the last blend; not undo.
 
         Raises:
-            GANPaintError: it cannot be written there.
+            GANPaintError: the file cannot be written.
         """
         project.write(Path(path).expanduser(), self._stored())
 
     def project_file(self) -> bytes:
-        """What :meth:`save` would write, for places without files."""
+        """Return the bytes that :meth:`save` would write, for places without files."""
         return project.encode(self._stored())
 
     def _stored(self) -> project.Project:
@@ -458,7 +460,7 @@ class Reading:
     # --- reading what belongs together ---
 
     def _wanted(self) -> Wanted:
-        """What is to be seen at present; under the lock."""
+        """Return the present view; called under the lock."""
         history, picture = self._history, self._picture
         return Wanted(
             picture,
@@ -470,19 +472,19 @@ class Reading:
         )
 
     def _frame(self) -> Frame:
-        """The preview of the present revision; waits for it."""
+        """Return the preview of the present revision; waits for it."""
         self._inverting.wait()
         self._fitting.wait(self._picture)
         return self._rendering.result()
 
     def _inverted(self) -> tuple[OpenedPicture, Edits]:
-        """The picture, once it is inverted as well as it will be, and its edits."""
+        """Wait until the picture is fully inverted; return it and its edits."""
         self._inverting.wait()
         with self._lock:
             return self._picture, self._history.edits
 
     def _current(self) -> Blend | Frame:
-        """What is saved: the last blend, or the preview before there is one. Both carry their picture."""
+        """Return what is saved, the last blend or else the preview. Both carry their picture."""
         return self._blending.result or self._frame()
 
     def _pasted(self, shown: Blend | Frame) -> Image.Image:
@@ -490,7 +492,7 @@ class Reading:
         return self._worker.ask(pasted, generator, shown.picture, shown.edits, shown.array)
 
     def _completed(self, edit: Edit) -> Edit:
-        """An edit checked, with the target activations that have to be measured for it. Waits for that.
+        """Check an edit, and measure its target activations if it needs them. Waits for that.
 
         The one place where they are chosen: once for each edit, before its first pixel is painted.
         """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def png(picture: Image.Image, edits: Edits, *, blended: bool, generator: str) -> bytes:
-    """A picture as a PNG file, with its provenance as text chunks; see :meth:`.EditingSession.png`."""
+    """Return a picture as a PNG file, with its provenance as text chunks; see :meth:`.EditingSession.png`."""
     used = [
         {"verb": edit.verb, "concept": edit.concept, "strength": edit.strength}
         for edit in edits
@@ -45,7 +45,7 @@ def png(picture: Image.Image, edits: Edits, *, blended: bool, generator: str) ->
 
 
 def weights_of(model: Model) -> str:
-    """The fingerprint of a model's generator."""
+    """Return the fingerprint of a model's generator."""
     from ..storage import fingerprint
 
     return fingerprint(model.generator)
@@ -54,7 +54,7 @@ def weights_of(model: Model) -> str:
 def stored(
     generator: str | None, model: Model, picture: OpenedPicture, edits: Edits, blend: Blend | None
 ) -> project.Project:
-    """A project of a picture, its edits and its blend.
+    """Return a project of a picture, its edits and its blend.
 
     Args:
         generator: the name that finds it again; ``None`` if it was given as an object.
@@ -89,7 +89,7 @@ def stored(
 
 
 def source_of(found: project.Project, model: Model) -> Source:
-    """The picture of a project. With other weights than its own it will be inverted again, and says so."""
+    """Return the picture of a project. With other weights than its own, it is inverted again, and says so."""
     cached = notice = None
     if weights_of(model) == found.weights:
         cached = CachedInversion(found.z, found.features, found.extra)
@@ -106,7 +106,7 @@ def source_of(found: project.Project, model: Model) -> Source:
 def fitting_edits(
     found: project.Project, model: Model, complete: Callable[[Edit], Edit]
 ) -> tuple[Edits, Edits | None]:
-    """A project's edits, and those of its blend if that can be kept. GANPaintError if they do not fit.
+    """Return a project's edits, and those of its blend if that can be kept. GANPaintError if they do not fit.
 
     Args:
         complete: checks an edit and measures what it lacks.

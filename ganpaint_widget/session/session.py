@@ -1,21 +1,20 @@
-"""The editing session: the whole product, without a face.
+"""The editing session: the whole product, without its widget.
 
 A session holds one picture in four forms, and the edits made to it::
 
     session = EditingSession("church.jpg", generator="church")
     session.add("tree", mask)                # G(z_e) is rendered in the background ...
     session.restyle("dome", mask, "gold.jpg")
-    session.preview                          # ... and waited for here
+    session.preview                          # ... and this waits for it
     session.adapt()                          # G'(z_e): the edit, and the rest of the photo as it was
     session.save_png("edited.png")
 
-The widget does nothing but call these same methods and show what comes back.
+The widget only calls these methods and shows their results.
 
-How it is kept consistent: a verb checks everything that could be wrong with its arguments and changes the
-history (see ``document.py``) under one lock; then, outside the lock, it tells the observers and asks for a
-new preview. So a verb that fails has changed nothing. What takes time is done by the processes (see
-``processes/``), on the worker's thread; the session only puts their results in place. Half of this file is
-what its verbs say of their arguments: it is the product's reference.
+A verb keeps the session consistent. It checks its arguments and changes the history (see ``document.py``)
+under one lock. Then, outside the lock, it calls the observers and requests a new preview. A verb that fails
+therefore changes nothing. The processes (see ``processes/``) do the slow work on the worker's thread, and the
+session puts their results in place. Half of this file documents arguments: it is the product's reference.
 
 Importing this module does not import torch; making a session does.
 """
@@ -97,24 +96,24 @@ log = logging.getLogger(__name__)
 
 
 class EditingSession(Reading):
-    """Open a picture, paint concepts onto it, see what the generator makes of them.
+    """Open a picture, and edit it with concepts that the generator knows.
 
-    Thread-safe: every method may be called from any thread, observers' callbacks included.
+    It is thread-safe: any thread may call any method, even from an observer's callback.
 
     Args:
         photo: a path, a PIL image, an array or a tensor, or a file in any other wrapping, see
             :func:`.images.sources.opened`; its colors are brought to sRGB, and its centered square is resized
             to the generator's size. ``None``: a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
-        fit: of a photo that is no square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
+        fit: for a photo that is not square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
-        scene: which scene of the gallery; for a generator without a gallery, the seed of a sample G(z).
-        progressive: show a picture's first, rough inversion at once, and go on with it in the
-            background: for editors, where somebody waits. ``reconstruction`` and ``measures`` are then as
-            they are by now; ``preview``, and all that is kept or made from it, waits for the inversion.
-        journal: ``True`` keeps a journal where ``journal.py`` says, ``False`` keeps none; a path keeps
-            it there.
-        worker: the thread that runs the model; by default one that all sessions share.
+        scene: the index of a scene in the gallery; without a gallery, the seed of a sample G(z).
+        progressive: show a picture's first, rough inversion at once, and refine it in the background, for
+            editors with a waiting user. ``reconstruction`` and ``measures`` then return the present state;
+            ``preview``, and everything saved or made from it, waits for the inversion.
+        journal: ``True`` keeps a journal in the usual place (see ``journal.py``), ``False`` keeps none, and a
+            path keeps it there.
+        worker: the thread that runs the model; by default, all sessions share one.
         device: of torch, such as ``"cuda"``; by default what the environment's ``GANPAINT_DEVICE`` names, and
             without that where the generator is.
 
@@ -191,7 +190,7 @@ class EditingSession(Reading):
         worker: Worker | None = None,
         device: str | None = None,
     ) -> EditingSession:
-        """A new session with everything that was painted in one whose kernel has ended, undo included.
+        """Return a new session with all edits of one whose kernel has ended, undo included.
 
         Args:
             path: the journal's directory; by default that of the newest session that has ended and in
@@ -201,7 +200,7 @@ class EditingSession(Reading):
             journal, worker, device: as in the constructor. The new session keeps a journal of its own.
 
         Raises:
-            GANPaintError: there is no such journal, or it does not fit the generator.
+            GANPaintError: the journal does not exist, or does not fit the generator.
         """
         place = record.newest(record.journal_root()) if path is None else Path(path).expanduser()
         recording = record.read(place)
@@ -233,7 +232,7 @@ class EditingSession(Reading):
         worker: Worker | None = None,
         device: str | None = None,
     ) -> EditingSession:
-        """A session as :meth:`save` has kept it: on the same machine the same pictures, bit for bit.
+        """Load a session that :meth:`save` kept: on the same machine, the same pictures, bit for bit.
 
         If the generator's weights have changed since, the photo is inverted again, and a notice says so.
 
@@ -244,7 +243,7 @@ class EditingSession(Reading):
             journal, worker, device: as in the constructor.
 
         Raises:
-            GANPaintError: there is no such project, or it is damaged, or it does not fit the generator.
+            GANPaintError: the project does not exist, is damaged, or does not fit the generator.
         """
         stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
         name = stored.generator
@@ -269,7 +268,7 @@ class EditingSession(Reading):
         self.close()
 
     def close(self) -> None:
-        """Stop what is running and let go of the journal, which stays on disk. What follows is not in it."""
+        """Stop all jobs and release the journal, which stays on disk and records nothing further."""
         self.cancel()
         with self._lock:
             self._history.close()
@@ -295,13 +294,13 @@ class EditingSession(Reading):
             concept: one of ``concepts``.
             mask: R x R, or of the photo's own size: an array or a tensor of bool, of 0 and 1, of 0 to 255 or
                 of floats from 0 to 1; a PIL image; the path of a picture; see :func:`.files.read_mask`.
-            strength: 0 to 4.
-            units: on which units it acts: ``None`` for all, each as far as the dissection says; ``"low"``,
+            strength: 0 to 4; 1 is the plain edit. See :func:`.equation.apply` for its two meanings.
+            units: the units that take part: ``None`` for all, each with the dissection's weight; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
-            target: the activation that it aims at: ``"exemplar"`` takes one object of the concept, from
-                the picture that is most like this one; ``"tuned"`` is the dissection's, ``"quantile"`` the
-                units' 0.99 quantile, ``"mean"`` their mean where the concept is. By default an exemplar
-                where the dissection has some, else ``"tuned"``.
+            target: the activations to aim at. ``"exemplar"`` takes those of one true object of the concept,
+                from the picture that is most like this one. ``"tuned"`` takes the dissection's,
+                ``"quantile"`` the units' 0.99 quantiles, ``"mean"`` their means over the concept. The default
+                is an exemplar if the dissection has some, else ``"tuned"``.
             variant: 1, 2, ... are other plausible versions, the same for the same number; 0 is the plain
                 one. See :meth:`variants`.
 
@@ -313,7 +312,7 @@ class EditingSession(Reading):
     def remove(self, concept: str, mask: object, strength: float = 1.0, *, units: object = None) -> Edit:
         """Remove a concept where the mask says; arguments and errors as in :meth:`add`.
 
-        The strength fades the removal: at 0 nothing is taken away, from 1 on all of it is.
+        The strength fades the removal: 0 removes nothing, and 1 or more removes all of it.
         """
         return self._put("remove", concept, mask, strength, units=units)
 
@@ -327,14 +326,14 @@ class EditingSession(Reading):
         region: object = None,
         units: object = None,
     ) -> Edit:
-        """Draw a concept as it looks in a reference, where the mask says. Waits for that to be inverted.
+        """Draw a concept as a reference does, where the mask says; waits for the reference's inversion.
 
         Args:
-            concept, mask, strength, units: as in :meth:`add`. By the paper's equation the strength is a
-                factor of the reference's activations: 1 is its look, 0 removes, more exaggerates.
+            concept, mask, strength, units: as in :meth:`add`. In the paper's equation, the strength is a
+                factor of the reference's activations: 1 is its look, 0 removes, and more exaggerates.
             reference: a picture, as in the constructor, or the seed of one of the generator's samples.
-            region: which part of the reference counts: a mask, R x R or as large as the picture;
-                ``None``: where the generator's segmenter sees the concept.
+            region: the part of the reference that counts: a mask, R x R or as large as the picture. ``None``
+                stands for the pixels where the generator's segmenter sees the concept.
 
         Raises:
             GANPaintError: an argument is not as above, or the reference does not show the concept; nothing
@@ -345,7 +344,7 @@ class EditingSession(Reading):
         return self._put("restyle", concept, mask, strength, units=units, reference=referred)
 
     def suppress(self, units: object, mask: object = None) -> Edit:
-        """Switch units off, whatever they draw: such as those that cause artifacts.
+        """Switch units off whatever they draw, for example units that cause artifacts.
 
         Args:
             units: their numbers.
@@ -384,9 +383,9 @@ class EditingSession(Reading):
         reference: object = None,
         region: object = None,
     ) -> int:
-        """A piece of a stroke: an edit's mask is ``values`` inside ``rect`` from now on.
+        """Paint a piece of a stroke: set an edit's mask inside ``rect`` to ``values``.
 
-        Values are absolute, so that applying the same piece twice does no harm. Consecutive pieces
+        Values are absolute, so that applying the same piece twice is harmless. Consecutive pieces
         with the same ``stroke`` (not ``None``) are one step of undo. A rectangle without pixels changes
         nothing.
 
@@ -428,7 +427,7 @@ class EditingSession(Reading):
         reference: object = KEEP,
         region: object = None,
     ) -> Edit:
-        """Change an edit's settings; what is not given stays. One step of undo.
+        """Change an edit's settings, as one step of undo; omitted settings stay.
 
         Args:
             edit_id: of the edit.
@@ -436,7 +435,7 @@ class EditingSession(Reading):
             reference, region: as in :meth:`restyle`.
 
         Raises:
-            GANPaintError: there is no such edit, or an argument is wrong for it; nothing has changed then.
+            GANPaintError: the edit does not exist, or an argument is wrong for it; nothing has changed then.
         """
         with self._lock:
             before = self._history.edit(edit_id)
@@ -451,7 +450,7 @@ class EditingSession(Reading):
             return history.alter(edit_id, "retune", {name: getattr(after, name) for name in changes})
 
     def toggle(self, edit_id: str, enabled: bool) -> Edit:
-        """Switch an edit off or on. GANPaintError when there is no such edit."""
+        """Switch an edit off or on. GANPaintError if the edit does not exist."""
         if not isinstance(enabled, (bool, np.bool_)):
             raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
         with self._change() as history:
@@ -461,19 +460,19 @@ class EditingSession(Reading):
         """Give an edit another place in the order in which they apply, from 0 (first) on.
 
         Raises:
-            GANPaintError: there is no such edit or place; nothing has changed then.
+            GANPaintError: the edit or the place does not exist; nothing has changed then.
         """
         with self._change() as history:
             history.move(edit_id, index)
 
     def import_studio(self, source: object) -> tuple[Edit, ...]:
-        """Make the edits that GANPaint Studio has recorded, in one step of undo.
+        """Apply a recording of GANPaint Studio, as one step of undo.
 
         Args:
             source: the path of a JSON file, or the list in it; see :func:`.project.read_interventions`.
 
         Raises:
-            GANPaintError: it is no such recording, or an edit in it is not possible here; nothing has
+            GANPaintError: it is not such a recording, or an edit in it is not possible here; nothing has
                 changed then.
         """
         made = []
@@ -483,7 +482,7 @@ class EditingSession(Reading):
             made.append(replace(fresh, mask=mask))
         with self._change() as history:
             if len(history.edits) + len(made) > MAX_EDITS:
-                raise GANPaintError(f"Of all edits, {MAX_EDITS} are the most that are kept.", "Delete some.")
+                raise GANPaintError(f"A picture keeps at most {MAX_EDITS} edits.", "Delete some.")
             stroke = uuid.uuid4().hex
             for edit in made:
                 blank = replace(edit, mask=np.zeros_like(edit.mask))
@@ -491,39 +490,39 @@ class EditingSession(Reading):
         return tuple(made)
 
     def delete(self, edit_id: str) -> None:
-        """Take an edit away; undo brings it back. GANPaintError when there is no such edit."""
+        """Delete an edit; undo brings it back. GANPaintError if the edit does not exist."""
         with self._change() as history:
             history.delete(edit_id)
 
     def undo(self) -> bool:
-        """Take back the last step; ``False`` when there is none (at most 200 are kept)."""
+        """Take back the last step; return ``False`` if none is left. At most 200 are kept."""
         with self._change() as history:
             return history.step("undo")
 
     def redo(self) -> bool:
-        """Do again what undo has taken back; ``False`` when there is nothing."""
+        """Repeat a step that undo took back; return ``False`` if none is left."""
         with self._change() as history:
             return history.step("redo")
 
     def open(self, photo: object, *, title: str | None = None, fit: framing.Fit = "crop") -> None:
-        """Open another picture in place of this one, whose edits and undo are gone. Waits for the inversion.
+        """Open another picture, which drops this one's edits and undo; waits for the inversion.
 
         Args:
             photo, fit: as in the constructor.
             title: what to call it; by default the file's name.
 
         Raises:
-            GANPaintError: it cannot be read as a picture, or :meth:`cancel` was called; the one that was open
-                stays, with all that goes on with it.
+            GANPaintError: it cannot be read as a picture, or :meth:`cancel` was called. The open picture
+                stays, with its running jobs.
         """
         source = self._photo(photo, title, fit)
         self._inverting.start(lambda: source)
 
     def open_project(self, source: str | Path | bytes) -> None:
-        """Open a project, as :meth:`load` does, in place of this picture: made with this session's generator.
+        """Open a project, as :meth:`load` does, in place of this picture; it must have the same generator.
 
         Raises:
-            GANPaintError: there is no such project, or it is damaged, or was made with another generator; the
+            GANPaintError: the project does not exist, is damaged, or was made with another generator; the
                 picture that was open stays.
         """
         stored = project.read(source if isinstance(source, bytes) else Path(source).expanduser())
@@ -550,7 +549,7 @@ class EditingSession(Reading):
             index: which scene, from 0; below the number of scenes that the gallery has.
 
         Raises:
-            GANPaintError: there is no such scene. The picture that was open stays.
+            GANPaintError: the scene does not exist. The open picture stays.
         """
         gallery = self._model.gallery
         what, largest = ("seed", MAX_SEED) if gallery is None else ("scene", gallery.count - 1)
@@ -558,13 +557,13 @@ class EditingSession(Reading):
         self._inverting.start(lambda: sources.scene(self._model, number))
 
     def adapt(self) -> Image.Image | None:
-        """Blend the edits into the photo: G'(z_e). Blocks; Ctrl-C ends it and keeps the best so far.
+        """Blend the edits into the photo: G'(z_e). Blocks; Ctrl-C ends it and keeps the best result.
 
         Returns:
-            The result, R x R; ``None`` when it was ended before there was any.
+            The result, R x R; ``None`` if it was stopped before the first one.
 
         Raises:
-            GANPaintError: it failed; or it was called on the worker's own thread, from an observer.
+            GANPaintError: the blend failed, or an observer called this on the worker's own thread.
         """
         future, ticket = self._start_adapt()
         try:
@@ -583,7 +582,7 @@ class EditingSession(Reading):
 
     @property
     def faithful(self) -> bool:
-        """Whether the preview is to be G'(z_e), with a G' that is fitted to the photo as it is."""
+        """Whether the preview shall be G'(z_e), with a G' that is fitted to the unedited photo."""
         return self._fitting.on
 
     @faithful.setter
@@ -595,11 +594,11 @@ class EditingSession(Reading):
             self.stop_faithful()
 
     def start_faithful(self) -> None:
-        """Make the preview G'(z_e), with a G' that is fitted to the photo as it is, instead of G(z_e).
+        """Make the preview G'(z_e) instead of G(z_e), with a G' that is fitted to the unedited photo.
 
-        With an initializer (see :class:`Model`) it is one from the next preview on. The fit then goes on in
-        the background, when nothing else is to be done, and takes a few seconds; :meth:`adapt` begins from
-        it. Without an initializer, reading :attr:`preview` waits for the fit.
+        With an initializer (see :class:`Model`), the next preview already is one. The fit continues in the
+        background while nothing else runs, and takes a few seconds; :meth:`adapt` starts with it. Without an
+        initializer, reading :attr:`preview` waits for the fit.
         """
         with self._lock:
             self._fitting.start(self._picture)
@@ -607,24 +606,24 @@ class EditingSession(Reading):
         self._rendering.start()
 
     def stop_faithful(self) -> None:
-        """Make the preview G(z_e) again. What was fitted is kept."""
+        """Make the preview G(z_e) again. The fit is kept."""
         self._fitting.stop()
         self._tell([Noticed("info", _FAITHFUL[False])])
         self._rendering.start()
 
     def start_adapt(self) -> Future[Blend]:
-        """Start blending in the background; observers hear of it, and editing may go on.
+        """Start blending in the background, while editing may go on; observers get its events.
 
-        The result belongs to the edits as they are now. If these are being blended already, this is
-        that job; a job for other edits is asked to end. One that was cancelled goes on where it was.
+        The result belongs to the present edits. If a job already blends these, this returns that job; a job
+        for other edits is asked to end. A cancelled blend resumes where it stopped.
         """
         return self._start_adapt()[0]
 
     def cancel(self) -> None:
-        """Ask what is running to end. Without anything running, nothing happens.
+        """Ask running jobs to end, if there are any.
 
-        A blend, and a fit that is waited for, keep the best so far. A picture or a reference that is being
-        opened is given up, and who waits for it gets a GANPaintError.
+        A blend, and a fit with a waiting caller, keep the best result so far. The opening of a picture or a
+        reference is given up, and a waiting caller gets a GANPaintError.
         """
         self._blending.cancel()
         self._fitting.cancel()
@@ -632,15 +631,15 @@ class EditingSession(Reading):
         self._references.cancel()
 
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Have ``callback`` called with every event from now on.
+        """Call ``callback`` with every event from now on.
 
-        It is called on the thread on which the event happens (verbs: the caller's; pictures and
-        progress: the worker's), never under the session's lock, so that events of different
-        threads may overtake each other: go by their revision. Be quick: the worker waits for it.
-        What it raises is logged and goes no further.
+        The call comes on the event's own thread: the caller's for verbs, the worker's for pictures and
+        progress. It never comes under the session's lock, so events of different threads may overtake each
+        other: compare their revisions. Be quick, because the worker waits for the callback. Exceptions in it
+        are logged and go no further.
 
         Returns:
-            A function that ends this.
+            A function that ends the calls.
         """
         return self._observers.add(callback)
 
@@ -648,7 +647,7 @@ class EditingSession(Reading):
 
     @contextmanager
     def _change(self) -> Iterator[History]:
-        """The history, under the lock; what it has to tell is told once the lock is free."""
+        """Provide the history under the lock, and pass on its news once the lock is free."""
         with self._lock:
             yield self._history
             events = self._history.news()
@@ -697,7 +696,7 @@ class EditingSession(Reading):
         self._rendering.start()
 
     def _opening(self) -> dict[str, Any]:
-        """What the journal says of the picture."""
+        """Return the journal's description of the picture."""
         source = self._picture.source
         return {
             "generator": self._generator_name,

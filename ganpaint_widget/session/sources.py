@@ -38,14 +38,14 @@ def photo(photo: object, size: int, *, title: str | None, fit: framing.Fit, besi
 
 
 def scene(model: Model, number: int) -> Source:
-    """A scene of the gallery, from its first again after its last; without a gallery, a sample."""
+    """Return a scene of the gallery, counted round and round; without a gallery, a sample."""
     if model.gallery is None:
         return Source("sample", f"sample {number}", number)
     return Source("scene", model.gallery.title(number % model.gallery.count), number)
 
 
 def recorded(recording: Recording) -> Source:
-    """The picture of a session whose kernel has ended.
+    """Return the picture of a session whose kernel has ended.
 
     Raises:
         GANPaintError: the journal is damaged.

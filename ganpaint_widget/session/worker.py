@@ -6,14 +6,14 @@ half a minute during which the user goes on painting. A :class:`Worker` is the a
 - a *job* is done in its turn, first come first served, and hands back a ``Future``;
 - a *request* has a key, and only the newest one of a key is done: older ones that are still
   waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first, and so
-  does what is *asked* by somebody who waits for it;
+  does what a waiting caller has *asked* for;
 - a long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports
   how far it is, learns that it has been cancelled, and lets waiting requests in between. A *courteous*
   one also rests there for as long as requests keep coming and no other job waits;
 - *idle* work begins when nothing else has been asked for a while, and ends at its next checkpoint when
   something is. It is called again until it says that it is done.
 
-Whatever goes wrong in a job or a request belongs to whoever asked for it; the thread goes on.
+An error in a job or a request goes to the caller that asked for it; the thread continues.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Worker:
         def run() -> None:
             try:
                 future.set_result(work(*arguments))
-            except BaseException as error:  # it goes to whoever asked
+            except BaseException as error:  # it goes to the caller
                 future.set_exception(error)
 
         with self._wake:
@@ -151,7 +151,7 @@ class Worker:
             self._wake.notify()
 
     def ticket(self, observer: Callable[[Report], None] | None = None, *, courteous: bool = False) -> Ticket:
-        """A ticket for a long job: ``worker.submit(job, ticket)``."""
+        """Return a ticket for a long job: ``worker.submit(job, ticket)``."""
         return Ticket(self, observer, courteous=courteous)
 
     def call(self, work: Callable[..., T], *arguments: object) -> T:
@@ -161,7 +161,7 @@ class Worker:
         return self.wait(self.submit(work, *arguments))
 
     def wait(self, future: Future[T], timeout: float | None = None) -> T:
-        """The value of a job's future, in a wait that Ctrl-C can end.
+        """Wait for a job's future so that Ctrl-C can end the wait, and return its value.
 
         Raises:
             TimeoutError: ``timeout`` seconds have passed.
@@ -229,8 +229,7 @@ class Worker:
         if not self.current:
             return
         with self._wake:
-            # Those that arrive from here on wait for the next turn, so that jobs get theirs however fast
-            # somebody paints.
+            # Later requests wait for the next turn, so that jobs get theirs, however fast the user paints.
             waiting = list(self._requests)
         for key in waiting:
             with self._wake:
@@ -300,13 +299,13 @@ class Worker:
             return
         try:
             value = work()
-        except BaseException as error:  # it goes to whoever holds the future
+        except BaseException as error:  # it goes to the holder of the future
             future.set_exception(error)
         else:
             future.set_result(value)
 
     def _idle_turn(self) -> None:
-        """The idle work that has waited the longest, until it is done or something else is wanted."""
+        """Do the idle work that has waited the longest, until it is done or a request comes."""
         with self._wake:
             if not self._idle:
                 return
@@ -348,7 +347,7 @@ _default_lock = threading.Lock()
 
 
 def default_worker() -> Worker:
-    """The worker that all sessions of this process share, since they share models by name."""
+    """Return the worker that all sessions of this process share, since they share models by name."""
     global _default
     with _default_lock:
         # Threads do not survive a fork, so a forked child needs a worker of its own.

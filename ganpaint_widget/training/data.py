@@ -5,15 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 
 class Data(Protocol):
-    """Pictures to train on beside a generator's own samples."""
+    """Pictures of a generator's world to train on."""
 
-    def batches(self, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Random batches without end: pictures B x 3 x R x R in [-1, 1], and labels, int64 B x R x R."""
+    def batches(self, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield random batches without end: pictures B x 3 x R x R in [-1, 1], and labels int64 B x R x R.
+
+        Labels are ``None`` if they are unknown.
+        """
+
+
+def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
+    """uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def to_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
+    """Convert B x 3 x H x W, clamped to [-1, 1], to uint8 B x H x W x 3: the way back."""
+    rounded = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def beside_samples(data: Data | None, batch: int, seed: int) -> tuple[int, Iterator[Tensor] | None]:
@@ -33,7 +49,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def channels_last(module: M) -> M:
-    """The module itself, its weights laid out channels last: fastest on CPUs in bfloat16."""
+    """Return the module itself, its weights laid out channels last: fastest on CPUs in bfloat16."""
     # One by one: Module.to fails on weights of five dimensions, as StyleGAN2's are.
     for weight in module.parameters():
         if weight.dim() == 4:

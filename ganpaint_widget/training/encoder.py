@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def new_encoder(generator: StagedGenerator) -> Encoder:
-    """An encoder of a size that suits a generator, its weights random."""
+    """Return an encoder of a size that suits a generator, its weights random."""
     shape = generator.shape(generator.edit_layer)
     # From 128 px on, its first convolution sees blocks of pixels: 64 x 64 of them, or twice the layer's grid.
     fold = max(1, generator.resolution // max(64, 2 * shape[-1]))
@@ -33,7 +33,7 @@ def train_encoder(
     batch: int = 24,
     seed: int = 0,
 ) -> Encoder:
-    """An encoder for a generator, from its own samples; with ``data``, half of each batch are scenes.
+    """Train an encoder for a generator on its own samples; with ``data``, half of each batch are scenes.
 
     On samples, z and the edit layer's features are known: cosine distance of z, and mean squared error of the
     features relative to their own mean square (the losses of Bau et al. 2019, section 3.1, in one stage

@@ -27,7 +27,7 @@ def train_initializer(
     batch: int = 12,
     seed: int = 0,
 ) -> Initializer:
-    """An initializer for a generator and its encoder; with ``data``, half of each batch are scenes.
+    """Train an initializer for a generator and its encoder; with ``data``, half of each batch are scenes.
 
     The pictures are made strange, each in a different place, by a part of another one, for photographs are
     not what a generator draws. They are inverted by the encoder; in every other one a part of another's
@@ -85,7 +85,7 @@ def _blobs(count: int, size: int) -> Tensor:
 
 
 def _rectangles(count: int, size: int) -> Tensor:
-    """A random rectangle in each picture, B x 1 x R x R of 0 and 1."""
+    """Return a random rectangle in each picture, B x 1 x R x R of 0 and 1."""
     masks = torch.zeros(count, 1, size, size)
     for mask in masks:
         height, width = (int(one) for one in torch.randint(size // 12, size // 2, (2,)))

@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """The matrix m x n with its singular values brought near 1, in bfloat16 inside."""
+    """Return the matrix m x n with its singular values brought near 1, in bfloat16 inside."""
     wide = matrix.shape[0] <= matrix.shape[1]
     x = (matrix if wide else matrix.T).bfloat16()
     x = x / x.norm().clamp_min(1e-12)

@@ -2,7 +2,7 @@
 
 The page's messages come through ipykernel, some of whose behavior no public name can change. Each patch below
 says for which versions of ipykernel it was written and tried (``make test`` runs the widget on 6.31, 7.3 and
-7.4). On any other version, and under a kernel that is no ipykernel, it does nothing.
+7.4). On any other version, and under a kernel other than ipykernel, it does nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Versions:
     end: tuple[int, int]
 
     def of(self, comm: Any) -> Any:
-        """The kernel that carries a comm, if it is an ipykernel of these versions; else ``None``."""
+        """Return the kernel that carries a comm, if it is an ipykernel of these versions; else ``None``."""
         version = tuple(getattr(sys.modules.get("ipykernel"), "version_info", ())[:2])
         return getattr(comm, "kernel", None) if version and self.first <= version < self.end else None
 
@@ -55,7 +55,7 @@ class Way:
         self._handler: int | None = None
 
     def opened(self, comm: Any) -> None:
-        """The widget's comm is open: its kernel is patched as far as needed."""
+        """Patch the kernel as far as needed, now that the widget's comm is open."""
         forget_route(comm)
         hush(comm)
         keep_awake(comm)
@@ -71,12 +71,12 @@ class Way:
         return threading.get_ident() == self._handler
 
     def send(self, comm: Any, send: Callable[..., object], *message: Any) -> None:
-        """Send a message from whatever thread, one at a time, in the context of the last one that came in.
+        """Send a message from any thread, one at a time, in the context of the last incoming one.
 
-        ipykernel 7 has the page's messages handled on a subshell's thread and takes the shell from a
-        context variable; 7.4 then delivers the page's next messages to the shell of whoever *sent* last.
-        Sent from the worker's bare thread, or from a cell, acknowledgements and Cancel would wait until the
-        cell ends. ipykernel 6 has one shell, and needs none of this.
+        ipykernel 7 handles the page's messages on a subshell's thread, and takes the shell from a context
+        variable. Version 7.4 delivers the page's next messages to the shell that *sent* last. After a message
+        from the worker's bare thread, or from a cell, acknowledgments and Cancel would wait until the cell
+        ends. ipykernel 6 has one shell, and needs none of this.
         """
         with self._one_at_a_time:
             if self._context is None or IN_CONTEXT.of(comm) is None:

@@ -1,7 +1,7 @@
-"""`GANPaint`: the editing session with a face.
+"""`GANPaint`: the editing session as a widget.
 
-The widget repeats none of the session's verbs. It carries messages in (docs/protocol.md) and pictures out,
-and this is how a stroke walks through it::
+The widget repeats none of the session's verbs. It carries messages in (docs/protocol.md) and pictures out. A
+stroke takes this way::
 
     _handle_msg     the page's message, on the kernel's shell thread or on a subshell's
     _receive        protocol.parse: from here on it is a checked dataclass
@@ -10,17 +10,16 @@ and this is how a stroke walks through it::
     _on_changed     within that: which revision the message has made
     _on_event       on the worker's thread, a moment later: the session has rendered
     FrameStream     the newest picture, when the pages are ready for it
-    _rest           when nobody has painted for a moment: pictures and edits at rest, as widget state
+    _rest           after a pause of the user: pictures and edits at rest, as widget state
 
 Threads. Messages come on one or several threads of the kernel, pictures and progress on the session's
 worker, Python's own verbs on whatever thread calls them. Each lock has one purpose, and they are taken in
 this order only: the lane of `Turns` (the order of messages), `_resting` (the order of states at rest), the
 stream's own, `_books` here and in `Turns` (small counts), that of `Way` (one message at a time to the
-kernel). While one is held, nobody waits for the worker.
+kernel). A thread that holds one does not wait for the worker.
 
 The kernel's event loop is not used: it does not turn while a cell runs, and a blocking `adapt()` in a cell
-would wait for itself. So everything is sent from the thread on which it happens; `kernel.Way` has what that
-needs.
+would wait for itself. Therefore, each thread sends its own news, through `kernel.Way`.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class GANPaint(anywidget.AnyWidget):
         session: an EditingSession to show, instead of making one from `photo` and `generator`.
         device: of torch, such as "cuda"; by default what the environment's GANPAINT_DEVICE names.
 
-    `paint.session` is where everything can be done from Python; what it does shows in the editor.
+    `paint.session` offers every verb to Python, and the editor shows its effects.
 
     Raises:
         GANPaintError: an unknown argument, a picture that cannot be read, a generator that cannot be
@@ -105,9 +104,9 @@ class GANPaint(anywidget.AnyWidget):
     """
 
     _photo = traitlets.Bytes(b"").tag(sync=True)
-    """PNG of x, the picture as it was opened."""
+    """PNG of x, the opened picture."""
     _reconstruction = traitlets.Bytes(b"").tag(sync=True)
-    """PNG of G(z), what the generator makes of it."""
+    """PNG of G(z), the reconstruction."""
     _preview = traitlets.Bytes(b"").tag(sync=True)
     """PNG of G(z_e), with the edits, as it was when painting last rested."""
     _result = traitlets.Bytes(b"").tag(sync=True)
@@ -181,14 +180,14 @@ class GANPaint(anywidget.AnyWidget):
     def recover(
         cls, path: str | Path | None = None, *, generator: str | Path | StagedGenerator | Model | None = None
     ) -> GANPaint:
-        """The editor with what was painted when the last kernel ended; see `EditingSession.recover`."""
+        """Return the editor with the edits of the kernel that ended last; see `EditingSession.recover`."""
         return cls(session=EditingSession.recover(path, generator=generator))
 
     # --- for Python -------------------------------------------------------------------------------
 
     @property
     def session(self) -> EditingSession:
-        """The session that is shown: all verbs and pictures."""
+        """The session behind the editor, with all verbs and pictures."""
         return self._session
 
     @property
@@ -199,7 +198,7 @@ class GANPaint(anywidget.AnyWidget):
         Setting it is a stroke like any other: undo takes it back.
 
         Raises:
-            GANPaintError: there is no edit yet, or the mask is not as above (or boolean); nothing has
+            GANPaintError: the picture has no edit yet, or the mask is not as above (or boolean); nothing has
                 changed then.
         """
         self._settle()
@@ -214,7 +213,7 @@ class GANPaint(anywidget.AnyWidget):
         edit = self._current_edit()
         if edit is None:
             raise GANPaintError(
-                "There is no edit whose mask could be set.",
+                "The picture has no edit whose mask could be set.",
                 "Paint one, or make one: paint.session.add(concept, mask).",
             )
         size = self._session.size
@@ -235,13 +234,13 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def painting(self) -> bool:
-        """Whether somebody is in the middle of a stroke."""
+        """Whether a page is in the middle of a stroke."""
         return self._turns.painting
 
     def snapshot(self) -> Image.Image:
-        """The picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
+        """Return the picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
 
-        As the last expression of a cell it puts the picture into the notebook, where it stays without a
+        As the last expression of a cell, it stores the picture in the notebook, which shows it without a
         kernel.
         """
         self._settle()
@@ -251,7 +250,7 @@ class GANPaint(anywidget.AnyWidget):
         return self._session.preview
 
     def stats(self) -> dict[str, Any]:
-        """What the stream has done, for the curious and for benchmarks: see `FrameStream.stats`.
+        """Return statistics of the stream, for benchmarks: see `FrameStream.stats`.
 
         Further: `accepted`, page to its last applied sequence; `waiting`, messages that wait for a slow
         command; `failures`, messages to the page that could not be sent.
@@ -265,7 +264,7 @@ class GANPaint(anywidget.AnyWidget):
         }
 
     def close(self) -> None:
-        """Take the editor off the page. The session goes on."""
+        """Remove the editor from the page. The session continues."""
         if self._leave is not None:
             self._leave()
             self._leave = None
@@ -275,7 +274,7 @@ class GANPaint(anywidget.AnyWidget):
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live editor, and a PNG for places without one (GitHub, nbviewer, a printed notebook)."""
+        """Return the live editor, and a PNG for places without one (GitHub, nbviewer, a printed notebook)."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
@@ -310,10 +309,10 @@ class GANPaint(anywidget.AnyWidget):
                 raise LookupError(method)
         except Exception:
             log.exception("A message of the page could not be handled.")
-            self._say(protocol.error(None, None, "The page sent something that is no message.", _RELOAD))
+            self._say(protocol.error(None, None, "The page sent something that is not a message.", _RELOAD))
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
-        """A page's write of widget state, which is always refused: a page speaks in messages.
+        """Refuse a page's write of widget state: a page sends messages.
 
         Without this a page could write every synchronized trait, `_esm` included, which is code that other
         pages run.
@@ -332,7 +331,7 @@ class GANPaint(anywidget.AnyWidget):
             self.send_state(ours)
 
     def _receive(self, _widget: object, content: object, buffers: list[Any]) -> None:
-        """A custom message."""
+        """Receive a custom message."""
         try:
             message = protocol.parse(content, buffers)
         except ProtocolError as refusal:
@@ -386,7 +385,7 @@ class GANPaint(anywidget.AnyWidget):
             _ON_COMMAND[turn.name](self, turn)
 
     def _done(self, revision: int, booked: bool) -> None:
-        """A message is carried out or refused."""
+        """Note that a message was carried out or refused."""
         with self._books:
             rendered = self._shown is not None and self._shown.revision >= revision
         if rendered:
@@ -549,7 +548,7 @@ class GANPaint(anywidget.AnyWidget):
     # --- messages out -----------------------------------------------------------------------------
 
     def _say(self, outgoing: protocol.Outgoing) -> None:
-        """Send a message; a line that is down is counted and is no reason to stop."""
+        """Send a message; a broken line is counted and ignored."""
         try:
             self.send(*outgoing)
         except Exception:
@@ -617,7 +616,7 @@ def static_file(name: str) -> Path:
 
 
 def _unused(path: Path) -> Path:
-    """The path, or the same with a number if there is such a file."""
+    """Return the path, with a number added if the file exists."""
     stem, suffix, number = path.stem, path.suffix, 2
     while path.exists():
         path = path.with_name(f"{stem}-{number}{suffix}")

@@ -1,16 +1,15 @@
 """The messages between the page and the kernel: docs/protocol.md as code.
 
-`parse` turns what a page sent into a frozen dataclass, or raises `ProtocolError`. Nothing
-behind it has to check a message again, except against what only the session knows (is this concept known,
-does the rectangle lie in the picture). The functions below it build what the kernel sends.
+`parse` turns a page's message into a frozen dataclass, or raises `ProtocolError`. The code behind it checks a
+message again only against the session's knowledge (is the concept known, does the rectangle lie in the
+picture). The functions below `parse` build the kernel's messages.
 
-A page is as foreign as any web page: it may send anything that JSON can say, and binary buffers. So
-everything is checked (a boolean is no integer, NaN is no number, a field too many is refused), everything
-has a largest size, and what a page wrote is quoted in messages only in short, plain ASCII.
+A page is as foreign as any web page: it may send any JSON, and binary buffers. Therefore, everything is
+checked: a boolean is not an integer, NaN is not a number, an extra field is refused. Everything has a largest
+size. Messages quote a page's text only as short, plain ASCII.
 
-What a value may be is said in `validation.py`, for pages as for everybody; here is how JSON says it. No
-ipywidgets and no torch. The examples in tests/fixtures/protocol.json are read by
-the tests of both sides.
+`validation.py` defines the valid values, for pages as for every caller; this file defines their JSON. It
+needs neither ipywidgets nor torch. The tests of both sides read the examples in tests/fixtures/protocol.json.
 """
 
 from __future__ import annotations
@@ -81,8 +80,10 @@ class Hello(Said):
 
 @dataclass(frozen=True)
 class Referring:
-    """What a restyle refers to: a key that the kernel gave, and which rectangle of it counts (None: where the
-    concept is seen)."""
+    """The reference of a restyle.
+
+    A key from the kernel, and the rectangle that counts; None stands for where the concept is seen.
+    """
 
     key: str
     region: tuple[int, int, int, int] | None
@@ -188,7 +189,7 @@ Rule = Callable[[Any], Any]
 
 def _integer(low: int, high: int = LARGEST_COUNT) -> Rule:
     def rule(value: Any) -> int:
-        # bool is a subclass of int, but `true` is no count.
+        # bool is a subclass of int, but `true` is not a count.
         if type(value) is not int or not low <= value <= high:
             raise _Wrong(f"must be a whole number from {low} to {high}")
         return value
@@ -217,7 +218,7 @@ def _choice(*known: str) -> Rule:
 
 
 def _as(check: Callable[[Any], Any], description: str) -> Rule:
-    """A check of `validation.py` as a rule, in the words of one."""
+    """Return a check of `validation.py` as a rule, with a rule's words."""
 
     def rule(value: Any) -> Any:
         try:
@@ -248,7 +249,7 @@ def _rectangle(value: Any) -> tuple[int, int, int, int]:
 
 
 def _either(*rules: Rule) -> Rule:
-    """What one of the rules takes; the last one says what is wrong otherwise."""
+    """Return the value that one of the rules accepts; if none does, the last one says what is wrong."""
 
     def rule(value: Any) -> Any:
         for each in rules[:-1]:
@@ -365,7 +366,7 @@ def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
     page, sequence = _address(content)
     try:
         if type(content) is not dict:
-            raise _Wrong("The message is no JSON object.")
+            raise _Wrong("The message is not a JSON object.")
         kind = content.get("type")
         if type(kind) is not str or kind not in FIELDS:
             raise _Wrong(f"A message of type {_shown(kind)} is unknown (known: {', '.join(FIELDS)}).")
@@ -395,7 +396,7 @@ def _address(content: object) -> tuple[str | None, int | None]:
 def _checked(
     values: Mapping[Any, Any], rules: Mapping[str, Rule], where: str, optional: Mapping[str, Rule]
 ) -> dict[str, Any]:
-    """The values after their rules; all fields of `rules` must be there, of `optional` may, no others."""
+    """Check values by their rules: all fields of `rules`, perhaps those of `optional`, and no others."""
     for key in values:
         if key not in rules and key not in optional:
             raise _Wrong(f"The field {_shown(key)} of {where} is unknown.")
@@ -411,7 +412,7 @@ def _checked(
 
 
 def _single(kind: str, buffers: Sequence[Buffer] | None) -> memoryview | None:
-    """The message's only buffer as flat bytes, or None."""
+    """Return the message's only buffer as flat bytes, or None."""
     if not buffers:
         return None
     if len(buffers) > 1:
@@ -422,7 +423,7 @@ def _single(kind: str, buffers: Sequence[Buffer] | None) -> memoryview | None:
         plain = view.format == "B" and view.ndim == 1 and view.contiguous
         return view if plain else memoryview(view.tobytes())
     except TypeError:
-        raise _Wrong(f"The buffer of the {kind} message is no bytes.") from None
+        raise _Wrong(f"The buffer of the {kind} message does not hold bytes.") from None
 
 
 def _no_buffer(kind: str, buffer: memoryview | None) -> None:
@@ -507,7 +508,7 @@ _BUILD: Mapping[str, Build] = {
 
 
 def _shown(value: object) -> str:
-    """A page's value for a sentence: short and plain ASCII, whatever it is."""
+    """Return a page's value for use in a sentence: short and plain ASCII."""
     if value is None or type(value) is bool:
         return {None: "null", True: "true", False: "false"}[value]
     if type(value) is str:
@@ -526,7 +527,7 @@ def _shown(value: object) -> str:
 
 
 def welcome(page: str, sequence: int, revision: int) -> Outgoing:
-    """The answer to `hello`, or to a gap in the count. sequence: the page's last accepted one, or 0."""
+    """Answer `hello`, or a gap in the count. sequence: the page's last accepted one, or 0."""
     return {
         "type": "welcome",
         "version": VERSION,
@@ -542,7 +543,7 @@ def accepted(page: str, sequence: int, revision: int) -> Outgoing:
 
 
 def alive(page: str, sequence: int, revision: int) -> Outgoing:
-    """The answer to `beat`. sequence: the page's last accepted one, or 0."""
+    """Return the answer to `beat`. sequence: the page's last accepted one, or 0."""
     return {"type": "alive", "page": page, "sequence": sequence, "revision": revision}, []
 
 
@@ -556,7 +557,7 @@ def frame(
     format: str,
     encoded: bytes,
 ) -> Outgoing:
-    """A picture in motion. covers: page to the last sequence that it shows. format: a MIME type."""
+    """Return a picture in motion. covers: page to the last sequence that it shows. format: a MIME type."""
     content = {
         "type": "frame",
         "frame": frame,
@@ -582,34 +583,38 @@ def progress(job: str, fraction: float, seconds_left: float | None, psnr: float 
 
 
 def notice(level: str, text: str) -> Outgoing:
-    """Something worth knowing that is no error. level: `info` or `warning`."""
+    """Build a notice, which is not an error. level: `info` or `warning`."""
     return {"type": "notice", "level": level, "text": text}, []
 
 
 def error(page: str | None, sequence: int | None, message: str, hint: str) -> Outgoing:
-    """What went wrong and what to do, one sentence each. With a sequence, that message counts as accepted."""
+    """Say what went wrong and what to do, one sentence each. With a sequence, the message is accepted."""
     return {"type": "error", "page": page, "sequence": sequence, "what": message, "mend": hint}, []
 
 
 def references(page: str, concept: str, entries: Sequence[Mapping[str, Any]], sheet: bytes) -> Outgoing:
-    """What a restyle can refer to. concept: empty for one picture that was asked for. sheet: a PNG with a
-    column for each entry: above the picture, below what the generator makes of it."""
+    """Offer references for a restyle. concept: empty for one picture that was asked for.
+
+    sheet: a PNG with a column for each entry, the picture above the generator's version of it.
+    """
     return {"type": "references", "page": page, "concept": concept, "entries": list(entries)}, [sheet]
 
 
 def variants(page: str, edit: str, variants: Sequence[int], sheet: bytes) -> Outgoing:
-    """The variants of an edit. sheet: a PNG with a column for each, the picture with it."""
+    """Return the variants of an edit. sheet: a PNG with a column for each, the picture with it."""
     return {"type": "variants", "page": page, "edit": edit, "variants": list(variants)}, [sheet]
 
 
 def scenes(page: str, first: int, total: int, titles: Sequence[str], sheet: bytes) -> Outgoing:
-    """Scenes of the gallery. first: the index of the first of them. total: how many the gallery has. sheet: a
-    JPEG with a column for each."""
+    """Show scenes of the gallery.
+
+    first: the index of the first. total: how many the gallery has. sheet: a JPEG with a column for each.
+    """
     return {"type": "scenes", "page": page, "first": first, "total": total, "titles": list(titles)}, [sheet]
 
 
 def file(page: str, name: str, format: str, data: bytes) -> Outgoing:
-    """A file that this page asked for."""
+    """Return a file that this page asked for."""
     return {"type": "file", "page": page, "name": name, "format": format}, [data]
 
 

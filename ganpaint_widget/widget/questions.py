@@ -54,7 +54,7 @@ class Questions:
             threading.Thread(target=self._answer_all, name="ganpaint-answers", daemon=True).start()
 
     def reference(self, referring: Referring) -> Reference:
-        """The reference that a page means. GANPaintError when it is not known any more."""
+        """Return the reference that a page means. GANPaintError if it is not known any more."""
         key, size = referring.key, self._session.size
         with self._lock:
             found = self._own.get(key)
@@ -104,7 +104,7 @@ class Questions:
                 return self._scenes(question)
 
     def _samples(self, question: Samples) -> protocol.Outgoing:
-        """The user's own pictures first, then the generator's."""
+        """Return references: the user's own pictures first, then the generator's."""
         with self._lock:
             own = dict(self._own)
         own |= {key_of(edit.reference): edit.reference for edit in self._session.edits if edit.reference}
@@ -121,7 +121,7 @@ class Questions:
         return _references(question.page, "", [referred])
 
     def _scenes(self, question: Scenes) -> protocol.Outgoing:
-        """It asks nothing of the model, and strokes go on meanwhile."""
+        """Answer without the model, while strokes go on."""
         shown = self._session.scenes(question.first, question.count)
         _, sheet = encode_jpeg(_tiles([[picture for _, picture in shown]]))
         titles = [title for title, _ in shown]

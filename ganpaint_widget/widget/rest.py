@@ -26,7 +26,7 @@ class AtRest:
         self._masks: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
 
     def traits(self, covers: Mapping[str, int]) -> dict[str, Any]:
-        """The traits by their names, all of one moment.
+        """Return the traits by their names, all of one moment.
 
         Args:
             covers: page to its last message that is in the state. Read before this is called: a message
@@ -96,7 +96,7 @@ class AtRest:
 
 
 def _described(edit: Edit) -> dict[str, Any]:
-    """An edit without its mask, for the page. Unit numbers are many and mean nothing there."""
+    """Return an edit without its mask, for the page, which has no use for many unit numbers."""
     reference = edit.reference
     return {
         "id": edit.id,
@@ -117,7 +117,7 @@ def _described(edit: Edit) -> dict[str, Any]:
 
 
 def _size(photo: Original | None) -> dict[str, Any] | None:
-    """A photo's own size, and how its square was taken from it."""
+    """Return a photo's own size, and the way its square was taken."""
     if photo is None:
         return None
     return {"width": photo.image.width, "height": photo.image.height, "fit": photo.fit}

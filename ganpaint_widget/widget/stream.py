@@ -1,22 +1,23 @@
-"""Pictures in motion: which frame is sent, when, and to whom it is owed.
+"""Pictures in motion: the stream decides which frame is sent, and when.
 
-The kernel can render faster than a page can draw, and a page can be slow, hidden or gone without a word. So
-pictures are *offered*; the stream keeps the newest of each kind and sends it when no page that is alive still
-has `IN_FLIGHT` frames to acknowledge. N pictures offered meanwhile become one frame (the idea of the dirty
-flag, from jupyter_rfb), and only what is sent is encoded.
+The kernel can render faster than a page can draw, and a page can be slow, hidden or gone without a word.
+Therefore, pictures are *offered*. The stream keeps the newest of each kind, and sends it when no live page
+has `IN_FLIGHT` frames left to acknowledge. Pictures offered meanwhile become one frame (the idea of the dirty
+flag, from jupyter_rfb), and only sent pictures are encoded.
 
 Every message reaches every page, so there is one count of frames, and each page has its own credit in it:
 
-- An acknowledgement is cumulative; late, doubled and unknown ones change nothing.
-- A page that has not acknowledged for `SILENCE` seconds is *silent*: what it owes is written off and it holds
-  nobody up. When only silent pages are left, they get `IN_FLIGHT` frames per `SILENCE`: enough to come back
-  when an acknowledgement was lost, little when nobody is there.
-- A silent page that speaks (with whatever) is alive again, with fresh credit. `hello` always gives that.
-- For a page that says that it is *hidden* nothing is sent, and it holds nobody up, until it says hello again.
-- With no page at all, or only hidden ones, nothing is encoded or sent; the newest pictures wait for a hello.
+- An acknowledgment is cumulative; late, doubled and unknown ones change nothing.
+- A page that has not acknowledged for `SILENCE` seconds is *silent*: its debt is written off, and it does not
+  hold up others. When only silent pages are left, they get `IN_FLIGHT` frames per `SILENCE`: enough to come
+  back after a lost acknowledgment, and little if they are gone.
+- A silent page that sends any message is alive again, with fresh credit. `hello` always gives fresh credit.
+- A page that says that it is *hidden* gets nothing, and does not hold up others, until it says hello again.
+- Without any page, or with only hidden ones, nothing is encoded or sent; the newest pictures wait for a
+hello.
 
-There is no thread and no timer here: time-outs are noticed at the next offer, message or `tick()`. That is
-enough, because the picture at rest travels as widget state, not through here.
+The stream has neither a thread nor a timer: it notices time-outs at the next offer, message or `tick()`. That
+is enough, because the picture at rest travels as widget state.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ IN_FLIGHT = 2
 """Most frames in flight to a page: one being drawn, one on its way, as in jupyter_rfb."""
 
 SILENCE = 5.0
-"""Seconds without an acknowledgement after which a page no longer holds the others up."""
+"""Seconds without an acknowledgment after which a page no longer holds the others up."""
 
 MOST_PAGES = 32
 """Most pages that are kept; the one that has been quiet the longest goes first."""
@@ -45,7 +46,7 @@ Encoder = Callable[[Array], tuple[str, bytes]]
 
 
 def encode_jpeg(array: Array) -> tuple[str, bytes]:
-    """A picture in motion: uint8 HxWx3 to (MIME type, bytes)."""
+    """Return a picture in motion: uint8 HxWx3 to (MIME type, bytes)."""
     return "image/jpeg", files.encode_jpeg(array)
 
 
@@ -65,10 +66,10 @@ class Picture:
 
 @dataclass
 class _Page:
-    """One page's account: the frames that it owes an acknowledgement, oldest first."""
+    """One page's account: the frames that it owes an acknowledgment, oldest first."""
 
     last_seen: float
-    """When it last spoke: decides who is forgotten when there are too many pages."""
+    """When it last spoke: decides which page is forgotten when there are too many."""
     waiting_since: float
     """Since when it owes something without having acknowledged anything."""
     owed: deque[int] = field(default_factory=deque)
@@ -92,7 +93,7 @@ class FrameStream:
         self._send = send
         self._encode = encode
         self._clock = clock
-        # One lock for everything. Reentrant, because whoever sends may be answered before `send` returns.
+        # One lock for everything. Reentrant, because an answer may come before `send` returns.
         self._lock = threading.RLock()
         self._pages: dict[str, _Page] = {}
         # Kind to newest picture, in the order in which they wait. Replacing a picture keeps its place and
@@ -105,7 +106,7 @@ class FrameStream:
     # --- what happens ---
 
     def offer(self, picture: Picture) -> None:
-        """A newer picture of its kind: sent at once, later, or never if a newer one comes first."""
+        """Offer a newer picture of its kind: sent at once, later, or never if a newer one comes first."""
         with self._lock:
             self._offered += 1
             self._dropped += picture.kind in self._pending
@@ -113,11 +114,11 @@ class FrameStream:
             self._pump()
 
     def hello(self, page: str) -> None:
-        """A page has started or come back: it owes nothing."""
+        """Note that a page has started or come back, and owes nothing."""
         self._start(page, hidden=False)
 
     def hide(self, page: str) -> None:
-        """A page is not seen any more, until its next hello."""
+        """Note that nobody sees a page, until its next hello."""
         self._start(page, hidden=True)
 
     def _start(self, page: str, *, hidden: bool) -> None:
@@ -128,13 +129,13 @@ class FrameStream:
             self._pump()
 
     def touch(self, page: str) -> None:
-        """A page has said something that is neither hello nor an acknowledgement."""
+        """Note that a page has sent something other than hello or an acknowledgment."""
         with self._lock:
             self._spoken(page)
             self._pump()
 
     def ack(self, page: str, frame: int) -> None:
-        """A page has drawn `frame` and all before it."""
+        """Note that a page has drawn `frame` and all before it."""
         with self._lock:
             account = self._pages.get(page)
             # A page that never said hello, or a frame that was never sent: not ours to guess what is meant.
@@ -159,7 +160,7 @@ class FrameStream:
             return tuple(self._pages)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start, and the account of every page."""
+        """Return counts since the start, and the account of every page."""
         with self._lock:
             return {
                 "offered": self._offered,
@@ -200,7 +201,7 @@ class FrameStream:
                 return
 
     def _expire(self) -> None:
-        """Notice who has become silent, and write off what they owe."""
+        """Notice pages that have become silent, and write off what they owe."""
         now = self._clock()
         for page in self._pages.values():
             if page.owed and now - page.waiting_since >= SILENCE:
@@ -216,7 +217,7 @@ class FrameStream:
         return any(len(page.owed) < IN_FLIGHT for page in seen)
 
     def _post(self, picture: Picture) -> bool:
-        # The debt is booked before sending, since the acknowledgement may arrive before `send` returns.
+        # The debt is booked before sending, since the acknowledgment may arrive before `send` returns.
         self._frame += 1
         number = self._frame
         now = self._clock()

@@ -53,7 +53,7 @@ class Page:
     """When the last message of a stroke that is not over came."""
 
     def book(self, sequence: int, revision: int) -> None:
-        """A message is applied, and this is the revision that it has made."""
+        """Note that a message is applied, with the revision that it made."""
         if self.applied and self.applied[-1][1] == revision:
             self.applied.pop()
         self.applied.append((sequence, revision))
@@ -90,12 +90,12 @@ class Turns:
     # --- reads, from any thread ---
 
     def accepted(self, name: str) -> int:
-        """A page's last message that is applied, or was refused; 0 for a new page."""
+        """Return a page's last message that was applied or refused; 0 for a new page."""
         with self._books:
             return self._page(name).accepted
 
     def all_accepted(self, names: Iterable[str] | None = None) -> dict[str, int]:
-        """The same of those pages that are known, or of all."""
+        """Return that of the known pages, or of all."""
         with self._books:
             chosen = self._pages if names is None else names
             return {name: self._pages[name].accepted for name in chosen if name in self._pages}
@@ -114,7 +114,7 @@ class Turns:
 
     @property
     def painting(self) -> bool:
-        """Whether somebody is in the middle of a stroke."""
+        """Whether a page is in the middle of a stroke."""
         latest = time.monotonic() - STROKE_PATIENCE
         with self._books:
             return any(
@@ -141,7 +141,7 @@ class Turns:
         Strokes and most commands are done here and now, in well under a millisecond plus the journal's
         write: so they are in before the next cell runs. A command that waits for the model is done on a
         thread of its own, and everything that comes meanwhile queues behind it; the kernel's thread stays
-        free for acknowledgements and Cancel.
+        free for acknowledgments and Cancel.
         """
         with self._lane:
             with self._books:
@@ -167,8 +167,10 @@ class Turns:
                 raise
 
     def changed(self, revision: int) -> None:
-        """The session has changed, on the thread of the message that did it, before its picture is asked
-        for."""
+        """Note a change of the session, before its picture is requested.
+
+        Called on the thread of the message that made it.
+        """
         speaker = SPEAKER.get()
         if speaker is not None:
             with self._books:

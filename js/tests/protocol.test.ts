@@ -14,7 +14,7 @@ interface Fixture {
 
 const fixtures = JSON.parse(readFileSync("tests/fixtures/protocol.json", "utf8")) as Fixture[];
 
-test("the fixtures cover every type and command in both judgements", () => {
+test("the fixtures cover every type and command in both judgments", () => {
   assert.equal(new Set(fixtures.map(({ name }) => name)).size, fixtures.length);
   for (const direction of ["page", "kernel"]) {
     for (const valid of [true, false]) {

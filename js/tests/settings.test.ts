@@ -57,6 +57,17 @@ test("a concept that is gone takes its strength with it", async () => {
   assert.deepEqual([store.values.concept, store.values.strength], ["cloud", 1]);
 });
 
+test("the first concept is the tree, which shows most, wherever it stands in the list", async () => {
+  const names = ["sky", "grass", "tree"];
+  store = new SettingsStore(session, () => {});
+  await sync({ revision: 2, concepts: names.map((name) => ({ name, color: "#00ff00", quality: 1 })) });
+  store.reconcile();
+  assert.equal(store.values.concept, "tree");
+  store.change({ concept: "sky" });
+  store.reconcile();
+  assert.equal(store.values.concept, "sky");
+});
+
 test("the strength is that of the edit that the next stroke would continue, else as it was chosen", async () => {
   await sync(
     { edits: [edit("a", { strength: 2 }), edit("b", { concept: "dome", strength: 0.5 })] },

@@ -64,8 +64,9 @@ def failed(request: pytest.FixtureRequest) -> Callable[[], bool]:
 
 
 class Lab:
-    """A server on a port of its own, whose files lie in `folder` and its settings in `settings`. A notebook
-    has its address under `notebooks`: in JupyterLab, or in Notebook 7.
+    """A server on a port of its own, with its files in `folder` and its settings in `settings`.
+
+    A notebook's address lies under `notebooks`: in JupyterLab, or in Notebook 7.
     """
 
     def __init__(self, folder: Path, settings: Path, url: str, notebooks: str = "lab/tree") -> None:
@@ -318,7 +319,7 @@ class Notebook:
         return list(found)
 
     def errors(self) -> list[str]:
-        """Tracebacks and warnings that cells show. (A progress bar writes to stderr too.)"""
+        """Tracebacks and warnings that cells show; a progress bar writes to stderr too."""
         stderr = self.page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts()
         tracebacks = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
         return tracebacks + [text for text in stderr if "Warning" in text]
@@ -467,8 +468,9 @@ OpenNotebook = Callable[..., Notebook]
 
 @pytest.fixture(scope="module")
 def new_notebook(lab: Lab, browser: Browser) -> OpenNotebook:
-    """Opens a notebook (a file's path, or the sources of its cells) under a name and in a page of its own;
-    without any content one that is there already. Whoever asks for it closes it.
+    """Open a notebook (a file's path, or the sources of its cells) under a name and in a page of its own.
+
+    Without any content, open one that is there already. The caller closes it.
     """
 
     def open_one(name: str, *content: str | Path, scale: float = 1) -> Notebook:

@@ -611,7 +611,7 @@ def test_marks_over_the_picture(open_editor: Callable[..., Editor]) -> None:
         marks = editor.pixels(".gp-marks")
         return bool(marks[int(y * marks.shape[0]), int(x * marks.shape[1]), 3])
 
-    # the cell (5, 9) has the brush in its middle: all of it is marked, and its neighbours are not
+    # the cell (5, 9) has the brush in its middle: all of it is marked, and its neighbors are not
     page.mouse.move(*editor.at(5.5 / 16, 9.5 / 16))
     assert marked(5.2 / 16, 9.2 / 16) and marked(5.8 / 16, 9.8 / 16)
     assert not marked(4.5 / 16, 9.5 / 16) and not marked(5.5 / 16, 10.5 / 16)
@@ -727,7 +727,7 @@ def test_nothing_of_a_stroke_is_lost_between_events_or_by_what_happens_meanwhile
                 button: type === "pointermove" ? -1 : 0, buttons: 1,
                 clientX: left + x / 128 * width, clientY: top + y / 128 * height, ...more,
             });
-            canvas.setPointerCapture = () => {};  // there is no such pointer
+            canvas.setPointerCapture = () => {};  // the pointer does not exist
             canvas.dispatchEvent(say("pointerdown", 20, 20));
             const between = [[60, 20], [60, 50], [20, 50]].map(([x, y]) => say("pointermove", x, y));
             canvas.dispatchEvent(say("pointermove", 20, 50, { coalescedEvents: between }));
@@ -987,7 +987,7 @@ def test_a_picture_is_dropped_or_pasted_and_a_large_one_scaled_down(
     )
     editor.wait("() => opened.length === 1")
     assert page.evaluate("opened[0][0]") == "IMG_1.HEIC", "whatever the system knows of its type"
-    editor.canvas.press("Escape")  # the kernel says that it is no picture
+    editor.canvas.press("Escape")  # the kernel says that it is not a picture
     for how in ("drop", "paste"):
         assert give(how, f"{how}.png", small) == (f"{how}.png", small)
     exact = plain(2000, 2000)

@@ -87,8 +87,9 @@ def preview(notebook, editor: int):
 
 
 def wait_for_change(notebook, editor: int, before, inside: np.ndarray, least: float = 2, most: float = 255):
-    """Until an editor's preview has changed inside by so many levels in the mean, and there more than
-    elsewhere; returns by how many.
+    """Wait until an editor's preview has changed inside by so many levels in the mean; return how many.
+
+    Inside, the change must be larger than elsewhere.
     """
     deadline = time.monotonic() + PATIENCE / 1000
     while True:

@@ -172,7 +172,7 @@ def test_an_exported_notebook_shows_the_saved_editor(
 
     shown.root.locator("[data-edit]").wait_for()
     shown.root.get_by_text("as it was saved").wait_for()
-    # It has colour where the mask is.
+    # It has color where the mask is.
     thumbnail = shown.pixels(shown.root.locator("[data-edit]"))
     assert thumbnail.reshape(-1, 3).std(axis=0).max() > 5
 

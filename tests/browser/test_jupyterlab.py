@@ -54,7 +54,7 @@ def region(shape: tuple[int, ...], points: list[tuple[float, float]], margin: fl
 
 
 def difference(a: npt.NDArray[np.int16], b: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
-    """H x W: how far two pictures are apart, mean over the colours, in 0 to 255."""
+    """H x W: how far two pictures are apart, mean over the colors, in 0 to 255."""
     return np.asarray(np.abs(a - b).mean(-1))
 
 
@@ -67,8 +67,9 @@ def from_kernel(notebook, name: str, scale_to: tuple[int, ...] | None = None) ->
 
 @pytest.fixture
 def editor(lab, shared: list, new_notebook, failed: Callable[[], bool], request: pytest.FixtureRequest):
-    """A small notebook with the editor on the page, on a scene that nobody has painted on. The tests that
-    only use the editor share it: a kernel and a page take longer than they do.
+    """A small notebook with the editor on the page, on an untouched scene.
+
+    The tests that only use the editor share it: a kernel and a page take longer than they do.
     """
     if shared:
         (notebook,) = shared
@@ -268,12 +269,12 @@ def test_variants_references_the_faithful_preview_and_a_project(editor, tmp_path
 
 
 def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
-    """It is cropped to a square on request, with a notice; a file that is no picture changes nothing."""
+    """It is cropped to a square on request, with a notice; a file that is not a picture changes nothing."""
     y, x = np.mgrid[:80, :120]
     own = tmp_path / "own.png"
     Image.fromarray(np.stack([x * 2, y * 3, 0 * x + 40], -1).astype(np.uint8)).save(own)
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"this is no picture")
+    broken.write_bytes(b"this is not a picture")
 
     def open_file(path: Path) -> None:
         accepted = editor.number("accepted")
@@ -427,7 +428,7 @@ WANDER = """async ([seed, steps]) => {
         await frame();
         await accepted();
         await frame();
-        // What changes nothing, such as a stroke over what is painted already, is no step.
+        // A change of nothing, such as a stroke over painted pixels, is not a step.
         if (root.dataset.sent !== sent && root.dataset.revision !== revision) states.push(note());
     }
     const lead = async (action, expected) => {
@@ -471,8 +472,9 @@ stop_noting = paint.session.observe(note)
 
 @pytest.mark.parametrize("steps", [60, pytest.param(200, marks=pytest.mark.heavy)])
 def test_undo_and_redo_lead_back_through_all_states(editor, steps: int) -> None:
-    """Random steps by the page's controls, all taken back and done again: after each, page and kernel have
-    what they had, the masks to the pixel.
+    """Take random steps with the page's controls, undo them all and redo them all.
+
+    After each step, page and kernel have what they had, the masks to the pixel.
     """
     editor.ask(NOTE)
     found = editor.page.evaluate(WANDER, [7, steps])
@@ -560,9 +562,9 @@ def test_looks(editor) -> None:
                 while (shown.parentElement
                     && /, 0\\)$|transparent/.test(getComputedStyle(shown).backgroundColor))
                     shown = shown.parentElement;
-                const grey = colour =>
-                    colour.match(/[0-9.]+/g).slice(0, 3).map(Number).reduce((a, b) => a + b);
-                return [grey(getComputedStyle(shown).backgroundColor), grey(getComputedStyle(root).color)];
+                const gray = color =>
+                    color.match(/[0-9.]+/g).slice(0, 3).map(Number).reduce((a, b) => a + b);
+                return [gray(getComputedStyle(shown).backgroundColor), gray(getComputedStyle(root).color)];
             }"""
         )
         assert (background > text) == (theme == "Light"), (theme, background, text)

@@ -95,7 +95,7 @@ def grid(size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
 
 
 def nearest(size: int, a: Point, b: Point) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """For each pixel the nearest place of a straight way: how far on the way, 0 to 1, and how far off."""
+    """For each pixel, the nearest place of a straight way: how far along, 0 to 1, and how far off."""
     x, y = grid(size)
     along = np.array(b) - a
     t = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / max((along**2).sum(), 1e-9), 0, 1)

@@ -191,7 +191,7 @@ class Blending:
             self._tell([Finished("blend")])
 
     def _fit(self, picture: OpenedPicture, edits: Edits) -> Fit:
-        """What fits G' to the photo around these edits: the one that was stopped, or a new one."""
+        """Return the fit of G' to the photo around these edits: the stopped one, or a new one."""
         import torch
 
         from ...method import adaptation
@@ -256,10 +256,10 @@ def kept(generator: StagedGenerator, picture: OpenedPicture, edits: Edits) -> Te
 
 
 def pasted(generator: StagedGenerator, picture: OpenedPicture, edits: Edits, array: Array) -> Image.Image:
-    """A picture of these edits in the photo at its own size, which stays as it is where nothing was edited.
+    """Return a picture of these edits in the photo at its own size; unedited parts keep its pixels.
 
     Args:
-        array: G(z_e) or G'(z_e), uint8 R x R x 3; returned as it is where there is no larger photo.
+        array: G(z_e) or G'(z_e), uint8 R x R x 3; returned unchanged without a larger photo.
     """
     original = picture.source.original
     if original is None:
@@ -269,7 +269,7 @@ def pasted(generator: StagedGenerator, picture: OpenedPicture, edits: Edits, arr
 
 
 def restored(stored: StoredBlend, edits: Edits, revision: int, picture: OpenedPicture) -> Blend:
-    """A blend of a picture from a project."""
+    """Return a blend of a picture from a project."""
     import torch
 
     delta = {name: torch.from_numpy(value).to(picture.x) for name, value in stored.delta.items()}

@@ -41,8 +41,8 @@ class Fitting:
 
     Args:
         changed: called on the worker's thread when :meth:`modify` has another answer.
-        failed: called there with what could not be done, and why; previews are plain from then on.
-        report: called with how far it is, when somebody waits for it.
+        failed: called there with the failed step and the reason; previews are plain from then on.
+        report: called with the progress while a caller waits for it.
 
     Attributes:
         on: whether it is wanted.
@@ -80,7 +80,7 @@ class Fitting:
         self.on = False
 
     def cancel(self) -> None:
-        """Who waits for it gets what there is so far."""
+        """Stop waiting: a waiting caller gets the fit so far."""
         self._waiting.cancel()
 
     def wait(self, picture: OpenedPicture) -> None:
@@ -94,12 +94,12 @@ class Fitting:
             self._waiting.run(self._first, work)
 
     def modify(self, picture: OpenedPicture) -> Mapping[str, Modifier] | None:
-        """What draws G'(z_e), see :func:`.adaptation.gates`; ``None`` while previews are plain."""
+        """Return the gates that draw G'(z_e) (:func:`.adaptation.gates`); ``None`` for plain previews."""
         work = self._of(picture)
         return None if work is None else work.modify
 
     def result(self, picture: OpenedPicture) -> Mapping[str, Tensor] | None:
-        """The delta of a picture that is fitted as well as it will be; ``None`` before."""
+        """Return the delta of a picture once its fit is complete; ``None`` before."""
         work = self._of(picture)
         return work.delta if work is not None and work.fitted else None
 
@@ -108,7 +108,7 @@ class Fitting:
         return work if self.on and work is not None and work.picture is picture else None
 
     def _begin(self, work: _Work) -> None:
-        """The first G', where one is to be had in one pass."""
+        """Make the first G', if the initializer has one in one pass."""
         import torch
 
         if work.begun:
@@ -142,7 +142,7 @@ class Fitting:
         fit.run(ticket=ticket)
         if not fit.done:
             return False
-        if not work.fitted:  # somebody who would not wait may have done it meanwhile
+        if not work.fitted:  # a caller that would not wait may have done it meanwhile
             self._found(work, fit.delta)
             work.fitted, work.fit = True, None
         return True

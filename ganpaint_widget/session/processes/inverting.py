@@ -133,8 +133,10 @@ def open_picture(
 def inverted(
     model: Model, source: Source, photo: Array, ticket: Ticket | None = None, *, guess: bool = False
 ) -> OpenedPicture:
-    """A photo, uint8 R x R x 3, opened by inversion; ``guess`` as in :func:`open_picture`. Cancelled comes
-    through."""
+    """Open a photo, uint8 R x R x 3, by inversion; ``guess`` as in :func:`open_picture`.
+
+    Cancelled passes through.
+    """
     from ...method.inversion import STEPS, invert
 
     device = next(model.generator.parameters()).device
@@ -145,7 +147,7 @@ def inverted(
 
 
 def _restored(model: Model, cached: CachedInversion) -> tuple[Tensor, State]:
-    """z and the state that were kept, on the generator's device. GANPaintError when they do not fit it."""
+    """Return the stored z and state on the generator's device. GANPaintError if they do not fit."""
     import torch
 
     generator = model.generator
@@ -165,7 +167,7 @@ def _restored(model: Model, cached: CachedInversion) -> tuple[Tensor, State]:
 
 
 def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, state: State) -> OpenedPicture:
-    """A picture whose state at the edit layer is known; for no photo, what the state draws is the photo."""
+    """Open a picture whose state at the edit layer is known; without a photo, the state's picture is it."""
     from ...images.metrics import psnr
     from ...method.preview import Preview
 
@@ -179,13 +181,13 @@ def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, stat
 
 
 def _plain(state: State) -> State:
-    """The same state with tensors that autograd accepts, whatever mode they were made in."""
+    """Return the same state with tensors that autograd accepts, whatever mode they were made in."""
     extra = {name: tensor.detach().clone() for name, tensor in state.extra.items()}
     return replace(state, features=state.features.detach().clone(), extra=extra)
 
 
 def searching(model: Model) -> str | None:
-    """What a progress bar says of an inversion that may take minutes; ``None`` for one that takes moments."""
+    """Return a progress bar's text for an inversion that may take minutes, else ``None``."""
     return None if model.encoder is not None else "No encoder: searching from several places"
 
 
@@ -281,7 +283,7 @@ class Inverting:
                 self._waiting.say(told.sentence)
 
     def _refine(self, guess: OpenedPicture, ticket: Ticket) -> None:
-        """The rest of an inversion, in place of the encoder's guess. Previews are served meanwhile."""
+        """Finish an inversion, and replace the encoder's guess. Previews are served meanwhile."""
         try:
             picture = inverted(self._model, guess.source, guess.photo, ticket)
             picture = self._looked_at(replace(picture, labels=guess.labels, notice=guess.notice))
@@ -293,7 +295,7 @@ class Inverting:
         self._refined(guess, picture)
 
     def _looked_at(self, picture: OpenedPicture) -> OpenedPicture:
-        """The same with a warning, if it is a photo that is not of the generator's world."""
+        """Return the opened picture, with a warning if a photo lies outside the generator's world."""
         from ...method.inversion import OUTSIDE, distance
 
         known = picture.notice
@@ -317,7 +319,7 @@ class Inverting:
 
 
 def _labels(model: Model, x: Tensor) -> Array | None:
-    """The class of each pixel of a photo. More classes than a byte can count are seen by nobody."""
+    """Return the class of each pixel of a photo, or ``None`` for more classes than a byte can count."""
     segmenter = model.segmenter
     if segmenter is None or len(segmenter.classes) > 256:
         return None

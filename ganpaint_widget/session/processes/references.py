@@ -62,7 +62,7 @@ class OpenedReference:
 
 
 class References:
-    """Opens references, and measures what edits take from them. Whoever asks waits, and can be stopped.
+    """Opens references, and measures what edits take from them. The caller waits, and can be stopped.
 
     Args:
         report: called with how far it is.
@@ -82,7 +82,7 @@ class References:
         self._shares: dict[int, dict[str, float]] = {}
 
     def open(self, reference: Reference) -> OpenedReference:
-        """A reference opened like a photo; the last few are kept.
+        """Open a reference like a photo; the last few are kept.
 
         Raises:
             GANPaintError: it cannot be opened, or it was cancelled.
@@ -90,7 +90,7 @@ class References:
         return self._waiting.run(self._open, reference)
 
     def activations(self, edit: Edit) -> Activations:
-        """p of an edit that takes it from elsewhere: of a restyle, or of a variant of an addition.
+        """Return p of an edit that takes it from elsewhere: a restyle, or a variant of an addition.
 
         Raises:
             GANPaintError: the reference, or the generator's samples, do not show the concept; or it was
@@ -108,7 +108,7 @@ class References:
         return [seed for seed in best if shown[seed] >= MINIMUM_SHARE]
 
     def cancel(self) -> None:
-        """Give up what is being opened or measured; who waits for it gets an error that says so."""
+        """Give up what is being opened or measured; a waiting caller gets an error that says so."""
         self._waiting.cancel()
 
     def _open(self, ticket: Ticket, reference: Reference) -> OpenedReference:
@@ -144,7 +144,7 @@ class References:
 
 
 def read_reference(reference: object, region: object, size: int) -> Reference:
-    """What a user passes as a reference, read and brought to the generator's size R x R.
+    """Read a user's reference, and resize it to the generator's size R x R.
 
     Args:
         reference: a picture, the seed of a sample, or a ``Reference``, which has its region already.
@@ -167,7 +167,7 @@ def read_reference(reference: object, region: object, size: int) -> Reference:
 def reference_activations(
     model: Model, opened: OpenedReference, reference: Reference, concept: str
 ) -> Activations:
-    """p for restyling a concept after an opened reference: C activations.
+    """Return p for restyling a concept after an opened reference: C activations.
 
     Raises:
         GANPaintError: the generator does not draw the concept in it, and no region is given.
@@ -180,7 +180,7 @@ def reference_activations(
         region = _where(model, opened.state, concept, "Pass the region of the reference that counts.")
         if float(region.mean()) < MINIMUM_SHARE:
             raise GANPaintError(
-                f"The generator's version of the reference shows no {concept}.",
+                f"The generator's version of the reference does not show a {concept}.",
                 "Choose another reference, or pass the region of it that counts.",
             )
     return _activations(mean_activations(opened.state, region))
@@ -189,7 +189,7 @@ def reference_activations(
 def variant_activations(
     model: Model, concept: str, target: str, variant: int, ticket: Ticket | None = None
 ) -> Activations:
-    """p for one of several plausible versions of an addition: C activations.
+    """Return p for one of several plausible versions of an addition: C activations.
 
     The target, moved by what sets one *instance* of the concept apart from the average: its mean activations
     over the concept's pixels, less the dissection's ``mean`` target. The instance is the first that shows
@@ -236,7 +236,7 @@ def _where(model: Model, state: State, concept: str, hint: str) -> Tensor:
     segmenter, generator = model.segmenter, model.generator
     if segmenter is None or concept not in segmenter.classes:
         raise GANPaintError(
-            f"The generator {model.name!r} comes with no segmenter that could find a {concept}.", hint
+            f"The generator {model.name!r} comes without a segmenter that could find a {concept}.", hint
         )
     with torch.no_grad():
         labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))[0]

@@ -110,7 +110,7 @@ class Rendering:
             self._worker.request((id(self), "preview"), self._render, self._render_failed)
 
     def result(self) -> Frame:
-        """The frame of what is wanted at present; waits for it.
+        """Return the frame of the present revision; waits for it.
 
         Raises:
             GANPaintError: it cannot be rendered, or the worker has been closed.
@@ -157,7 +157,7 @@ def draw(
 
 
 def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed | None:
-    """A notice if painting ``edit`` has changed nothing that can be seen where it was painted."""
+    """Return a notice if painting ``edit`` has made no visible change inside its mask."""
     if edit is None or not edit.enabled or not edit.mask.any():
         return None
     inside = edit.mask > 0
@@ -165,7 +165,7 @@ def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed |
     if change.max() >= VISIBLE:
         return None
     why = {
-        "add": f"the generator would not put a {edit.concept} in this place",
-        "suppress": "these units draw nothing in this place",
+        "add": f"the generator would not put a {edit.concept} here",
+        "suppress": "these units draw nothing at this place",
     }.get(edit.verb, f"the generator sees no {edit.concept} in this place")
     return Noticed("info", f"No visible effect here: {why}.")

@@ -101,8 +101,8 @@ def _stream() -> TextIO:
 
 
 def explained(what: str, error: BaseException) -> GANPaintError:
-    """What to tell users of an error that was not meant for them."""
+    """Return a message for users about an error that was not meant for them."""
     if isinstance(error, GANPaintError):
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return GANPaintError(f"{what} ({detail}).", "Try again; if it stays so, the kernel's log says more.")
+    return GANPaintError(f"{what} ({detail}).", "Try again; if it fails again, look into the kernel's log.")

@@ -53,7 +53,7 @@ class Bars:
         close_all([self.box, self._legend, self._name, self._track, *self._rows.values()])
 
     def _row(self, concept: str) -> HBox:
-        """A concept's row, made once: widgets are never forgotten by the page."""
+        """Return a concept's row, made once: widgets are never forgotten by the page."""
         if concept not in self._rows:
             tooltip = f"Show only units labeled {concept}; again: show all"
             button: Button = self._kit.button(description=concept, tooltip=tooltip, layout=self._name)

@@ -8,7 +8,7 @@ A control shows what is so: one whose change is refused goes back, and that of t
 layer could not be opened.
 
 Threads. Controls are handled on one or several threads of the kernel, long jobs and heatmaps on the session's
-worker. `_lock` is held by whoever changes what is shown; while it is held, nobody waits for the worker.
+worker. A thread that changes what is shown holds `_lock`, and does not wait for the worker meanwhile.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class DissectionExplorer(Controls):
         return () if self._unit is None else (self._unit,)
 
     def show_unit(self, unit: int) -> None:
-        """Look at a unit, as if it were clicked. GANPaintError when there is no such unit."""
+        """Look at a unit, as if it were clicked. GANPaintError if the unit does not exist."""
         self._exploration.label(unit)
         with self._lock:
             self._unit = int(unit)
@@ -215,7 +215,7 @@ class DissectionExplorer(Controls):
         self._kit.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live explorer, and the page of the atlas as a picture for places without a kernel."""
+        """Return the live explorer, and the atlas's page as a picture for places without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None or self._exploration.dissection is None or self._exploration.atlas is None:
             return bundle
@@ -263,7 +263,7 @@ class DissectionExplorer(Controls):
         button.on_click(lambda _: self._guarded(clicked))
 
     def _on_change(self, changed: Callable[[], object], change: Any) -> None:
-        # Under the lock: what another thread sets meanwhile is no reason to overlook the user's change.
+        # Under the lock: another thread's values must not hide the user's change.
         with self._lock:
             if self._quiet:
                 return
@@ -272,7 +272,7 @@ class DissectionExplorer(Controls):
                 self._set(change.owner, value=change.old)
 
     def _guarded(self, handle: Callable[[], object]) -> bool:
-        """What a control does; what goes wrong is said in the status line, and nothing else has changed."""
+        """Run a control's action; show an error in the status line, with nothing else changed."""
         return self._closed or self._jobs.guarded(handle)
 
     def _set(self, control: Any, **values: Any) -> None:
@@ -330,7 +330,7 @@ class DissectionExplorer(Controls):
             self._go_on_soon()
 
     def _go_on_soon(self) -> None:
-        """What is below the atlas, once a page has had the processor for itself to show that."""
+        """Build what is below the atlas, after a page has had the processor for itself to show the atlas."""
         self._worker.idle((id(self), "below"), self._go_on)
 
     def _go_on(self, _: Ticket) -> bool:
@@ -383,7 +383,7 @@ class DissectionExplorer(Controls):
             self._switch_back()
 
     def _opened(self) -> GANPaint:
-        """The editor, without waiting for it."""
+        """Return the editor, without waiting for it."""
         try:
             return self._editors[self._exploration.layer]
         except KeyError:
@@ -422,7 +422,7 @@ class DissectionExplorer(Controls):
     # --- the atlas ---
 
     def _shown(self) -> list[int]:
-        """The units on the page."""
+        """Return the units on the page."""
         return self._units[self._page * PAGE : (self._page + 1) * PAGE]
 
     def _order_changed(self) -> None:
@@ -434,7 +434,7 @@ class DissectionExplorer(Controls):
         found = self._exploration.search(self._search.value)
         if not found:
             raise GANPaintError(
-                f"There is no concept like {self._search.value!r}.",
+                f"No concept is like {self._search.value!r}.",
                 f"There are: {', '.join(self._exploration.concepts)}.",
             )
         self._say("")
@@ -504,7 +504,7 @@ class DissectionExplorer(Controls):
             self._worker.idle((id(self), "ahead"), lambda _: sheets.drawn(ahead) is not None)
 
     def _show_cells(self) -> None:
-        """The captions of the page, and which unit is looked at."""
+        """Show the captions of the page, and which unit is selected."""
         found, units = self._exploration, self._shown()
         by = SORTS[self._sort.value]
         concept = None if self._concept.value == ANY else self._concept.value
@@ -579,7 +579,7 @@ class DissectionExplorer(Controls):
         self._heat.show(lambda pad: pad.picture(array, 0, 0))
 
     def _on_event(self, event: events.Event) -> None:
-        """The session's news. During a stroke the editor's own preview goes first."""
+        """React to the session's events. During a stroke, the editor's own preview goes first."""
         if isinstance(event, events.Rendered):
             paint = self._editors.get(self._exploration.layer)
             if paint is not None and not paint.painting:
@@ -596,7 +596,7 @@ class DissectionExplorer(Controls):
     def _typed(self) -> None:
         words = self._chosen.value.replace(",", " ").split()
         if not all(word.isdecimal() for word in words):
-            raise GANPaintError("These are no numbers of units.", "Write them like this: 4, 8, 15")
+            raise GANPaintError("These are not numbers of units.", "Write them like this: 4, 8, 15")
         self.select([int(word) for word in words])
 
     def _show_selection(self) -> None:

@@ -29,7 +29,7 @@ class Jobs:
 
     Args:
         worker: where it is done.
-        lock: held by whoever changes what is shown.
+        lock: held by a thread that changes what is shown.
         cancel: the button that stops what runs.
     """
 

@@ -27,7 +27,7 @@ class Sheets:
 
 
 def read(generator: Any, layer: str | None, device: str | None) -> tuple[Exploration, Sheets]:
-    """A layer, and the first page of its atlas, which will be asked for at once."""
+    """Prepare a layer, and the first page of its atlas, which will be needed at once."""
     found = Exploration(generator, layer, device=device)
     sheets = Sheets(found)
     if found.dissection is not None and found.atlas is not None:
@@ -38,8 +38,10 @@ def read(generator: Any, layer: str | None, device: str | None) -> tuple[Explora
 
 
 def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[np.float32]]:
-    """A page for the canvas: one JPEG of all samples, since each picture costs a round of its own, and the
-    active regions' borders, N x 2 x 2 in CSS pixels. What lies between the units is to be wiped.
+    """Return a page for the canvas: one JPEG of all samples, and the borders of active regions.
+
+    One JPEG, because each picture costs a round trip of its own. The borders are N x 2 x 2 in CSS pixels. The
+    canvas wipes what lies between the units.
     """
     picture = np.full((ROWS * CELL[1] * SHARPNESS, COLUMNS * CELL[0] * SHARPNESS, 3), 128, np.uint8)
     borders = [np.empty((0, 2, 2), np.float32)]
@@ -56,7 +58,7 @@ def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[n
 
 
 def _stored(found: Exploration, units: tuple[int, ...]) -> str:
-    """A page for where there is no kernel: a JPEG in base64, small enough to stay in a notebook."""
+    """Return a page for places without a kernel: a JPEG in base64, small enough for a notebook."""
     picture = encode_jpeg(found.picture(units, COLUMNS, TILE), quality=80)
     return base64.b64encode(picture).decode("ascii")
 

@@ -89,8 +89,8 @@ export class EditorSession<Image = unknown> {
         console.warn("ganpaint: the kernel's state could not be read", reason);
         this.setStatus({
           level: "error",
-          text: "What the kernel has written could not be read.",
-          hint: "Run the cell again that shows the editor.",
+          text: "The kernel's state could not be read.",
+          hint: "Run the cell with the editor again.",
         });
       },
     });
@@ -397,6 +397,6 @@ export class EditorSession<Image = unknown> {
 
   #redeliver(message: Parameters<Redelivery["receive"]>[0]): void {
     if (!this.#redelivery.receive(message)) return;
-    this.setStatus({ level: "info", text: "What had not reached the kernel has been painted again." });
+    this.setStatus({ level: "info", text: "Strokes that had not reached the kernel were painted again." });
   }
 }

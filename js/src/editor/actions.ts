@@ -89,7 +89,7 @@ export function createActions(
       if (settings.edit?.verb === "restyle") actions.updateEdit({ reference });
     },
     async referTo(file) {
-      say(`Looking at ${file.name}…`);
+      say(`Reading ${file.name}…`);
       try {
         const { name, bytes } = await prepareFile(file);
         session.questions.ask({ type: "refer", name }, bytes);
@@ -170,7 +170,7 @@ export function createActions(
         const bytes = await encodeGray(mask.values, mask.width, mask.height);
         session.host.download(bytes, `mask-${edit.verb}-${edit.concept}.png`, "image/png");
       } catch {
-        fail("The mask could not be saved as a picture.", "In a cell, paint.mask has it.");
+        fail("The mask could not be saved as a picture.", "Read paint.mask in a cell instead.");
       }
     },
     async importMask(file) {

@@ -1,11 +1,11 @@
-/** Follows a blend in one view: brings its picture onto the canvas, and says what becomes of it. */
+/** Follows a blend in one view: shows its picture on the canvas, and reports its end. */
 
 import type { BrowserSession } from "./browser-session";
 import type { SettingsStore } from "./settings";
 
 const BLENDING = "Blending the edit into the photo…";
-const STOPPING = "Stopping; the best so far is kept.";
-const UNKNOWN = "Nothing is known of the blend since the kernel answered last.";
+const STOPPING = "Stopping; the best result so far is kept.";
+const UNKNOWN = "The kernel has not reported on the blend since it last answered.";
 const ON_THE_WAY: readonly (string | undefined)[] = [BLENDING, STOPPING, UNKNOWN];
 
 export class BlendFollower {

@@ -1,4 +1,4 @@
-/** What the user has chosen in one view, and the rules by which choices follow from each other. */
+/** The user's choices in one view, and the rules that link them. */
 
 import { paintedEdit } from "../core/edits";
 import type { PictureName, ReferenceSelection, Verb } from "../protocol/messages";
@@ -33,7 +33,10 @@ export interface Settings {
   pointed: string | null;
 }
 
-/** The settings are read by all and changed here alone: so nothing that follows from a change is forgotten. */
+/** A first edit shows most with this concept: a tree grows nearly anywhere, and is easy to see. */
+const FIRST = "tree";
+
+/** All parts read the settings, and only this class changes them, so that no consequence of a change is forgotten. */
 export class SettingsStore {
   readonly #session: BrowserSession;
   readonly #changed: () => void;
@@ -54,7 +57,7 @@ export class SettingsStore {
     split: null,
     pointed: null,
   };
-  /** Until the user has chosen a size, it follows the picture's. */
+  /** Before the user chooses a size, it follows the picture's. */
   #sized = false;
   /** While the strength is being dragged, the slider leads and the edit follows; otherwise it shows the edit's. */
   #dragging = false;
@@ -89,7 +92,7 @@ export class SettingsStore {
     const { edit } = this;
     if (edit) values.strength = edit.strength;
     else if (before.selected || verb !== before.verb || concept !== before.concept) values.strength = 1;
-    // A user who chooses what to paint is done with erasing.
+    // Choosing a verb or a concept ends erasing.
     if (values.tool === "eraser") values.tool = "brush";
   }
 
@@ -100,19 +103,19 @@ export class SettingsStore {
     Object.assign(
       this.#values,
       { selected: id, strength, reference: edit.reference ?? this.#values.reference },
-      // What was suppressed from Python can be looked at and switched; painting goes on with something else.
+      // An edit suppressed from Python can be selected and switched; the next stroke paints something else.
       verb === "suppress" ? {} : { verb, concept },
     );
     this.#changed();
   }
 
-  /** The slider shows another strength, and is let go or not yet. */
+  /** Takes over the slider's strength; `done` says that the user has released it. */
   setStrength(strength: number, done: boolean): void {
     this.#dragging = !done;
     this.change({ strength });
   }
 
-  /** What the user chose may be gone: an edit undone, a picture not there, a concept of another generator. */
+  /** Drops choices that no longer exist: an undone edit, a missing picture, a concept of another generator. */
   reconcile(): void {
     const { edits, state, questions, pictures, width, height } = this.#session;
     const values = this.#values;
@@ -120,14 +123,14 @@ export class SettingsStore {
     const concepts = state?.concepts ?? [];
     if (!concepts.some(({ name }) => name === values.concept)) {
       const before = { ...values };
-      values.concept = concepts[0]?.name ?? "";
+      values.concept = (concepts.find(({ name }) => name === FIRST) ?? concepts[0])?.name ?? "";
       if (before.concept !== values.concept) this.#choosePaint(before);
     }
     if (gone(values.selected)) {
       values.selected = null;
       values.strength = 1;
     }
-    // What the next stroke would go on with is what the strength is about.
+    // The strength belongs to the edit that the next stroke would continue.
     values.selected ??= paintedEdit(edits, null, values.verb, values.concept);
     const { edit } = this;
     if (edit && !this.#dragging) values.strength = edit.strength;

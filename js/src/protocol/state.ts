@@ -45,7 +45,7 @@ export interface SessionState {
   title: string;
   width: number;
   height: number;
-  /** null for what is no photo. */
+  /** null for a scene, a sample or a project without a photo. */
   photo?: PhotoSize | null;
   /** The grid of the layer that is edited: so many cells across and down. */
   cells: [number, number];

@@ -97,13 +97,13 @@ export function pageProblem(message: unknown, bytes: number | null): string | nu
     const misused = fieldProblem(message.arguments as Fields, command);
     if (misused) return misused;
     if (message.name === "retune" && !isEditChanges(message.arguments as Fields)) {
-      return "What is to be retuned is not valid.";
+      return "The changes of the edit are not valid.";
     }
     const { index = 0 } = message.arguments as Fields;
     if (message.name === "scene" && !isCount(index)) return 'The field "index" is not valid.';
   }
   if (message.name === "open" || message.type === "refer") {
-    return bytes ? null : "There is no file in the buffer.";
+    return bytes ? null : "The buffer does not hold a file.";
   }
-  return bytes ? "This message carries no buffer." : null;
+  return bytes ? "This message must not carry a buffer." : null;
 }

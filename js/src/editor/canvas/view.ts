@@ -61,7 +61,7 @@ export class StageView {
       role: "application",
       "data-ganpaint-canvas": true,
       "aria-label": "Picture",
-      "aria-description": "Arrow keys move the cursor, Enter paints, Escape gives a shape up.",
+      "aria-description": "Arrow keys move the cursor, Enter paints, Escape discards a shape.",
     });
     const layer = (name: string): HTMLCanvasElement =>
       element("canvas", { class: `gp-layer ${name}`, "aria-hidden": "true" });

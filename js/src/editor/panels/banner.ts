@@ -1,20 +1,19 @@
-/** Below the bar, as long as it is true: that the kernel does not answer, or that the photo is outside its world. */
+/** The notice below the bar: the kernel does not answer, or the photo is outside the generator's world. */
 
 import type { Health } from "../../core/health";
 import { element, hide, set, setText } from "../dom";
 import { icon } from "../icons";
 import type { Panel } from "../panel";
 
-/** What a kernel's health means for the user; nothing to say of one that answers. */
+/** Sentences for users about the kernel's health; a kernel that answers has none. */
 export const SILENCE: Record<Health, string> = {
   answers: "",
   silent:
-    "The kernel does not answer: it is busy or gone. What you paint is kept here, and follows when it answers.",
-  busy: "The kernel is busy. What you paint is kept here, and follows as soon as it is free.",
-  unreachable:
-    "The notebook server does not answer. What you paint is kept here, and follows when it is back.",
-  gone: "This editor's kernel is gone, but nothing painted is lost: run GANPaint.recover() in a cell.",
-  saved: "No kernel answers: this is the editor as it was saved. Run the notebook to go on painting.",
+    "The kernel does not answer: it is busy or gone. Your strokes are kept here, and follow when it answers.",
+  busy: "The kernel is busy. Your strokes are kept here, and follow as soon as it is free.",
+  unreachable: "The notebook server does not answer. Your strokes are kept here, and follow when it is back.",
+  gone: "This editor's kernel is gone, but your edits are safe: run GANPaint.recover() in a cell.",
+  saved: "No kernel answers: this is the editor as it was saved. Run the notebook to continue painting.",
 };
 
 export function createBanner(): Panel {

@@ -1,4 +1,4 @@
-/** "Blend into photo": the button, its progress, and what came of it in numbers. */
+/** "Blend into photo": the button, its progress, and the resulting numbers. */
 
 import type { Actions } from "../actions";
 import { actionButton } from "../buttons";
@@ -11,7 +11,7 @@ export function createBlendPanel(actions: Actions): Panel {
     "blend",
     "Blend into photo",
     "blend",
-    "Fit the generator to this photo, so that the edit sits in it and the rest stays",
+    "Adapt the generator to this photo: your edit stays, and the rest looks like the photo",
     actions.blend,
     " gp-primary",
   );
@@ -32,7 +32,7 @@ export function createBlendPanel(actions: Actions): Panel {
     "cancel",
     "Cancel",
     "close",
-    "Stop and keep the best so far (Escape)",
+    "Stop, and keep the best result so far (Escape)",
     actions.cancel,
   );
   const running = element("div", { class: "gp-running" }, progress, cancel);
@@ -44,7 +44,7 @@ export function createBlendPanel(actions: Actions): Panel {
     "label",
     {
       class: "gp-switch",
-      title: "Fit the generator to the photo once, and keep what is not edited while you paint (P)",
+      title: "Fit the generator to the photo once, and keep unedited parts while you paint (P)",
     },
     box,
     element("span", {}, "Faithful preview"),
@@ -54,7 +54,7 @@ export function createBlendPanel(actions: Actions): Panel {
   on(again, "change", () => actions.reblend(again.checked));
   const reblend = element(
     "label",
-    { class: "gp-switch", title: "Once you have blended: blend by itself whenever you pause after an edit" },
+    { class: "gp-switch", title: "After the first blend, blend again whenever you pause" },
     again,
     element("span", {}, "Blend again after each edit"),
   );

@@ -18,8 +18,8 @@ const VERBS: Record<Edit["verb"], string> = {
   suppress: "Suppress",
 };
 
-/** Where a generator comes without concepts, there is nothing to choose. */
-const UNKNOWN = "It is not known what this generator's units draw: measure that with “ganpaint dissect”.";
+/** For a generator without concepts. */
+const UNKNOWN = "This generator's units have not been dissected yet: run “ganpaint dissect”.";
 
 interface Row {
   root: HTMLElement;
@@ -35,7 +35,7 @@ export function createEditList(actions: Actions): Panel {
     "export-mask",
     "Export the mask",
     "save",
-    "Save this edit's mask as PNG",
+    "Save this edit's mask as a PNG",
     actions.exportMask,
     " gp-bare gp-small",
   );
@@ -44,7 +44,7 @@ export function createEditList(actions: Actions): Panel {
     "import-mask",
     "Import a mask",
     "open",
-    "Take a mask from a PNG: white is painted",
+    "Replace the mask with a PNG: white is painted",
     () => file.click(),
     " gp-bare gp-small",
   );
@@ -92,7 +92,7 @@ function createRow(id: string, actions: Actions): Row {
   const swatch = element("span", { class: "gp-swatch" });
   const select = element(
     "button",
-    { class: "gp-select", title: "Work on this edit" },
+    { class: "gp-select", title: "Select this edit" },
     thumbnail,
     element("span", { class: "gp-words" }, element("span", { class: "gp-line" }, swatch, name), detail),
   );
@@ -100,7 +100,7 @@ function createRow(id: string, actions: Actions): Row {
   const small = " gp-bare gp-small";
   const remove = () => actions.remove(id);
   const bin = actionButton("delete", "Delete", "delete", "Delete this edit", remove, small);
-  const gripTitle = "Drag to another place, or use the arrow keys";
+  const gripTitle = "Reorder: drag, or use the arrow keys";
   const grip = actionButton("move", "Move", "grip", gripTitle, () => {}, small);
   grip.classList.add("gp-grip");
   const root = element("li", { class: "gp-edit", "data-edit": id }, grip, select, eye, bin);

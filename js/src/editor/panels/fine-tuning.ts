@@ -1,4 +1,4 @@
-/** What else can be said of the selected edit: on which units it acts, what it aims at, and its other versions. */
+/** Details of the selected edit: the units that take part, its target, and its other versions. */
 
 import type { EditChanges, Target, Units } from "../../protocol/messages";
 import type { Actions } from "../actions";
@@ -8,17 +8,17 @@ import { createAnswerLine } from "./answer-line";
 import { createChoices } from "./tiles";
 
 const UNITS: [string, string][] = [
-  ["", "all, as tuned"],
+  ["", "all"],
   ["low", "the 4 best"],
   ["medium", "the 10 best"],
   ["high", "the 15 best"],
   ["own", "chosen in Python"],
 ];
 const TARGETS: [Target, string][] = [
-  ["tuned", "as tuned"],
-  ["exemplar", "one like it"],
+  ["tuned", "tuned"],
+  ["exemplar", "one true object"],
   ["quantile", "high: the 0.99 quantile"],
-  ["mean", "as where it is, on average"],
+  ["mean", "mean over the concept"],
 ];
 
 function select(label: string, name: string, options: [string, string][], chosen: (value: string) => void) {
@@ -76,7 +76,7 @@ export function createFineTuning(actions: Actions): Panel {
       };
       again();
       const tiles = session.questions.variants?.edit === edit.id ? session.questions.variants.tiles : [];
-      const words = tiles.length ? "Other versions, as plausible as this one." : "Drawing other versions…";
+      const words = tiles.length ? "Other plausible versions." : "Drawing other versions…";
       line.update(words, session.questions.failure("variants"));
       versions.update(
         tiles.map((tile, number) => ({

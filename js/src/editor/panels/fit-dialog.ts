@@ -40,7 +40,7 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap, life: Abort
     };
     const close = (): void => dialog.close();
     const cancel = textButton("cancel-open", "Cancel", close, "gp-button gp-plain");
-    const title = `${name}: ${image.width} × ${image.height} pixels. Which square is to be edited?`;
+    const title = `${name}: ${image.width} × ${image.height} pixels. Which square do you want to edit?`;
     const dialog = element(
       "dialog",
       { class: "gp-dialog", "aria-label": title },
@@ -49,7 +49,7 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap, life: Abort
         "div",
         { class: "gp-fits" },
         choice("crop", "Crop", "The middle, larger"),
-        choice("pad", "Pad", "All of it, smaller; its edges mirrored"),
+        choice("pad", "Pad", "All of it, smaller, with mirrored edges"),
       ),
       element("p", { class: "gp-hint" }, "The result goes back into the photo at its full size."),
       cancel,

@@ -50,8 +50,8 @@ export function createPictureStrip(actions: Actions): Panel {
         button.title = picture
           ? `Show ${PICTURES[name].label.toLowerCase()} on the canvas`
           : name === "result"
-            ? "Here the blended picture will appear"
-            : "Not there yet";
+            ? "The blended picture will appear here"
+            : "Not drawn yet";
         // During a stroke the user looks at the large picture.
         if (picture === entry.drawn || (picture && entry.drawn && session.painting)) continue;
         entry.drawn = picture;

@@ -29,10 +29,9 @@ export function createReferencePanel(actions: Actions): Panel {
     class: "gp-refers",
     tabindex: 0,
     role: "img",
-    title:
-      "Drag a box around what counts. By keyboard: Enter, then the arrows; with Shift they resize; Delete.",
+    title: "Drag a box around the part that counts. Keys: Enter, arrows; Shift and arrows resize; Delete.",
   });
-  const made = element("canvas", { role: "img", "aria-label": "What the generator makes of the reference" });
+  const made = element("canvas", { role: "img", "aria-label": "The generator's version of the reference" });
   const box = element("div", { class: "gp-box", hidden: true });
   const part = element("p", { class: "gp-hint" });
   const whole = textButton("no-region", "Without the box", () => choose(null));
@@ -156,7 +155,7 @@ export function createReferencePanel(actions: Actions): Panel {
         reference?.key ?? null,
       );
       hide(looking.root, questions.sampledConcept === concept);
-      looking.update("Looking for samples that show it…", questions.failure("samples"));
+      looking.update("Searching for samples that show it…", questions.failure("samples"));
       awaited &&= questions.failure("refer") === null;
       const current = reference ? (questions.references.get(reference.key) ?? null) : null;
       hide(chosen, current === null);
@@ -170,12 +169,14 @@ export function createReferencePanel(actions: Actions): Panel {
         drawTile(photo, current, 0);
         drawTile(made, current, 1);
       }
-      set(photo, { "aria-label": region ? "Reference, with a box around what counts" : "Reference" });
+      set(photo, {
+        "aria-label": region ? "Reference, with a box around the part that counts" : "Reference",
+      });
       setText(
         part,
         region
-          ? "The look of what is in the box."
-          : `The look of each ${concept} in it. Drag a box to say what counts.`,
+          ? "Takes the look of the box."
+          : `Takes the look of each ${concept} in it. Drag a box to choose a part.`,
       );
       hide(whole, region === null);
     },

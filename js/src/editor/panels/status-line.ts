@@ -1,4 +1,4 @@
-/** One quiet line for what happened, and a card for what went wrong and what to do about it. */
+/** One quiet line for events, and a card for errors and their remedies. */
 
 import { actionButton } from "../buttons";
 import { element, set, setText } from "../dom";
@@ -8,7 +8,7 @@ import type { Panel } from "../panel";
 export interface StatusLine extends Panel {
   /** Closes the card; false if there was none. */
   dismiss(): boolean;
-  /** Says something that only concerns who paints by keyboard, and for the moment. */
+  /** Announces something to users who paint with the keyboard. */
   announce(text: string): void;
 }
 

@@ -51,17 +51,17 @@ function segment(
 }
 
 const TOOLS: [Tool, string, string][] = [
-  ["brush", "Brush", "Brush (B); with Alt it erases"],
-  ["eraser", "Eraser", "Eraser: take from the edit's mask (E)"],
-  ["rectangle", "Box", "Rectangle (M); with Alt it erases"],
-  ["lasso", "Lasso", "Lasso: draw around it (L); with Alt it erases"],
-  ["segment", "Segment", "Click a segment: takes all of the thing that you click (S)"],
+  ["brush", "Brush", "Paint with the brush (B); Alt erases"],
+  ["eraser", "Eraser", "Erase from the edit's mask (E)"],
+  ["rectangle", "Box", "Draw a rectangle (M); Alt erases"],
+  ["lasso", "Lasso", "Draw around an area (L); Alt erases"],
+  ["segment", "Segment", "Take the whole segment that you click (S)"],
 ];
 
 const VERBS: [Verb, string, IconName, string][] = [
-  ["add", "Add", "plus", "Add what you paint (A)"],
-  ["remove", "Remove", "minus", "Remove what you paint over (R)"],
-  ["restyle", "Restyle", "restyle", "Give what you paint over the look of a reference (T)"],
+  ["add", "Add", "plus", "Add the concept where you paint (A)"],
+  ["remove", "Remove", "minus", "Remove the concept where you paint (R)"],
+  ["restyle", "Restyle", "restyle", "Give the concept a reference's look where you paint (T)"],
 ];
 
 export function createToolPanel(actions: Actions): Panel {
@@ -73,7 +73,7 @@ export function createToolPanel(actions: Actions): Panel {
     max: 16,
     step: 1,
     "data-slider": "size",
-    title: "Brush size ([ and ])",
+    title: "Set the brush size ([ and ])",
   });
   on(size.input, "input", () => actions.change({ size: Number(size.input.value) }));
 
@@ -90,7 +90,7 @@ export function createToolPanel(actions: Actions): Panel {
     max: STRENGTH_MAX,
     step: 0.05,
     "data-slider": "strength",
-    title: "How strongly the edit is applied",
+    title: "Set the strength of the edit",
   });
   on(strength.input, "input", () => actions.strength(Number(strength.input.value), false));
   on(strength.input, "change", () => actions.strength(Number(strength.input.value), true));

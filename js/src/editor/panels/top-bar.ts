@@ -1,4 +1,4 @@
-/** The bar above the picture: what is edited, undo and redo, scenes and files. */
+/** The bar above the picture: title, undo and redo, scenes and files. */
 
 import type { Actions } from "../actions";
 import { actionButton } from "../buttons";
@@ -31,7 +31,7 @@ function createSaveMenu(actions: Actions): HTMLDetailsElement {
     element(
       "div",
       { class: "gp-entries" },
-      entry("Save project", "Photo, edits and blend in one file, to go on with later", "project", "page"),
+      entry("Save project", "Photo, edits and blend in one file, to continue later", "project", "page"),
       entry("Save PNG in the notebook's folder", "Where downloads do not work", "picture", "kernel"),
       entry("Save project in the notebook's folder", "Where downloads do not work", "project", "kernel"),
     ),
@@ -65,7 +65,7 @@ export function createTopBar(actions: Actions): Panel {
     "Open a picture or a project (or drop or paste one)",
     () => file.click(),
   );
-  const save = actionButton("save", "Save PNG", "save", "Save the edited picture as PNG", () =>
+  const save = actionButton("save", "Save PNG", "save", "Save the edited picture as a PNG", () =>
     actions.save("picture", "page"),
   );
   const menu = createSaveMenu(actions);

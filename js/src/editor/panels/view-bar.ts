@@ -55,7 +55,7 @@ export function createViewBar(
     "grid",
     "Grid",
     "grid",
-    "Show the edited layer's grid (G)",
+    "Show the grid of the edit layer (G)",
     toggled.grid,
     " gp-bare",
   );
@@ -71,7 +71,7 @@ export function createViewBar(
     "divider",
     "Divider",
     "divider",
-    "Photo left, edited right of a divider (D)",
+    "Compare: photo left, edit right of a divider (D)",
     toggled.divider,
     " gp-bare",
   );
@@ -79,7 +79,7 @@ export function createViewBar(
     "full-screen",
     "Full screen",
     "full",
-    "Full screen (F)",
+    "Show in full screen (F)",
     actions.fullScreen,
     " gp-bare",
   );
