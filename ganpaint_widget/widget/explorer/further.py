@@ -114,8 +114,8 @@ class Further:
                 shown.append(button)
             replace_children(self.suspects, shown)
             self.pair_title.value = (
-                "<div class='gpx-note'>Candidates for artifacts, the likeliest first: judge them by eye. Click "
-                "one: its strongest samples, and below them the same with the unit off.</div>"
+                "<div class='gpx-note'>Candidates for artifacts, the likeliest first: judge them by eye. "
+                "Click one: its strongest samples, and below them the same with the unit off.</div>"
             )
 
         self._jobs.start("Ranking units", lambda ticket: found.artifact_candidates(ticket=ticket), done)
