@@ -169,7 +169,7 @@ def test_sorting_searching_and_looking(explorer: DissectionExplorer) -> None:
     assert [int(caption.split()[0]) for caption in captions(explorer)] == [0, 1, 2, 3, 4]
     explorer._cells[3].click()
     assert explorer.unit == 3 and "Unit 3" in explorer._named.value
-    assert "interpretable for no concept" in explorer._named.value
+    assert "not interpretable for any concept" in explorer._named.value
     assert "gpx-current" in explorer._cells[3]._dom_classes
     assert "gpx-current" not in explorer._cells[0]._dom_classes
     assert explorer._histogram.value.startswith("<svg") and "ground" in explorer._rows.value

@@ -107,7 +107,7 @@ def test_a_small_segformer(segformer: Path) -> None:
     assert segmenter.classes == ("tree", "grass", "sky", "building", "wall", OTHER)
     labels = segmenter.segment(torch.rand(2, 3, 48, 48) * 2 - 1)
     assert labels.shape == (2, 48, 48) and int(labels.max()) < len(segmenter.classes)
-    with pytest.raises(GANPaintError, match="cannot be had"):
+    with pytest.raises(GANPaintError, match="cannot be loaded"):
         ade20k(segformer.parent / "nowhere")
 
 
@@ -119,7 +119,7 @@ def test_a_file_is_dissected_and_painted_with_from_then_on(
     assert registry.load(path).dissection is None
     given = ["dissect", "--generator", str(path), "--samples", "6", "--segmenter"]
     refused = CliRunner().invoke(app, [*given, str(tmp_path / "nowhere")])
-    assert refused.exit_code == 1 and "cannot be had" in refused.output
+    assert refused.exit_code == 1 and "cannot be loaded" in refused.output
     done = CliRunner().invoke(app, [*given, str(segformer), "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)

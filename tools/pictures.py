@@ -1,9 +1,9 @@
-"""Makes the pictures of README and docs from the real editor in JupyterLab, into ``docs/images``.
+"""Make the pictures of README and docs from the real editor in JupyterLab, into ``docs/images``.
 
     .venv/bin/python tools/pictures.py [--scene 0]
 
 ``paint.webp``: a short looping clip of a tree and a dome being painted and blended. ``paint.png``: the editor
-afterwards. ``paint-dark.png``: the same in the dark theme. They are made again whenever the weights or the
+afterwards. ``paint-dark.png``: the same in the dark theme. Make them again whenever the weights or the
 editor change.
 """
 
@@ -20,9 +20,9 @@ from typing import Any
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
+sys.path.insert(0, str(ROOT))
 
-from conftest import Lab, Notebook, opened, running_browser, running_lab  # noqa: E402
+from tests.browser.conftest import Lab, Notebook, opened, running_browser, running_lab  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 

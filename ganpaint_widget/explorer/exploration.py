@@ -630,8 +630,8 @@ class Exploration:
         segmenter = self._segmenter
         if not callable(getattr(segmenter, "features", None)):
             raise GANPaintError(
-                "The segmenter offers no features by which pictures could be compared.",
-                "Call ganpaint_widget.dissection.artifact_candidates with features of your own.",
+                "The segmenter does not offer features for comparing pictures.",
+                "Call ganpaint_widget.dissection.artifact_candidates with your own features.",
             )
         return artifact_candidates(
             self.model.generator, segmenter.features, layer=self.layer, samples=samples, ticket=ticket

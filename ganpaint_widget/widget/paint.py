@@ -214,7 +214,7 @@ class GANPaint(anywidget.AnyWidget):
         if edit is None:
             raise GANPaintError(
                 "The picture has no edit whose mask could be set.",
-                "Paint one, or make one: paint.session.add(concept, mask).",
+                "Paint an edit, or add one: paint.session.add(concept, mask).",
             )
         size = self._session.size
         self._session.paint(edit.id, (0, 0, size, size), values, verb=edit.verb, concept=edit.concept)
@@ -357,7 +357,7 @@ class GANPaint(anywidget.AnyWidget):
         self._stream.touch(message.page)
         self._session.cancel()
         if self._session.job is not None:
-            self._say(protocol.notice("info", "Stopping; the best so far is kept."))
+            self._say(protocol.notice("info", "Stopping; the best result so far is kept."))
 
     def _on_beat(self, message: Beat) -> None:
         accepted = self._turns.accepted(message.page)

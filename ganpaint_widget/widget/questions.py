@@ -82,8 +82,8 @@ class Questions:
                 self._say(protocol.error(question.page, None, error.message, error.hint))
             except Exception as error:
                 log.exception("A question of the page failed.")
-                told = f"That could not be looked up ({type(error).__name__}: {error})."
-                self._say(protocol.error(question.page, None, told, "The kernel's log says more."))
+                told = f"The page's question failed ({type(error).__name__}: {error})."
+                self._say(protocol.error(question.page, None, told, "Look into the kernel's log."))
             with self._lock:
                 if self._waiting[key] is question:
                     del self._waiting[key]

@@ -212,8 +212,8 @@ class Turns:
         except Exception as error:
             log.exception("A message of the page failed.")
             refused = GANPaintError(
-                f"That could not be done ({type(error).__name__}: {error}).",
-                "Undo the last step and try again; the kernel's log says more.",
+                f"The page's command failed ({type(error).__name__}: {error}).",
+                "Undo the last step and try again, or look into the kernel's log.",
             )
         finally:
             SPEAKER.reset(speaker)

@@ -167,5 +167,5 @@ def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed |
     why = {
         "add": f"the generator would not put a {edit.concept} here",
         "suppress": "these units draw nothing at this place",
-    }.get(edit.verb, f"the generator sees no {edit.concept} in this place")
+    }.get(edit.verb, f"the generator sees no {edit.concept} here")
     return Noticed("info", f"No visible effect here: {why}.")

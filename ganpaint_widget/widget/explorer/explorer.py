@@ -305,7 +305,7 @@ class DissectionExplorer(Controls):
         if not whole:
             what = "has not been dissected yet" if "dissection" in missing else "has no atlas yet"
             self._where.value = ""
-            self._say(f"{found.layer} of {found.model.name} {what}; that is measured once and kept.")
+            self._say(f"{found.layer} of {found.model.name} {what}; the result is measured once and kept.")
             if found.dissection is not None:
                 self._measure()  # names without pictures say little
             return
@@ -435,7 +435,7 @@ class DissectionExplorer(Controls):
         if not found:
             raise GANPaintError(
                 f"No concept is like {self._search.value!r}.",
-                f"There are: {', '.join(self._exploration.concepts)}.",
+                f"Known concepts: {', '.join(self._exploration.concepts)}.",
             )
         self._say("")
         if self._search.value.strip() and len(found) == 1:
@@ -467,7 +467,7 @@ class DissectionExplorer(Controls):
             self._order_changed()
 
         self._jobs.start(
-            "Measuring what each unit causes by itself",
+            "Measuring the effect of single units",
             lambda ticket: found.measure("effects", ticket=ticket),
             done,
         )
@@ -550,7 +550,7 @@ class DissectionExplorer(Controls):
             return
         label = found.label(unit)
         concept = (None if self._concept.value == ANY else self._concept.value) or label
-        told = label if label is not None else "interpretable for no concept"
+        told = label if label is not None else "not interpretable for any concept"
         self._named.value = f"<div class='gpx-title'>Unit {unit} · {escape(told)}</div>"
         self._rows.value = unit_table(found.unit(unit), concept)
         self._histogram.value = found.histogram_figure(unit, concept).inline
@@ -671,7 +671,7 @@ class DissectionExplorer(Controls):
             )
 
         self._jobs.start(
-            f"Trying out the brush “{name}”",
+            f"Testing the brush “{name}”",
             lambda ticket: found.make_brush(name, units, ticket=ticket),
             done,
         )

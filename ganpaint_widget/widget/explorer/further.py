@@ -107,15 +107,15 @@ class Further:
             for one in ranked[:SUSPECTS]:
                 button = kit.button(
                     description=f"{one.unit} (+{one.excess:.1f})",
-                    tooltip=f"{one.excess:.1f} standard deviations further from the usual than chance",
+                    tooltip=f"{one.excess:.1f} standard deviations farther from the average than chance",
                     layout=kit.auto,
                 )
                 self._on_click(button, partial(self._draw_pair, one.unit))
                 shown.append(button)
             replace_children(self.suspects, shown)
             self.pair_title.value = (
-                "<div class='gpx-note'>Candidates, the likeliest first, for your eye to judge. Click one: "
-                "its strongest samples, and below them the same with the unit off.</div>"
+                "<div class='gpx-note'>Candidates for artifacts, the likeliest first: judge them by eye. "
+                "Click one: its strongest samples, and below them the same with the unit off.</div>"
             )
 
         self._jobs.start("Ranking units", lambda ticket: found.artifact_candidates(ticket=ticket), done)

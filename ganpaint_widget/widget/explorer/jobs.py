@@ -59,7 +59,7 @@ class Jobs:
             self.say(str(error), wrong=True)
         except Exception as error:
             log.exception("The explorer failed.")
-            self.say(f"That could not be done ({type(error).__name__}: {error}).", wrong=True)
+            self.say(f"The action failed ({type(error).__name__}: {error}).", wrong=True)
         else:
             return True
         return False
@@ -102,7 +102,7 @@ class Jobs:
 
         with self._lock:
             if self.busy:
-                raise GANPaintError("Something is being measured already.", "Wait for it, or cancel it.")
+                raise GANPaintError("Another measurement is still running.", "Wait for it, or cancel it.")
             ticket = self._worker.ticket(self._report)
             self._worker.submit(along(job))
             self._ticket = ticket
