@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,14 +24,21 @@ from ..tickets import Ticket
 from .measure import sampled
 from .pictures import labeled
 
-COUNT = 48
+COUNT = 24
 """Exemplars of a concept at most."""
 
-MOST = 400
+MOST = 160
 """Objects of a concept among which they are chosen."""
 
 MINIMUM_SHARE = 0.002
 """Of the picture: smaller objects are mostly what surrounds them."""
+
+REDRAWN = 0.6
+"""The share of a concept's objects that may become exemplars: those that their own mean redraws best. Others
+are half hidden, or mixed with what stands before them."""
+
+BESIDE = 4
+"""Pixels around an object in which what its mean draws counts as well."""
 
 
 @evaluated
@@ -50,7 +58,8 @@ def find_exemplars(
     """Give a dissection the exemplars of its concepts, found in samples or in given states.
 
     An object is a connected region of one class in the segmenter's label map. Its target activations are each
-    unit's mean over it (Bau et al. 2019, as for a reference); :func:`medoids` chooses among all objects.
+    unit's mean over it (Bau et al. 2019, as for a reference). Of all objects, those remain that are there
+    again when their own mean is painted over them, and :func:`medoids` chooses among these.
 
     Args:
         generator: G.
@@ -69,7 +78,7 @@ def find_exemplars(
     """
     if states is None:
         states = sampled(generator, samples, seed, batch)
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in dissection.concepts}
+    found: dict[str, list[_Object]] = {name: [] for name in dissection.concepts}
     for done, state in enumerate(states, start=1):
         state = generator.run(state, until=dissection.layer)
         labels = labeled(generator, segmenter, state)
@@ -79,9 +88,12 @@ def find_exemplars(
             numbers, sizes = torch.unique(regions[one], return_counts=True)
             for number in numbers[sizes >= MINIMUM_SHARE * labels[one].numel()]:
                 where = regions[one] == number
-                objects = found.get(segmenter.classes[int(labels[one][where][0])])
+                row = int(labels[one][where][0])
+                objects = found.get(segmenter.classes[row])
                 if objects is not None and len(objects) < MOST:
-                    objects.append((_mean_inside(features[one], where), settings[one]))
+                    mean = _mean_inside(features[one], where)
+                    alike = _redrawn(generator, segmenter, state.one(one), mean, where, row)
+                    objects.append(_Object(mean, settings[one], alike))
         if ticket is not None:
             ticket.checkpoint(done / len(states))
     chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
@@ -160,13 +172,36 @@ def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
     return [chosen[place] for place in order if sizes[place] >= least]
 
 
-def _chosen(objects: list[tuple[Tensor, Tensor]], count: int, channels: int) -> tuple[Tensor, Tensor, int]:
-    """Return the medoids of objects, padded to ``count`` rows of zeros; and how many there are."""
+class _Object(NamedTuple):
+    """An object's mean activations and its picture's setting, C each; and the IoU with what they redraw."""
+
+    activations: Tensor
+    setting: Tensor
+    redrawn: float
+
+
+def _redrawn(
+    generator: StagedGenerator, segmenter: Segmenter, state: State, mean: Tensor, where: Tensor, row: int
+) -> float:
+    """Return the IoU of an object with what there is of its class when its mean is painted over it."""
+    where = where.to(state.features.device)
+    mask = where.to(state.features)[None, None]
+    height, width = state.features.shape[-2:]
+    alpha = (1.5 * F.adaptive_avg_pool2d(mask, (height, width))).clamp_max(1)
+    painted = (1 - alpha) * state.features + alpha * mean.to(alpha).view(1, -1, 1, 1)
+    near = F.max_pool2d(mask, 2 * BESIDE + 1, stride=1, padding=BESIDE)[0, 0] > 0
+    drawn = (labeled(generator, segmenter, state.replace(painted))[0] == row).to(near.device) & near
+    return float((drawn & where).sum() / (drawn | where).sum())
+
+
+def _chosen(objects: list[_Object], count: int, channels: int) -> tuple[Tensor, Tensor, int]:
+    """Return the medoids of the best objects, padded to ``count`` rows of zeros; and how many there are."""
     activations, settings = torch.zeros(count, channels), torch.zeros(count, channels)
     if not objects:
         return activations, settings, 0
-    points = torch.stack([one for one, _ in objects])
-    around = torch.stack([one for _, one in objects])
+    best = sorted(objects, key=lambda one: -one.redrawn)[: max(count, round(REDRAWN * len(objects)))]
+    points = torch.stack([one.activations for one in best])
+    around = torch.stack([one.setting for one in best])
     spread = points.std(dim=0, unbiased=False).clamp_min(1e-6)
     kept = medoids(points / spread, count)
     activations[: len(kept)], settings[: len(kept)] = points[kept], around[kept]
