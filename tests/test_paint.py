@@ -879,7 +879,7 @@ def test_variants_are_shown_and_chosen(seeing: GANPaint) -> None:
 
     page.say({"type": "variants", "page": A, "edit": "no"})
     line.wait(lambda: line.of("error"))
-    assert line.of("error")[-1]["sequence"] is None and "no edit" in line.of("error")[-1]["what"]
+    assert line.of("error")[-1]["sequence"] is None and "does not exist" in line.of("error")[-1]["what"]
 
 
 def test_questions_are_answered_while_a_blend_runs_and_a_flood_is_not(

@@ -120,7 +120,7 @@ def test_a_reference_can_be_changed_and_taken_back(session: EditingSession, mask
     ("arguments", "says"),
     [
         ({"reference": None}, "NoneType"),
-        ({"reference": "no/such.png"}, "no file"),
+        ({"reference": "no/such.png"}, "does not exist"),
         ({"reference": -1}, "seed"),
         ({"reference": 2**40}, "seed"),
         ({"reference": True}, "bool"),
@@ -303,7 +303,7 @@ def test_the_footprint_of_an_edit_among_others_and_of_one_that_is_not_made(
     assert np.array_equal(session.footprint(second.id), change)
     session.toggle(second.id, False)
     assert not session.footprint(second.id).any()
-    with pytest.raises(GANPaintError, match="no edit"):
+    with pytest.raises(GANPaintError, match="does not exist"):
         session.footprint("nobody")
     with pytest.raises(GANPaintError, match="mask"):
         session.footprint(Edit("new", "add", "tree", np.zeros((3, 3), np.uint8)))
