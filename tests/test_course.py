@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import threading
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from ganpaint_widget.cli import app
 from ganpaint_widget.course import handins, questions
 from ganpaint_widget.course.questions import QUESTIONS, Task, near
 from ganpaint_widget.images import files
+from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.session import EditingSession
 
 pytestmark = [pytest.mark.usefixtures("real_methods"), pytest.mark.slow]
@@ -240,6 +242,25 @@ def test_a_hand_in_is_read_as_it_was_written(tmp_path: Path) -> None:
     graded = course.grade(path)
     assert graded.right == 2 and graded.remarks == () and graded.verdicts["strengths"].right is None
     assert graded.score == pytest.approx(graded.verdicts["tree"].score)
+
+
+def test_an_exemplar_is_handed_in_by_its_number() -> None:
+    model = questions.model()
+    assert model.dissection is not None and model.dissection.exemplars is not None
+    own = model.dissection.exemplars.activations[model.dissection.index("tree"), 3].numpy()
+    edit = Edit("e", "add", "tree", np.full((128, 128), 255, np.uint8), target="exemplar", activations=own)
+    session = SimpleNamespace(edits=(edit,), model=model)
+    answer = handins.packed(session)
+    assert answer["edits"][0]["exemplar"] == 3
+    (back,) = handins.edits_of(answer, model)
+    assert back.activations is not None and np.array_equal(back.activations, own)
+    for number in (-1, 10_000, "3", True):
+        answer["edits"][0]["exemplar"] = number
+        with pytest.raises(GANPaintError, match="an exemplar that the generator does not have"):
+            handins.edits_of(answer, model)
+    edit = replace(edit, activations=own + 1)  # of no exemplar: a brush's, or another generator's
+    with pytest.raises(GANPaintError, match="cannot be handed in"):
+        handins.packed(SimpleNamespace(edits=(edit,), model=model))
 
 
 def test_a_right_answer_is_not_lost_to_a_later_wrong_one(tmp_path: Path) -> None:

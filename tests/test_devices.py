@@ -351,6 +351,7 @@ ELSEWHERE = {
     "models.registry.initializer_file",
     "models.registry.load",
     "models.registry.load_generator",
+    "training.painter.Painter",  # a pair of networks; what trains it takes a device
 }
 
 

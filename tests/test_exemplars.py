@@ -65,6 +65,15 @@ def test_medoids_stand_for_groups_and_not_for_accidents() -> None:
     assert medoids(torch.zeros(5, 2), 3) == [0]  # equal points need no second one
 
 
+def test_medoids_of_points_that_rounding_makes_equal() -> None:
+    random = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        points = torch.randn(12, 64, generator=random).repeat(3, 1)
+        points = points + 1e-5 * torch.randn(points.shape, generator=random)
+        chosen = medoids(points, 30)
+        assert chosen and len(set(chosen)) == len(chosen)
+
+
 def test_exemplars_are_objects_with_their_pictures(found: Dissection) -> None:
     assert found.exemplars is not None
     box, ground = found.index("box"), found.index("ground")

@@ -108,7 +108,7 @@ def _packed_edits(session: EditingSession) -> list[dict[str, Any]]:
     found = []
     for edit in session.edits:
         if edit.enabled:
-            exemplar = _exemplar_of(edit, session.model)
+            exemplar = _exemplar_of(edit, session)
             if edit.verb not in VERBS or (edit.activations is not None and exemplar is None):
                 raise GANPaintError(
                     "The session holds an edit that cannot be handed in: a restyle, a variant of "
@@ -126,10 +126,12 @@ def _packed_edits(session: EditingSession) -> list[dict[str, Any]]:
     return found
 
 
-def _exemplar_of(edit: Edit, model: Model) -> int | None:
-    """Which exemplar of its concept an addition aims at, by its number in the dissection."""
-    dissection = model.dissection
-    if edit.target != "exemplar" or edit.activations is None or dissection is None:
+def _exemplar_of(edit: Edit, session: EditingSession) -> int | None:
+    """Return the number, in the dissection, of the exemplar that an addition aims at."""
+    if edit.target != "exemplar" or edit.activations is None:
+        return None
+    dissection = session.model.dissection
+    if dissection is None:
         return None
     known = _exemplars(dissection, edit.concept)
     same = [number for number, one in enumerate(known) if np.array_equal(one, edit.activations)]

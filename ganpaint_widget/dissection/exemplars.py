@@ -145,6 +145,9 @@ def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
         moved = []
         for place in range(len(chosen)):
             members = (nearest == place).nonzero()[:, 0]
+            if not len(members):  # rounding has made it equal to another that is chosen
+                moved.append(chosen[place])
+                continue
             within = distance[members][:, members].sum(dim=1)
             moved.append(int(members[within.argmin()]))
         if moved == chosen:

@@ -55,10 +55,10 @@ class _WithArrays:
         return [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
 
 
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
-    return bool(one is other or (one is not None and other is not None and one == other))
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return one is other or (one is not None and other is not None and np.array_equal(one, other))
+    return bool(one == other)
 
 
 @dataclass(frozen=True, eq=False)

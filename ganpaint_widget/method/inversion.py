@@ -326,8 +326,8 @@ def _refine(
 class _Adam:
     """Adam (Kingma and Ba, 2015) on one tensor.
 
-    PyTorch's own imports its compiler when the first is made: a second of a photo's opening, many on a cold
-    disk.
+    PyTorch's own, up to 2.13 at least, imports its compiler (``torch._dynamo``) when the first is made: a
+    second of a photo's opening, many on a cold disk.
     """
 
     def __init__(self, tensor: Tensor) -> None:

@@ -290,6 +290,12 @@ class Reading:
         return Rendered("preview", newest.array, newest.revision)
 
     @property
+    def is_faithful(self) -> bool:
+        """Whether :attr:`faithful` is on, and the preview shows it."""
+        with self._lock:
+            return self._fitting.modify(self._picture) is not None
+
+    @property
     def view(self) -> View:
         """All that is to be seen, read together: no part of it is of another picture. Waits for nothing."""
         with self._lock:

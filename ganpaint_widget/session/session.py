@@ -39,13 +39,12 @@ from PIL import Image
 from ..deprecated import warn
 from ..errors import GANPaintError
 from ..images import files, framing
-from ..images.arrays import frozen
 from ..method.edits import MAX_SEED, Edit
 from ..models.devices import load
 from ..tickets import Cancelled, Report, Ticket
-from ..validation import checked_concept, checked_id, checked_number, checked_scene, checked_title
+from ..validation import checked_concept, checked_id, checked_number, checked_scene
 from . import journal as record
-from . import project, saving
+from . import project, saving, sources
 from .document import MAX_EDITS, Edits, History
 
 # Written so that these are the session's own names, too: observers of a session find them there.
@@ -176,9 +175,9 @@ class EditingSession(Reading):
         )
         self._references = References(self._model, self._worker, self._reporter("open"))
         if photo is None:
-            source = self._scene_source(self._scene)
+            source = sources.scene(self._model, self._scene)
         else:
-            source = photo if isinstance(photo, Source) else self._photo_source(photo, None, fit)
+            source = photo if isinstance(photo, Source) else self._photo(photo, None, fit)
         self._inverting.start(lambda: source)
 
     @classmethod
@@ -212,16 +211,7 @@ class EditingSession(Reading):
                 "That session's generator was given as an object, which the journal cannot keep.",
                 "Pass it again: EditingSession.recover(generator=...).",
             )
-        kind = opening.get("kind")
-        if kind not in ("photo", "scene", "sample") or not isinstance(opening.get("index"), int):
-            raise GANPaintError(f"The journal in {str(recording.path)!r} is damaged.", "Recover another one.")
-        source = Source(
-            kind,
-            str(opening.get("title", "")),
-            opening["index"] % (MAX_SEED + 1),  # earlier versions have kept negative ones, too
-            recording.photo,
-            original=recording.original,
-        )
+        source = sources.recorded(recording)
         session = cls(source, chosen, scene=source.index, journal=journal, worker=worker, device=device)
         earlier = opening.get("continues", [])
         with session._change() as history:
@@ -525,7 +515,7 @@ class EditingSession(Reading):
             GANPaintError: it cannot be read as a picture, or :meth:`cancel` was called. The open picture
                 stays, with its running jobs.
         """
-        source = self._photo_source(photo, title, fit)
+        source = self._photo(photo, title, fit)
         self._inverting.start(lambda: source)
 
     def open_project(self, source: str | Path | bytes) -> None:
@@ -550,7 +540,7 @@ class EditingSession(Reading):
 
     def next_scene(self) -> None:
         """Open the next scene of the gallery; for a generator without a gallery, another sample."""
-        self._inverting.start(lambda: self._scene_source(self._scene + 1))
+        self._inverting.start(lambda: sources.scene(self._model, self._scene + 1))
 
     def open_scene(self, index: int) -> None:
         """Open a scene of the gallery; for a generator without a gallery, the sample with this seed.
@@ -564,7 +554,7 @@ class EditingSession(Reading):
         gallery = self._model.gallery
         what, largest = ("seed", MAX_SEED) if gallery is None else ("scene", gallery.count - 1)
         number = checked_number(index, what, largest)
-        self._inverting.start(lambda: self._scene_source(number))
+        self._inverting.start(lambda: sources.scene(self._model, number))
 
     def adapt(self) -> Image.Image | None:
         """Blend the edits into the photo: G'(z_e). Blocks; Ctrl-C ends it and keeps the best result.
@@ -620,12 +610,6 @@ class EditingSession(Reading):
         self._fitting.stop()
         self._tell([Noticed("info", _FAITHFUL[False])])
         self._rendering.start()
-
-    @property
-    def is_faithful(self) -> bool:
-        """Whether :attr:`faithful` is on, and the preview shows it."""
-        with self._lock:
-            return self._fitting.modify(self._picture) is not None
 
     def start_adapt(self) -> Future[Blend]:
         """Start blending in the background, while editing may go on; observers get its events.
@@ -721,18 +705,8 @@ class EditingSession(Reading):
             "title": source.title,
         }
 
-    def _photo_source(self, photo: object, title: str | None, fit: framing.Fit) -> Source:
-        original = files.read_original(photo, fit)
-        title = checked_title(original.name or "photo" if title is None else title)
-        square = frozen(framing.fitted(original.image, self.size, fit))
-        notice = None if original.remark is None else Noticed("info", original.remark)
-        return Source("photo", title, self._scene, square, original=original, notice=notice)
-
-    def _scene_source(self, scene: int) -> Source:
-        gallery = self._model.gallery
-        if gallery is None:
-            return Source("sample", f"sample {scene}", scene)
-        return Source("scene", gallery.title(scene % gallery.count), scene)
+    def _photo(self, photo: object, title: str | None, fit: framing.Fit) -> Source:
+        return sources.photo(photo, self.size, title=title, fit=fit, beside=self._scene)
 
     def _start_adapt(self) -> tuple[Future[Blend], Ticket]:
         with self._lock:

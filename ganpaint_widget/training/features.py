@@ -6,6 +6,7 @@ pictures. Features count by direction alone (PixelNorm), as in the fine layers o
 
 * The encoder's second head reads z from a picture, and the early layers must make the picture's features from
   it: mean absolute error. That comes first, alone, for ``warm_up`` batches.
+* Convolutions learn by :class:`.Muon`, as in ``run.py``, with shorter steps once they are judged.
 * A discriminator of features judges those made from drawn z, as a whole and by patches (``judging.py``).
 * A small one judges the latents that the head reads, so that they fill the normal prior (adversarial
   autoencoders; Makhzani et al. 2015): what they leave empty, samples would fall into.
@@ -34,6 +35,7 @@ from ..models.progan import pixel_norm
 from ..storage import replacing
 from .data import Data, bfloat16, channels_last, to_bytes
 from .judging import FeatureDiscriminator, LatentDiscriminator, augmented, penalty
+from .muon import Muon
 from .painter import Painter, follow
 from .run import pace
 
@@ -50,6 +52,8 @@ class FeatureRecipe:
     known: int = 9_000
     batch: int = 32
     warm_up: int = 600
+    step_length: float = 0.015
+    step_length_judged: float = 0.005
     learning_rate: float = 2e-3
     learning_rate_head: float = 5e-4
     learning_rate_judge: float = 1e-3
@@ -166,19 +170,26 @@ def train_features(
     ).to(where)
     judge, gate, probe = judges["features"], judges["latent"], judges["probe"]
     head = [*encoder.deep.parameters(), *encoder.latent.parameters()]
+    matrices = [p for p in learning.parameters() if p.dim() == 4 and p.shape[-1] > 1]
+    turned = {id(p) for p in matrices}
+    turning = Muon(matrices, lr=recipe.step_length)
     making = torch.optim.Adam(
         [
-            {"params": learning["early"].parameters(), "lr": recipe.learning_rate},
-            {"params": head, "lr": recipe.learning_rate_head},
+            {
+                "params": [p for p in learning["early"].parameters() if id(p) not in turned],
+                "lr": recipe.learning_rate,
+            },
+            {"params": [p for p in head if id(p) not in turned], "lr": recipe.learning_rate_head},
         ],
         betas=(0.0, 0.99),
-        fused=True,
+        fused=where.type != "mps",
     )
     judging = torch.optim.Adam(
-        judges.parameters(), lr=recipe.learning_rate_judge, betas=(0.0, 0.99), fused=True
+        judges.parameters(), lr=recipe.learning_rate_judge, betas=(0.0, 0.99), fused=where.type != "mps"
     )
     kept: dict[str, nn.Module | torch.optim.Optimizer] = {
-        "learning": learning, "average": average, "judges": judges, "making": making, "judging": judging,
+        "learning": learning, "average": average, "judges": judges,
+        "turning": turning, "making": making, "judging": judging,
     }  # fmt: skip
     step = 0
     checkpoint = folder / "features.pt"
@@ -231,8 +242,14 @@ def train_features(
         factor = pace((time.monotonic() - began) / (60 * minutes))
         for group in making.param_groups:  # momentum serves regression and hurts the game of two
             group["betas"] = (0.8, 0.99) if warm else (0.0, 0.99)
-        rates = (recipe.learning_rate, recipe.learning_rate_head, recipe.learning_rate_judge)
-        for group, rate in zip([*making.param_groups, *judging.param_groups], rates, strict=True):
+        rates = (
+            recipe.step_length if warm else recipe.step_length_judged,
+            recipe.learning_rate,
+            recipe.learning_rate_head,
+            recipe.learning_rate_judge,
+        )
+        groups = [*turning.param_groups, *making.param_groups, *judging.param_groups]
+        for group, rate in zip(groups, rates, strict=True):
             group["lr"] = factor * rate
         chosen = torch.randint(len(known.features), (recipe.batch,), device=where)
         real = known.features[chosen].float()
@@ -264,9 +281,11 @@ def train_features(
                 uneven = balance(probe(real).softmax(dim=1), probe(fake[coded:]).softmax(dim=1))
                 loss = loss + recipe.balance * uneven
         judges.requires_grad_(True)
-        making.zero_grad(set_to_none=True)
+        for optimizer in (turning, making):
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        making.step()
+        for optimizer in (turning, making):
+            optimizer.step()
         step += 1
         follow(average, learning, step, recipe.average)
         for name, value in parts.items():

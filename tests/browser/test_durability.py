@@ -179,6 +179,7 @@ class Wire:
         self._door.close()
 
 
+@pytest.mark.heavy  # what it is made of is tested in journal and outbox as well
 def test_a_lost_server_and_a_tab_closed_while_blending_lose_nothing(
     lab: Lab, browser: Browser, open_notebook: Callable[..., Notebook]
 ) -> None:

@@ -249,18 +249,17 @@ def test_where_nothing_is_measured_it_offers_to(open_notebook) -> None:
     assert notebook.errors() == []
 
 
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_looks(open_notebook, lab, measured: Path, theme: str) -> None:
+def test_looks(open_notebook, lab, measured: Path) -> None:
     """Pictures to look at, and the explorer follows the theme."""
     shutil.copytree(measured, lab.folder.parent / "cache", dirs_exist_ok=True)
     notebook = open_notebook(CELLS)
-    notebook.theme(f"JupyterLab {theme}")
     notebook.run(0)
-    notebook.page.locator(".gpx-cells > button").first.wait_for()
+    cell = notebook.page.locator(".gpx-cells > button").first
+    cell.wait_for()
     notebook.wait(DRAWN)
-    notebook.shot(f"explorer-{theme.lower()}")
-    color = notebook.page.locator(".gpx-cells > button").first.evaluate(
-        "cell => getComputedStyle(cell).color"
-    )
-    bright = sum(float(part) for part in color.split("(")[1].rstrip(")").split(",")[:3]) > 380
-    assert bright == (theme == "Dark"), color
+    for theme in ("Dark", "Light"):
+        notebook.theme(f"JupyterLab {theme}")
+        notebook.shot(f"explorer-{theme.lower()}")
+        color = cell.evaluate("cell => getComputedStyle(cell).color")
+        bright = sum(float(part) for part in color.split("(")[1].rstrip(")").split(",")[:3]) > 380
+        assert bright == (theme == "Dark"), color

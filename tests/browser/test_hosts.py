@@ -50,6 +50,7 @@ def end(cell: int, notebook: Notebook) -> None:
 # --- Notebook 7 ---
 
 
+@pytest.mark.heavy
 def test_notebook_7(tmp_path: Path, browser: Browser) -> None:
     with running_lab(tmp_path, "notebook") as server:
         notebook = opened(server, browser, "paint.ipynb", IMPORT, SHOW, BUSY)
@@ -158,7 +159,7 @@ def test_a_notebook_that_was_saved_with_its_widget_grows_little(
     assert "image/png" in output.data
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.heavy)])
 def test_an_exported_notebook_shows_the_saved_editor(
     saved: tuple[int, nbformat.NotebookNode], other_lab: Lab, browser: Browser, theme: str
 ) -> None:
@@ -270,6 +271,7 @@ def marimo(tmp_path: Path) -> Iterator[str]:
         server.wait()
 
 
+@pytest.mark.heavy
 def test_marimo(marimo: str, browser: Browser, tmp_path: Path) -> None:
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.set_default_timeout(PATIENCE)

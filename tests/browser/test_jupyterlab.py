@@ -32,6 +32,11 @@ assert paint.stats()['sent'] == sent
 pathlib.Path('sent').write_text(str(sent))
 """
 SHOW = "paint = gp.GANPaint()\npaint"
+# Runs on until a file is there, as it is unless a test takes it away.
+WAIT = (
+    "import pathlib, time\nprint('on my way', flush=True)\n"
+    "while not pathlib.Path('go-on').exists():\n    time.sleep(0.02)"
+)
 SPARE = "spare = 1"
 
 # A tree, as a hand would scribble it: left of the middle, on the ground. Fractions of the picture.
@@ -61,7 +66,7 @@ def from_kernel(notebook, name: str, scale_to: tuple[int, ...] | None = None) ->
 
 
 @pytest.fixture
-def editor(shared: list, new_notebook, failed: Callable[[], bool], request: pytest.FixtureRequest):
+def editor(lab, shared: list, new_notebook, failed: Callable[[], bool], request: pytest.FixtureRequest):
     """A small notebook with the editor on the page, on an untouched scene.
 
     The tests that only use the editor share it: a kernel and a page take longer than they do.
@@ -70,7 +75,8 @@ def editor(shared: list, new_notebook, failed: Callable[[], bool], request: pyte
         (notebook,) = shared
         next_scene(notebook)
     else:
-        notebook = new_notebook("editor", IMPORT, SHOW, SPARE)
+        (lab.folder / "go-on").touch()
+        notebook = new_notebook("editor", IMPORT, SHOW, WAIT, SPARE)
         shared.append(notebook)
         notebook.run_all()
         notebook.wait_for_editor()
@@ -488,6 +494,36 @@ def test_undo_and_redo_lead_back_through_all_states(editor, steps: int) -> None:
     assert of_kernel(again) == of_kernel(states)[1:]
 
 
+def test_painting_while_a_cell_runs(editor) -> None:
+    """Strokes are accepted, and pictures come, though a cell keeps the kernel busy (ipykernel 7)."""
+    notebook = editor
+    go_on = notebook.lab.folder / "go-on"
+    reconstruction = notebook.picture("reconstruction")
+    go_on.unlink()
+    try:
+        notebook.start(2)
+        notebook.choose("tree")
+        notebook.stroke(TREE)
+        notebook.wait_for_picture()
+        assert difference(notebook.picture("preview"), reconstruction).mean() > 0.5
+        assert notebook.is_running(2)
+    finally:
+        go_on.touch()
+    notebook.wait_for_cell(2)
+    notebook.ask("(edit,) = paint.session.edits; assert edit.mask.any()")
+
+    # Nobody sees the page: no frames are sent. When it is seen again, it has the newest one.
+    see = """hidden => {
+        Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    notebook.page.evaluate(see, True)
+    notebook.ask(UNSEEN)
+    notebook.page.evaluate(see, False)
+    frame = "document.querySelector('[data-ganpaint-canvas]').dataset.frame"
+    notebook.wait(f"sent => Number({frame}) > sent", int((notebook.lab.folder / "sent").read_text()))
+
+
 def test_a_reload_keeps_what_was_painted(editor) -> None:
     editor.choose("tree")
     editor.stroke(TREE)
@@ -510,43 +546,6 @@ def test_a_reload_keeps_what_was_painted(editor) -> None:
     editor.wait_for_picture()
     editor.ask("assert sum(int((e.mask > 0).sum()) for e in paint.session.edits) > 0")
     assert difference(editor.picture("preview"), preview).mean() > 0.5
-
-
-def test_painting_while_a_cell_runs(open_notebook) -> None:
-    """Strokes are accepted, and pictures come, though a cell keeps the kernel busy (ipykernel 7)."""
-    wait = (
-        "import pathlib, time\nprint('on my way', flush=True)\n"
-        "while not pathlib.Path('go-on').exists():\n    time.sleep(0.02)"
-    )
-    notebook = open_notebook(IMPORT, SHOW, wait)
-    go_on = notebook.lab.folder / "go-on"
-    notebook.run(0)
-    notebook.run(1)
-    notebook.wait_for_editor()
-    reconstruction = notebook.picture("reconstruction")
-    try:
-        notebook.start(2)
-        notebook.choose("tree")
-        notebook.stroke(TREE)
-        notebook.wait_for_picture()
-        assert difference(notebook.picture("preview"), reconstruction).mean() > 0.5
-        assert notebook.is_running(2)
-    finally:
-        go_on.touch()
-    notebook.wait_for_cell(2)
-    go_on.unlink()
-    notebook.ask("(edit,) = paint.session.edits; assert edit.mask.any()")
-
-    # Nobody sees the page: no frames are sent. When it is seen again, it has the newest one.
-    see = """hidden => {
-        Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
-        document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    notebook.page.evaluate(see, True)
-    notebook.ask(UNSEEN)
-    notebook.page.evaluate(see, False)
-    frame = "document.querySelector('[data-ganpaint-canvas]').dataset.frame"
-    notebook.wait(f"sent => Number({frame}) > sent", int((notebook.lab.folder / "sent").read_text()))
 
 
 def test_looks(editor) -> None:

@@ -148,7 +148,7 @@ def component(labels: Mask, x: int, y: int) -> npt.NDArray[np.bool_]:
         found = grown
 
 
-@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("scale", [1, pytest.param(2, marks=pytest.mark.heavy)])
 def test_each_tool_draws_exact_masks_zoomed_and_not(open_notebook, scale: int) -> None:
     notebook = open_notebook("import ganpaint_widget as gp", "paint = gp.GANPaint()\npaint", scale=scale)
     notebook.run_all()

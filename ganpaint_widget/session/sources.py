@@ -1,0 +1,63 @@
+"""Where a session's picture comes from: a photo, a scene, what a journal has recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import GANPaintError
+from ..images import files, framing
+from ..images.arrays import frozen
+from ..method.edits import MAX_SEED
+from ..validation import checked_title
+from .events import Noticed
+from .journal import Recording
+from .processes.inverting import Source
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+
+
+def photo(photo: object, size: int, *, title: str | None, fit: framing.Fit, beside: int) -> Source:
+    """Read a photo that a user has given.
+
+    Args:
+        photo: what :func:`.files.read_original` reads.
+        size: R of the square that is edited.
+        title: what to call it; by default the file's name.
+        fit: which square of it is edited.
+        beside: the scene from which the next one is counted.
+
+    Raises:
+        GANPaintError: it cannot be read, or ``title`` is none.
+    """
+    original = files.read_original(photo, fit)
+    title = checked_title(original.name or "photo" if title is None else title)
+    square = frozen(framing.fitted(original.image, size, fit))
+    notice = None if original.remark is None else Noticed("info", original.remark)
+    return Source("photo", title, beside, square, original=original, notice=notice)
+
+
+def scene(model: Model, number: int) -> Source:
+    """Return a scene of the gallery, counted round and round; without a gallery, a sample."""
+    if model.gallery is None:
+        return Source("sample", f"sample {number}", number)
+    return Source("scene", model.gallery.title(number % model.gallery.count), number)
+
+
+def recorded(recording: Recording) -> Source:
+    """Return the picture of a session whose kernel has ended.
+
+    Raises:
+        GANPaintError: the journal is damaged.
+    """
+    opening = recording.opening
+    kind = opening.get("kind")
+    if kind not in ("photo", "scene", "sample") or not isinstance(opening.get("index"), int):
+        raise GANPaintError(f"The journal in {str(recording.path)!r} is damaged.", "Recover another one.")
+    return Source(
+        kind,
+        str(opening.get("title", "")),
+        opening["index"] % (MAX_SEED + 1),  # earlier versions have kept negative ones, too
+        recording.photo,
+        original=recording.original,
+    )
