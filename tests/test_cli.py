@@ -171,7 +171,7 @@ def test_one_bad_photo_does_not_end_a_batch(folder: Path):
     [
         ([], "asks for no edit"),
         (["--mask", "M"], "before any edit"),
-        (["--add", "tree"], "where to add tree"),
+        (["--add", "tree"], "lacks a mask"),
         (["--add", "tree", "--mask", "M", "--mask", "M"], "twice"),
         (["--remove", "tree", "--mask", "M", "--variant", "1"], "does not belong to --remove"),
         (["--add", "tree", "--mask", "M", "--reference", "1"], "does not belong to --add"),

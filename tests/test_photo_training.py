@@ -58,7 +58,7 @@ def test_files_that_cannot_be_read_are_left_out_and_named(folder: Path, tmp_path
 def test_too_few_photos_are_refused(folder: Path, tmp_path: Path) -> None:
     for number in range(FEWEST - 1):
         (tmp_path / f"{number}.png").symlink_to(folder / f"{number + 2}.png")
-    with pytest.raises(GANPaintError, match=f"{FEWEST - 1} photos"):
+    with pytest.raises(GANPaintError, match=f"{FEWEST - 1} readable photos"):
         Photos(tmp_path, 32)
     with pytest.raises(GANPaintError, match="does not exist"):
         Photos(tmp_path / "nowhere", 32)
