@@ -28,6 +28,7 @@ from ganpaint_widget.models.checkpoints import write_module
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN, pixel_norm
 from ganpaint_widget.models.stylegan2 import StyleGAN2
+from ganpaint_widget.training.axes import skewed_axes, turned
 from ganpaint_widget.training.data import to_tensor
 from ganpaint_widget.training.encoder import train_encoder
 from ganpaint_widget.training.features import FeatureRecipe, train_features, with_features
@@ -290,3 +291,25 @@ def test_an_encoder_learns(data: SceneData) -> None:
         return float((generator.picture(generator.run(state.replace(features))) - x).abs().mean())
 
     assert error(60) < 0.9 * error(2)
+
+
+def test_axes_are_found_along_which_things_are_seldom_and_strong() -> None:
+    torch.manual_seed(0)
+    sources = torch.rand(20_000, 6).pow(8)  # mostly near 0, and now and then near 1
+    mixed, _ = torch.linalg.qr(torch.randn(6, 6))
+    rotation = skewed_axes(sources @ mixed)
+    assert torch.allclose(rotation @ rotation.T, torch.eye(6), atol=1e-4)
+    found = (mixed @ rotation).abs()
+    assert float(found.max(dim=1).values.min()) > 0.98  # every source has an axis of its own
+    assert bool(((mixed @ rotation).max(dim=0).values > 0.98).all())  # and is positive along it
+
+
+def test_a_turned_painter_draws_the_same_pictures_along_other_axes() -> None:
+    torch.manual_seed(0)
+    painter = new_painter(TINY).eval().requires_grad_(False)
+    pictures = torch.rand(8, 3, 64, 64) * 2 - 1
+    other = turned(painter, pictures)
+    before, after = painter.encode(pictures), other.encode(pictures)
+    assert not torch.allclose(before, after, atol=1e-2)
+    assert torch.allclose(before.square().sum(dim=1), after.square().sum(dim=1), atol=1e-4)
+    assert torch.allclose(painter.draw(before), other.draw(after), atol=1e-4)

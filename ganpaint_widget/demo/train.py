@@ -1,8 +1,9 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
-Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the early layers learn to make
-such features from z (``training/features.py``). Both resume. The initializer and the dissection take minutes
-and are made anew from the generator as it stands.
+Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the edit layer's axes are
+turned (``training/axes.py``), and the early layers learn to make such features from z
+(``training/features.py``). Both trainings resume. The initializer and the dissection take minutes and are
+made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..models.generator import State
 from ..models.progan import ProGAN
 from ..models.reading import read_progan
 from ..models.units import Dissection
+from ..training.axes import turned
 from ..training.data import to_tensor
 from ..training.features import FeatureRecipe, train_features, with_features
 from ..training.initializer import train_initializer
@@ -40,6 +42,9 @@ SEGMENTER_STEPS = 500
 
 EDITS_SHARE = 0.7
 """Of the time: the rest is for the features from z, which cost less a step."""
+
+TURNED_BY = 500
+"""Scenes whose features choose the edit layer's axes."""
 
 MINIMUM_EFFECT = 0.25
 """A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
@@ -60,6 +65,7 @@ def train_demo(
     recipe = Recipe()
     segmenter = demo_segmenter(folder, recipe)
     if minutes > 0:
+        data = SceneData(folder / "scenes", recipe.resolution)
         begun = painter_from(start, recipe) if start is not None else None
         run = train_edits(
             folder / "generator",
@@ -69,10 +75,11 @@ def train_demo(
             start=begun,
             device=device,
         )
+        painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
         train_features(
             folder / "generator",
-            run.average,
-            SceneData(folder / "scenes", recipe.resolution),
+            painter,
+            data,
             FeatureRecipe(),
             minutes=(1 - EDITS_SHARE) * minutes,
             classes=len(CLASSES),
@@ -121,9 +128,10 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     size = recipe.resolution
     run = EditsRun(recipe, segmenter)
     run.load(folder / "generator" / "edits.pt")
-    painter = with_features(run.average, folder / "generator")
-    assert isinstance(painter.generator, ProGAN)
     data = SceneData(folder / "scenes", size)
+    painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
+    painter = with_features(painter, folder / "generator")
+    assert isinstance(painter.generator, ProGAN)
     held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)

@@ -79,11 +79,13 @@ class Recipe(Rates):
     batch: int = 4
     warm_up: int = 38_000
     ramp: int = 15_000
+    learning_rate_judge: float = 1e-3
+    penalty: float = 0.006
     noise: float = 0.02
     slopes: float = 0.5
     perceptual: float = 0.5
     classes: float = 0.3
-    adversarial: float = 0.05
+    adversarial: float = 0.08
 
     @property
     def resolution(self) -> int:

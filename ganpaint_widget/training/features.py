@@ -53,11 +53,11 @@ class FeatureRecipe:
     batch: int = 32
     warm_up: int = 600
     step_length: float = 0.015
-    step_length_judged: float = 0.005
+    step_length_judged: float = 0.003
     learning_rate: float = 2e-3
     learning_rate_head: float = 5e-4
-    learning_rate_judge: float = 1e-3
-    adversarial: float = 0.3
+    learning_rate_judge: float = 3e-4
+    adversarial: float = 0.1
     latent: float = 0.05
     balance: float = 0.1
     penalty: float = 1.0

@@ -27,6 +27,7 @@ from ..models.progan import ProGAN
 from ..storage import replacing
 from ..version import __version__
 from .autoencoder import AutoencoderRecipe, train_autoencoder
+from .axes import turned
 from .data import to_bytes, to_tensor
 from .features import FeatureRecipe, train_features
 from .initializer import train_initializer
@@ -45,6 +46,9 @@ AUTOENCODER_SHARE, FEATURES_SHARE = 0.5, 0.4
 """Of the time; the rest is for the initializer."""
 
 INITIALIZER_STEPS = 350
+TURNED_BY = 500
+"""Photos whose features choose the edit layer's axes."""
+
 KNOWN = 9_000
 """How many photos, mirrored ones among them, the second stage reads at most."""
 
@@ -121,9 +125,9 @@ def train_generator(
         device=device,
     )
     recipe = FeatureRecipe(known=min(KNOWN, 4 * len(data)), augment=True, seed=seed)
-    painter = train_features(
-        training, run.average, data, recipe, minutes=FEATURES_SHARE * minutes, device=device
-    )
+    some = to_tensor(data.images[:TURNED_BY]).to(device)
+    painter = turned(run.average.eval(), some)
+    painter = train_features(training, painter, data, recipe, minutes=FEATURES_SHARE * minutes, device=device)
     generator, encoder = painter.generator, painter.encoder
     assert isinstance(generator, ProGAN)
     write_module(folder / "generator.safetensors", "generator", generator, generator.config)
