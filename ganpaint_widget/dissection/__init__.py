@@ -14,6 +14,14 @@ from .causality import CausalCurve as CausalCurve
 from .causality import causal_curve as causal_curve
 from .causality import causal_effect as causal_effect
 from .causality import unit_effects as unit_effects
+from .discovery import discover as discover
+from .discovery import exemplar_crops as exemplar_crops
+from .discovery import hide as hide
+from .discovery import merge as merge
+from .discovery import remeasure as remeasure
+from .discovery import rename as rename
+from .discovery import show as show
+from .discovery import split as split
 from .exemplars import find_exemplars as find_exemplars
 from .measure import POOL as POOL
 from .measure import THRESHOLDS as THRESHOLDS

@@ -42,9 +42,9 @@ def load(generator: Source) -> Model:
             path of a file for :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
             :class:`Model`, which is returned as it is. A module of another kind, or its state dict, is read
             if it is of a public layout (:func:`.reading.generator_of`). Others come with the encoder of
-            :func:`encoder_file`, if it was trained; the church and bedroom ProGANs otherwise with the
-            published one, if its file is in the cache. Those that are read from a file come with its
-            :func:`dissection_file`.
+            :func:`encoder_file`, if it was trained, and with the concepts of :func:`discovery_file`, if some
+            were found; the church and bedroom ProGANs otherwise with the published encoder, if its file is in
+            the cache. Those that are read from a file come with its :func:`dissection_file`.
 
     Raises:
         GANPaintError: there is no such generator, its file is damaged or not in the cache yet.
@@ -53,18 +53,18 @@ def load(generator: Source) -> Model:
     if isinstance(generator, Model):
         return generator
     if isinstance(generator, StagedGenerator):
-        return _with_encoder(Model(type(generator).__name__, generator))
+        return _with_made(Model(type(generator).__name__, generator))
     if isinstance(generator, str) and generator in LOADERS:
         module, name = LOADERS[generator].split(":")
         made: Model = getattr(import_module(module), name)()
         return made
     if isinstance(generator, str) and generator in CATALOGUE:
-        model = _with_encoder(_public(CATALOGUE[generator]))
+        model = _with_made(_public(CATALOGUE[generator]))
         if model.encoder is None:
             model = replace(model, encoder=_published_encoder(CATALOGUE[generator], model.generator))
         return model
     if isinstance(generator, nn.Module | Mapping):
-        return _with_encoder(_of_module(generator))
+        return _with_made(_of_module(generator))
     if not isinstance(generator, str | Path):
         raise GANPaintError(f"A {type(generator).__name__} is no generator.", _USE)
     path = Path(generator).expanduser()
@@ -73,7 +73,12 @@ def load(generator: Source) -> Model:
         what = "file" if looks_like_a_file else "generator"
         raise GANPaintError(f"There is no {what} {str(generator)!r}.", _USE)
     found = read_generator(path)
-    return _with_encoder(Model(path.stem, found, dissection=_measured(path, found)))
+    return _with_made(Model(path.stem, found, dissection=_measured(path, found)))
+
+
+def _with_made(model: Model) -> Model:
+    """The model with what this package has made for its weights on this machine."""
+    return _with_discovery(_with_encoder(model))
 
 
 _USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its file, or a StagedGenerator.'
@@ -118,6 +123,26 @@ def encoder_file(generator: StagedGenerator) -> Path:
 def initializer_file(generator: StagedGenerator) -> Path:
     """Where it puts the initializer that it trains for the same encoder."""
     return encoder_file(generator).with_suffix(".initialiser.safetensors")
+
+
+def discovery_file(generator: StagedGenerator) -> Path:
+    """Where in the cache an editor puts the concepts that it has found for a generator's weights."""
+    return cache_folder() / "discoveries" / f"{fingerprint(generator)}.safetensors"
+
+
+def _with_discovery(model: Model) -> Model:
+    """The model with the concepts that were discovered for it, if it has no others."""
+    if model.dissection is not None or not (cache_folder() / "discoveries").is_dir():
+        return model
+    generator = model.generator
+
+    def fitting(path: Path) -> Dissection:
+        found = Dissection.load(path)
+        if found.layer != generator.edit_layer:
+            raise GANPaintError(f"{path.name} is of the layer {found.layer!r}.", "Find concepts again.")
+        return found
+
+    return replace(model, dissection=in_cache(discovery_file(generator), fitting))
 
 
 def _with_encoder(model: Model) -> Model:

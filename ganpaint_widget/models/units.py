@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import GANPaintError
 from ..storage import damaged, read_safetensors, write_safetensors
+from .parts import Parts
 
 MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
@@ -95,6 +96,8 @@ class Dissection:
         threshold: K x C, the activation above which a pair's IoU counts a unit as on; ``None`` where that is
             not known (published units, files of earlier versions).
         exemplars: single objects of each concept, as targets of additions; ``None``: not looked for.
+        parts: of concepts that were discovered, what they consist of, and the segmenter that sees them;
+            ``None`` of those that a segmenter has named.
     """
 
     layer: str
@@ -110,6 +113,7 @@ class Dissection:
     samples: int
     threshold: Tensor | None = None
     exemplars: Exemplars | None = None
+    parts: Parts | None = None
 
     def index(self, concept: str) -> int:
         """The row of a concept; an unknown one raises and lists the known ones."""
@@ -120,6 +124,12 @@ class Dissection:
                 f"This generator does not know the concept {concept!r}.",
                 f"Choose one of: {', '.join(self.concepts)}.",
             ) from None
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The concepts that can be painted: all but the hidden ones."""
+        hidden = () if self.parts is None else self.parts.hidden
+        return tuple(name for name in self.concepts if name not in hidden)
 
     def target(self, concept: str, by: str = "tuned") -> Tensor:
         """C activations that additions to any picture aim at, by "tuned", "quantile" or "mean"."""
@@ -207,7 +217,8 @@ class Dissection:
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
     def only(self, rows: Sequence[int]) -> Dissection:
-        """The same for the concepts in some rows, in that order."""
+        """The same for the concepts in some rows, in that order; of parts that were discovered, all are
+        needed for a picture, so that what remains is an ordinary dissection."""
         chosen = list(rows)
         names = tuple(self.concepts[row] for row in chosen)
         tables = ("iou", "iqr", "present", "level", "weight", "effect", "threshold")
@@ -216,7 +227,8 @@ class Dissection:
         }
         if self.exemplars is not None:
             parts["exemplars"] = Exemplars(*(table[chosen] for table in vars(self.exemplars).values()))
-        return replace(self, concepts=names, colors={name: self.colors[name] for name in names}, **parts)
+        colors = {name: self.colors[name] for name in names}
+        return replace(self, concepts=names, colors=colors, **{"parts": None, **parts})
 
     def save(self, path: Path) -> None:
         """Write as safetensors, with names and colors in the metadata.
@@ -231,23 +243,27 @@ class Dissection:
             tensors["threshold"] = self.threshold.contiguous()
         if self.exemplars is not None:
             tensors |= {f"exemplars.{name}": one.contiguous() for name, one in vars(self.exemplars).items()}
-        meta = {
+        meta: dict[str, Any] = {
             "layer": self.layer,
             "concepts": list(self.concepts),
             "colors": dict(self.colors),
             "samples": self.samples,
         }
+        if self.parts is not None:
+            packed, meta["parts"] = self.parts.packed()
+            tensors |= {f"parts.{name}": one for name, one in packed.items()}
         write_safetensors(path, tensors, {"kind": "dissection", "config": json.dumps(meta)})
 
     @classmethod
     def load(cls, path: Path) -> Dissection:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "dissection")
-        exemplars = {
-            name.removeprefix("exemplars."): one
-            for name, one in tensors.items()
-            if name.startswith("exemplars.")
-        }
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            found = [(name, one) for name, one in tensors.items() if name.startswith(prefix)]
+            return {name.removeprefix(prefix): one for name, one in found}
+
+        exemplars, parts = under("exemplars."), under("parts.")
         try:
             found = cls(
                 layer=config["layer"],
@@ -255,6 +271,7 @@ class Dissection:
                 colors=config["colors"],
                 samples=config["samples"],
                 exemplars=Exemplars.of(exemplars) if exemplars else None,
+                parts=Parts.unpacked(parts, config["parts"]) if parts else None,
                 **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
             )
             found._check()
@@ -284,3 +301,7 @@ class Dissection:
                 raise ValueError(f"{name} with numbers that are not finite")
         if self.exemplars is not None:
             self.exemplars.check(concepts, units)
+        if self.parts is not None:
+            self.parts.check()
+            if self.parts.classes != self.concepts or self.parts.centroids.shape[1] != units:
+                raise ValueError("parts that are not those of the concepts")
