@@ -81,7 +81,10 @@ def test_public_names() -> None:
 
 
 def test_the_bundle_is_small() -> None:
-    """It is stored once per widget in every notebook that shows one."""
+    """It is stored once per widget in every notebook that shows one.
+
+    "Find concepts", with its progress and Cancel, took the last raise: 1.5 kB.
+    """
     static = importlib.resources.files("ganpaint_widget") / "static"
     sizes = {file.name: len(file.read_bytes()) for file in static.iterdir()}
-    assert sum(sizes.values()) <= 110_000, sizes
+    assert sum(sizes.values()) <= 113_000, sizes

@@ -57,6 +57,9 @@ POINTS: Final = 30_000
 SAMPLES: Final = 200
 """Generated pictures that are looked at."""
 
+SMALLEST: Final = 0.002
+"""Of the area of all samples: what is smaller is no part by itself, but belongs to what it is most like."""
+
 STEPS: Final = 200
 """Steps of the segmenter's training."""
 
@@ -140,6 +143,35 @@ def cut(tree: Tensor, groups: int) -> Tensor:
     return member
 
 
+def visible(tree: Tensor, centroids: Tensor, area: Tensor, groups: int) -> Tensor:
+    """The :func:`cut` into as many groups as it takes until ``groups`` of them are large enough to be seen.
+
+    Differences between cells need not show in pictures. A group that the segmenter finds on less than
+    ``SMALLEST`` of the area joins the group that its clusters are most like.
+
+    Args:
+        tree: as there.
+        centroids: M x C, of length 1.
+        area: M, the share of all pictures on which each cluster is seen.
+        groups: how many are wanted; fewer where there are fewer.
+
+    Returns:
+        The group of each cluster, M.
+    """
+    for tried in range(groups, len(area) + 1):
+        member = cut(tree, tried)
+        shares = torch.zeros(tried).index_add_(0, member, area)
+        large = shares >= SMALLEST
+        if int(large.sum()) >= groups or tried == len(area):
+            break
+    if not bool(large.any()):
+        return torch.zeros_like(member)
+    middles = torch.stack([centroids[member == group].mean(dim=0) for group in range(tried)])
+    alike = (middles @ middles.T).masked_fill(~large, -torch.inf)
+    joined = torch.where(large, torch.arange(tried), alike.argmax(dim=1))
+    return torch.unique(joined[member], return_inverse=True)[1]
+
+
 def branches(tree: Tensor, clusters: list[int]) -> tuple[list[int], list[int]]:
     """The two sides into which a tree parts some clusters, at the last step that has joined any of them."""
     amount = len(tree) + 1
@@ -213,7 +245,6 @@ def discover(
             f"All cells of the layer {layer!r} point in the same direction.", "Choose another layer."
         )
     tree = linkage(centroids)
-    member = cut(tree, min(parts, len(centroids)))
     lessons = _lessons(
         generator, layer, world.middle, centroids, samples, seed, batch, len(world.pictures[0, 0]) // 2
     )
@@ -224,9 +255,11 @@ def discover(
     evidence = count(
         generator, seeing, layer=layer, samples=samples, seed=seed, batch=batch, ticket=measuring
     )
+    area = evidence.counts[0].sum(dim=1).float()
+    member = visible(tree, centroids, area / area.sum(), min(parts, len(centroids)))
     # The largest part is the first.
     groups = int(member.max()) + 1
-    area = torch.zeros(groups).index_add_(0, member, evidence.counts[0].sum(dim=1).float())
+    area = torch.zeros(groups).index_add_(0, member, area)
     member = area.argsort(descending=True, stable=True).argsort()[member]
     names = [f"part {number}" for number in range(1, groups + 1)]
     found = tabulate(

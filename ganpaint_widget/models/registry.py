@@ -40,7 +40,7 @@ def load(generator: Source) -> Model:
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
             path of a file for :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
-            :class:`Model`, which is returned as it is. A module of another kind, or its state dict, is read
+            :class:`Model`, which is returned as it is, or with the concepts of :func:`discovery_file`. A module of another kind, or its state dict, is read
             if it is of a public layout (:func:`.reading.generator_of`). Others come with the encoder of
             :func:`encoder_file`, if it was trained, and with the concepts of :func:`discovery_file`, if some
             were found; the church and bedroom ProGANs otherwise with the published encoder, if its file is in
@@ -51,7 +51,7 @@ def load(generator: Source) -> Model:
     """
     follow_quota()
     if isinstance(generator, Model):
-        return generator
+        return _with_discovery(generator)
     if isinstance(generator, StagedGenerator):
         return _with_made(Model(type(generator).__name__, generator))
     if isinstance(generator, str) and generator in LOADERS:
@@ -130,11 +130,32 @@ def discovery_file(generator: StagedGenerator) -> Path:
     return cache_folder() / "discoveries" / f"{fingerprint(generator)}.safetensors"
 
 
+def keep_discovery(generator: StagedGenerator, dissection: Dissection) -> None:
+    """Keep discovered concepts, with their names, where :func:`load` finds them from then on.
+
+    Raises:
+        GANPaintError: the cache cannot be written.
+    """
+    path = discovery_file(generator)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dissection.save(path)
+    except OSError as error:
+        raise GANPaintError(
+            f"The concepts cannot be kept in {path.parent}: {error.strerror or error}.",
+            "Make room there, or set GANPAINT_CACHE to another folder.",
+        ) from error
+
+
 def _with_discovery(model: Model) -> Model:
-    """The model with the concepts that were discovered for it, if it has no others."""
-    if model.dissection is not None or not (cache_folder() / "discoveries").is_dir():
+    """The model with the concepts that were discovered for it, if it has no others.
+
+    Those that it came with may have been renamed, merged or hidden since: then what was kept is newer.
+    """
+    own, generator = model.dissection, model.generator
+    discovered = own is not None and own.parts is not None
+    if (own is not None and not discovered) or not (cache_folder() / "discoveries").is_dir():
         return model
-    generator = model.generator
 
     def fitting(path: Path) -> Dissection:
         found = Dissection.load(path)
@@ -142,7 +163,10 @@ def _with_discovery(model: Model) -> Model:
             raise GANPaintError(f"{path.name} is of the layer {found.layer!r}.", "Find concepts again.")
         return found
 
-    return replace(model, dissection=in_cache(discovery_file(generator), fitting))
+    kept = in_cache(discovery_file(generator), fitting)
+    if kept is None or (own is not None and not own.same_clusters(kept)):
+        return model
+    return replace(model, dissection=kept)
 
 
 def _with_encoder(model: Model) -> Model:

@@ -131,6 +131,11 @@ class Dissection:
         hidden = () if self.parts is None else self.parts.hidden
         return tuple(name for name in self.concepts if name not in hidden)
 
+    def same_clusters(self, other: Dissection) -> bool:
+        """Whether both are of one discovery, whatever people have made of its parts since."""
+        one, two = self.parts, other.parts
+        return one is not None and two is not None and torch.equal(one.centroids.cpu(), two.centroids.cpu())
+
     def target(self, concept: str, by: str = "tuned") -> Tensor:
         """C activations that additions to any picture aim at, by "tuned", "quantile" or "mean"."""
         row = self.index(concept)

@@ -66,8 +66,9 @@ from .palette import Concept as Concept
 from .palette import Palette
 from .processes.blending import Blend as Blend
 from .processes.blending import Blending, restored
+from .processes.discovering import Discovering
 from .processes.fitting import Fitting
-from .processes.inverting import Inverting, OpenedPicture, Source
+from .processes.inverting import Inverting, OpenedPicture, Source, reconceived
 from .processes.references import References, read_reference
 from .processes.rendering import Rendering
 from .processes.waiting import explained
@@ -176,6 +177,9 @@ class EditingSession(Reading):
             failed=self._tell_failure,
         )
         self._references = References(self._model, self._worker, self._reporter("open"))
+        self._discovering = Discovering(
+            self._worker, found=self._take_over_concepts, report=self._reporter("discover")
+        )
         if photo is None:
             source = self._scene_source(self._scene)
         else:
@@ -567,6 +571,26 @@ class EditingSession(Reading):
         number = checked_number(index, what, largest)
         self._inverting.start(lambda: self._scene_source(number))
 
+    def find_concepts(self, parts: int = 12) -> tuple[Concept, ...]:
+        """Find concepts to paint with, for a generator that has none. Waits for them: it takes minutes.
+
+        See :func:`.discover`. They are kept in the cache for the next session with this generator.
+
+        Args:
+            parts: how many, 2 to 64.
+
+        Returns:
+            The palette.
+
+        Raises:
+            GANPaintError: the generator has concepts already, or :meth:`cancel` was called; nothing has
+                changed then.
+        """
+        number = checked_number(parts, "number of parts", 64)
+        self._inverting.wait()
+        self._discovering.run(self._model, number)
+        return self.palette
+
     def adapt(self) -> Image.Image | None:
         """Blend the edits into the photo: G'(z_e). Blocks; Ctrl-C ends it and keeps the best so far.
 
@@ -640,12 +664,13 @@ class EditingSession(Reading):
         """Ask what is running to end. Without anything running, nothing happens.
 
         A blend, and a fit that is waited for, keep the best so far. A picture or a reference that is being
-        opened is given up, and who waits for it gets a GANPaintError.
+        opened, and a search for concepts, are given up, and who waits for it gets a GANPaintError.
         """
         self._blending.cancel()
         self._fitting.cancel()
         self._inverting.cancel()
         self._references.cancel()
+        self._discovering.cancel()
 
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have ``callback`` called with every event from now on.
@@ -686,6 +711,7 @@ class EditingSession(Reading):
         """Put a picture that is there in the last one's place."""
         source = picture.source
         with self._lock:
+            picture = self._in_concepts(picture)
             self._picture = picture
             if source.kind != "photo":
                 self._scene = source.index
@@ -703,14 +729,30 @@ class EditingSession(Reading):
     def _take_over_refined(self, guess: OpenedPicture, picture: OpenedPicture) -> None:
         """Put a picture that is inverted further in the place of its guess."""
         with self._lock:
-            if self._picture is not guess:
+            if self._picture.x is not guess.x:
                 return
+            picture = self._in_concepts(picture)
             self._picture = picture
             if self._fitting.on:
                 self._fitting.start(picture)
         if picture.notice is not None and picture.notice is not guess.notice:
             self._tell([picture.notice])
         self._rendering.start()
+
+    def _take_over_concepts(self, model: Model) -> None:
+        """Paint with what a model knows, the generator being the same."""
+        with self._lock:
+            self._model = model
+            for process in (self._inverting, self._fitting, self._blending, self._references):
+                process.model = model
+            self._palette = Palette(model, lambda: self._tell([PaletteChanged()]))
+            self._picture = self._in_concepts(self._picture)
+        self._tell([PaletteChanged()])
+
+    def _in_concepts(self, picture: OpenedPicture) -> OpenedPicture:
+        """A picture that may have been opened before the concepts were found."""
+        known = picture.fast.model.dissection is self._model.dissection
+        return picture if known else reconceived(self._model, picture)
 
     def _opening(self) -> dict[str, Any]:
         """What the journal says of the picture."""
@@ -754,5 +796,5 @@ class EditingSession(Reading):
         told = explained(what, error)
         self._tell([Failed(told.message, told.hint)])
 
-    def _reporter(self, job: Literal["open", "fit"]) -> Callable[[Report], None]:
+    def _reporter(self, job: Literal["open", "fit", "discover"]) -> Callable[[Report], None]:
         return lambda report: self._tell([Progress(job, report.fraction, report.seconds_left, None)])

@@ -18,7 +18,7 @@ const VERBS: Record<Edit["verb"], string> = {
 };
 
 /** Where a generator comes without concepts, there is nothing to choose. */
-const UNKNOWN = "It is not known what this generator's units draw: measure that with “ganpaint dissect”.";
+const UNKNOWN = "It is not known what this generator draws: find concepts first.";
 
 interface Row {
   root: HTMLElement;
