@@ -16,6 +16,7 @@ from references import Boxes, Brightness
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import ganpaint_widget as gp
 from ganpaint_widget.dissection import (
     discover,
     exemplar_crops,
@@ -37,6 +38,7 @@ from ganpaint_widget.dissection.discovery import (
 from ganpaint_widget.dissection.measure import count, tabulate
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer.exploration import Exploration
+from ganpaint_widget.explorer.parts import find, rearrange, shown
 from ganpaint_widget.models.generator import StagedGenerator, State
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.parts import Parts
@@ -442,7 +444,7 @@ def dcgan() -> StagedDCGAN:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert float(loss) < 0.12
+    assert float(loss.detach()) < 0.12
     return StagedDCGAN(gan=gan).eval()
 
 
@@ -609,6 +611,108 @@ def test_parts_are_the_segmenter_of_their_model(found: Dissection) -> None:
     assert isinstance(own.segmenter, Brightness)
 
 
+# --- the explorer ---
+
+
 @pytest.fixture
-def exploration(found: Dissection) -> Iterator[Exploration]:
-    yield Exploration(Model("boxes", Boxes(), dissection=found))
+def explorer(found: Dissection) -> Iterator[gp.DissectionExplorer]:
+    boxes = Boxes().eval()
+    keep_discovery(boxes, found)
+    Exploration(boxes).measure(samples=40)
+    explorer = gp.DissectionExplorer(boxes)
+    settle(explorer)
+    yield explorer
+    explorer.close()
+
+
+def settle(explorer: gp.DissectionExplorer) -> None:
+    """Until the worker has done what it was asked for."""
+    for _ in range(2):
+        explorer._worker.call(lambda: None)
+
+
+def parts_shown(explorer: gp.DissectionExplorer) -> dict[str, Any]:
+    """The rows of the tab: name to its controls, the buttons by what they say."""
+    rows = {}
+    for row in explorer._further.parts.rows.children:
+        _, strip, name, *buttons, told = row.children
+        assert bytes(strip.value)[:3] == b"\xff\xd8\xff"
+        rows[name.value] = {"name": name, "told": told.value} | {one.description: one for one in buttons}
+    return rows
+
+
+def test_parts_are_named_merged_split_and_hidden_by_clicks(explorer: gp.DissectionExplorer) -> None:
+    tab = explorer._further.parts
+    tab.look.click()
+    settle(explorer)
+    assert [*parts_shown(explorer)] == ["part 1", "part 2", "part 3", "part 4"]
+    parts_shown(explorer)["part 2"]["name"].value = "the box"
+    settle(explorer)
+    assert explorer.exploration.concepts[1] == "the box"
+    parts_shown(explorer)["part 3"]["Merge"].click()
+    parts_shown(explorer)["part 4"]["Merge"].click()
+    settle(explorer)
+    assert [*parts_shown(explorer)] == ["part 1", "the box", "part 3"]
+    parts_shown(explorer)["part 3"]["Split"].click()
+    settle(explorer)
+    assert [*parts_shown(explorer)] == ["part 1", "the box", "part 3", "part 3 2"]
+    parts_shown(explorer)["part 1"]["Hide"].click()
+    settle(explorer)
+    assert "Show" in parts_shown(explorer)["part 1"]
+    # Its editor, and whoever comes later, paints with what was made of them.
+    assert explorer.paint.session.concepts == ("the box", "part 3", "part 3 2")
+    again = EditingSession(generator=explorer.exploration.model.generator)
+    assert again.concepts == ("the box", "part 3", "part 3 2")
+    assert len(explorer._bars.box.children) > 1
+
+
+def test_a_name_that_is_taken_is_refused_and_the_field_goes_back(explorer: gp.DissectionExplorer) -> None:
+    explorer._further.parts.look.click()
+    settle(explorer)
+    field = parts_shown(explorer)["part 2"]["name"]
+    field.value = "part 1"
+    assert field.value == "part 2"
+    assert "already" in explorer._jobs.status.value
+    parts_shown(explorer)["part 1"]["Merge"].click()
+    parts_shown(explorer)["part 1"]["Merge"].click()
+    assert "Nothing is merged" in explorer._jobs.status.value
+    assert explorer.exploration.concepts == ("part 1", "part 2", "part 3", "part 4")
+
+
+def test_the_explorer_finds_concepts_where_nothing_could_name_them(short_discovery: None) -> None:
+    explorer = gp.DissectionExplorer(Boxes().eval())
+    try:
+        assert explorer._offer.description == "Find concepts"
+        explorer._offer.click()
+        settle(explorer)
+        assert len(explorer.exploration.concepts) > 1
+        assert explorer.exploration.atlas is not None
+        assert explorer._known.layout.display is None
+    finally:
+        explorer.close()
+
+
+def test_what_was_measured_of_the_old_concepts_is_gone(found: Dissection) -> None:
+    exploration = Exploration(Model("boxes", Boxes(), dissection=found))
+    exploration.measure("effects", "baselines", samples=40)
+    rearrange(exploration, lambda one: merge(one, "part 1", "part 2", "all"))
+    assert exploration.effects is None
+    assert exploration.baselines is None
+    assert Exploration(Model("boxes", Boxes(), dissection=found)).concepts[0] == "all"
+    with pytest.raises(GANPaintError, match="has its concepts already"):
+        find(exploration)
+    named = Exploration(
+        Model("boxes", Boxes(), dissection=replace(found, parts=None), segmenter=Brightness())
+    )
+    with pytest.raises(GANPaintError, match="no discovered parts"):
+        rearrange(named, lambda one: one)
+    assert shown(named) == []
+
+
+def test_another_layer_keeps_its_parts_apart(found: Dissection) -> None:
+    """What is discovered at another layer is not offered where pictures are edited."""
+    exploration = Exploration(Model("boxes", Boxes(), dissection=found), "draw")
+    assert exploration.dissection is None
+    find(exploration, 2)
+    assert Exploration(Model("boxes", Boxes(), dissection=found), "draw").concepts == ("part 1", "part 2")
+    assert Exploration(Model("boxes", Boxes(), dissection=found)).concepts == found.concepts
