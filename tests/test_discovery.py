@@ -27,14 +27,8 @@ from ganpaint_widget.dissection import (
     show,
     split,
 )
-from ganpaint_widget.dissection.discovery import (
-    branches,
-    cut,
-    kmeans,
-    linkage,
-    parts_of,
-    visible,
-)
+from ganpaint_widget.dissection.clusters import branches, cut, kmeans, linkage, visible
+from ganpaint_widget.dissection.discovery import parts_of
 from ganpaint_widget.dissection.measure import count, tabulate
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer.exploration import Exploration
@@ -87,7 +81,7 @@ def test_linkage_joins_what_is_nearest_on_average() -> None:
     centroids = F.normalize(torch.randn(9, 5, generator=torch.Generator().manual_seed(4)), dim=1)
     distance = (1 - centroids @ centroids.T).double()
     groups = {node: [node] for node in range(9)}
-    for step, (one, other) in enumerate(linkage(centroids).tolist()):
+    for step, (one, other) in enumerate(linkage(centroids, torch.full((9,), 1 / 9)).tolist()):
         means = {
             (a, b): float(distance[groups[a]][:, groups[b]].mean()) for a in groups for b in groups if a < b
         }
@@ -96,9 +90,19 @@ def test_linkage_joins_what_is_nearest_on_average() -> None:
     assert len(groups) == 1
 
 
+def test_large_clusters_are_joined_first() -> None:
+    """Two pairs equally far apart: a sky's, and a window's."""
+    centroids = F.normalize(
+        torch.tensor([[1, 0.3, 0, 0], [1, -0.3, 0, 0], [0, 0, 1, 0.3], [0, 0, 1, -0.3]]), dim=1
+    )
+    first = linkage(centroids, torch.tensor([0.05, 0.05, 0.45, 0.45]))[0].tolist()
+    assert first == [2, 3]
+    assert linkage(centroids, torch.tensor([0.45, 0.45, 0.05, 0.05]))[0].tolist() == [0, 1]
+
+
 def test_a_tree_is_cut_and_parted_at_its_last_steps() -> None:
     points, labels = planted(3, 4)
-    tree = linkage(points)
+    tree = linkage(points, torch.full((12,), 1 / 12))
     member = cut(tree, 3)
     assert len({*zip(labels.tolist(), member.tolist(), strict=True)}) == 3
     assert sorted(cut(tree, 1).tolist()) == [0] * 12
@@ -111,10 +115,11 @@ def test_a_tree_is_cut_and_parted_at_its_last_steps() -> None:
 def test_what_cannot_be_seen_is_no_part() -> None:
     """A group without area joins the one that it is most like, and another one is cut in its place."""
     points, labels = planted(4, 3)
-    tree, area = linkage(points), torch.full((12,), 0.1)
+    even = torch.full((12,), 1 / 12)
+    tree, area = linkage(points, even), torch.full((12,), 0.1)
     area[labels == 3] = 0
     points[labels == 3] = F.normalize(points[labels == 3] + points[:3], dim=1)
-    member = visible(linkage(points), points, area, 3)
+    member = visible(linkage(points, even), points, area, 3)
     assert len({*member.tolist()}) == 3
     assert {*member[labels == 3].tolist()} <= {*member[labels == 0].tolist()}
     assert int(visible(tree, points, torch.zeros(12), 3).max()) == 0

@@ -22,6 +22,9 @@ from torch.nn import functional as F
 SIDE: Final = 128
 """Pixels a side at which pictures are looked at, at most; larger ones are brought to it."""
 
+FINER: Final = 2.0
+"""How much more the finer layer counts than the layer itself: it knows where things end."""
+
 SETTING: Final = 0.5
 """The part of a picture's mean features that is taken away from its cells before they are compared: dusk must
 not make another sky, and yet a hall is no street."""
@@ -117,8 +120,8 @@ class Parts(nn.Module):
     Attributes:
         classes: the names of the K parts, in the order of the dissection's concepts.
         hidden: those that are not offered for painting.
-        middle: C, the layer's mean over many samples.
-        centroids: M x C, the clusters' directions, of length 1.
+        middle: D, the mean over many samples of the layer's C units and the finer layer's.
+        centroids: M x D, the clusters' directions, of length 1; see :func:`directions`.
         tree: (M - 1) x 2, which two nodes were joined in each step; node M + s is what step s has made.
         member: M, the part of each cluster, 0 to K - 1.
         evidence: what dissection has counted of the M clusters; on the CPU.
@@ -171,10 +174,6 @@ class Parts(nn.Module):
         """The numbers of the clusters that make up a part."""
         found: list[int] = (self.member == part).nonzero()[:, 0].tolist()
         return found
-
-    def similarity(self, features: Tensor) -> Tensor:
-        """How much each cell is like each cluster, B x M x h x w in [-1, 1], from features B x C x h x w."""
-        return similarity(features, self.middle, self.centroids)
 
     def logits(self, pictures: Tensor) -> Tensor:
         """The network's logits of the M clusters, B x M x H x W, of pictures B x 3 x H x W in [-1, 1]."""
@@ -235,7 +234,7 @@ class Parts(nn.Module):
             "width": self.network.width,
             "samples": evidence.samples,
         }
-        return {name: one.detach().cpu().contiguous() for name, one in tensors.items()}, plain
+        return {name: one.detach().cpu().clone().contiguous() for name, one in tensors.items()}, plain
 
     @classmethod
     def unpacked(cls, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> Parts:
@@ -273,10 +272,11 @@ class Parts(nn.Module):
 
     def check(self) -> None:
         """Raise ValueError if its tables do not fit together, or hold numbers that are not finite."""
-        clusters, channels = self.centroids.shape
+        clusters, width = self.centroids.shape
+        channels = len(self.evidence.high)
         bins = self.evidence.thresholds.shape[-1] + 1
         shapes = {
-            "middle": (self.middle, (channels,)),
+            "middle": (self.middle, (width,)),
             "tree": (self.tree, (clusters - 1, 2)),
             "member": (self.member, (clusters,)),
             "counts": (self.evidence.counts, (channels, clusters, bins)),
@@ -290,6 +290,8 @@ class Parts(nn.Module):
                 raise ValueError(f"{name} of the shape {tuple(table.shape)}")
             if not table.isfinite().all():
                 raise ValueError(f"{name} with numbers that are not finite")
+        if width < channels:
+            raise ValueError("directions of fewer numbers than the layer has units")
         weights = [*self.network.state_dict().values(), self.centroids]
         if not all(bool(one.isfinite().all()) for one in weights):
             raise ValueError("weights that are not finite")
@@ -315,20 +317,29 @@ def seen(pictures: Tensor) -> Tensor:
     return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=False, antialias=smaller)
 
 
-def directions(features: Tensor, middle: Tensor, setting: Tensor | None = None) -> Tensor:
-    """Cells as they are compared: unit vectors, B x C x h x w, of what sets them apart from their picture.
+def directions(maps: Sequence[Tensor], middle: Tensor, settings: Sequence[Tensor] | None = None) -> Tensor:
+    """Cells as they are compared: unit vectors, B x D x h x w, of what sets them apart from their picture.
 
-    ``SETTING`` of what a picture's mean differs from the layer's is taken away.
+    From each layer ``SETTING`` of what a picture's mean differs from the layer's is taken away. Then cells
+    are brought to length 1 and put side by side with the other layer's, on the finer grid.
 
     Args:
-        features: B x C x h x w.
-        middle: C, the layer's mean.
-        setting: B x C, the pictures' means; by default those of the features.
+        maps: features of the layer, B x C x H x W, and of the finer one, if there is one.
+        middle: D, the layers' means.
+        settings: the pictures' means of both; by default those of the maps.
     """
-    setting = features.mean(dim=(2, 3)) if setting is None else setting
-    return F.normalize(features - SETTING * (setting - middle)[:, :, None, None], dim=1)
+    settings = [one.mean(dim=(2, 3)) for one in maps] if settings is None else settings
+    means = middle.split([one.shape[1] for one in maps])
+    grid = maps[-1].shape[-2:]
+    found = []
+    for features, setting, mean, weight in zip(maps, settings, means, (1.0, FINER), strict=False):
+        if features.shape[-2:] != grid:
+            features = F.interpolate(features, size=grid, mode="bilinear", align_corners=False)
+        apart = features - SETTING * (setting - mean)[:, :, None, None]
+        found.append(weight * F.normalize(apart, dim=1))
+    return F.normalize(torch.cat(found, dim=1), dim=1)
 
 
-def similarity(features: Tensor, middle: Tensor, centroids: Tensor) -> Tensor:
-    """Cosines of each cell's direction with M centroids: B x M x h x w."""
-    return torch.einsum("bchw,mc->bmhw", directions(features, middle), centroids)
+def similarity(maps: Sequence[Tensor], middle: Tensor, centroids: Tensor) -> Tensor:
+    """Cosines of each cell's direction with M centroids: B x M x h x w; arguments as above."""
+    return torch.einsum("bchw,mc->bmhw", directions(maps, middle), centroids)

@@ -40,11 +40,12 @@ def load(generator: Source) -> Model:
     Args:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
             path of a file for :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
-            :class:`Model`, which is returned as it is, or with the concepts of :func:`discovery_file`. A module of another kind, or its state dict, is read
-            if it is of a public layout (:func:`.reading.generator_of`). Others come with the encoder of
-            :func:`encoder_file`, if it was trained, and with the concepts of :func:`discovery_file`, if some
-            were found; the church and bedroom ProGANs otherwise with the published encoder, if its file is in
-            the cache. Those that are read from a file come with its :func:`dissection_file`.
+            :class:`Model`, which is returned as it is or with the concepts of :func:`discovery_file`. A
+            module of another kind, or its state dict, is read if it is of a public layout
+            (:func:`.reading.generator_of`). Others come with the encoder of :func:`encoder_file`, if it was
+            trained, and those without a dissection with the concepts of :func:`discovery_file`, if some were
+            found; the church and bedroom ProGANs otherwise with the published encoder, if its file is in the
+            cache. Those that are read from a file come with its :func:`dissection_file`.
 
     Raises:
         GANPaintError: there is no such generator, its file is damaged or not in the cache yet.

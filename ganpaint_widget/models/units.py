@@ -308,5 +308,5 @@ class Dissection:
             self.exemplars.check(concepts, units)
         if self.parts is not None:
             self.parts.check()
-            if self.parts.classes != self.concepts or self.parts.centroids.shape[1] != units:
+            if self.parts.classes != self.concepts or len(self.parts.evidence.high) != units:
                 raise ValueError("parts that are not those of the concepts")
