@@ -603,6 +603,38 @@ def test_a_picture_that_was_opened_meanwhile_is_painted_too(
     assert np.abs(np.array(session.preview) - before).mean() > 3
 
 
+def told(paint: gp.GANPaint, name: str, sequence: int) -> None:
+    """A page's command."""
+    content = {
+        "type": "command",
+        "page": "page-0001",
+        "sequence": sequence,
+        "name": name,
+        "arguments": {},
+    }
+    paint._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+
+
+def test_a_page_asks_for_concepts_and_finds_them_in_the_state(
+    dcgan: StagedDCGAN, worker: Worker, short_discovery: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint = gp.GANPaint(session=EditingSession(generator=dcgan, worker=worker))
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(paint, "send", lambda content, buffers=None: said.append(content))
+    assert paint._state["concepts"] == []
+    assert paint._state["classes"] == []
+    told(paint, "discover", 1)
+    accepted = [one for one in said if one["type"] == "accepted"]
+    assert [one["sequence"] for one in accepted] == [1]
+    assert [one["name"] for one in paint._state["concepts"]] == [*paint.session.concepts]
+    assert paint._state["classes"] == [*paint.session.classes]
+    assert paint._segments[:4] == b"\x89PNG"
+    assert {one["job"] for one in said if one["type"] == "progress"} == {"discover"}
+    told(paint, "discover", 2)  # a second click that was on its way
+    assert "already" in next(one for one in said if one["type"] == "error")["what"]
+    paint.close()
+
+
 # --- models ---
 
 

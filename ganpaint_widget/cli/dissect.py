@@ -50,8 +50,8 @@ def dissect(
     discover: Annotated[
         int | None,
         typer.Option(
-            help="Find so many concepts without labels, where no segmenter names pixels; 12 is a good number. "
-            "--samples is then at most 400.",
+            help="Find so many concepts without labels, where no segmenter names pixels: 12 are a good "
+            "number. --samples is then at most 400.",
         ),
     ] = None,
     baselines: Annotated[
@@ -71,17 +71,17 @@ def dissect(
         from .. import dissection
         from ..models import devices
 
+        if discover is not None and (segmenter is not None or baselines or processes > 1):
+            raise GANPaintError(
+                "What is discovered is named by no segmenter, and found by one process.",
+                "Leave out --segmenter, --baselines and --processes, or --discover.",
+            )
         began = time.monotonic()
         model = devices.load(generator, device)
         if segmenter is not None:
             from ..models.segmentation import ade20k
 
             model = replace(model, segmenter=ade20k() if segmenter == "ade20k" else ade20k(segmenter))
-        if discover is not None and (segmenter is not None or baselines or processes > 1):
-            raise GANPaintError(
-                "What is discovered is named by no segmenter, and found by one process.",
-                "Leave out --segmenter, --baselines and --processes, or --discover.",
-            )
         if model.segmenter is None and discover is None:
             raise GANPaintError(
                 f"The generator {model.name!r} comes with no segmenter, which has to name what it draws.",
