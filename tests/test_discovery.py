@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 import ganpaint_widget as gp
 from ganpaint_widget.dissection import (
     discover,
+    discovery,
     exemplar_crops,
     hide,
     merge,
@@ -27,6 +29,7 @@ from ganpaint_widget.dissection import (
     show,
     split,
 )
+from ganpaint_widget.dissection.causality import exemplar_effects
 from ganpaint_widget.dissection.clusters import branches, cut, kmeans, linkage, visible
 from ganpaint_widget.dissection.discovery import parts_of
 from ganpaint_widget.dissection.measure import count, tabulate
@@ -37,7 +40,7 @@ from ganpaint_widget.models.generator import StagedGenerator, State
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.parts import Parts
 from ganpaint_widget.models.registry import discovery_file, keep_discovery, load
-from ganpaint_widget.models.units import Dissection
+from ganpaint_widget.models.units import Dissection, Exemplars
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.events import PaletteChanged, Progress
 from ganpaint_widget.session.worker import Worker
@@ -166,6 +169,26 @@ def test_the_same_seed_finds_the_same(found: Dissection) -> None:
     assert torch.equal(again.effect, found.effect)
     other = discover(Boxes(), 4, **(QUICK | {"seed": 5}))
     assert not torch.equal(parts_of(other).centroids, parts_of(found).centroids)
+
+
+def test_exemplars_that_do_not_work_are_left_out(found: Dissection) -> None:
+    """Ground that was taken for a box: added, it is none."""
+    box = max(found.concepts, key=lambda name: float(found.present[found.index(name), 0]))
+    row, exemplars = found.index(box), found.exemplars
+    assert exemplars is not None
+    objects = [exemplars.objects(one) for one in range(len(found.concepts))]
+    activations, settings = objects[row]
+    ground = activations[:1].clone()
+    ground[:, :2] = torch.tensor([0.0, 3.0])
+    objects[row] = torch.cat([activations, ground]), torch.cat([settings, settings[:1]])
+    spoiled = replace(found, exemplars=Exemplars.stacked(objects))
+    shares = exemplar_effects(Boxes(), parts_of(found), spoiled, box)
+    assert min(shares[:-1]) > 2 * shares[-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discovery, "find_exemplars", lambda *given, **how: spoiled)
+        tried = remeasure(Boxes(), found, box)
+    assert tried.exemplars is not None
+    assert torch.equal(tried.exemplars.objects(row)[0], activations)
 
 
 def test_soft_masks_of_any_picture_sum_to_one(found: Dissection) -> None:
@@ -615,6 +638,16 @@ def told(paint: gp.GANPaint, name: str, sequence: int) -> None:
     paint._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
 
 
+def answered(said: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The first message of a kind, as soon as it is there: a search has a thread of its own."""
+    for _ in range(6000):
+        for one in list(said):
+            if one["type"] == kind:
+                return one
+        time.sleep(0.01)
+    raise AssertionError(f"no {kind}")
+
+
 def test_a_page_asks_for_concepts_and_finds_them_in_the_state(
     dcgan: StagedDCGAN, worker: Worker, short_discovery: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -624,14 +657,13 @@ def test_a_page_asks_for_concepts_and_finds_them_in_the_state(
     assert paint._state["concepts"] == []
     assert paint._state["classes"] == []
     told(paint, "discover", 1)
-    accepted = [one for one in said if one["type"] == "accepted"]
-    assert [one["sequence"] for one in accepted] == [1]
+    answered(said, "accepted")
     assert [one["name"] for one in paint._state["concepts"]] == [*paint.session.concepts]
     assert paint._state["classes"] == [*paint.session.classes]
     assert paint._segments[:4] == b"\x89PNG"
     assert {one["job"] for one in said if one["type"] == "progress"} == {"discover"}
     told(paint, "discover", 2)  # a second click that was on its way
-    assert "already" in next(one for one in said if one["type"] == "error")["what"]
+    assert "already" in answered(said, "error")["what"]
     paint.close()
 
 

@@ -31,9 +31,9 @@ from ..images.arrays import Array, array_of
 from ..models.generator import StagedGenerator, State
 from ..models.networks import evaluated, usable
 from ..models.parts import PartNetwork, Parts, directions, seen, similarity
-from ..models.units import Dissection
+from ..models.units import Dissection, Exemplars
 from ..tickets import Ticket, share_of, watched
-from .causality import causal_effect
+from .causality import causal_effect, exemplar_effects
 from .clusters import kmeans, linkage, visible
 from .exemplars import connected_regions, find_exemplars
 from .measure import count, sampled, tabulate
@@ -51,6 +51,9 @@ FINE: Final = 4
 LEAST: Final = 48
 """Clusters at least: with fewer, small things share theirs with what is around them."""
 
+UNITS: Final = 8
+"""Units that the finer layer must have: a direction of few numbers says little more than a sign."""
+
 POINTS: Final = 30_000
 """Cells among which clusters are looked for."""
 
@@ -60,8 +63,15 @@ SAMPLES: Final = 200
 STEPS: Final = 200
 """Steps of the segmenter's training."""
 
-TRIED: Final = 16
+TRIED: Final = 12
 """Pictures in which a part is added and removed to see what that causes."""
+
+EXEMPLARS: Final = 12
+"""Of a part, at most."""
+
+WORKING: Final = 0.5
+"""Exemplars go that work less than this part of how well the best one works: the segmenter, which nobody has
+checked, has taken other things for the part."""
 
 
 @dataclass(frozen=True)
@@ -173,36 +183,57 @@ def remeasure(
 ) -> Dissection:
     """Find the exemplars of discovered concepts anew, and try what adding and removing them causes.
 
+    Each exemplar is tried out, and those that hardly bring the part about are left out.
+
     Args:
         generator: G.
         dissection: of one of its layers; it was discovered.
-        concepts: which ones to try; by default all. Exemplars are found for all.
+        concepts: which ones; by default all. The others keep what they have.
         samples: generated pictures in which exemplars are looked for.
         seed: of the latents.
         batch: pictures at a time.
         ticket: progress and cancel.
     """
     parts = usable(parts_of(dissection), next(generator.parameters()).device)
-    finding, trying = share_of(ticket, 0, 0.3), share_of(ticket, 0.3, 1)
+    finding, trying = share_of(ticket, 0, 0.2), share_of(ticket, 0.2, 1)
+    chosen = concepts or dissection.concepts
+    rows = [dissection.index(concept) for concept in chosen]
     found = find_exemplars(
-        generator, parts, dissection, samples=samples, seed=seed, batch=batch, ticket=finding
+        generator,
+        parts,
+        dissection,
+        samples=samples,
+        count=EXEMPLARS,
+        seed=seed,
+        batch=batch,
+        ticket=finding,
     )
-    effect = found.effect.clone()
-    chosen = concepts or found.concepts
-    for place, concept in enumerate(chosen):
+    assert found.exemplars is not None
+    old, new, effect = dissection.exemplars, found.exemplars, found.effect.clone()
+    objects = [
+        new.objects(row) if old is None or row in rows else old.objects(row)
+        for row in range(len(found.concepts))
+    ]
+    for place, (concept, row) in enumerate(zip(chosen, rows, strict=True)):
         share = share_of(trying, place / len(chosen), (place + 1) / len(chosen))
-        effects = causal_effect(generator, parts, found, concept, samples=TRIED, ticket=share)
-        effect[found.index(concept)] = torch.tensor(effects)
-    return replace(found, effect=effect)
+        first, second = share_of(share, 0, 0.5), share_of(share, 0.5, 1)
+        shares = torch.tensor(exemplar_effects(generator, parts, found, concept, ticket=first))
+        if len(shares):
+            working = shares >= WORKING * shares.max()
+            objects[row] = objects[row][0][working], objects[row][1][working]
+        tried = replace(found, exemplars=Exemplars.stacked(objects))
+        effects = causal_effect(generator, parts, tried, concept, samples=TRIED, ticket=second)
+        effect[row] = torch.tensor(effects)
+    return replace(found, exemplars=Exemplars.stacked(objects), effect=effect)
 
 
 def _layers(generator: StagedGenerator, layer: str) -> list[str]:
-    """The layer, and the last stage of the next finer grid, if there is one."""
+    """The layer, and the last stage of the next finer grid, if there is one with ``UNITS``."""
     grid = generator.shape(layer)[1]
     finer: list[tuple[int, str]] = []
     for stage in generator.stages[generator.stage_index(layer) + 1 :]:
-        side = generator.shape(stage)[1]
-        if side > grid and (not finer or side == finer[0][0]):
+        units, side, _ = generator.shape(stage)
+        if units >= UNITS and side > grid and (not finer or side == finer[0][0]):
             finer.append((side, stage))
     return [layer, finer[-1][1]] if finer else [layer]
 

@@ -173,11 +173,8 @@ def _rows(dissection: Dissection) -> list[_Row]:
     parts, exemplars = parts_of(dissection), dissection.exemplars
     rows = []
     for row, name in enumerate(dissection.concepts):
-        if exemplars is None:
-            shown = (torch.zeros(0, len(dissection.high)),) * 2
-        else:
-            filled = int(exemplars.counts[row])
-            shown = exemplars.activations[row, :filled], exemplars.settings[row, :filled]
+        nothing = torch.zeros(0, len(dissection.high))
+        shown = (nothing, nothing) if exemplars is None else exemplars.objects(row)
         rows.append(
             _Row(
                 name,
@@ -210,23 +207,13 @@ def _made_of(dissection: Dissection, rows: list[_Row]) -> Dissection:
         for place, row in enumerate(rows):
             if row.source is not None:
                 new[place] = old[row.source]
-    most = max(len(row.exemplars[0]) for row in rows)
-    pad = [tuple(F.pad(one, (0, 0, 0, most - len(one))) for one in row.exemplars) for row in rows]
-    exemplars = (
-        None
-        if dissection.exemplars is None
-        else Exemplars(
-            torch.stack([one for one, _ in pad]),
-            torch.stack([one for _, one in pad]),
-            torch.tensor([len(row.exemplars[0]) for row in rows]),
-        )
-    )
+    known = dissection.exemplars is not None
     return replace(
         made,
         high=dissection.high,
         samples=dissection.samples,
         effect=torch.stack([row.effect for row in rows]),
-        exemplars=exemplars,
+        exemplars=Exemplars.stacked([row.exemplars for row in rows]) if known else None,
         parts=parts.with_member(
             member.to(parts.member.device), names, [row.name for row in rows if row.hidden]
         ),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import GANPaintError
 from ..storage import damaged, read_safetensors, write_safetensors
@@ -49,6 +50,19 @@ class Exemplars:
         return cls(
             tensors["activations"].float(), tensors["settings"].float(), tensors["counts"].to(torch.int64)
         )
+
+    @classmethod
+    def stacked(cls, each: Sequence[tuple[Tensor, Tensor]]) -> Exemplars:
+        """Tables from what :meth:`objects` gives of each concept."""
+        most = max(len(activations) for activations, _ in each)
+        tables = [[F.pad(one, (0, 0, 0, most - len(one))) for one in pair] for pair in each]
+        activations, settings = (torch.stack(column) for column in zip(*tables, strict=True))
+        return cls(activations, settings, torch.tensor([len(one) for one, _ in each]))
+
+    def objects(self, row: int) -> tuple[Tensor, Tensor]:
+        """Activations and settings of a concept's objects, N x C each."""
+        filled = int(self.counts[row])
+        return self.activations[row, :filled], self.settings[row, :filled]
 
     def check(self, concepts: int, units: int) -> None:
         """Raise ValueError if the tables do not fit that many concepts and units, or are not finite."""
