@@ -138,9 +138,13 @@ def _discover(model: Model, parts: int, given: dict[str, Any], *, quiet: bool) -
     from ..tickets import Report, Ticket
 
     with tqdm(
-        total=1.0, desc="Finding concepts", bar_format="{desc}: {percentage:.0f} %, {remaining} left",
-        leave=False, disable=quiet,
-    ) as bar:  # fmt: skip
+        total=1.0,
+        desc="Finding concepts",
+        bar_format="{desc}: {percentage:.0f} %, {remaining} left",
+        delay=3,
+        leave=False,
+        disable=quiet,
+    ) as bar:
 
         def report(report: Report) -> None:
             bar.update(report.fraction - bar.n)
