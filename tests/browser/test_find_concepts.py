@@ -27,7 +27,7 @@ paint
 
 def test_concepts_are_found_cancelled_and_painted_with(open_notebook: Any) -> None:
     notebook = open_notebook(CELLS)
-    notebook.run(0)
+    notebook.run_all()
     notebook.wait_for_editor()
     find = notebook.root.locator('[data-action="discover"]')
     stop = notebook.root.locator('[data-action="stop-discovery"]')
