@@ -17,6 +17,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .demo.scenes import Scene as Scene
+    from .dissection import discover as discover
     from .dissection import dissect as dissect
     from .explorer.exploration import Exploration as Exploration
     from .models.generator import StagedGenerator as StagedGenerator
@@ -35,6 +36,7 @@ _HOMES = {
     "Model": ".models.model",
     "load_generator": ".models.registry",
     "Scene": ".demo.scenes",
+    "discover": ".dissection",
     "dissect": ".dissection",
     "Exploration": ".explorer.exploration",
     "DissectionExplorer": ".widget.explorer",
@@ -51,6 +53,7 @@ __all__ = [
     "StagedGenerator",
     "State",
     "__version__",
+    "discover",
     "dissect",
     "load_generator",
 ]

@@ -55,9 +55,11 @@ def checked_concept(concept: object, known: Sequence[str], generator: str) -> st
 
 
 def checked_name(name: object) -> str:
-    """``name`` if a brush can be called so: 1 to 64 visible characters, else GANPaintError."""
+    """``name`` if a brush or a part can be called so: 1 to 64 visible characters, else GANPaintError."""
     if not (isinstance(name, str) and 0 < len(name.strip()) == len(name) <= 64 and name.isprintable()):
-        raise GANPaintError(f"{_shown(name)} cannot be the name of a brush.", "Use 1 to 64 characters.")
+        raise GANPaintError(
+            f"{_shown(name)} cannot be the name of a brush or a part.", "Use 1 to 64 characters."
+        )
     return name
 
 

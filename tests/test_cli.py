@@ -254,6 +254,21 @@ def test_a_dissection_is_written_and_told(folder: Path):
     assert "window" in table.stdout and "interpretable" in table.stdout
 
 
+def test_concepts_are_discovered_where_no_segmenter_is(folder: Path):
+    out = folder / "units.safetensors"
+    made = said(
+        ganpaint("dissect", "--generator", "bare", "-o", out, "--discover", 3, "--samples", 40, "--json")
+    )
+    found = Dissection.load(out)
+    assert [one["concept"] for one in made["concepts"]] == list(found.concepts)
+    assert 1 <= len(found.concepts) <= 3
+    assert found.parts is not None
+    assert found.samples == 40
+    refused = failed(ganpaint("dissect", "-o", out, "--discover", 3, "--segmenter", "ade20k"))
+    assert "no segmenter" in refused[0]
+    assert "cannot be looked for" in failed(ganpaint("dissect", "-o", out, "--discover", 1))[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

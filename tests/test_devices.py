@@ -29,6 +29,7 @@ from ganpaint_widget.dissection import (
     artifacts,
     baselines,
     causality,
+    discovery,
     exemplars,
     measure,
     pictures,
@@ -42,6 +43,7 @@ from ganpaint_widget.models.generator import StagedGenerator, State
 from ganpaint_widget.models.initializer import Initializer
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.networks import evaluating
+from ganpaint_widget.models.parts import Evidence, PartNetwork, Parts
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.models.registry import load
 from ganpaint_widget.models.stylegan2 import StyleGAN2
@@ -189,6 +191,35 @@ class World:
     def examples(self) -> list[tuning.Examples]:
         return tuning.likely_examples(self.generator, self.segmenter, "tree", self.states)
 
+    @cached_property
+    def discovered(self) -> Dissection:
+        """What was found on the CPU, as it is read from a file."""
+        torch.manual_seed(0)
+        units, random = self.generator.shape(self.generator.edit_layer)[0], torch.Generator().manual_seed(2)
+        centroids = nn.functional.normalize(torch.randn(4, units, generator=random), dim=1)
+        evidence = Evidence(
+            torch.linspace(-1, 1, 5).expand(units, -1).contiguous(),
+            torch.ones(units),
+            torch.randint(1, 9, (units, 4, 6), generator=random),
+            torch.rand(4, units, generator=random),
+            torch.ones(4),
+            4,
+        )
+        member = torch.tensor([0, 0, 1, 1])
+        network = PartNetwork(4, 8).eval().requires_grad_(False)
+        parts = Parts(
+            network,
+            classes=("part 1", "part 2"),
+            middle=torch.zeros(units),
+            centroids=centroids,
+            tree=torch.tensor([[0, 1], [2, 3], [4, 5]]),
+            member=member,
+            evidence=evidence,
+        )
+        names = parts.classes
+        tables = measure.tabulate(evidence.grouped(member, 2), self.generator.edit_layer, names, {})
+        return dataclasses.replace(tables, parts=parts.eval().requires_grad_(False))
+
     def edit(self, verb: str, units: Any = None) -> edits.Edit:
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[8:16, 8:16] = 255
@@ -217,6 +248,13 @@ def _gated(world: World) -> Any:
 def _inverted(world: World, **how: Any) -> Any:
     found = inversion.invert(world.model, world.x, steps=2, **how)
     return found.z, found.state.features, found.scores
+
+
+def _discovered(world: World) -> Any:
+    """What does not hang on the last digit of a network's training: clusters, their tree and their number."""
+    found = discovery.discover(world.generator, 3, samples=6, batch=3, steps=2)
+    parts = discovery.parts_of(found)
+    return parts.middle, parts.centroids, parts.tree, len(found.high)
 
 
 def _previewed(world: World) -> Any:
@@ -286,11 +324,31 @@ CASES: dict[str, Callable[[World], Any]] = {
         causality.causal_effect(w.generator, w.segmenter, w.dissection, "tree", samples=4),
         causality.causal_effect(w.generator, w.segmenter, w.dissection, "tree", state=w.states),
     ],
+    "dissection.causality.exemplar_effects": lambda w: causality.exemplar_effects(
+        w.generator,
+        w.segmenter,
+        exemplars.find_exemplars(w.generator, w.segmenter, w.dissection, samples=4, batch=2),
+        "tree",
+    ),
     "dissection.causality.unit_effects": lambda w: causality.unit_effects(
         w.generator, w.segmenter, w.generator.edit_layer, w.dissection.high, samples=2
     ),
     "dissection.causality.causal_curve": lambda w: causality.causal_curve(
         w.generator, w.segmenter, w.dissection, "tree", units=(1, 4), samples=4
+    ),
+    "dissection.discovery.discover": lambda w: _discovered(w),
+    "dissection.discovery.remeasure": lambda w: (
+        discovery.remeasure(w.generator, w.discovered, "part 1", samples=4, batch=2).exemplars
+    ),
+    "dissection.discovery.exemplar_crops": lambda w: discovery.exemplar_crops(
+        w.generator, w.discovered, crops=1, samples=2, side=8
+    ),
+    "dissection.discovery.distill": lambda w: list(
+        discovery.distill(
+            w.generator, torch.ones(4, 3, 32, 32), torch.zeros(4, 16, 16).long(), 3, steps=2, batch=2
+        )
+        .state_dict()
+        .values()
     ),
     "dissection.exemplars.find_exemplars": lambda w: (
         exemplars.find_exemplars(w.generator, w.segmenter, w.dissection, samples=4, batch=2).exemplars
@@ -299,6 +357,9 @@ CASES: dict[str, Callable[[World], Any]] = {
         measure.dissect(w.generator, w.segmenter, samples=4, batch=2, pixels=16, rotation=rotation).iou
         for rotation in (None, baselines.random_rotation(16))
     ],
+    "dissection.measure.count": lambda w: measure.count(
+        w.generator, w.segmenter, layer=w.generator.edit_layer, samples=4, batch=2, pixels=16
+    ),
     "dissection.measure.sampled": lambda w: len(measure.sampled(w.generator, 4, 0, 2)),
     "dissection.pictures.drawn": lambda w: pictures.drawn(w.generator, w.states),
     "dissection.pictures.labeled": lambda w: pictures.labeled(w.generator, w.segmenter, w.states),
@@ -347,8 +408,10 @@ ELSEWHERE = {
     "method.adaptation.PyramidFit",
     "models.devices.load",
     "models.model.Model",
-    "models.registry.encoder_file",  # names only
+    "models.registry.discovery_file",  # names only
+    "models.registry.encoder_file",
     "models.registry.initializer_file",
+    "models.registry.keep_discovery",  # writes what it is given
     "models.registry.load",
     "models.registry.load_generator",
     "training.painter.Painter",  # a pair of networks; what trains it takes a device

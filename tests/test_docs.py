@@ -26,7 +26,7 @@ def blocks() -> list[str]:
 @pytest.fixture(scope="module")
 def shown(blocks: list[str]) -> dict[str, Any]:
     """The names that bring_a_gan.md defines for a reader who has a DCGAN and a segmenter."""
-    theirs, wrapped, painted, segmenter = blocks
+    theirs, wrapped, painted, segmenter = blocks[:4]
     torch.manual_seed(0)
     names: dict[str, Any] = {"__name__": "bring_a_gan"}
     before = "dcgan = DCGAN()\nsegmenter = Brightness()"
@@ -66,6 +66,26 @@ def test_the_dcgan_is_painted_with_in_the_widget(shown: dict[str, Any], real_met
     assert np.abs(np.asarray(session.preview) - before)[20:44, 20:44].max() > 0
     assert session.adapt() is not None
     paint.close()
+
+
+def test_the_dcgan_is_painted_with_what_was_found(
+    blocks: list[str], shown: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's own lines; fewer pictures are looked at, since weights at random show nothing."""
+    from ganpaint_widget.dissection import discover
+
+    few = {"samples": 20, "steps": 10, "batch": 10}
+    monkeypatch.setattr(discover, "__kwdefaults__", {**discover.__kwdefaults__, **few})
+    names = dict(shown)
+    for block in blocks[4:]:
+        exec(compile(block, "docs/bring_a_gan.md", "exec"), names)
+    assert {"sky", "wall"} <= {*names["parts"].concepts}
+    assert "part 4" not in names["parts"].offered
+    session = names["paint"].session
+    before = np.asarray(session.preview).astype(int)
+    session.add("part 2", np.full((64, 64), 255, np.uint8), 4)
+    assert np.abs(np.asarray(session.preview) - before).max() > 0
+    names["paint"].close()
 
 
 @pytest.fixture(scope="module")

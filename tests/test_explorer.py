@@ -266,10 +266,14 @@ def test_measuring_is_cancelled(boxes: Model, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_fails_in_a_job_is_said(boxes: Model) -> None:
-    explorer = DissectionExplorer(Model("boxes", boxes.generator))
+    class Broken(Brightness):
+        def segment(self, pictures: Any) -> Any:
+            raise GANPaintError("The segmenter is broken.", "Mend it.")
+
+    explorer = DissectionExplorer(Model("boxes", boxes.generator, segmenter=Broken()))
     explorer._offer.click()
     settle(explorer)
-    assert "without a segmenter" in status(explorer) and "gpx-wrong" in status(explorer)
+    assert "is broken" in status(explorer) and "gpx-wrong" in status(explorer)
     explorer.close()
 
 

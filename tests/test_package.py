@@ -83,8 +83,9 @@ def test_public_names() -> None:
 def test_the_bundle_is_small() -> None:
     """It is stored once per widget in every notebook that shows one.
 
-    110,000 bytes, and 2,000 since masks of the photo's own size are framed in the page.
+    110,000 bytes, and 2,000 since masks of the photo's own size are framed in the page. "Find concepts",
+    with its progress and Cancel, took the last raise.
     """
     static = importlib.resources.files("ganpaint_widget") / "static"
     sizes = {file.name: len(file.read_bytes()) for file in static.iterdir()}
-    assert sum(sizes.values()) <= 112_000, sizes
+    assert sum(sizes.values()) <= 114_000, sizes

@@ -7,12 +7,19 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import GANPaintError
 from .common import DeviceOption, GeneratorOption, JsonOption, plainly
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+    from ..models.units import Dissection
+
+MOST_DISCOVERED = 400
+"""Pictures in which concepts are discovered, at most: their cells are kept in memory."""
 
 EXEMPLAR_SAMPLES = 400
 """Pictures among which exemplars are looked for, at most: they show more objects than are kept."""
@@ -40,6 +47,13 @@ def dissect(
             "knows ADE20K's classes (needs ganpaint_widget[segmenter]). By default the generator's own."
         ),
     ] = None,
+    discover: Annotated[
+        int | None,
+        typer.Option(
+            help="Find so many concepts without labels, where no segmenter names pixels: 12 are a good "
+            "number. --samples is then at most 400.",
+        ),
+    ] = None,
     baselines: Annotated[
         bool, typer.Option(help="Also measure a detector that knows only the position, and rotated axes.")
     ] = False,
@@ -49,6 +63,8 @@ def dissect(
     """Measure what the units of a layer draw.
 
     Example: ganpaint dissect --generator network.pth --segmenter ade20k
+
+    Without a segmenter: ganpaint dissect --generator network.pth --discover 12
     """
     with plainly(as_json):
         import multiprocessing
@@ -57,16 +73,22 @@ def dissect(
         from .. import dissection
         from ..models import devices
 
+        if discover is not None and (segmenter is not None or baselines or processes > 1):
+            raise GANPaintError(
+                "What is discovered is named by no segmenter, and found by one process.",
+                "Leave out --segmenter, --baselines and --processes, or --discover.",
+            )
         began = time.monotonic()
         model = devices.load(generator, device)
         if segmenter is not None:
             from ..models.segmentation import ade20k
 
             model = replace(model, segmenter=ade20k() if segmenter == "ade20k" else ade20k(segmenter))
-        if model.segmenter is None:
+        if model.segmenter is None and discover is None:
             raise GANPaintError(
                 f"The generator {model.name!r} comes without a segmenter, which has to name what it draws.",
-                "Pass --segmenter ade20k, or call ganpaint_widget.dissection.dissect with your own.",
+                "Pass --discover 12 or --segmenter ade20k, or call ganpaint_widget.dissection.dissect with "
+                "your own.",
             )
         output = output or _beside(generator)
         if not output.parent.is_dir():
@@ -80,6 +102,14 @@ def dissect(
                 f"Choose one of: {', '.join(model.generator.stages)}.",
             )
         given: dict[str, Any] = {"layer": layer, "samples": samples, "seed": seed}
+        if discover is not None:
+            found = _discover(model, discover, given, quiet=as_json)
+            told = _told(output, model.name, layer, found)
+            found.save(output)
+            told["seconds"] = round(time.monotonic() - began, 3)
+            _say(told, as_json)
+            return
+        assert model.segmenter is not None
         # Spawned: torch's threads do not survive a fork.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, spawn) if processes > 1 else nullcontext() as executor:
@@ -87,15 +117,7 @@ def dissect(
             found = dissection.find_exemplars(
                 model.generator, model.segmenter, found, samples=min(samples, EXEMPLAR_SAMPLES), seed=seed
             )
-            told: dict[str, Any] = {
-                "output": str(output),
-                "generator": model.name,
-                "layer": layer,
-                "samples": found.samples,
-                "interpretable_units": found.interpretable_units(),
-                "units": found.iou.shape[1],
-                "concepts": found.table(),
-            }
+            told = _told(output, model.name, layer, found)
             if baselines:
                 rotation = dissection.random_rotation(found.iou.shape[1], seed)
                 rotated = dissection.dissect(
@@ -109,6 +131,46 @@ def dissect(
                     one["position_iou"] = float(position.iou[row])
         found.save(output)
         told["seconds"] = round(time.monotonic() - began, 3)
+    _say(told, as_json)
+
+
+def _discover(model: Model, parts: int, given: dict[str, Any], *, quiet: bool) -> Dissection:
+    """Concepts without labels, with a bar on the terminal."""
+    from tqdm import tqdm
+
+    from ..dissection import discover
+    from ..tickets import Report, Ticket
+
+    with tqdm(
+        total=1.0,
+        desc="Finding concepts",
+        bar_format="{desc}: {percentage:.0f} %, {remaining} left",
+        delay=3,
+        leave=False,
+        disable=quiet,
+    ) as bar:
+
+        def report(report: Report) -> None:
+            bar.update(report.fraction - bar.n)
+
+        given = {**given, "samples": min(given["samples"], MOST_DISCOVERED)}
+        return discover(model.generator, parts, ticket=Ticket(observer=report), **given)
+
+
+def _told(output: Path, generator: str, layer: str, found: Dissection) -> dict[str, Any]:
+    """Return what is said of a dissection, for programs."""
+    return {
+        "output": str(output),
+        "generator": generator,
+        "layer": layer,
+        "samples": found.samples,
+        "interpretable_units": found.interpretable_units(),
+        "units": found.iou.shape[1],
+        "concepts": found.table(),
+    }
+
+
+def _say(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(told, indent=1))
     else:

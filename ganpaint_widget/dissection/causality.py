@@ -82,6 +82,33 @@ def causal_effect(
 
 @evaluated
 @torch.no_grad()
+def exemplar_effects(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    dissection: Dissection,
+    concept: str,
+    *,
+    samples: int = 4,
+    seed: int = 10_000,
+    ticket: Ticket | None = None,
+) -> list[float]:
+    """How far additions that aim at each exemplar of a concept work, at the likely places of samples.
+
+    Returns:
+        Of each exemplar the mean share of the patch's pixels that became the concept; 0 where no sample
+        offered a place.
+    """
+    exemplars, row = dissection.exemplars, dissection.index(concept)
+    if exemplars is None:
+        return []
+    state = generator.sampled(samples, seed, until=dissection.layer)
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
+    targets = list(exemplars.activations[row, : int(exemplars.counts[row])].numpy())
+    return [trial.share("add", trial.patches, None, target) for target in watched(targets, ticket)]
+
+
+@evaluated
+@torch.no_grad()
 def unit_effects(
     generator: StagedGenerator,
     segmenter: Segmenter,

@@ -34,6 +34,7 @@ from ..models.catalogue import DEFAULT_UNITS
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.networks import evaluated
+from ..models.parts import Evidence
 from ..models.units import MEASURED, Dissection
 from ..tickets import Ticket
 from .pictures import labeled
@@ -90,6 +91,39 @@ def dissect(
         ticket: progress and cancel.
     """
     layer = layer or generator.edit_layer
+    evidence = count(
+        generator,
+        segmenter,
+        layer=layer,
+        samples=samples,
+        states=states,
+        seed=seed,
+        batch=batch,
+        pixels=pixels,
+        rotation=rotation,
+        executor=executor,
+        ticket=ticket,
+    )
+    return tabulate(evidence, layer, segmenter.classes, colors or {})
+
+
+@evaluated
+@torch.no_grad()
+def count(
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    *,
+    layer: str,
+    samples: int = 1000,
+    states: Sequence[State] | None = None,
+    seed: int = 0,
+    batch: int = 25,
+    pixels: int = 512,
+    rotation: Tensor | None = None,
+    executor: Executor | None = None,
+    ticket: Ticket | None = None,
+) -> Evidence:
+    """Count what :func:`dissect` makes its tables of; the arguments are the same."""
     if states is None:
         states = sampled(generator, samples, seed, batch)
     samples = sum(len(state.features) for state in states)
@@ -112,7 +146,7 @@ def dissect(
 
     counts = torch.zeros(channels, concepts, THRESHOLDS + 1, dtype=torch.int64)
     present_sum = torch.zeros(concepts, channels, dtype=torch.float64)
-    present_count = torch.zeros(concepts, 1, dtype=torch.float64)
+    present_count = torch.zeros(concepts, dtype=torch.float64)
 
     counting = _spread(executor, _Count(probe, thresholds), numbered, lambda done: report(len(first) + done))
     for counted, sums in counting:
@@ -120,24 +154,28 @@ def dissect(
         for of_batch, cells in sums:  # each by itself, so that the order of additions is always the same
             present_sum += of_batch
             present_count += cells
-    iou, iqr, chosen = best_threshold(counts.double())
+    return Evidence(thresholds, high, counts, present_sum, present_count, samples)
+
+
+def tabulate(evidence: Evidence, layer: str, classes: Sequence[str], colors: Mapping[str, str]) -> Dissection:
+    """Return the dissection that follows from what was counted of a layer and a segmenter's classes."""
+    iou, iqr, chosen = best_threshold(evidence.counts.double())
     best = iou.argsort(dim=1, descending=True)[:, :DEFAULT_UNITS]
     weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(MEASURED), -1)
-    present = (present_sum / present_count.clamp_min(1)).float()
-    known = {name: (colors or {}).get(name, "#8888ff") for name in segmenter.classes}
+    present = (evidence.sums / evidence.cells.clamp_min(1)[:, None]).float()
     return Dissection(
         layer=layer,
-        concepts=tuple(segmenter.classes),
+        concepts=tuple(classes),
         iou=iou,
         iqr=iqr,
-        high=high,
+        high=evidence.high,
         present=present,
         level=present.clone(),
         weight=weight.clone(),
-        effect=torch.zeros(concepts, 2),
-        colors=known,
-        samples=samples,
-        threshold=thresholds.gather(1, chosen.T).T.contiguous(),
+        effect=torch.zeros(len(classes), 2),
+        colors={name: colors.get(name, "#8888ff") for name in classes},
+        samples=evidence.samples,
+        threshold=evidence.thresholds.gather(1, chosen.T).T.contiguous(),
     )
 
 
@@ -233,7 +271,7 @@ class _Count:
             shares = F.one_hot(labels, concepts).permute(0, 3, 1, 2).float()
             inside = (F.adaptive_avg_pool2d(shares, _grid(features)) > 0.5).double()
             of_batch = torch.einsum("bkhw,bchw->kc", inside, features.double())
-            sums.append((of_batch, inside.sum(dim=(0, 2, 3))[:, None]))
+            sums.append((of_batch, inside.sum(dim=(0, 2, 3))))
         return counts, sums
 
 

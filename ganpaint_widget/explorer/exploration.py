@@ -43,6 +43,7 @@ from ..method.equation import apply
 from ..models.devices import load
 from ..models.generator import StagedGenerator, State
 from ..models.model import Model
+from ..models.registry import keep_discovery
 from ..models.units import Dissection
 from ..storage import cached
 from ..tickets import Ticket, share_of, watched
@@ -115,7 +116,8 @@ class Exploration:
                 f"Choose one of: {', '.join(model.generator.stages)}.",
             )
         self.folder = brushes.folder(model.generator, self.layer)
-        own = model.dissection if self.layer == model.generator.edit_layer else None
+        self._edited = self.layer == model.generator.edit_layer
+        own = model.dissection if self._edited else None
         self.own = own is not None
         self.dissection = own
         self.model = replace(_at(model, self.layer), dissection=own)
@@ -205,6 +207,26 @@ class Exploration:
                 )
                 self._keep(part, self.effects.save)
         return self
+
+    def take(self, dissection: Dissection) -> None:
+        """Go on with other discovered concepts of this layer, and keep them.
+
+        Those of the layer that is edited are found by all sessions from then on. What was measured of the old
+        concepts is gone.
+
+        Raises:
+            GANPaintError: they cannot be kept; nothing has changed then.
+        """
+        if self._edited:
+            keep_discovery(self.model.generator, dissection)
+        else:
+            self._keep("dissection", dissection.save)
+        for part in ("baselines", "effects"):
+            (self.folder / f"{part}.safetensors").unlink(missing_ok=True)
+        self.baselines = self.effects = None
+        self.dissection, self.own = dissection, self._edited
+        self.__dict__.pop("_labels", None)
+        self.model = replace(self.model, dissection=dissection).to()
 
     @property
     def _segmenter(self) -> Any:

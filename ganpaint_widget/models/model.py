@@ -14,6 +14,7 @@ from ..deprecated import renamed_fields
 from .generator import StagedGenerator, State
 from .initializer import Initializer
 from .networks import usable
+from .parts import Parts
 from .units import Dissection
 
 TELLING = 8
@@ -64,6 +65,7 @@ class Model:
         dissection: the units of each concept; a model without one cannot be painted with.
         gallery: pictures of its world, if there are any.
         segmenter: names the pixels of its pictures; without one, a restyle needs the region of its reference.
+            Discovered concepts bring their own.
     """
 
     name: str
@@ -73,6 +75,12 @@ class Model:
     gallery: Gallery | None = None
     segmenter: Segmenter | None = None
     initializer: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        own = None if self.dissection is None else self.dissection.parts
+        # Parts see exactly the concepts that they belong to: other concepts bring other parts along.
+        if own is not None and (self.segmenter is None or isinstance(self.segmenter, Parts)):
+            object.__setattr__(self, "segmenter", own)
 
     def to(self, device: str | torch.device | None = None) -> Model:
         """Return the same model, ready for use on a device.

@@ -42,33 +42,34 @@ def load(generator: Source) -> Model:
         generator: ``"demo"``, a name of the :data:`.catalogue.CATALOGUE` whose file has been fetched, the
             name of one that ``ganpaint train generator`` has made, or its folder, the path of a file for
             :func:`.reading.read_generator`, a :class:`StagedGenerator`, or a
-            :class:`Model`, which is returned as it is. A module of another kind, or its state dict, is read
-            if it is of a public layout (:func:`.reading.generator_of`). Others come with the encoder of
-            :func:`encoder_file`, if it was trained; the church and bedroom ProGANs otherwise with the
-            published one, if its file is in the cache. Those that are read from a file come with its
-            :func:`dissection_file`.
+            :class:`Model`, which is returned as it is or with the concepts of :func:`discovery_file`. A
+            module of another kind, or its state dict, is read if it is of a public layout
+            (:func:`.reading.generator_of`). Others come with the encoder of :func:`encoder_file`, if it was
+            trained, and those without a dissection with the concepts of :func:`discovery_file`, if some were
+            found; the church and bedroom ProGANs otherwise with the published encoder, if its file is in the
+            cache. Those that are read from a file come with its :func:`dissection_file`.
 
     Raises:
         GANPaintError: the generator does not exist, or its file is damaged or not in the cache yet.
     """
     follow_quota()
     if isinstance(generator, Model):
-        return generator
+        return _with_discovery(generator)
     if isinstance(generator, StagedGenerator):
-        return _with_encoder(Model(type(generator).__name__, generator))
+        return _with_made(Model(type(generator).__name__, generator))
     if isinstance(generator, str) and generator in LOADERS:
         module, name = LOADERS[generator].split(":")
         made: Model = getattr(import_module(module), name)()
         return made
     if isinstance(generator, str) and generator in CATALOGUE:
-        model = _with_encoder(_public(CATALOGUE[generator]))
+        model = _with_made(_public(CATALOGUE[generator]))
         if model.encoder is None:
             model = replace(model, encoder=_published_encoder(CATALOGUE[generator], model.generator))
         return model
     if isinstance(generator, str) and _is_name(generator) and trained_folder(generator).is_dir():
         return _trained(trained_folder(generator))
     if isinstance(generator, nn.Module | Mapping):
-        return _with_encoder(_of_module(generator))
+        return _with_made(_of_module(generator))
     if not isinstance(generator, str | Path):
         raise GANPaintError(f"A {type(generator).__name__} is not a generator.", _USE)
     path = Path(generator).expanduser()
@@ -79,7 +80,12 @@ def load(generator: Source) -> Model:
     if path.is_dir() and ((path / "generator.safetensors").is_file() or (path / "training").is_dir()):
         return _trained(path)
     found = read_generator(path)
-    return _with_encoder(Model(path.stem, found, dissection=_measured(path, found)))
+    return _with_made(Model(path.stem, found, dissection=_measured(path, found)))
+
+
+def _with_made(model: Model) -> Model:
+    """Return the model with what this package has made for its weights on this machine."""
+    return _with_discovery(_with_encoder(model))
 
 
 def trained_folder(name: str) -> Path:
@@ -159,6 +165,50 @@ def encoder_file(generator: StagedGenerator) -> Path:
 def initializer_file(generator: StagedGenerator) -> Path:
     """Where it puts the initializer that it trains for the same encoder."""
     return encoder_file(generator).with_suffix(".initialiser.safetensors")
+
+
+def discovery_file(generator: StagedGenerator) -> Path:
+    """Where in the cache an editor puts the concepts that it has found for a generator's weights."""
+    return cache_folder() / "discoveries" / f"{fingerprint(generator)}.safetensors"
+
+
+def keep_discovery(generator: StagedGenerator, dissection: Dissection) -> None:
+    """Keep discovered concepts, with their names, where :func:`load` finds them from then on.
+
+    Raises:
+        GANPaintError: the cache cannot be written.
+    """
+    path = discovery_file(generator)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dissection.save(path)
+    except OSError as error:
+        raise GANPaintError(
+            f"The concepts cannot be kept in {path.parent}: {error.strerror or error}.",
+            "Make room there, or set GANPAINT_CACHE to another folder.",
+        ) from error
+
+
+def _with_discovery(model: Model) -> Model:
+    """Return the model with the concepts that were discovered for it, if it has no others.
+
+    Those that it came with may have been renamed, merged or hidden since: then what was kept is newer.
+    """
+    own, generator = model.dissection, model.generator
+    discovered = own is not None and own.parts is not None
+    if (own is not None and not discovered) or not (cache_folder() / "discoveries").is_dir():
+        return model
+
+    def fitting(path: Path) -> Dissection:
+        found = Dissection.load(path)
+        if found.layer != generator.edit_layer:
+            raise GANPaintError(f"{path.name} is of the layer {found.layer!r}.", "Find concepts again.")
+        return found
+
+    kept = in_cache(discovery_file(generator), fitting)
+    if kept is None or (own is not None and not own.same_clusters(kept)):
+        return model
+    return replace(model, dissection=kept)
 
 
 def _with_encoder(model: Model) -> Model:

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import GANPaintError
 from ..storage import damaged, read_safetensors, write_safetensors
+from .parts import Parts
 
 MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
@@ -48,6 +50,19 @@ class Exemplars:
         return cls(
             tensors["activations"].float(), tensors["settings"].float(), tensors["counts"].to(torch.int64)
         )
+
+    @classmethod
+    def stacked(cls, each: Sequence[tuple[Tensor, Tensor]]) -> Exemplars:
+        """Tables from what :meth:`objects` gives of each concept."""
+        most = max(len(activations) for activations, _ in each)
+        tables = [[F.pad(one, (0, 0, 0, most - len(one))) for one in pair] for pair in each]
+        activations, settings = (torch.stack(column) for column in zip(*tables, strict=True))
+        return cls(activations, settings, torch.tensor([len(one) for one, _ in each]))
+
+    def objects(self, row: int) -> tuple[Tensor, Tensor]:
+        """Activations and settings of a concept's objects, N x C each."""
+        filled = int(self.counts[row])
+        return self.activations[row, :filled], self.settings[row, :filled]
 
     def check(self, concepts: int, units: int) -> None:
         """Raise ValueError if the tables do not fit that many concepts and units, or are not finite."""
@@ -95,6 +110,8 @@ class Dissection:
         threshold: K x C, the activation above which a pair's IoU counts a unit as on; ``None`` where that is
             not known (published units, files of earlier versions).
         exemplars: single objects of each concept, as targets of additions; ``None``: not looked for.
+        parts: of concepts that were discovered, what they consist of, and the segmenter that sees them;
+            ``None`` of those that a segmenter has named.
     """
 
     layer: str
@@ -110,6 +127,7 @@ class Dissection:
     samples: int
     threshold: Tensor | None = None
     exemplars: Exemplars | None = None
+    parts: Parts | None = None
 
     def index(self, concept: str) -> int:
         """Return the row of a concept; an unknown one raises and lists the known ones."""
@@ -120,6 +138,17 @@ class Dissection:
                 f"This generator does not know the concept {concept!r}.",
                 f"Choose one of: {', '.join(self.concepts)}.",
             ) from None
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The concepts that can be painted: all but the hidden ones."""
+        hidden = () if self.parts is None else self.parts.hidden
+        return tuple(name for name in self.concepts if name not in hidden)
+
+    def same_clusters(self, other: Dissection) -> bool:
+        """Whether both are of one discovery, whatever people have made of its parts since."""
+        one, two = self.parts, other.parts
+        return one is not None and two is not None and torch.equal(one.centroids.cpu(), two.centroids.cpu())
 
     def target(self, concept: str, by: str = "tuned") -> Tensor:
         """C activations that additions to any picture aim at, by "tuned", "quantile" or "mean"."""
@@ -207,7 +236,11 @@ class Dissection:
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
     def only(self, rows: Sequence[int]) -> Dissection:
-        """Return the same for the concepts in some rows, in that order."""
+        """Return the same for the concepts in some rows, in that order.
+
+        Of parts that were discovered, all are needed for a picture, so what remains is an ordinary
+        dissection.
+        """
         chosen = list(rows)
         names = tuple(self.concepts[row] for row in chosen)
         tables = ("iou", "iqr", "present", "level", "weight", "effect", "threshold")
@@ -216,7 +249,8 @@ class Dissection:
         }
         if self.exemplars is not None:
             parts["exemplars"] = Exemplars(*(table[chosen] for table in vars(self.exemplars).values()))
-        return replace(self, concepts=names, colors={name: self.colors[name] for name in names}, **parts)
+        colors = {name: self.colors[name] for name in names}
+        return replace(self, concepts=names, colors=colors, **{"parts": None, **parts})
 
     def save(self, path: Path) -> None:
         """Write as safetensors, with names and colors in the metadata.
@@ -231,23 +265,27 @@ class Dissection:
             tensors["threshold"] = self.threshold.contiguous()
         if self.exemplars is not None:
             tensors |= {f"exemplars.{name}": one.contiguous() for name, one in vars(self.exemplars).items()}
-        meta = {
+        meta: dict[str, Any] = {
             "layer": self.layer,
             "concepts": list(self.concepts),
             "colors": dict(self.colors),
             "samples": self.samples,
         }
+        if self.parts is not None:
+            packed, meta["parts"] = self.parts.packed()
+            tensors |= {f"parts.{name}": one for name, one in packed.items()}
         write_safetensors(path, tensors, {"kind": "dissection", "config": json.dumps(meta)})
 
     @classmethod
     def load(cls, path: Path) -> Dissection:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
         tensors, config = read_safetensors(path, "dissection")
-        exemplars = {
-            name.removeprefix("exemplars."): one
-            for name, one in tensors.items()
-            if name.startswith("exemplars.")
-        }
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            found = [(name, one) for name, one in tensors.items() if name.startswith(prefix)]
+            return {name.removeprefix(prefix): one for name, one in found}
+
+        exemplars, parts = under("exemplars."), under("parts.")
         try:
             found = cls(
                 layer=config["layer"],
@@ -255,6 +293,7 @@ class Dissection:
                 colors=config["colors"],
                 samples=config["samples"],
                 exemplars=Exemplars.of(exemplars) if exemplars else None,
+                parts=Parts.unpacked(parts, config["parts"]) if parts else None,
                 **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
             )
             found._check()
@@ -284,3 +323,7 @@ class Dissection:
                 raise ValueError(f"{name} with numbers that are not finite")
         if self.exemplars is not None:
             self.exemplars.check(concepts, units)
+        if self.parts is not None:
+            self.parts.check()
+            if self.parts.classes != self.concepts or len(self.parts.evidence.high) != units:
+                raise ValueError("parts that are not those of the concepts")

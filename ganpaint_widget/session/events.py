@@ -28,7 +28,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class PaletteChanged:
-    """There are other concepts to paint with: a brush was made or removed."""
+    """There are other concepts to paint with: a brush was made or removed, or concepts were found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,11 @@ class Blended:
 class Progress:
     """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend.
 
-    ``open``: a picture, or a reference, that is being opened; ``fit``: a faithful preview that is waited for.
+    ``open``: a picture, or a reference, that is being opened; ``fit``: a faithful preview that is waited for;
+    ``discover``: concepts that are looked for.
     """
 
-    job: Literal["blend", "open", "fit"]
+    job: Literal["blend", "open", "fit", "discover"]
     fraction: float
     seconds_left: float | None
     psnr: float | None

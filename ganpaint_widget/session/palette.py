@@ -44,7 +44,7 @@ class Palette:
         if dissection is not None:
             self._dissected = tuple(
                 Concept(name, dissection.colors[name], float(dissection.quality(name)))
-                for name in dissection.concepts
+                for name in dissection.offered
             )
             self.channels = dissection.iou.shape[1]
             place = brushes.folder(model.generator, dissection.layer)

@@ -64,8 +64,9 @@ from .palette import Concept as Concept
 from .palette import Palette
 from .processes.blending import Blend as Blend
 from .processes.blending import Blending, restored
+from .processes.discovering import Discovering
 from .processes.fitting import Fitting
-from .processes.inverting import Inverting, OpenedPicture, Source
+from .processes.inverting import Inverting, OpenedPicture, Source, reconceived
 from .processes.references import References, read_reference
 from .processes.rendering import Rendering
 from .processes.waiting import explained
@@ -174,6 +175,9 @@ class EditingSession(Reading):
             failed=self._tell_failure,
         )
         self._references = References(self._model, self._worker, self._reporter("open"))
+        self._discovering = Discovering(
+            self._worker, found=self._take_over_concepts, report=self._reporter("discover")
+        )
         if photo is None:
             source = sources.scene(self._model, self._scene)
         else:
@@ -556,6 +560,26 @@ class EditingSession(Reading):
         number = checked_number(index, what, largest)
         self._inverting.start(lambda: sources.scene(self._model, number))
 
+    def find_concepts(self, parts: int = 12) -> tuple[Concept, ...]:
+        """Find concepts to paint with, for a generator that has none. Waits for them: it takes minutes.
+
+        See :func:`.discover`. They are kept in the cache for the next session with this generator.
+
+        Args:
+            parts: how many, 2 to 64.
+
+        Returns:
+            The palette.
+
+        Raises:
+            GANPaintError: the generator has concepts already, or :meth:`cancel` was called; nothing has
+                changed then.
+        """
+        number = checked_number(parts, "number of parts", 64)
+        self._inverting.wait()
+        self._discovering.run(self._model, number)
+        return self.palette
+
     def adapt(self) -> Image.Image | None:
         """Blend the edits into the photo: G'(z_e). Blocks; Ctrl-C ends it and keeps the best result.
 
@@ -623,12 +647,13 @@ class EditingSession(Reading):
         """Ask running jobs to end, if there are any.
 
         A blend, and a fit with a waiting caller, keep the best result so far. The opening of a picture or a
-        reference is given up, and a waiting caller gets a GANPaintError.
+        reference, and a search for concepts, are given up, and a waiting caller gets a GANPaintError.
         """
         self._blending.cancel()
         self._fitting.cancel()
         self._inverting.cancel()
         self._references.cancel()
+        self._discovering.cancel()
 
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call ``callback`` with every event from now on.
@@ -669,6 +694,7 @@ class EditingSession(Reading):
         """Put a picture that is there in the last one's place."""
         source = picture.source
         with self._lock:
+            picture = self._in_concepts(picture)
             self._picture = picture
             if source.kind != "photo":
                 self._scene = source.index
@@ -686,14 +712,30 @@ class EditingSession(Reading):
     def _take_over_refined(self, guess: OpenedPicture, picture: OpenedPicture) -> None:
         """Put a picture that is inverted further in the place of its guess."""
         with self._lock:
-            if self._picture is not guess:
+            if self._picture.x is not guess.x:
                 return
+            picture = self._in_concepts(picture)
             self._picture = picture
             if self._fitting.on:
                 self._fitting.start(picture)
         if picture.notice is not None and picture.notice is not guess.notice:
             self._tell([picture.notice])
         self._rendering.start()
+
+    def _take_over_concepts(self, model: Model) -> None:
+        """Paint with what a model knows, the generator being the same."""
+        with self._lock:
+            self._model = model
+            for process in (self._inverting, self._fitting, self._blending, self._references):
+                process.model = model
+            self._palette = Palette(model, lambda: self._tell([PaletteChanged()]))
+            self._picture = self._in_concepts(self._picture)
+        self._tell([PaletteChanged()])
+
+    def _in_concepts(self, picture: OpenedPicture) -> OpenedPicture:
+        """Return A picture that may have been opened before the concepts were found."""
+        known = picture.fast.model.dissection is self._model.dissection
+        return picture if known else reconceived(self._model, picture)
 
     def _opening(self) -> dict[str, Any]:
         """Return the journal's description of the picture."""
@@ -727,5 +769,5 @@ class EditingSession(Reading):
         told = explained(what, error)
         self._tell([Failed(told.message, told.hint)])
 
-    def _reporter(self, job: Literal["open", "fit"]) -> Callable[[Report], None]:
+    def _reporter(self, job: Literal["open", "fit", "discover"]) -> Callable[[Report], None]:
         return lambda report: self._tell([Progress(job, report.fraction, report.seconds_left, None)])

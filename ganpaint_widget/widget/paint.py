@@ -588,6 +588,7 @@ _ON_COMMAND: Mapping[str, Callable[[GANPaint, Command], object]] = {
     "scene": GANPaint._open_scene,
     "open": GANPaint._open,
     "blend": lambda paint, command: paint.session.start_adapt(),
+    "discover": lambda paint, command: paint.session.find_concepts(),
     "faithful": GANPaint._set_faithful,
     "save": GANPaint._save,
 }

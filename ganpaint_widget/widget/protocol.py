@@ -295,6 +295,7 @@ COMMANDS: Mapping[str, Mapping[str, Rule]] = {
     "scene": {},
     "open": {"name": _FILE_NAME, "fit": _choice("crop", "pad")},
     "blend": {},
+    "discover": {},
     "faithful": {"on": _flag},
     "save": {"what": _choice("picture", "project"), "where": _choice("page", "kernel")},
 }

@@ -30,7 +30,7 @@ STROKE_PATIENCE = 5.0
 HISTORY = 4096
 """How many (sequence, revision) pairs a page's history keeps: more than a minute of painting."""
 
-SLOW = frozenset({"open", "scene", "save"})
+SLOW = frozenset({"open", "scene", "save", "discover"})
 """The commands that wait for the model."""
 
 Turn = Stroke | Command | ProtocolError

@@ -318,3 +318,17 @@ test("a picture that is being opened has a progress until its command is accepte
   session.receive({ type: "error", page: ID, sequence: 1, what: "No.", mend: "Try again." }, null);
   assert.equal(opening(), null);
 });
+
+test("a search for concepts has a progress of its own until its command is accepted or refused", () => {
+  const progress = { type: "progress", job: "discover", seconds_left: 90, decibel: null };
+  const finding = () => session.finding;
+  session.receive({ ...progress, fraction: 0.3 }, null);
+  assert.equal(finding(), null, "another page has asked");
+  session.command("discover", {});
+  assert.deepEqual(finding(), { sequence: 1, fraction: 0, secondsLeft: null });
+  session.receive({ ...progress, fraction: 0.6 }, null);
+  assert.deepEqual(finding(), { sequence: 1, fraction: 0.6, secondsLeft: 90 });
+  assert.deepEqual([session.job, session.opening], [null, null]);
+  session.receive({ type: "accepted", page: ID, sequence: 1, revision: 0 }, null);
+  assert.equal(finding(), null);
+});

@@ -105,7 +105,7 @@ class Blending:
         tell: Callable[[list[Event]], None],
         failed: Callable[[str, BaseException], None],
     ) -> None:
-        self._model, self._worker, self._lock = model, worker, lock
+        self.model, self._worker, self._lock = model, worker, lock
         self._picture, self._fitted, self._tell, self._failed = picture, fitted, tell, failed
         self._running: _Running | None = None
         self._stopped: _Stopped | None = None
@@ -199,14 +199,14 @@ class Blending:
         stopped = self._stopped
         if stopped is not None and stopped.picture is picture and stopped.edits == edits:
             return stopped.fit
-        generator = self._model.generator
+        generator = self.model.generator
         original, keep = picture.fast.state, kept(generator, picture, edits)
         with torch.no_grad():
             edited = picture.fast.edited(edits)
         delta = self._fitted(picture)
         start: Mapping[str, Tensor] | None
         if delta is None:
-            start = self._model.first_delta(edited, picture.x, keep)
+            start = self.model.first_delta(edited, picture.x, keep)
         else:
             start = adaptation.gated(generator, delta, original, edited)
         steps = None if delta is None else WARM_STEPS
@@ -220,7 +220,7 @@ class Blending:
         found = fit.found()
         with torch.no_grad():
             edited = picture.fast.edited(edits)
-            array = array_of(adaptation.render(self._model.generator, edited, found.delta))
+            array = array_of(adaptation.render(self.model.generator, edited, found.delta))
         return Blend(
             array, revision, edits, found.before, found.after, found.survival, picture, dict(found.delta)
         )

@@ -58,7 +58,7 @@ class Fitting:
         report: Callable[[Report], None],
     ) -> None:
         self.on = False
-        self._model, self._worker = model, worker
+        self.model, self._worker = model, worker
         self._changed, self._failed = changed, failed
         self._waiting = Waiting(
             worker, "The faithful preview could not be fitted", "Fitting the preview was cancelled", report
@@ -115,7 +115,7 @@ class Fitting:
             return
         work.begun = True
         x = work.picture.x
-        first = self._model.first_delta(work.picture.fast.state, x, torch.ones_like(x[:, :1]))
+        first = self.model.first_delta(work.picture.fast.state, x, torch.ones_like(x[:, :1]))
         if first is not None:
             self._found(work, first)
 
@@ -137,7 +137,7 @@ class Fitting:
         if work.fit is None:
             state, x = work.picture.fast.state, work.picture.x
             everything = torch.ones_like(x[:, :1])
-            work.fit = Fit(self._model.generator, state, x, everything, original=state, start=work.delta)
+            work.fit = Fit(self.model.generator, state, x, everything, original=state, start=work.delta)
         fit = work.fit
         fit.run(ticket=ticket)
         if not fit.done:
@@ -151,7 +151,7 @@ class Fitting:
         from ...method import adaptation
 
         work.delta = delta
-        work.modify = adaptation.gates(self._model.generator, delta, work.picture.fast.state)
+        work.modify = adaptation.gates(self.model.generator, delta, work.picture.fast.state)
         self._changed()
 
     def _give_up(self, error: BaseException) -> None:

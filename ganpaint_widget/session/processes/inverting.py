@@ -180,6 +180,13 @@ def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, stat
     return OpenedPicture(source, photo, x, z.detach().clone(), fast, reconstruction, psnr(picture, x))
 
 
+def reconceived(model: Model, picture: OpenedPicture) -> OpenedPicture:
+    """Return the same picture of the same generator, for a model that knows other concepts."""
+    from ...method.preview import Preview
+
+    return replace(picture, fast=Preview(model, picture.fast.state), labels=_labels(model, picture.x))
+
+
 def _plain(state: State) -> State:
     """Return the same state with tensors that autograd accepts, whatever mode they were made in."""
     extra = {name: tensor.detach().clone() for name, tensor in state.extra.items()}
@@ -217,7 +224,7 @@ class Inverting:
         report: Callable[[Report], None],
         tell: Callable[[Noticed], None],
     ) -> None:
-        self._model, self._worker = model, worker
+        self.model, self._worker = model, worker
         self._progressive = progressive and model.encoder is not None
         self._opened, self._refined, self._failed, self._tell = opened, refined, failed, tell
         self._waiting = Waiting(
@@ -252,11 +259,11 @@ class Inverting:
 
     def _open(self, ticket: Ticket, source_of: Callable[[], Source]) -> None:
         source = source_of()
-        if self._model.encoder is None and source.kind != "sample" and source.cached is None:
+        if self.model.encoder is None and source.kind != "sample" and source.cached is None:
             self._say_how_long()
         later = self._progressive and source.cached is None and source.kind != "sample"
-        picture = open_picture(self._model, source, ticket, guess=later)
-        picture = replace(picture, labels=_labels(self._model, picture.x), notice=source.notice)
+        picture = open_picture(self.model, source, ticket, guess=later)
+        picture = replace(picture, labels=_labels(self.model, picture.x), notice=source.notice)
         if not later:
             picture = self._looked_at(picture)
         if ticket.cancelled:
@@ -276,7 +283,7 @@ class Inverting:
     def _say_how_long(self) -> None:
         from ...method.forecast import forecast
 
-        told = forecast(self._model)
+        told = forecast(self.model)
         if told is not None:
             self._tell(Noticed("info", told.sentence))
             if told.seconds > LONG:
@@ -285,7 +292,7 @@ class Inverting:
     def _refine(self, guess: OpenedPicture, ticket: Ticket) -> None:
         """Finish an inversion, and replace the encoder's guess. Previews are served meanwhile."""
         try:
-            picture = inverted(self._model, guess.source, guess.photo, ticket)
+            picture = inverted(self.model, guess.source, guess.photo, ticket)
             picture = self._looked_at(replace(picture, labels=guess.labels, notice=guess.notice))
         except Cancelled:
             return
@@ -301,7 +308,7 @@ class Inverting:
         known = picture.notice
         if picture.source.kind != "photo" or (known is not None and known.level == "warning"):
             return picture
-        name, apart = self._model.name, distance(self._model, picture.x)
+        name, apart = self.model.name, distance(self.model, picture.x)
         if apart is not None and apart > OUTSIDE:
             text = (
                 f"This photo is outside the world of the generator {name!r}: from its latent "

@@ -69,7 +69,7 @@ class References:
     """
 
     def __init__(self, model: Model, worker: Worker, report: Callable[[Report], None]) -> None:
-        self._model = model
+        self.model = model
         self._waiting = Waiting(
             worker,
             "The reference could not be opened",
@@ -100,7 +100,7 @@ class References:
 
     def showing(self, concept: str, count: int) -> list[int]:
         """Seeds of samples that show a concept, those first that show most of it; see ``samples``."""
-        segmenter = self._model.segmenter
+        segmenter = self.model.segmenter
         if segmenter is None or concept not in segmenter.classes:
             return list(range(count))
         shown = self._waiting.run(self._look, concept)
@@ -120,7 +120,7 @@ class References:
                 if reference.seed is None
                 else Source("sample", f"sample {reference.seed}", reference.seed)
             )
-            found = open_picture(self._model, source, ticket)
+            found = open_picture(self.model, source, ticket)
             opened = OpenedReference(found.photo, found.reconstruction, found.psnr, found.fast.state)
             self._opened[key] = opened
             while len(self._opened) > MAX_REFERENCES:
@@ -130,15 +130,15 @@ class References:
 
     def _measure(self, ticket: Ticket, edit: Edit) -> Activations:
         if edit.reference is None:
-            return variant_activations(self._model, edit.concept, edit.target, edit.variant, ticket)
+            return variant_activations(self.model, edit.concept, edit.target, edit.variant, ticket)
         opened = self._open(ticket, edit.reference)
-        return reference_activations(self._model, opened, edit.reference, edit.concept)
+        return reference_activations(self.model, opened, edit.reference, edit.concept)
 
     def _look(self, ticket: Ticket, concept: str) -> dict[int, float]:
         """How much of each sample shows a concept. Each sample is looked at once."""
         for seed in range(SAMPLES):
             if seed not in self._shares:
-                self._shares[seed] = shares(self._model, seed)
+                self._shares[seed] = shares(self.model, seed)
                 ticket.checkpoint((seed + 1) / SAMPLES)
         return {seed: self._shares[seed][concept] for seed in range(SAMPLES)}
 

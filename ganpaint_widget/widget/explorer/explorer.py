@@ -28,9 +28,10 @@ from ... import session as events
 from ...errors import GANPaintError, refuse_unknown
 from ...explorer.brushes import Brush
 from ...explorer.exploration import Exploration, Part
+from ...explorer.parts import find
 from ...session import EditingSession
 from ...session.worker import default_worker
-from ...tickets import Ticket
+from ...tickets import Ticket, share_of
 from ..kernel import along
 from ..paint import GANPaint
 from .bars import Bars
@@ -116,6 +117,7 @@ class DissectionExplorer(Controls):
             partial(Exploration, device=device),
             generator,
             lambda unit: self.show_unit(unit),
+            self._other_concepts,
         )
         self._waiting = self._kit.html(note("Opening the editor …"))
         self._pads = (self._atlas, self._heat, self._further.pair)
@@ -211,6 +213,7 @@ class DissectionExplorer(Controls):
         own = [paint for paint in self._editors.values() if paint is not self._given]
         keep = [] if self._given is None else [self._given]
         self._bars.close()
+        self._further.parts.close()
         close_all([*self._rooms, *self._below, self._waiting, *self._company, *own], keep)
         self._kit.close()
 
@@ -299,7 +302,7 @@ class DissectionExplorer(Controls):
         self._known.layout.display = None if whole else "none"
         missing = [part for part in ("dissection", "atlas") if part in found.missing]
         self._offer.layout.display = None if missing else "none"
-        self._offer.description = f"Measure {' and '.join(missing)}"
+        self._offer.description = "Find concepts" if self._nameless else f"Measure {' and '.join(missing)}"
         for control in (self._sort, self._concept, self._search, self._back, self._next):
             control.disabled = not whole
         if not whole:
@@ -403,11 +406,36 @@ class DissectionExplorer(Controls):
         self._exploration, self._sheets = found
         self._enter()
 
-    def _measure(self) -> None:
+    @property
+    def _nameless(self) -> bool:
+        """Whether nothing is known of the layer, and nothing could name it: concepts can be discovered."""
         found = self._exploration
-        self._jobs.start(
-            f"Measuring {found.layer}", lambda ticket: found.measure(ticket=ticket), lambda _: self._enter()
-        )
+        return found.dissection is None and found.model.segmenter is None
+
+    def _measure(self) -> None:
+        found, nameless = self._exploration, self._nameless
+
+        def work(ticket: Ticket) -> object:
+            rest: Ticket | None = ticket
+            if nameless:
+                find(found, ticket=share_of(ticket, 0, 0.7))
+                rest = share_of(ticket, 0.7, 1)
+            return found.measure(ticket=rest)
+
+        what = "Finding concepts in" if nameless else "Measuring"
+        self._jobs.start(f"{what} {found.layer}", work, lambda _: self._enter())
+
+    def _other_concepts(self) -> None:
+        """Show what is known of renamed, merged or split concepts. An own editor is opened anew with them."""
+        layer = self._exploration.layer
+        self._let_go()
+        paint = self._editors.get(layer)
+        if paint is not None and paint is not self._given:
+            del self._editors[layer]
+            close_all([paint])
+        self._enter()
+        if paint is not None and paint is self._given:
+            self._say("The parts are kept; the editor that was passed goes on with those that it knows.")
 
     def _measure_part(self, part: Part) -> None:
         found = self._exploration

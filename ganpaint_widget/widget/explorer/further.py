@@ -1,4 +1,4 @@
-"""Below the atlas, in tabs: what a concept's units cause, which make artifacts, how two layers compare."""
+"""Below the atlas, in tabs: effects of units, artifacts, two layers compared, and discovered parts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ...tickets import Ticket
 from .jobs import Jobs
 from .kit import Kit, replace_children
 from .pads import SHARPNESS, Pad
+from .parts import PartsTab
 from .sheets import enlarged
 from .tables import comparison
 
@@ -38,6 +39,7 @@ class Further:
         explore: opens a layer of a generator, on the explorer's device.
         generator: as it was given to the explorer: what another layer is of.
         look_at: shows a unit.
+        other_concepts: called when discovered concepts were renamed, merged, split or hidden.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Further:
         explore: Callable[[Any, str | None], Exploration],
         generator: Any,
         look_at: Callable[[int], object],
+        other_concepts: Callable[[], object],
     ) -> None:
         self._kit, self._jobs, self._found = kit, jobs, found
         self._explore, self._generator, self._look_at = explore, generator, look_at
@@ -62,13 +65,15 @@ class Further:
         self.other_generator = kit.text(description="of", placeholder="this generator", layout=kit.width(260))
         self.compare = kit.button(description="Compare", layout=kit.fitting)
         self.compared = kit.html()
+        self.parts = PartsTab(kit, jobs, found, other_concepts)
         self.tab = ipywidgets.Tab(
             [
                 kit.column([kit.row([self.curve_concept, self.curve]), self.curves]),
                 kit.column([self.find, self.suspects, self.pair_title, self.pair.canvas]),
                 kit.column([kit.row([self.other, self.other_generator, self.compare]), self.compared]),
+                self.parts.box,
             ],
-            titles=("Causality", "Artifact units", "Compare"),
+            titles=("Causality", "Artifact units", "Compare", "Parts"),
             layout=kit.plain,
         )
         for button, clicked in (
@@ -86,6 +91,7 @@ class Further:
         self.curves.value = self.compared.value = self.pair_title.value = ""
         self.pair.show(lambda pad: None)
         replace_children(self.suspects, ())
+        self.parts.enter()
 
     def _on_click(self, button: Button, clicked: Callable[[], object]) -> None:
         button.on_click(lambda _: self._jobs.guarded(clicked))

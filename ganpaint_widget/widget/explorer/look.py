@@ -60,6 +60,7 @@ STYLE = """<style>
 .gpx .gpx-table td:first-child, .gpx .gpx-table th:first-child { text-align: left; }
 .gpx .gpx-table tr.gpx-strong td { font-weight: 700; }
 .gpx .gpx-title { font-size: 14px; font-weight: 600; }
+.gpx .gpx-hidden .jupyter-widgets, .gpx .gpx-hidden img { opacity: 0.55; }
 .gpx .gpx-note { font-size: 12px; color: var(--jp-ui-font-color1, inherit); }
 .gpx .gpx-wrong { color: var(--jp-error-color1, #b00020); font-weight: 600; }
 .gpx .jupyter-widget-tab-contents, .gpx .widget-tab-contents { color: var(--jp-ui-font-color1, inherit); }

@@ -64,6 +64,7 @@ export class EditorSession<Image = unknown> {
   /** The blend that the kernel told of last. */
   #blend: BlendProgress | null = null;
   #opening: OpenProgress | null = null;
+  #finding: OpenProgress | null = null;
   #disposed = false;
 
   constructor(
@@ -178,6 +179,11 @@ export class EditorSession<Image = unknown> {
     return this.#opening && this.outbox.accepted < this.#opening.sequence ? this.#opening : null;
   }
 
+  /** How far the search for concepts is; null if there is none. */
+  get finding(): OpenProgress | null {
+    return this.#finding && this.outbox.accepted < this.#finding.sequence ? this.#finding : null;
+  }
+
   /** Has this page sent what is not in the kernel's state at rest yet? */
   get ahead(): boolean {
     return this.state !== null && !this.outbox.coveredBy(this.state.covers);
@@ -241,6 +247,7 @@ export class EditorSession<Image = unknown> {
       this.#opening = { sequence, fraction: 0, secondsLeft: null };
       this.blendPolicy.pictureChanged();
     }
+    if (name === "discover") this.#finding = { sequence, fraction: 0, secondsLeft: null };
     if (changesEdits(name)) this.#editing();
     this.#mirror.apply(name, values);
     if (name === "blend") {
@@ -317,6 +324,8 @@ export class EditorSession<Image = unknown> {
         const { fraction, seconds_left: secondsLeft, decibel: psnr } = message;
         if (message.job === "open") {
           if (this.#opening) Object.assign(this.#opening, { fraction, secondsLeft });
+        } else if (message.job === "discover") {
+          if (this.#finding) Object.assign(this.#finding, { fraction, secondsLeft });
         } else this.#blend = { fraction, secondsLeft, psnr };
         this.#notify("document");
         return;

@@ -39,6 +39,9 @@ export interface Actions {
   /** Whether the edits are blended again whenever the user pauses; all views of the page share it. */
   reblend(on: boolean): void;
   cancel(): void;
+  /** Finds concepts for a generator that has none, or gives that up. */
+  discover(): void;
+  stopDiscovery(): void;
   save(what: "picture" | "project", where: "page" | "kernel"): void;
   open(file: File): void;
   /** A mask as a PNG file, out of the current edit and into it. */
@@ -143,6 +146,11 @@ export function createActions(
       if (session.opening) session.outbox.cancel();
       else blend.cancel();
     },
+    discover() {
+      say("Looking for things that this generator draws…");
+      session.command("discover", {});
+    },
+    stopDiscovery: () => session.outbox.cancel(),
     save(what, where) {
       say("Saving…");
       session.command("save", { what, where });

@@ -14,6 +14,7 @@ import { attachKeyboard, type Toggles } from "./keyboard";
 import { createBanner } from "./panels/banner";
 import { createBlendPanel } from "./panels/blend-panel";
 import { createEditList } from "./panels/edit-list";
+import { createFindPanel } from "./panels/find-panel";
 import { createFineTuning } from "./panels/fine-tuning";
 import { createPictureStrip, PICTURES } from "./panels/picture-strip";
 import { createReferencePanel } from "./panels/reference-panel";
@@ -74,6 +75,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
   const viewBar = createViewBar(actions, () => pointers.viewport.zoom, toggles);
   const strip = createPictureStrip(actions);
   const toolPanel = createToolPanel(actions);
+  const find = createFindPanel(actions);
   const segments = createSegmentList(actions);
   const references = createReferencePanel(actions);
   const details = createFineTuning(actions);
@@ -86,6 +88,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     viewBar,
     strip,
     toolPanel,
+    find,
     segments,
     references,
     details,
@@ -117,6 +120,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
           "div",
           { class: "gp-panel" },
           toolPanel.root,
+          find.root,
           segments.root,
           references.root,
           details.root,

@@ -68,6 +68,8 @@ export interface CommandArguments {
   scene: { index?: number };
   open: { name: string; fit: Fit };
   blend: Record<string, never>;
+  /** Finds concepts for a generator that has none. */
+  discover: Record<string, never>;
   faithful: { on: boolean };
   save: { what: "picture" | "project"; where: "page" | "kernel" };
 }
@@ -185,7 +187,7 @@ export interface FrameMessage {
 
 export interface ProgressMessage {
   type: "progress";
-  job: "blend" | "open";
+  job: "blend" | "open" | "discover";
   fraction: number;
   seconds_left: number | null;
   decibel: number | null;

@@ -33,7 +33,7 @@ const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
     format: oneOf("image/jpeg", "image/png"),
   },
   progress: {
-    job: oneOf("blend", "open"),
+    job: oneOf("blend", "open", "discover"),
     fraction: isFraction,
     seconds_left: orNull((value) => isNumber(value) && (value as number) >= 0),
     decibel: orNull(isNumber),

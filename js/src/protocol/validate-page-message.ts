@@ -56,6 +56,7 @@ const commandFields: Record<CommandName, Record<string, Test>> = {
   scene: {},
   open: { name: isString, fit: oneOf("crop", "pad") },
   blend: {},
+  discover: {},
   faithful: { on: isBoolean },
   save: { what: oneOf("picture", "project"), where: oneOf("page", "kernel") },
 };

@@ -19,7 +19,7 @@ const VERBS: Record<Edit["verb"], string> = {
 };
 
 /** For a generator without concepts. */
-const UNKNOWN = "This generator's units have not been dissected yet: run “ganpaint dissect”.";
+const UNKNOWN = "What this generator draws is not known yet: find concepts first.";
 
 interface Row {
   root: HTMLElement;

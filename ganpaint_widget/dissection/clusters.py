@@ -1,0 +1,134 @@
+"""Clusters of directions, and the tree that joins them: spherical k-means and average linkage."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SMALLEST: Final = 0.002
+"""Of the area of all samples: what is smaller is no part by itself, but belongs to what it is most like."""
+
+
+def kmeans(points: Tensor, clusters: int, *, seed: int = 0, rounds: int = 20, starts: int = 2) -> Tensor:
+    """Spherical k-means (Dhillon and Modha 2001) from k-means++ seeds: directions of clusters, M x D.
+
+    Args:
+        points: N x D, of length 1, on the CPU.
+        clusters: M. Fewer are found where there are fewer different points.
+        seed: of the first centroids.
+        rounds: of assigning and averaging.
+        starts: from how many first choices; the one in which points lie nearest to their centroids wins.
+    """
+    random = torch.Generator().manual_seed(seed)
+    best: tuple[float, Tensor] | None = None
+    for _ in range(starts):
+        centroids = points[torch.randint(len(points), (1,), generator=random)]
+        apart = _apart(points, centroids[0])
+        while len(centroids) < clusters and float(apart.max()) > 1e-5:
+            chosen = points[torch.multinomial(apart, 1, generator=random)]
+            centroids = torch.cat([centroids, chosen])
+            apart = torch.minimum(apart, _apart(points, chosen[0]))
+        for _ in range(rounds):
+            nearest = (points @ centroids.T).argmax(dim=1)
+            sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
+            # A cluster that has lost all its points stays where it was.
+            sums = torch.where(sums.norm(dim=1, keepdim=True) > 0, sums, centroids)
+            centroids = F.normalize(sums, dim=1)
+        reached = (points @ centroids.T).max(dim=1)
+        kept = torch.bincount(reached.indices, minlength=len(centroids)) > 0
+        quality = float(reached.values.mean())
+        if best is None or quality > best[0]:
+            best = quality, centroids[kept]
+    assert best is not None
+    return best[1]
+
+
+def _apart(points: Tensor, direction: Tensor) -> Tensor:
+    """1 - cosine, N values from 0 on."""
+    return (1 - points @ direction).clamp_min(0)
+
+
+def linkage(centroids: Tensor, area: Tensor) -> Tensor:
+    """Join clusters by average linkage: the tree, (M - 1) x 2.
+
+    The distance of two clusters is 1 - cosine, divided by the root of the geometric mean of their areas: what
+    k-means has cut to pieces for being large comes together first. Node M + s is what step s has made of the
+    two nodes in row s, as in SciPy's linkages.
+
+    Args:
+        centroids: M x D, of length 1.
+        area: M, the share of all cells that each cluster has.
+    """
+    amount, share = len(centroids), area.double().clamp_min(1e-4)
+    alike = (centroids @ centroids.T).double()
+    distance = ((1 - alike) / (share[:, None] * share).pow(0.25)).fill_diagonal_(torch.inf)
+    nodes, sizes = list(range(amount)), torch.ones(amount, dtype=torch.float64)
+    tree = []
+    for step in range(amount - 1):
+        one, other = sorted(divmod(int(distance.argmin()), amount))
+        tree.append((nodes[one], nodes[other]))
+        share = sizes[one] / (sizes[one] + sizes[other])
+        joined = share * distance[one] + (1 - share) * distance[other]
+        joined[one] = torch.inf
+        distance[one], distance[:, one] = joined, joined
+        distance[other], distance[:, other] = torch.inf, torch.inf
+        nodes[one], sizes[one] = amount + step, sizes[one] + sizes[other]
+    return torch.tensor(tree, dtype=torch.int64).view(-1, 2)
+
+
+def cut(tree: Tensor, groups: int) -> Tensor:
+    """Which of ``groups`` each of M clusters belongs to, if the last steps of a tree are not taken: M."""
+    amount = len(tree) + 1
+    below: dict[int, list[int]] = {node: [node] for node in range(amount)}
+    for step, (one, other) in enumerate(tree[: max(0, amount - groups)].tolist()):
+        below[amount + step] = below.pop(one) + below.pop(other)
+    member = torch.zeros(amount, dtype=torch.int64)
+    for group, clusters in enumerate(below.values()):
+        member[clusters] = group
+    return member
+
+
+def visible(tree: Tensor, centroids: Tensor, area: Tensor, groups: int) -> Tensor:
+    """Return the :func:`cut` into so many groups that ``groups`` of them are large enough to be seen.
+
+    Differences between cells need not show in pictures. A group that the segmenter finds on less than
+    ``SMALLEST`` of the area joins the group that its clusters are most like.
+
+    Args:
+        tree: as there.
+        centroids: M x C, of length 1.
+        area: M, the share of all pictures on which each cluster is seen.
+        groups: how many are wanted; fewer where there are fewer.
+
+    Returns:
+        The group of each cluster, M.
+    """
+    for tried in range(groups, len(area) + 1):
+        member = cut(tree, tried)
+        shares = torch.zeros(tried).index_add_(0, member, area)
+        large = shares >= SMALLEST
+        if int(large.sum()) >= groups or tried == len(area):
+            break
+    if not bool(large.any()):
+        return torch.zeros_like(member)
+    middles = torch.stack([centroids[member == group].mean(dim=0) for group in range(tried)])
+    alike = (middles @ middles.T).masked_fill(~large, -torch.inf)
+    joined = torch.where(large, torch.arange(tried), alike.argmax(dim=1))
+    numbered: Tensor = torch.unique(joined[member], return_inverse=True)[1]
+    return numbered
+
+
+def branches(tree: Tensor, clusters: list[int]) -> tuple[list[int], list[int]]:
+    """Return the two sides into which a tree parts some clusters, at the last step that joined any."""
+    amount = len(tree) + 1
+    wanted = {*clusters}
+    below = {node: {node} & wanted for node in range(amount)}
+    found: tuple[set[int], set[int]] = ({*clusters}, set())
+    for step, (one, other) in enumerate(tree.tolist()):
+        if below[one] and below[other]:
+            found = below[one], below[other]
+        below[amount + step] = below[one] | below[other]
+    return sorted(found[0]), sorted(found[1])

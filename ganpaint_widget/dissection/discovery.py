@@ -1,0 +1,437 @@
+"""Concepts without labels: what a generator's features say by themselves, found, named and taken apart.
+
+After Collins, Bala, Price and Süsstrunk, "Editing in Style" (CVPR 2020), and Collins, Achanta and Süsstrunk,
+"Deep Feature Factorization" (ECCV 2018): cells of a layer that draw the same kind of thing point in the same
+direction, so that spherical k-means on them segments the generator's world. Three steps follow each other:
+
+1. *Cluster.* Cells of the layer are described together with those of the next finer layer, which knows where
+   things end. k-means makes several times as many clusters as parts are wanted, since it spends most of them
+   on what covers most of a picture. Average linkage then joins those that are alike, and sooner the larger
+   they are: a sky in ten shades becomes one part, and a door is left alone.
+2. *Distill.* A small network learns from generated pictures which cluster is where (``models/parts.py``).
+   From then on it is a segmenter like any other.
+3. *Dissect.* With that segmenter every part is measured as a named class would be: units, target activations,
+   exemplars, and what adding and removing it causes, seen in pictures.
+
+``rearranging.py`` has what people then do with parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import GANPaintError
+from ..images.arrays import Array, array_of
+from ..models.generator import StagedGenerator, State
+from ..models.networks import evaluated, usable
+from ..models.parts import PartNetwork, Parts, directions, seen, similarity
+from ..models.units import Dissection, Exemplars
+from ..tickets import Ticket, share_of, watched
+from .causality import causal_effect, exemplar_effects
+from .clusters import kmeans, linkage, visible
+from .exemplars import connected_regions, find_exemplars
+from .measure import count, sampled, tabulate
+from .pictures import drawn
+
+PARTS: Final = 12
+"""Parts that are looked for if nobody says how many."""
+
+MOST: Final = 64
+"""Parts that can be looked for: more than that nobody tells apart in a palette."""
+
+FINE: Final = 4
+"""Clusters a part, on average: so often can parts be split."""
+
+LEAST: Final = 48
+"""Clusters at least: with fewer, small things share theirs with what is around them."""
+
+UNITS: Final = 8
+"""Units that the finer layer must have: a direction of few numbers says little more than a sign."""
+
+POINTS: Final = 30_000
+"""Cells among which clusters are looked for."""
+
+SAMPLES: Final = 200
+"""Generated pictures that are looked at."""
+
+STEPS: Final = 200
+"""Steps of the segmenter's training."""
+
+TRIED: Final = 12
+"""Pictures in which a part is added and removed to see what that causes."""
+
+EXEMPLARS: Final = 12
+"""Of a part, at most."""
+
+WORKING: Final = 0.5
+"""Exemplars go that work less than this part of how well the best one works: the segmenter, which nobody has
+checked, has taken other things for the part."""
+
+
+@dataclass(frozen=True)
+class _World:
+    """What was looked at.
+
+    Attributes:
+        pictures: N x 3 x S x S, as the network sees them.
+        points: directions of cells, one a row.
+        middle: C, the mean of all cells.
+    """
+
+    pictures: Tensor
+    points: Tensor
+    middle: Tensor
+
+
+def discover(
+    generator: StagedGenerator,
+    parts: int = PARTS,
+    *,
+    layer: str | None = None,
+    samples: int = SAMPLES,
+    steps: int = STEPS,
+    seed: int = 0,
+    batch: int = 25,
+    ticket: Ticket | None = None,
+) -> Dissection:
+    """Find concepts in a generator's features, with no label and no segmenter.
+
+    On the demo this takes two or three minutes of one core. The result is a dissection like any other, whose
+    ``parts`` are its segmenter: ``Model("mine", generator, dissection=discover(generator))`` can be painted.
+
+    Args:
+        generator: G.
+        parts: how many concepts, 2 to ``MOST``. There may be fewer in a small world.
+        layer: the stage whose features are clustered, by default the edit layer.
+        samples: generated pictures to look at.
+        steps: of the segmenter's training.
+        seed: of the latents, the first centroids and the training.
+        batch: pictures at a time.
+        ticket: progress and cancel.
+
+    Raises:
+        GANPaintError: ``parts`` is out of range, or the layer's cells are all the same.
+    """
+    if not 2 <= parts <= MOST:
+        raise GANPaintError(f"{parts} parts cannot be looked for.", f"Choose from 2 to {MOST}.")
+    layer = layer or generator.edit_layer
+    looking, teaching, measuring, trying = (
+        share_of(ticket, *span) for span in ((0, 0.1), (0.15, 0.5), (0.5, 0.6), (0.6, 1))
+    )
+    layers = _layers(generator, layer)
+    world = _look(generator, layers, samples, seed, batch, looking)
+    centroids = kmeans(world.points, max(LEAST, FINE * parts), seed=seed)
+    if len(centroids) < 2:
+        raise GANPaintError(
+            f"All cells of the layer {layer!r} point in the same direction.", "Choose another layer."
+        )
+    covered = torch.bincount((world.points @ centroids.T).argmax(dim=1), minlength=len(centroids))
+    tree = linkage(centroids, covered / covered.sum())
+    lessons = _lessons(
+        generator, layers, world.middle, centroids, samples, seed, batch, len(world.pictures[0, 0]) // 2
+    )
+    network = distill(
+        generator, world.pictures, lessons, len(centroids), steps=steps, seed=seed, ticket=teaching
+    )
+    seeing = _Clusters(network, tuple(str(one) for one in range(len(centroids))))
+    evidence = count(
+        generator, seeing, layer=layer, samples=samples, seed=seed, batch=batch, ticket=measuring
+    )
+    area = evidence.counts[0].sum(dim=1).float()
+    member = visible(tree, centroids, area / area.sum(), min(parts, len(centroids)))
+    # The largest part is the first.
+    groups = int(member.max()) + 1
+    area = torch.zeros(groups).index_add_(0, member, area)
+    member = area.argsort(descending=True, stable=True).argsort()[member]
+    names = [f"part {number}" for number in range(1, groups + 1)]
+    found = tabulate(
+        evidence.grouped(member, groups), layer, names, _colors(world.pictures, member[lessons], names)
+    )
+    found = replace(
+        found,
+        parts=Parts(
+            network.cpu(),
+            classes=names,
+            middle=world.middle,
+            centroids=centroids,
+            tree=tree,
+            member=member,
+            evidence=evidence,
+        )
+        .eval()
+        .requires_grad_(False),
+    )
+    return remeasure(generator, found, samples=samples, seed=seed, batch=batch, ticket=trying)
+
+
+@evaluated
+@torch.no_grad()
+def remeasure(
+    generator: StagedGenerator,
+    dissection: Dissection,
+    *concepts: str,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    batch: int = 25,
+    ticket: Ticket | None = None,
+) -> Dissection:
+    """Find the exemplars of discovered concepts anew, and try what adding and removing them causes.
+
+    Each exemplar is tried out, and those that hardly bring the part about are left out.
+
+    Args:
+        generator: G.
+        dissection: of one of its layers; it was discovered.
+        concepts: which ones; by default all. The others keep what they have.
+        samples: generated pictures in which exemplars are looked for.
+        seed: of the latents.
+        batch: pictures at a time.
+        ticket: progress and cancel.
+    """
+    parts = usable(parts_of(dissection), next(generator.parameters()).device)
+    finding, trying = share_of(ticket, 0, 0.2), share_of(ticket, 0.2, 1)
+    chosen = concepts or dissection.concepts
+    rows = [dissection.index(concept) for concept in chosen]
+    found = find_exemplars(
+        generator,
+        parts,
+        dissection,
+        samples=samples,
+        count=EXEMPLARS,
+        seed=seed,
+        batch=batch,
+        ticket=finding,
+    )
+    assert found.exemplars is not None
+    old, new, effect = dissection.exemplars, found.exemplars, found.effect.clone()
+    objects = [
+        new.objects(row) if old is None or row in rows else old.objects(row)
+        for row in range(len(found.concepts))
+    ]
+    for place, (concept, row) in enumerate(zip(chosen, rows, strict=True)):
+        share = share_of(trying, place / len(chosen), (place + 1) / len(chosen))
+        first, second = share_of(share, 0, 0.5), share_of(share, 0.5, 1)
+        shares = torch.tensor(exemplar_effects(generator, parts, found, concept, ticket=first))
+        if len(shares):
+            working = shares >= WORKING * shares.max()
+            objects[row] = objects[row][0][working], objects[row][1][working]
+        tried = replace(found, exemplars=Exemplars.stacked(objects))
+        effects = causal_effect(generator, parts, tried, concept, samples=TRIED, ticket=second)
+        effect[row] = torch.tensor(effects)
+    return replace(found, exemplars=Exemplars.stacked(objects), effect=effect)
+
+
+def _layers(generator: StagedGenerator, layer: str) -> list[str]:
+    """Return the layer, and the last stage of the next finer grid, if there is one with ``UNITS``."""
+    grid = generator.shape(layer)[1]
+    finer: list[tuple[int, str]] = []
+    for stage in generator.stages[generator.stage_index(layer) + 1 :]:
+        units, side, _ = generator.shape(stage)
+        if units >= UNITS and side > grid and (not finer or side == finer[0][0]):
+            finer.append((side, stage))
+    return [layer, finer[-1][1]] if finer else [layer]
+
+
+def _maps(generator: StagedGenerator, state: State, layers: Sequence[str]) -> tuple[State, list[Tensor]]:
+    """Return the state at the last of some layers, and the features of all of them, on the CPU."""
+    maps = []
+    for layer in layers:
+        state = generator.run(state, until=layer)
+        maps.append(state.features.float().cpu())
+    return state, maps
+
+
+@evaluated
+@torch.no_grad()
+def _look(
+    generator: StagedGenerator,
+    layers: Sequence[str],
+    samples: int,
+    seed: int,
+    batch: int,
+    ticket: Ticket | None,
+) -> _World:
+    """Return generated pictures and some of their cells, on the CPU."""
+    pictures: list[Tensor] = []
+    cells: list[list[Tensor]] = []
+    settings: list[list[Tensor]] = []
+    for number, start in enumerate(watched(sampled(generator, samples, seed, batch), ticket)):
+        state, maps = _maps(generator, start, layers)
+        pictures.append(seen(drawn(generator, state)).cpu())
+        grid = maps[-1].shape[-2:]
+        random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
+        amount = max(1, min(grid.numel(), POINTS // samples))
+        places = torch.stack([torch.randperm(grid.numel(), generator=random)[:amount] for _ in maps[0]])
+        full = [F.interpolate(one, size=grid, mode="bilinear", align_corners=False) for one in maps]
+        cells.append([one.flatten(2).gather(2, places[:, None].expand(-1, one.shape[1], -1)) for one in full])
+        settings.append([one.mean(dim=(2, 3)) for one in maps])
+    around = [torch.cat(one) for one in zip(*settings, strict=True)]
+    middle = torch.cat([one.mean(dim=0) for one in around])
+    # Cells as pictures of one row, each with its own picture's mean and not with that of the chosen cells.
+    chosen = [torch.cat(one)[:, :, None] for one in zip(*cells, strict=True)]
+    points = directions(chosen, middle, around)[:, :, 0]
+    return _World(torch.cat(pictures), points.transpose(1, 2).flatten(0, 1).contiguous(), middle)
+
+
+@evaluated
+@torch.no_grad()
+def _lessons(
+    generator: StagedGenerator,
+    layers: Sequence[str],
+    middle: Tensor,
+    centroids: Tensor,
+    samples: int,
+    seed: int,
+    batch: int,
+    side: int,
+) -> Tensor:
+    """Which cluster is where in the same samples, int64 N x ``side`` x ``side``, on the CPU."""
+    found = []
+    for state in sampled(generator, samples, seed, batch):
+        alike = similarity(_maps(generator, state, layers)[1], middle, centroids)
+        found.append(F.interpolate(alike, size=(side, side), mode="bilinear", align_corners=False).argmax(1))
+    return torch.cat(found)
+
+
+def distill(
+    generator: StagedGenerator,
+    pictures: Tensor,
+    lessons: Tensor,
+    clusters: int,
+    *,
+    steps: int = STEPS,
+    batch: int = 8,
+    rate: float = 4e-3,
+    seed: int = 0,
+    ticket: Ticket | None = None,
+) -> PartNetwork:
+    """Teach a small network which cluster is where in pictures, by cross-entropy and Adam.
+
+    Args:
+        generator: the network learns where it computes.
+        pictures: N x 3 x S x S in [-1, 1].
+        lessons: N x S/2 x S/2, the cluster that is there, below ``clusters``.
+        clusters: M.
+        steps: of Adam, of ``batch`` pictures each; the rate falls to 0 as a cosine.
+        batch: pictures a step.
+        rate: at the beginning.
+        seed: of the first weights and of the batches.
+        ticket: progress and cancel.
+    """
+    device = next(generator.parameters()).device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = PartNetwork(clusters)
+    network = network.to(device).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+    random = torch.Generator().manual_seed(seed)
+    with torch.enable_grad():
+        for _ in watched(range(steps), ticket):
+            drawn_now = torch.randint(len(pictures), (batch,), generator=random)
+            logits = network(pictures[drawn_now].to(device))
+            loss = F.cross_entropy(logits, lessons[drawn_now].to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return network.eval().requires_grad_(False)
+
+
+@dataclass
+class _Clusters:
+    """The clusters themselves as the classes of a segmenter, for counting."""
+
+    network: PartNetwork
+    classes: tuple[str, ...]
+
+    @torch.no_grad()
+    def segment(self, pictures: Tensor) -> Tensor:
+        found = self.network(seen(pictures))
+        return F.interpolate(found, size=pictures.shape[-2:], mode="bilinear", align_corners=False).argmax(1)
+
+
+def _colors(pictures: Tensor, labels: Tensor, names: list[str]) -> dict[str, str]:
+    """Return the mean color of each part, as "#rrggbb"."""
+    small = F.interpolate(pictures, size=labels.shape[-2:], mode="area").movedim(1, -1)
+    colors = {}
+    for row, name in enumerate(names):
+        inside = small[labels == row]
+        mean = inside.mean(dim=0) if len(inside) else torch.zeros(3)
+        red, green, blue = ((mean.clamp(-1, 1) + 1) * 127.5).round().int().tolist()
+        colors[name] = f"#{red:02x}{green:02x}{blue:02x}"
+    return colors
+
+
+def parts_of(dissection: Dissection) -> Parts:
+    """Return the parts of a dissection. GANPaintError if it was not discovered."""
+    if dissection.parts is None:
+        raise GANPaintError(
+            "These concepts were named by a segmenter, and are no parts that could be changed.",
+            "Discover some: ganpaint_widget.discover(generator).",
+        )
+    return dissection.parts
+
+
+@evaluated
+@torch.no_grad()
+def exemplar_crops(
+    generator: StagedGenerator,
+    dissection: Dissection,
+    *,
+    crops: int = 6,
+    samples: int = 32,
+    seed: int = 0,
+    side: int = 64,
+    batch: int = 8,
+    ticket: Ticket | None = None,
+) -> dict[str, list[Array]]:
+    """Cut out where a generator's pictures show each discovered concept most clearly.
+
+    From each sample the largest connected region of a part is a candidate. Those with the highest mean of the
+    soft mask, times the root of their area, come first.
+
+    Args:
+        generator: G.
+        dissection: of one of its layers; it was discovered.
+        crops: how many of each concept, at most.
+        samples: generated pictures to look at.
+        seed: of them.
+        side: the crops are uint8 ``side`` x ``side`` x 3.
+        batch: pictures at a time.
+        ticket: progress and cancel.
+    """
+    parts = usable(parts_of(dissection), next(generator.parameters()).device)
+    found: dict[str, list[tuple[float, Array]]] = {name: [] for name in dissection.concepts}
+    for state in watched(sampled(generator, samples, seed, batch), ticket):
+        pictures = drawn(generator, state)
+        labels, masks = parts.segment(pictures).cpu(), parts.masks(pictures).cpu()
+        regions = connected_regions(labels)
+        for one in range(len(labels)):
+            for row in sorted({*labels[one].flatten().tolist()}):
+                name = dissection.concepts[row]
+                numbers, sizes = torch.unique(regions[one][labels[one] == row], return_counts=True)
+                where = regions[one] == numbers[sizes.argmax()]
+                clear = float(masks[one, row][where].mean()) * float(where.float().mean()) ** 0.5
+                found[name].append((clear, _crop(pictures[one], where, side)))
+    return {
+        name: [crop for _, crop in sorted(candidates, key=lambda one: -one[0])[:crops]]
+        for name, candidates in found.items()
+    }
+
+
+def _crop(picture: Tensor, where: Tensor, side: int) -> Array:
+    """Cut out the square around a region of a picture 3 x R x R, with a margin: uint8 side x side x 3."""
+    size = picture.shape[-1]
+    spans = [where.any(dim=axis).nonzero() for axis in (1, 0)]
+    width = max(int(span[-1] - span[0]) + 1 for span in spans)
+    width = min(size, max(size // 8, round(1.3 * width)))
+    top, left = (min(max(0, int(span[0] + span[-1] + 1 - width) // 2), size - width) for span in spans)
+    part = picture[None, :, top : top + width, left : left + width]
+    return array_of(F.interpolate(part, size=(side, side), mode="bilinear", antialias=True))

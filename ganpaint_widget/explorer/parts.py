@@ -1,0 +1,108 @@
+"""Discovered concepts in the explorer: found, looked at, and rearranged by those who look at them.
+
+units = Exploration(generator)               # one without concepts
+find(units, 12)
+shown(units)[2].crops                        # where pictures show the third
+rearrange(units, lambda found: merge(found, "part 3", "part 7", "tree"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..dissection import discover, exemplar_crops, remeasure
+from ..errors import GANPaintError
+from ..images.arrays import Array
+from ..models.units import Dissection
+from ..tickets import Ticket
+
+if TYPE_CHECKING:
+    from .exploration import Exploration
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A discovered concept, as it is shown.
+
+    Attributes:
+        name, color, hidden: as people have made them.
+        quality: 0 to 1, the mean of adding's and removing's effect.
+        clusters: of how many it consists.
+        crops: uint8 S x S x 3, where pictures show it most clearly; the first is the clearest.
+    """
+
+    name: str
+    color: str
+    hidden: bool
+    quality: float
+    clusters: int
+    crops: tuple[Array, ...]
+
+
+def find(exploration: Exploration, parts: int = 12, *, ticket: Ticket | None = None) -> None:
+    """Discover the concepts of a layer that has none; see :func:`.discover`.
+
+    Raises:
+        GANPaintError: it has concepts, or these cannot be kept.
+    """
+    if exploration.dissection is not None:
+        raise GANPaintError(
+            f"The layer {exploration.layer!r} has its concepts already.", "Rename, merge or split them."
+        )
+    generator = exploration.model.generator
+    exploration.take(discover(generator, parts, layer=exploration.layer, ticket=ticket))
+
+
+def rearrange(
+    exploration: Exploration, change: Callable[[Dissection], Dissection], *, ticket: Ticket | None = None
+) -> None:
+    """Carry out a change of the parts, try what edits of the new ones cause, and keep the result.
+
+    Args:
+        exploration: its dissection was discovered.
+        change: :func:`.rename`, :func:`.merge`, :func:`.split`, :func:`.hide` or :func:`.show`, with
+            its arguments.
+        ticket: progress and cancel. Who cancels has changed nothing.
+
+    Raises:
+        GANPaintError: the change is not possible, or cannot be kept; nothing has changed then.
+    """
+    before = exploration.dissection
+    if before is None or before.parts is None:
+        raise GANPaintError("There are no discovered parts to be changed.", "Find some first.")
+    after = change(before)
+    assert after.parts is not None
+    known = {tuple(before.parts.clusters_of(row)) for row in range(len(before.concepts))}
+    new = [
+        name for row, name in enumerate(after.concepts) if tuple(after.parts.clusters_of(row)) not in known
+    ]
+    if new:
+        after = remeasure(exploration.model.generator, after, *new, ticket=ticket)
+    exploration.take(after)
+
+
+def shown(exploration: Exploration, *, crops: int = 6, ticket: Ticket | None = None) -> list[Part]:
+    """Return the discovered concepts with what they look like, in their order; none where they were named.
+
+    Args:
+        exploration: of which layer.
+        crops: of each part, at most.
+        ticket: progress and cancel.
+    """
+    found = exploration.dissection
+    if found is None or found.parts is None:
+        return []
+    cut = exemplar_crops(exploration.model.generator, found, crops=crops, ticket=ticket)
+    return [
+        Part(
+            name,
+            found.colors[name],
+            name in found.parts.hidden,
+            found.quality(name),
+            len(found.parts.clusters_of(row)),
+            tuple(cut[name]),
+        )
+        for row, name in enumerate(found.concepts)
+    ]
