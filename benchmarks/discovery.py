@@ -28,12 +28,12 @@ from torch import Tensor
 from benchmarks.cases import counterfactual, inverted, painted, plain, tensor_of_mask
 from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import load_judge
-from ganpaint_widget.demo.data import to_tensor
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, Scene, render_many
 from ganpaint_widget.dissection import discover
 from ganpaint_widget.images.arrays import tensor_of
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.registry import load
+from ganpaint_widget.training.data import to_tensor
 
 MATCHED, WANTED, APART = 0.5, 8, 0.1
 """IoU from which a class counts as matched, how many must be, and how far the two additions may differ."""
@@ -47,7 +47,7 @@ Look = Callable[[Tensor], Tensor]
 def overlaps(look: Look, parts: int, pictures: Tensor, labels: Tensor) -> Tensor:
     """IoU of each class with each part over all pictures: classes x ``parts``."""
     table = torch.zeros(len(CLASSES), parts, dtype=torch.float64)
-    for some, true in zip(pictures.split(BATCH), labels.split(BATCH), strict=True):
+    for some, true in zip(torch.split(pictures, BATCH), torch.split(labels, BATCH), strict=True):
         pairs = true.flatten() * parts + look(some).flatten()
         table += torch.bincount(pairs, minlength=table.numel()).view_as(table)
     union = table.sum(dim=1, keepdim=True) + table.sum(dim=0) - table
@@ -80,7 +80,8 @@ def fields(parts: int, size: int) -> Look:
 @torch.no_grad()
 def additions(models: dict[str, tuple[Model, str]], count: int) -> dict[str, np.ndarray]:
     """IoU of new tree pixels with the mask, for each model and concept on the same scenes."""
-    judge, found = load_judge(), {name: [] for name in models}
+    judge = load_judge()
+    found: dict[str, list[float]] = {name: [] for name in models}
     tree = CLASSES.index("tree")
     for number, seed in enumerate(HELD_OUT):
         if len(found["taught"]) == count:
