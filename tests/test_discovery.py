@@ -728,7 +728,7 @@ def test_parts_are_named_merged_split_and_hidden_by_clicks(explorer: gp.Dissecti
     parts_shown(explorer)["part 1"]["Hide"].click()
     settle(explorer)
     assert "Show" in parts_shown(explorer)["part 1"]
-    # Its editor, and whoever comes later, paints with what was made of them.
+    # Its editor, and every later one, paints with what was made of them.
     assert explorer.paint.session.concepts == ("the box", "part 3", "part 3 2")
     again = EditingSession(generator=explorer.exploration.model.generator)
     assert again.concepts == ("the box", "part 3", "part 3 2")
@@ -773,7 +773,7 @@ def test_what_was_measured_of_the_old_concepts_is_gone(found: Dissection) -> Non
     named = Exploration(
         Model("boxes", Boxes(), dissection=replace(found, parts=None), segmenter=Brightness())
     )
-    with pytest.raises(GANPaintError, match="no discovered parts"):
+    with pytest.raises(GANPaintError, match="does not have discovered parts"):
         rearrange(named, lambda one: one)
     assert shown(named) == []
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SMALLEST: Final = 0.002
-"""Of the area of all samples: what is smaller is no part by itself, but belongs to what it is most like."""
+"""Of the area of all samples: a smaller part joins the one that it is most like."""
 
 
 def kmeans(points: Tensor, clusters: int, *, seed: int = 0, rounds: int = 20, starts: int = 2) -> Tensor:

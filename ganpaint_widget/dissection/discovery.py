@@ -373,7 +373,7 @@ def parts_of(dissection: Dissection) -> Parts:
     """Return the parts of a dissection. GANPaintError if it was not discovered."""
     if dissection.parts is None:
         raise GANPaintError(
-            "These concepts were named by a segmenter, and are no parts that could be changed.",
+            "These concepts were named by a segmenter, so they cannot be changed like discovered parts.",
             "Discover some: ganpaint_widget.discover(generator).",
         )
     return dissection.parts

@@ -48,7 +48,7 @@ def rename(dissection: Dissection, concept: str, name: str) -> Dissection:
     """Give a discovered concept another name.
 
     Raises:
-        GANPaintError: there is no such concept, or the name is not 1 to 64 visible characters or is taken.
+        GANPaintError: the concept does not exist, or the name is not 1 to 64 visible characters or is taken.
     """
     rows = _rows(dissection)
     row = dissection.index(concept)
@@ -69,7 +69,7 @@ def merge(dissection: Dissection, concept: str, other: str, name: str | None = N
         name: by default that of ``concept``.
 
     Raises:
-        GANPaintError: there are no such concepts, they are the same, or the name is wrong or taken.
+        GANPaintError: a concept does not exist, they are the same, or the name is wrong or taken.
     """
     rows = _rows(dissection)
     first, second = dissection.index(concept), dissection.index(other)
@@ -102,7 +102,7 @@ def split(dissection: Dissection, concept: str) -> Dissection:
     :func:`remeasure` tries them; each exemplar goes to the half that it points to.
 
     Raises:
-        GANPaintError: there is no such concept, or it is a single cluster.
+        GANPaintError: the concept does not exist, or it is a single cluster.
     """
     parts, rows, row = parts_of(dissection), _rows(dissection), dissection.index(concept)
     whole = rows[row]
@@ -145,7 +145,7 @@ def hide(dissection: Dissection, concept: str) -> Dissection:
     """Offer a discovered concept for painting no more. It is still seen in pictures.
 
     Raises:
-        GANPaintError: there is no such concept, or it is the last one that is offered.
+        GANPaintError: the concept does not exist, or it is the last one that is offered.
     """
     rows, row = _rows(dissection), dissection.index(concept)
     rows[row] = replace(rows[row], hidden=True)
@@ -155,7 +155,7 @@ def hide(dissection: Dissection, concept: str) -> Dissection:
 
 
 def show(dissection: Dissection, concept: str) -> Dissection:
-    """Offer a concept again that was hidden. GANPaintError if there is no such concept."""
+    """Offer a concept again that was hidden. GANPaintError if the concept does not exist."""
     rows, row = _rows(dissection), dissection.index(concept)
     rows[row] = replace(rows[row], hidden=False)
     return _made_of(dissection, rows)

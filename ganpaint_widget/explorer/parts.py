@@ -71,7 +71,9 @@ def rearrange(
     """
     before = exploration.dissection
     if before is None or before.parts is None:
-        raise GANPaintError("There are no discovered parts to be changed.", "Find some first.")
+        raise GANPaintError(
+            "This layer does not have discovered parts that could be changed.", "Find some first."
+        )
     after = change(before)
     assert after.parts is not None
     known = {tuple(before.parts.clusters_of(row)) for row in range(len(before.concepts))}

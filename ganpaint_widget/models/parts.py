@@ -27,7 +27,7 @@ FINER: Final = 2.0
 
 SETTING: Final = 0.5
 """The part of a picture's mean features that is taken away from its cells before they are compared: dusk must
-not make another sky, and yet a hall is no street."""
+not make another sky, and yet a hall must not pass for a street."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(600)
 PATIENCE = 300_000
 expect.set_options(timeout=PATIENCE)
 
-# The demo as if it were somebody's own: no dissection, no segmenter, no encoder. Little is looked at.
+# The demo as if a user had brought it: no dissection, no segmenter, no encoder. Little is looked at.
 CELLS = """
 import ganpaint_widget as gp
 from ganpaint_widget.dissection import discover

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Discovering:
-    """A session's search for concepts. Whoever asks waits, and can stop it; previews are drawn meanwhile.
+    """A session's search for concepts. The caller waits and can stop it; previews are drawn meanwhile.
 
     Args:
         found: called on the worker's thread with the model that knows its concepts.
