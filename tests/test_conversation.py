@@ -452,7 +452,9 @@ def validators() -> set[CodeType]:
             code = value.__code__
             # What makes a rule has run before any message came; the rule itself is inside.
             found |= {
-                one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == "rule"
+                one
+                for one in code.co_consts
+                if isinstance(one, CodeType) and one.co_name in ("rule", "build")
             } or {code}
     return found
 

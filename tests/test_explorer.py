@@ -256,7 +256,7 @@ def test_measuring_is_cancelled(boxes: Model, monkeypatch: pytest.MonkeyPatch) -
     explorer._offer.click()
     assert inside.wait(30) and explorer._jobs.box.layout.display is None
     explorer._offer.click()
-    assert "already" in status(explorer)
+    assert "still running" in status(explorer)
     explorer._cancel.click()
     on.set()
     settle(explorer)
@@ -530,11 +530,11 @@ def test_a_refused_change_goes_back(explorer: DissectionExplorer, monkeypatch: p
     explorer._sort.value = "quality"
     on = busy(explorer, monkeypatch)
     explorer._layer.value = "draw"
-    assert "already" in status(explorer)
+    assert "still running" in status(explorer)
     assert explorer._layer.value == explorer.exploration.layer == "where"
     order = captions(explorer)
     explorer._sort.value = "causal effect"  # would have to be measured first
-    assert "already" in status(explorer)
+    assert "still running" in status(explorer)
     assert explorer._sort.value == "quality" and captions(explorer) == order
     on.set()
     settle(explorer)

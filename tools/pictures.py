@@ -123,6 +123,7 @@ def record(lab: Lab, scene: int) -> None:
         clip.save(IMAGES / "paint.webp")
         page.screenshot(path=IMAGES / "paint.png")
         notebook.theme("JupyterLab Dark")
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
         page.screenshot(path=IMAGES / "paint-dark.png")
         notebook.close()
 
