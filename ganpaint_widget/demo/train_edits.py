@@ -241,8 +241,10 @@ class Lessons:
                 mask = mask * self._stroke(self._part(mask))
                 if float(mask.sum()) < 20:
                     continue
-                self.bank[instance >> 3].append(mean_inside(features, mask).detach())
-            features = painted(features, mask, mean_inside(features, mask))
+            mean = mean_inside(features, mask)
+            if instance >> 3 in GROUNDS:
+                self.bank[instance >> 3].append(mean.detach())
+            features = painted(features, mask, mean)
             focus = torch.maximum(focus, mask)
         return features, focus
 

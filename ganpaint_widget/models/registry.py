@@ -95,7 +95,7 @@ def trained_folder(name: str) -> Path:
         GANPaintError: the name has more than letters, digits, dots, dashes and underscores, or another model
             has it.
     """
-    if not _is_name(name) or name in LOADERS or name in CATALOGUE:
+    if not _is_name(name):
         raise GANPaintError(
             f"A trained generator cannot be called {name!r}.",
             "Choose a name of letters, digits, dashes and underscores that no other model has.",

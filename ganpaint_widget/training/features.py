@@ -21,7 +21,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,7 +213,7 @@ def train_features(
         content = {name: one.state_dict() for name, one in kept.items()} | {"step": step}
         with replacing(checkpoint) as partial:
             torch.save(content, partial)
-        _write_sheet(_finished(painter, average), known, folder / f"features-{step:06d}.png")
+        _write_sheet(_finished(painter, average.state_dict()), known, folder / f"features-{step:06d}.png")
 
     def judged(features: Tensor) -> Tensor:
         with precision:
@@ -228,10 +228,7 @@ def train_features(
         """Return the loss of a judge that compares two batches, with its penalty now and then."""
         loss = F.softplus(score(fake) - score(real)).mean()
         if step % recipe.penalty_every == 0:
-            both = sum(
-                penalty(lambda x: score(x).flatten(1).mean(dim=1) if x.dim() > 2 else score(x), one)
-                for one in (real, fake)
-            )
+            both = sum(penalty(lambda x: score(x).view(len(x), -1).mean(dim=1), one) for one in (real, fake))
             loss = loss + 0.5 * recipe.penalty_every * recipe.penalty * both
         return loss
 
@@ -297,21 +294,18 @@ def train_features(
             saved = time.monotonic()
             keep()
     keep()
-    return _finished(painter, average)
+    return _finished(painter, average.state_dict())
 
 
 def with_features(painter: Painter, folder: Path) -> Painter:
     """Return the painter with the early layers and the head for z that ``folder/features.pt`` keeps."""
-    stored = torch.load(folder / "features.pt", weights_only=True)
-    painter = copy.deepcopy(painter)
-    painter.making().load_state_dict(stored["average"])
-    return painter.requires_grad_(False).eval()
+    return _finished(painter, torch.load(folder / "features.pt", weights_only=True)["average"])
 
 
-def _finished(painter: Painter, average: nn.ModuleDict) -> Painter:
+def _finished(painter: Painter, average: Mapping[str, Tensor]) -> Painter:
     """Return a copy of the painter with the averaged weights in place of those that learn."""
     finished = copy.deepcopy(painter)
-    finished.making().load_state_dict(average.state_dict())
+    finished.making().load_state_dict(average)
     return finished.requires_grad_(False).eval()
 
 
