@@ -149,11 +149,12 @@ class History:
         fresh: Edit | None,
         stroke: Hashable | None,
     ) -> None:
-        """Paint a piece of a stroke (:meth:`.EditingSession.paint`). An unknown edit begins as ``fresh``."""
+        """Paint a piece of a stroke (:meth:`.EditingSession.paint`). An unknown edit begins as ``fresh``.
+
+        GANPaintError if it is unknown and ``fresh`` is ``None``.
+        """
         place = self.find(edit_id)
-        edit = fresh if place is None else self.edits[place]
-        if edit is None:  # it was known when the call began; another thread has deleted it since
-            edit = self.edit(edit_id)
+        edit = fresh if place is None and fresh is not None else self.edit(edit_id)
         size = len(edit.mask)
         x, y, width, height = checked_rect(rect, size)
         piece = checked_mask(values, height, width)

@@ -406,19 +406,20 @@ class EditingSession(Reading):
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
         """
-        with self._lock:
-            known = self._history.find(checked_id(edit_id)) is not None
+        checked_id(edit_id)
         fresh = None
-        if not known:
+        while True:
+            with self._change() as history:
+                if fresh is not None or history.find(edit_id) is not None:
+                    history.paint(edit_id, rect, values, fresh, stroke)
+                    return history.revision
+            # A new edit takes a look at the model, which is long for a lock.
             referred = None if reference is None else read_reference(reference, region, self.size)
             unpainted = self._palette.fresh(
                 edit_id, verb, concept, strength,
                 units=units, target=target, variant=variant, reference=referred,
             )  # fmt: skip
             fresh = self._completed(unpainted)
-        with self._change() as history:
-            history.paint(edit_id, rect, values, fresh, stroke)
-            return history.revision
 
     def update(
         self,
