@@ -80,6 +80,24 @@ def test_cancelled_it_keeps_what_was_whole(boxes: Model) -> None:
     assert explored.missing[0] == "atlas" and Exploration(boxes).missing[0] == "atlas"
 
 
+def test_drafts_of_an_atlas_are_atlases_of_fewer_samples(boxes: Model) -> None:
+    found, sizes = Exploration(boxes), []
+
+    def look() -> None:
+        assert found.draft is not None and found.atlas is None
+        found.draft._check()
+        sizes.append((found.draft.samples, int(found.draft.counts[0].sum())))
+
+    found.measure("atlas", samples=60, drafted=look)
+    cells = found.atlas.maps[0, 0].size
+    assert sizes == [(samples, samples * cells) for samples in (12, 24, 48)]
+    assert found.draft is None
+    again = make_atlas(boxes.generator, found.layer, samples=24)
+    whole = make_atlas(boxes.generator, found.layer, samples=60)
+    assert np.array_equal(found.atlas.peaks, whole.peaks)  # drafts change nothing
+    assert (again.peaks <= whole.peaks).all()
+
+
 def test_a_damaged_file_is_measured_anew(boxes: Model, found: Exploration) -> None:
     """Whatever has become of what was measured, the layer can be explored, and measured again."""
     for part in ("dissection", "atlas"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ipycanvas
@@ -34,7 +36,7 @@ def boxes() -> Model:
 def explorer(boxes: Model) -> Iterator[DissectionExplorer]:
     Exploration(boxes).measure(samples=40)
     explorer = DissectionExplorer(boxes)
-    client_ready(explorer._atlas.canvas)  # a page shows it, and the editor is opened
+    client_ready(explorer._columns[0].canvas)  # a page shows it, and the editor is opened
     assert explorer.paint.session.size == boxes.generator.resolution
     yield explorer
     explorer.close()
@@ -134,22 +136,22 @@ def test_nothing_is_sent_to_a_closed_canvas(wire: Wire) -> None:
 def test_an_explorer_that_fails_says_so_and_goes_on(
     explorer: DissectionExplorer, monkeypatch: pytest.MonkeyPatch, wire: Wire
 ) -> None:
-    client_ready(explorer._atlas.canvas)
+    client_ready(explorer._columns[0].canvas)
     monkeypatch.setattr(explorer._sheets, "drawn", lambda units: 1 / 0)
     explorer._sort.value = "number"
     assert "ZeroDivisionError" in status(explorer)
     monkeypatch.undo()
-    drawn = explorer._atlas.drawn
+    drawn = explorer._columns[0].drawn
     explorer._sort.value = "quality"
     assert captions(explorer)[0].startswith(("0", "4", "1"))
-    assert explorer._atlas.drawn == drawn + 1
+    assert explorer._columns[0].drawn == drawn + 1
 
 
 def test_what_is_below_the_atlas_follows_when_a_page_shows_that(boxes: Model) -> None:
     Exploration(boxes).measure(samples=40)
     explorer = DissectionExplorer(boxes)
     assert len(explorer._known.children) == 1 and not explorer._editors
-    client_ready(explorer._atlas.canvas)
+    client_ready(explorer._columns[0].canvas)
     deadline = time.monotonic() + 60
     while not explorer._editors:
         assert time.monotonic() < deadline
@@ -247,7 +249,7 @@ def test_measuring_is_cancelled(boxes: Model, monkeypatch: pytest.MonkeyPatch) -
     explorer = DissectionExplorer(boxes)
     inside, on = threading.Event(), threading.Event()
 
-    def slow(self: Exploration, *parts: str, ticket: Any) -> None:
+    def slow(self: Exploration, *parts: str, ticket: Any, **_: Any) -> None:
         inside.set()
         assert on.wait(30)
         ticket.checkpoint(0.5)
@@ -428,6 +430,15 @@ def test_arguments(boxes: Model) -> None:
     assert DissectionExplorer(boxes, paint=own).paint is own
 
 
+def test_it_has_the_colors_of_the_editor() -> None:
+    def colors(css: str) -> dict[str, str]:
+        return dict(re.findall(r"(--gp-[a-z-]+): ([^;]+);", css))
+
+    styles = Path(__file__).parent.parent / "js" / "src" / "editor" / "styles" / "base.css"
+    editor, own = colors(styles.read_text()), colors(module.STYLE)
+    assert len(own) >= 10 and own.items() <= editor.items()
+
+
 def test_names_shadow_nothing(explorer: DissectionExplorer) -> None:
     base = ipywidgets.VBox()
     functions = {name for name, value in vars(DissectionExplorer).items() if callable(value)}
@@ -465,7 +476,7 @@ def test_closing_leaves_nothing(boxes: Model, shown: bool) -> None:
     before = widgets()
     explorer = DissectionExplorer(boxes)
     if shown:
-        client_ready(explorer._atlas.canvas)
+        client_ready(explorer._columns[0].canvas)
         session = explorer.paint.session
         explorer._search.value = "bo"
         explorer._search.value = ""
@@ -479,7 +490,7 @@ def test_closing_leaves_nothing(boxes: Model, shown: bool) -> None:
         settle(explorer)
         explorer._offer.click()
         settle(explorer)
-        client_ready(explorer._atlas.canvas)
+        client_ready(explorer._columns[0].canvas)
         assert explorer.paint.session is not session
         settle(explorer)
         assert len(widgets() - before) > 100
@@ -503,7 +514,7 @@ def test_closed_in_the_middle_nothing_comes_after_it(
     before = widgets()
     explorer = DissectionExplorer(boxes)
     busy(explorer, monkeypatch)
-    client_ready(explorer._atlas.canvas)
+    client_ready(explorer._columns[0].canvas)
     explorer._open_editor()  # it waits behind the job
     explorer.show_unit(1)
     explorer.close()
@@ -607,22 +618,50 @@ def test_what_another_thread_sets_hides_no_change(explorer: DissectionExplorer) 
 # --- tickets ---
 
 
-def test_an_atlas_is_measured_by_itself_where_units_have_names(
-    boxes: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_atlas_is_measured_by_itself_where_units_have_names(boxes: Model) -> None:
     Exploration(boxes).measure("dissection", samples=40)
     explorer = DissectionExplorer(boxes)
     assert explorer._jobs.busy and explorer._jobs.box.layout.display is None
+    assert explorer._offer.layout.display == "none"  # that is what is being done
     settle(explorer)
     assert explorer.unit is not None and explorer._known.layout.display is None
+    assert f"{explorer.exploration.atlas.samples} samples." in status(explorer)
     explorer.close()
 
-    (explorer.exploration.folder / "atlas.safetensors").unlink()
+
+def test_an_atlas_is_shown_as_it_grows_and_stays_when_it_is_stopped(
+    boxes: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Exploration(boxes).measure("dissection", samples=40)
+    grown: list[tuple[int, int]] = []
+    show = DissectionExplorer._show_atlas
+
+    def look(self: DissectionExplorer, found: Exploration) -> None:
+        show(self, found)
+        if found.draft is None:
+            return
+        if not grown:
+            self.show_unit(3)  # what the user has chosen meanwhile
+        grown.append((found.draft.samples, self.unit))
+        if found.draft.samples >= 48:
+            self._cancel.click()
+
+    monkeypatch.setattr(DissectionExplorer, "_show_atlas", look)
     explorer = DissectionExplorer(boxes)
-    explorer._cancel.click()
     settle(explorer)
-    if explorer.exploration.atlas is None:  # it was quicker than the click
-        assert "was cancelled" in status(explorer) and explorer._offer.layout.display is None
+    assert grown == [(12, 3), (24, 3), (48, 3)]
+    assert explorer._known.layout.display is None and len(captions(explorer)) == 5
+    assert "was cancelled" in status(explorer) and not explorer._jobs.busy
+    found = explorer.exploration
+    assert found.atlas is None and found.draft.samples == 48
+    assert not (found.folder / "atlas.safetensors").exists()
+
+    assert explorer._offer.layout.display is None and "atlas" in explorer._offer.description
+    monkeypatch.undo()
+    explorer._offer.click()
+    settle(explorer)
+    assert found.atlas.samples == 500 and found.draft is None and explorer.unit == 3
+    assert explorer._offer.layout.display == "none" and (found.folder / "atlas.safetensors").exists()
     explorer.close()
 
 

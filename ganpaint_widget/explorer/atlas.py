@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -217,7 +218,8 @@ def make_atlas(
     *,
     samples: int = 500,
     seed: int = 0,
-    batch: int = 25,
+    batch: int = 12,
+    draft: Callable[[Atlas], object] | None = None,
     ticket: Ticket | None = None,
 ) -> Atlas:
     """Look at ``samples`` generated pictures and keep what activates each unit of a layer most.
@@ -229,6 +231,8 @@ def make_atlas(
         generator, layer: G and the stage.
         samples, seed: how many pictures, and of which latents.
         batch: pictures at a time.
+        draft: called with an atlas of the samples so far, after the first batch and each time that their
+            number has doubled.
         ticket: progress and cancel.
     """
     channels, height, width = generator.shape(layer)
@@ -239,6 +243,27 @@ def make_atlas(
     total, squares = torch.zeros(channels).double(), torch.zeros(channels, channels).double()
     cells = first = 0
     kept: dict[int, bytes] = {}
+
+    def so_far() -> Atlas:
+        order = sorted(kept)
+        place = {number: index for index, number in enumerate(order)}
+        mean = total / cells
+        covariance = squares / cells - torch.outer(mean, mean)
+        deviation = covariance.diagonal().clamp_min(1e-12).sqrt()
+        return Atlas(
+            first,
+            seed,
+            tuple(kept[number] for number in order),
+            tuple(order),
+            numbers.clone().apply_(lambda number: place[number]).numpy(),
+            peaks.numpy(),
+            maps.numpy(),
+            counts.numpy().copy(),
+            edges.numpy(),
+            (covariance / torch.outer(deviation, deviation)).float().numpy(),
+        )
+
+    due = 0
     for z in torch.split(generator.sample_z(samples, seed), batch):
         state = generator.run(generator.start(generator.here(z)), until=layer)
         pictures = generator.picture(generator.run(state))
@@ -267,26 +292,12 @@ def make_atlas(
         for number in shown - kept.keys():
             kept[number] = thumbnail(array_of(pictures[number - first : number - first + 1]))
         first += len(z)
+        if draft is not None and due <= first < samples:
+            draft(so_far())
+            due = 2 * first
         if ticket is not None:
             ticket.checkpoint(first / samples)
-    order = sorted(kept)
-    place = {number: index for index, number in enumerate(order)}
-    strongest = numbers.clone().apply_(lambda number: place[number])
-    mean = total / cells
-    covariance = squares / cells - torch.outer(mean, mean)
-    deviation = covariance.diagonal().clamp_min(1e-12).sqrt()
-    return Atlas(
-        samples,
-        seed,
-        tuple(kept[number] for number in order),
-        tuple(order),
-        strongest.numpy(),
-        peaks.numpy(),
-        maps.numpy(),
-        counts.numpy(),
-        edges.numpy(),
-        (covariance / torch.outer(deviation, deviation)).float().numpy(),
-    )
+    return so_far()
 
 
 @torch.no_grad()

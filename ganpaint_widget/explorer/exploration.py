@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -61,8 +61,8 @@ ORDERS: Final[tuple[Order, ...]] = ("iou", "effect", "quality", "number")
 PARTS: Final[tuple[Part, ...]] = ("dissection", "atlas", "baselines", "effects")
 """What is measured of a layer, in the order in which one needs the other."""
 
-MASKED: Final = 0.35
-"""How bright the rest of a sample is beside the outlined active region."""
+INACTIVE: Final = 0.7
+"""Brightness of a strip's pixels outside the active region, relative to the sample's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,8 @@ class Exploration:
         dissection: which units draw which concept; ``None`` until it is measured.
         own: whether the generator came with this dissection.
         atlas, baselines, effects: see the classes; ``None`` until they are measured.
+        draft: while an atlas is measured, and after that was cancelled, the atlas of the samples so far. What
+            needs an atlas uses it, and the cache does not keep it.
 
     Raises:
         GANPaintError: the generator or the layer does not exist.
@@ -125,6 +127,7 @@ class Exploration:
             self.dissection = self._stored("dissection", Dissection.load)
             self.model = replace(self.model, dissection=self.dissection)
         self.atlas: Atlas | None = self._stored("atlas", Atlas.load)
+        self.draft: Atlas | None = None
         self.baselines: Baselines | None = self._stored("baselines", Baselines.load)
         self.effects: Effects | None = self._stored("effects", Effects.load)
 
@@ -162,6 +165,7 @@ class Exploration:
         samples: int = 500,
         seed: int = 0,
         executor: Executor | None = None,
+        drafted: Callable[[], object] | None = None,
         ticket: Ticket | None = None,
     ) -> Exploration:
         """Measure what is missing and keep it in the cache.
@@ -172,6 +176,7 @@ class Exploration:
             samples: generated pictures.
             seed: of their latents.
             executor: where the dissection counts; see :func:`.measure.dissect`.
+            drafted: called when ``draft`` has changed; without it, no drafts are made.
             ticket: progress and cancel. What was whole when it was cancelled stays.
 
         Returns:
@@ -194,7 +199,9 @@ class Exploration:
                 self.__dict__.pop("_labels", None)
                 self.model = replace(self.model, dissection=found)
             elif part == "atlas":
-                self.atlas = make_atlas(generator, self.layer, samples=samples, **given)
+                draft = None if drafted is None else partial(self._take_draft, drafted)
+                self.atlas = make_atlas(generator, self.layer, samples=samples, draft=draft, **given)
+                self.draft = None
                 self._keep(part, self.atlas.save)
             elif part == "baselines":
                 self.baselines = measure_baselines(
@@ -207,6 +214,10 @@ class Exploration:
                 )
                 self._keep(part, self.effects.save)
         return self
+
+    def _take_draft(self, drafted: Callable[[], object], draft: Atlas) -> None:
+        self.draft = draft
+        drafted()
 
     def take(self, dissection: Dissection) -> None:
         """Go on with other discovered concepts of this layer, and keep them.
@@ -248,12 +259,13 @@ class Exploration:
 
     @property
     def _surveyed(self) -> Atlas:
-        if self.atlas is None:
+        found = self.atlas or self.draft
+        if found is None:
             raise GANPaintError(
                 f"The atlas of {self.layer!r} of {self.model.name!r} has not been measured yet.",
                 'Call measure("atlas").',
             )
-        return self.atlas
+        return found
 
     def _stored(self, part: Part, read: Callable[[Path], Any]) -> Any:
         """Return a part that was measured before; a damaged one, or one of other units, is measured again."""
@@ -466,11 +478,22 @@ class Exploration:
         maps = self._surveyed.maps[self._checked(unit)].astype(np.float32)
         return contours(maps, self.active_level(unit))
 
-    def strip(self, unit: int, tile: int) -> Array:
-        """Return a unit's strongest samples side by side: uint8 tile x (S tile) x 3."""
-        atlas = self._surveyed
-        files = atlas.strongest[self._checked(unit)]
-        return np.concatenate([atlas.tile(int(file), tile) for file in files], axis=1)
+    def strip(self, unit: int, tile: int, count: int = STRONGEST) -> Array:
+        """Return a unit's strongest samples side by side, darker outside the active region.
+
+        Args:
+            unit: its number.
+            tile: pixels a side of a sample.
+            count: how many samples, 1 to ``STRONGEST``.
+
+        Returns:
+            uint8 tile x (count tile) x 3.
+        """
+        atlas, unit = self._surveyed, self._checked(unit)
+        tiles = np.stack([atlas.tile(int(file), tile) for file in atlas.strongest[unit][:count]])
+        active = _resized(atlas.maps[unit][:count].astype(np.float32), tile) > self.active_level(unit)
+        shown = np.where(active[..., None], tiles, tiles * INACTIVE).astype(np.uint8)
+        return np.concatenate(list(shown), axis=1)
 
     def picture(self, units: Sequence[int], columns: int = 3, tile: int = 64) -> Image.Image:
         """Return the atlas as one picture: each unit's strongest samples in a row, active regions outlined.

@@ -22,11 +22,11 @@ class Bars:
 
     def __init__(self, kit: Kit, picked: Callable[[str], object]) -> None:
         self._kit, self._picked = kit, picked
-        self._name = Layout(width="96px", flex="none")
-        self._track = Layout(width="150px", margin="0")
+        self._name = Layout(width="84px", flex="none")
+        self._track = Layout(width="140px", margin="0")
         self._rows: dict[str, HBox] = {}
         self._legend = kit.html()
-        self.box = VBox(layout=kit.width(252))
+        self.box = VBox(layout=kit.width(230))
         self.box.add_class("gpx-bars")
 
     def show(self, rows: Sequence[LabelRow], chosen: str | None, measured: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipywidgets
-from ipywidgets import FloatSlider, GridBox, Layout, VBox
+from ipywidgets import FloatSlider, GridBox, HBox, Layout, VBox
 
 from .bars import Bars
 from .kit import Kit
@@ -42,38 +42,42 @@ class Controls(VBox):  # type: ignore[misc]
         self._offer = button(layout=Layout(width="auto", display="none"))
         self._offer.button_style = "primary"
 
-        self._atlas = Pad(COLUMNS * CELL[0], ROWS * CELL[1])
         self._cells = [button(tooltip="Look at this unit") for _ in range(PAGE)]
-        cells = GridBox(
-            self._cells,
-            layout=Layout(
-                grid_area="1 / 1 / 2 / 2",
-                grid_template_columns=f"repeat({COLUMNS}, {CELL[0]}px)",
-                grid_template_rows=f"repeat({ROWS}, {CELL[1]}px)",
-            ),
-        )
-        cells.add_class("gpx-cells")
-        stage = GridBox([self._atlas.canvas, cells], layout=Layout(flex="none", margin="0"))
+        self._columns = [Pad(CELL[0], ROWS * CELL[1]) for _ in range(COLUMNS)]
+        self._stages = []
+        for place, pad in enumerate(self._columns):
+            cells = GridBox(
+                self._cells[place * ROWS : (place + 1) * ROWS],
+                layout=Layout(
+                    grid_area="1 / 1 / 2 / 2",
+                    grid_template_columns=f"{CELL[0]}px",
+                    grid_template_rows=f"repeat({ROWS}, {CELL[1]}px)",
+                ),
+            )
+            cells.add_class("gpx-cells")
+            self._stages.append(GridBox([pad.canvas, cells], layout=Layout(flex="none", margin="0")))
+        atlas = row(self._stages)
+        atlas.add_class("gpx-atlas")
 
         # Of its own, because it comes and goes.
         self._baseline = button(
             description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
         )
         beside = column([html(heading("Units per concept")), bars.box, self._baseline])
+        beside.add_class("gpx-column")
 
         self._heat = Pad(HEAT, HEAT)
         self._named = html()
         self._rows = html()
         self._histogram = html()
         self._together = row()
+        self._together.add_class("gpx-chips")
         self._company = [button(layout=kit.auto) for _ in range(COMPANY)]
-        unit = row(
-            [
-                VBox([self._named, self._heat.canvas], layout=Layout(width="240px", flex="none")),
-                column([self._rows, html(note("Active together with")), self._together]),
-                column([self._histogram]),
-            ]
-        )
+        told = column([self._rows, html(note("Active together with")), self._together])
+        unit = row([column([self._named, self._heat.canvas]), told, column([self._histogram])])
+        for part in unit.children:
+            part.add_class("gpx-column")
+        told.add_class("gpx-facts")
 
         self._add = button(icon="plus", layout=kit.auto)
         self._chosen = kit.text(
@@ -89,6 +93,7 @@ class Controls(VBox):  # type: ignore[misc]
         self._brush_name = kit.text(description="Brush", placeholder="name", layout=kit.width(190))
         self._brush = button(description="Make brush", icon="paint-brush", layout=kit.width(130))
         self._brushes = row()
+        self._brushes.add_class("gpx-chips")
         self._hint = html()
         act = column(
             [
@@ -97,10 +102,13 @@ class Controls(VBox):  # type: ignore[misc]
                 self._hint,
             ]
         )
-        act.add_class("gpx-act")
+        act.add_class("gpx-column")
 
         self._editor = column()
-        self._known = VBox([row([stage, beside])])
+        self._known = VBox([row([atlas, beside])])
+        self._known.add_class("gpx-known")
         self._unit_row, self._act = unit, act
-        turn = [self._back, self._where, self._next]
-        self._head = row([self._layer, self._sort, self._concept, self._search, *turn])
+        pages = HBox([self._back, self._where, self._next])
+        pages.add_class("gpx-pages")
+        self._head = row([self._layer, self._sort, self._concept, self._search, pages])
+        self._head.add_class("gpx-head")

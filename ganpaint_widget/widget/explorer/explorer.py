@@ -52,10 +52,12 @@ from .look import (
     STYLE,
 )
 from .pads import SHARPNESS, Pad
-from .sheets import Sheets, gaps, read
+from .sheets import Sheets, columns, gaps, read
 from .tables import note, unit_table
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ...models.generator import StagedGenerator
     from ...models.model import Model
 
@@ -66,7 +68,8 @@ class DissectionExplorer(Controls):
     Args:
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
         layer: the stage; by default where edits are made. Where it has not been dissected, the explorer
-            offers to do it; where it has no atlas yet, it measures one by itself, until that is cancelled.
+            offers to do it; where it has no atlas yet, it measures one by itself and shows it as it grows,
+            until that is cancelled.
         paint: an editor to try units out in, whose generator this is; by default one of the explorer's own,
             which is closed with it.
         device: of torch, such as "cuda"; by default what the environment's GANPAINT_DEVICE names.
@@ -119,10 +122,11 @@ class DissectionExplorer(Controls):
             lambda unit: self.show_unit(unit),
             self._other_concepts,
         )
-        self._waiting = self._kit.html(note("Opening the editor …"))
-        self._pads = (self._atlas, self._heat, self._further.pair)
+        self._waiting = self._kit.html()
+        self._pads = (*self._columns, self._heat, self._further.pair)
         self._below = (self._unit_row, self._act, self._editor, self._further.tab)
         second = self._kit.row([self._jobs.status, self._jobs.box, self._offer])
+        second.add_class("gpx-line")
         self._rooms = [self._kit.html(STYLE), self._head, second, self._known]
         self._connect()
         self._closed = False
@@ -233,7 +237,7 @@ class DissectionExplorer(Controls):
 
     def _connect(self) -> None:
         """Say what each control does; what they show comes with :meth:`_enter`."""
-        self._atlas.canvas.on_client_ready(self._go_on_soon)
+        self._columns[0].canvas.on_client_ready(self._go_on_soon)
         for place, cell in enumerate(self._cells):
             self._on_click(cell, partial(self._cell_clicked, place))
         for other in self._company:
@@ -298,21 +302,19 @@ class DissectionExplorer(Controls):
         found = self._exploration
         self._page, self._unit, self._selection, self._label = 0, None, [], None
         self._set(self._layer, value=found.layer)
-        whole = not (found.dissection is None or found.atlas is None)
-        self._known.layout.display = None if whole else "none"
-        missing = [part for part in ("dissection", "atlas") if part in found.missing]
-        self._offer.layout.display = None if missing else "none"
-        self._offer.description = "Find concepts" if self._nameless else f"Measure {' and '.join(missing)}"
+        known = not (found.dissection is None or (found.atlas is None and found.draft is None))
+        self._known.layout.display = None if known else "none"
+        self._show_offer()
         for control in (self._sort, self._concept, self._search, self._back, self._next):
-            control.disabled = not whole
-        if not whole:
-            what = "has not been dissected yet" if "dissection" in missing else "has no atlas yet"
+            control.disabled = not known
+        if not known:
+            what = "has not been dissected yet" if found.dissection is None else "has no atlas yet"
             self._where.value = ""
             self._say(f"{found.layer} of {found.model.name} {what}; the result is measured once and kept.")
             if found.dissection is not None:
                 self._measure()  # names without pictures say little
             return
-        self._say(f"{found.model.name}, {found.layer}: {found.channels} units.")
+        self._say_how_much()
         concepts = found.concepts
         self._set(self._concept, options=[ANY, *concepts], value=ANY)
         self._set(self._search, value="")
@@ -329,14 +331,33 @@ class DissectionExplorer(Controls):
         self._show_selection()
         self._show_brushes()
         self.show_unit(self._units[0])
-        if self._atlas.ready:
+        if self._columns[0].ready:
             self._go_on_soon()
+
+    def _show_offer(self) -> None:
+        """Offer to measure what is missing, unless that is under way."""
+        missing = [part for part in ("dissection", "atlas") if part in self._exploration.missing]
+        self._offer.layout.display = None if missing and not self._jobs.busy else "none"
+        self._offer.description = "Find concepts" if self._nameless else f"Measure {' and '.join(missing)}"
+
+    def _say_how_much(self) -> None:
+        found = self._exploration
+        atlas = found.atlas or found.draft
+        assert atlas is not None
+        so_far = "" if found.draft is None else " so far"
+        self._say(f"{found.layer}: {found.channels} units in {atlas.samples} samples{so_far}.")
+        self._waiting.value = note(
+            "Opening the editor …" if found.draft is None else "The editor opens when the atlas is whole."
+        )
 
     def _go_on_soon(self) -> None:
         """Build what is below the atlas, after a page has had the processor for itself to show the atlas."""
-        self._worker.idle((id(self), "below"), self._go_on)
+        if self._jobs.busy:
+            self._worker.request((id(self), "below"), along(self._guarded, self._go_on))
+        else:
+            self._worker.idle((id(self), "below"), self._go_on)
 
-    def _go_on(self, _: Ticket) -> bool:
+    def _go_on(self, _: Ticket | None = None) -> bool:
         if self._closed:
             return True
         self._known.children = (self._known.children[0], *self._below)
@@ -420,10 +441,27 @@ class DissectionExplorer(Controls):
             if nameless:
                 find(found, ticket=share_of(ticket, 0, 0.7))
                 rest = share_of(ticket, 0.7, 1)
-            return found.measure(ticket=rest)
+            return found.measure(
+                drafted=partial(self._guarded, partial(self._show_atlas, found)), ticket=rest
+            )
 
         what = "Finding concepts in" if nameless else "Measuring"
-        self._jobs.start(f"{what} {found.layer}", work, lambda _: self._enter())
+        done, stopped = partial(self._show_atlas, found), self._show_offer
+        self._jobs.start(f"{what} {found.layer}", work, lambda _: done(), stopped)
+        self._show_offer()
+
+    def _show_atlas(self, found: Exploration) -> None:
+        """Show an atlas that is new, or is of more samples than before."""
+        if found is not self._exploration:
+            return
+        self._sheets = Sheets(found)
+        if self._known.layout.display == "none":
+            self._enter()
+            return
+        self._show_offer()
+        self._say_how_much()
+        self._show_page()
+        self._show_unit()
 
     def _other_concepts(self) -> None:
         """Show what is known of renamed, merged or split concepts. An own editor is opened anew with them."""
@@ -516,20 +554,16 @@ class DissectionExplorer(Controls):
         self._back.disabled = self._page == 0
         self._next.disabled = first + PAGE >= len(self._units)
         self._show_cells()
-        picture, borders = self._sheets.drawn(tuple(units))
+        sheets = self._sheets
+        for pad, stage, shown in zip(self._columns, self._stages, columns(tuple(units)), strict=True):
+            stage.layout.display = None if shown else "none"
+            pad.show(partial(_draw_column, shown, *sheets.drawn(shown)))
+        ahead = columns(tuple(self._units[first + PAGE : first + 2 * PAGE]))
 
-        def sketch(pad: Pad) -> None:
-            pad.encoded(picture, 0, 0)
-            for gap in gaps(len(units)):
-                pad.wipe(*gap)
-            pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
-            pad.lines(borders, OUTLINE, 1.5)
+        def draw_ahead(_: Ticket) -> bool:
+            return all(sheets.drawn(units) for units in ahead)
 
-        self._atlas.show(sketch)
-        ahead = tuple(self._units[first + PAGE : first + 2 * PAGE])
-        if ahead:
-            sheets = self._sheets  # the next page, before anybody asks for it
-            self._worker.idle((id(self), "ahead"), lambda _: sheets.drawn(ahead) is not None)
+        self._worker.idle((id(self), "ahead"), draw_ahead)
 
     def _show_cells(self) -> None:
         """Show the captions of the page, and which unit is selected."""
@@ -718,6 +752,15 @@ class DissectionExplorer(Controls):
             self._on_click(drop, partial(shelf.take, brush.name))
             shown += [choose, drop]
         replace_children(self._brushes, shown)
+
+
+def _draw_column(units: Sequence[int], picture: bytes, borders: NDArray[np.float32], pad: Pad) -> None:
+    """Draw a column of the atlas, its active regions outlined."""
+    pad.encoded(picture, 0, 0)
+    for gap in gaps(len(units)):
+        pad.wipe(*gap)
+    pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
+    pad.lines(borders, OUTLINE, 1.5)
 
 
 _NAME = "explorer"

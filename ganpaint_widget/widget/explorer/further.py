@@ -59,6 +59,7 @@ class Further:
         self.curves = kit.html()
         self.find = kit.button(description="Rank all units", layout=kit.fitting)
         self.suspects: HBox = kit.row()
+        self.suspects.add_class("gpx-chips")
         self.pair_title = kit.html()
         self.pair = Pad(*PAIR)
         self.other = kit.dropdown(description="Layer", layout=kit.width(160))

@@ -43,7 +43,7 @@ class Jobs:
         self.progress = FloatProgress(
             min=0, max=1, layout=Layout(width="280px"), style=ProgressStyle(description_width="96px")
         )
-        self.box = HBox([self.progress, cancel], layout=Layout(display="none"))
+        self.box = HBox([self.progress, cancel], layout=Layout(display="none", align_items="center"))
 
     def say(self, text: str, *, wrong: bool = False) -> None:
         """Say how things are, in the status line."""

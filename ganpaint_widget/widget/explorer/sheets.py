@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...explorer.atlas import STRONGEST
 from ...explorer.exploration import Exploration
 from ...images.files import encode_jpeg
-from .look import CELL, COLUMNS, GAP, HEAD, PAGE, ROWS, TILE
+from .look import CELL, COLUMNS, GAP, HEAD, PAGE, ROWS, SAMPLES, STORED_TILE, TILE
 from .pads import SHARPNESS
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Sheets:
-    """Pages of an atlas as pictures. Those that were asked for lately are kept."""
+    """Pages of an atlas as pictures, column by column. The latest ones are kept."""
 
     def __init__(self, found: Exploration) -> None:
         self.drawn = lru_cache(maxsize=64)(partial(_drawn, found))
@@ -32,50 +31,55 @@ def read(generator: Any, layer: str | None, device: str | None) -> tuple[Explora
     sheets = Sheets(found)
     if found.dissection is not None and found.atlas is not None:
         first = tuple(found.order()[:PAGE])
-        sheets.drawn(first)
+        for units in columns(first):
+            sheets.drawn(units)
         sheets.stored(first)
     return found, sheets
 
 
+def columns(units: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Split a page's units into those of each column; the last columns may be empty."""
+    return [units[place * ROWS : (place + 1) * ROWS] for place in range(COLUMNS)]
+
+
 def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[np.float32]]:
-    """Return a page for the canvas: one JPEG of all samples, and the borders of active regions.
+    """Return a column for its canvas: one JPEG of all samples, and the borders of active regions.
 
     One JPEG, because each picture costs a round trip of its own. The borders are N x 2 x 2 in CSS pixels. The
     canvas wipes what lies between the units.
     """
-    picture = np.full((ROWS * CELL[1] * SHARPNESS, COLUMNS * CELL[0] * SHARPNESS, 3), 128, np.uint8)
+    picture = np.full((ROWS * CELL[1] * SHARPNESS, CELL[0] * SHARPNESS, 3), 128, np.uint8)
     borders = [np.empty((0, 2, 2), np.float32)]
     for place, unit in enumerate(units):
         x, y = _corner(place)
-        strip = found.strip(unit, TILE * SHARPNESS)
+        strip = found.strip(unit, TILE * SHARPNESS, SAMPLES)
         left, top = x * SHARPNESS, y * SHARPNESS
         picture[top : top + strip.shape[0], left : left + strip.shape[1]] = strip
         borders += [
             border * TILE + np.array((x + index * TILE, y), np.float32)
-            for index, border in enumerate(found.outlines(unit))
+            for index, border in enumerate(found.outlines(unit)[:SAMPLES])
         ]
     return encode_jpeg(picture), np.concatenate(borders)
 
 
 def _stored(found: Exploration, units: tuple[int, ...]) -> str:
     """Return a page for places without a kernel: a JPEG in base64, small enough for a notebook."""
-    picture = encode_jpeg(found.picture(units, COLUMNS, TILE), quality=80)
+    picture = encode_jpeg(found.picture(units, COLUMNS, STORED_TILE), quality=80)
     return base64.b64encode(picture).decode("ascii")
 
 
 def gaps(units: int) -> list[tuple[int, int, int, int]]:
-    """Where a page of so many units shows nothing: x, y, width, height in CSS pixels."""
-    wide, high = COLUMNS * CELL[0], ROWS * CELL[1]
+    """Where a column of so many units shows nothing: x, y, width, height in CSS pixels."""
+    wide, high = CELL[0], ROWS * CELL[1]
     gaps = [(0, row * CELL[1] - GAP, wide, HEAD + GAP) for row in range(ROWS + 1)]
-    gaps += [(column * CELL[0] - GAP, 0, 2 * GAP, high) for column in range(COLUMNS + 1)]
-    gaps += [(*_corner(place), STRONGEST * TILE, TILE) for place in range(units, PAGE)]
+    gaps += [(0, 0, GAP, high), (wide - GAP, 0, GAP, high)]
+    gaps += [(*_corner(place), SAMPLES * TILE, TILE) for place in range(units, ROWS)]
     return gaps
 
 
 def _corner(place: int) -> tuple[int, int]:
-    """Where the samples of a page's unit begin, in CSS pixels."""
-    row, column = divmod(place, COLUMNS)
-    return column * CELL[0] + GAP, row * CELL[1] + HEAD
+    """Where the samples of a column's unit begin, in CSS pixels."""
+    return GAP, place * CELL[1] + HEAD
 
 
 def enlarged(array: Any, size: tuple[int, int]) -> Any:

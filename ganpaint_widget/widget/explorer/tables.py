@@ -22,15 +22,15 @@ def tracks(row: LabelRow, largest: int) -> str:
     above = units if row.above_position is None else row.above_position
     wide = 112
 
-    def bar(count: int, style: str) -> str:
-        return f"<i style='width:{wide * count / largest:.0f}px;{style}'></i>"
+    def bar(count: int, kind: str) -> str:
+        return f"<i class='gpx-{kind}' style='width:{wide * count / largest:.0f}px'></i>"
 
     end = wide * units / largest + 4
-    first = bar(units, "background:#1e88e5;opacity:.45") + bar(above, "background:#1e88e5")
+    first = bar(units, "all") + bar(above, "above")
     first += f"<b style='left:{end:.0f}px'>{units}</b>"
     if rotated is None:
         return f"<div class='gpx-track'>{first}</div>"
-    second = bar(rotated, "box-sizing:border-box;border:1.5px solid currentColor;opacity:.7")
+    second = bar(rotated, "rotated")
     second += f"<b style='left:{wide * rotated / largest + 4:.0f}px'>{rotated}</b>"
     title = f"{units} units, {above} of them above position alone; {rotated} rotated axes"
     lines = "".join(f"<div class='gpx-track'>{line}</div>" for line in (first, second))
