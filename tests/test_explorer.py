@@ -375,6 +375,7 @@ def test_a_brush_of_several_units(explorer: DissectionExplorer) -> None:
 
 
 def test_curves_artifacts_and_comparison(explorer: DissectionExplorer, wire: Wire) -> None:
+    assert explorer._further.curve_concept.value == "ground"  # something is always chosen
     explorer._further.curve_concept.value = "box"
     explorer._further.curve.click()
     settle(explorer)

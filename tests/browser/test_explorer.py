@@ -34,6 +34,9 @@ paint = gp.GANPaint(session=gp.EditingSession(scene=4))
 ipywidgets.VBox([explorer, paint])
 """
 
+HEAT = 3
+"""The heatmap's canvas: those of the atlas's columns come first."""
+
 DRAWN = """() => {
     const canvas = document.querySelector(".gpx-canvas");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -158,15 +161,15 @@ def test_from_a_unit_to_a_brush_to_an_edit(open_notebook, lab, measured: Path) -
     expect(cells.first).to_contain_text("· dome ·")
 
     # the first unit: its heatmap over the picture, warm where it is active
-    heat = data_of(notebook, 1)
+    heat = data_of(notebook, HEAT)
     cells.nth(1).click()
-    wait_for_other(notebook, 1, heat)
-    heat = data_of(notebook, 1)
+    wait_for_other(notebook, HEAT, heat)
+    heat = data_of(notebook, HEAT)
     cells.first.focus()
     page.keyboard.press("Enter")  # by keyboard as well
-    wait_for_other(notebook, 1, heat)
+    wait_for_other(notebook, HEAT, heat)
     notebook.ask("assert explorer.unit == first[0]")
-    shown = pixels(notebook, 1)
+    shown = pixels(notebook, HEAT)
     warm = shown[..., 0] - shown[..., 2] > 60
     assert 0 < warm.mean() < 0.5
 
@@ -232,6 +235,38 @@ def test_from_a_unit_to_a_brush_to_an_edit(open_notebook, lab, measured: Path) -
     page.get_by_label("for", exact=True).select_option("tree")
     wait_for_other(notebook, 0, before)
     assert notebook.errors() == []
+
+
+def test_the_first_look_is_an_atlas(new_notebook, lab) -> None:
+    """Nothing has been measured: the atlas is there with the first samples, and grows until it is stopped."""
+    shutil.rmtree(lab.folder.parent / "cache", ignore_errors=True)
+    notebook = new_notebook("first-look", CELLS)
+    notebook.run(0)
+    page = notebook.page
+    page.locator(".gpx-cells > button").first.wait_for()
+    notebook.wait(DRAWN)
+    expect(page.locator(".gpx-status")).to_contain_text("samples so far")
+    expect(page.locator(".gpx table")).to_be_visible()  # what is known of the first unit
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".gpx-status")).to_contain_text("was cancelled")
+    expect(page.get_by_role("button", name="Measure atlas")).to_be_visible()
+    expect(page.locator(".gpx-cells > button").first).to_be_visible()
+    notebook.shot("explorer-first-look")
+
+    # In 320 pixels nothing is cut off: the columns stand below each other.
+    narrow = ".jp-OutputArea-output { flex: none !important; width: 320px !important; }"
+    page.add_style_tag(content=narrow)
+    cut = """() => {
+        const right = document.querySelector(".gpx").getBoundingClientRect().right;
+        return [...document.querySelectorAll(".gpx :is(button, canvas, select, input, table, svg)")]
+            .filter(one => one.getBoundingClientRect().right > right)
+            .map(one => one.outerHTML.slice(0, 80));
+    }"""
+    notebook.wait("() => document.querySelector('.gpx').offsetWidth <= 320")
+    assert page.evaluate(cut) == []
+    notebook.shot("explorer-narrow")
+    assert notebook.errors() == []
+    notebook.close()
 
 
 def test_where_nothing_is_measured_it_offers_to(open_notebook) -> None:

@@ -87,8 +87,12 @@ class Further:
     def enter(self) -> None:
         """Another layer: nothing of it has been measured here."""
         found = self._found()
-        self.curve_concept.options = found.concepts
-        self.other.options = found.model.generator.stages
+        for dropdown, names in (
+            (self.curve_concept, found.concepts),
+            (self.other, found.model.generator.stages),
+        ):
+            dropdown.options = names
+            dropdown.value = names[0]  # ipywidgets chooses none by itself
         self.curves.value = self.compared.value = self.pair_title.value = ""
         self.pair.show(lambda pad: None)
         replace_children(self.suspects, ())
