@@ -27,6 +27,7 @@ from .processes.fitting import Fitting
 from .processes.inverting import Inverting, OpenedPicture
 from .processes.references import MAX_REFERENCES, References, read_reference
 from .processes.rendering import Frame, Rendering, Wanted, draw
+from .processes.reviewing import Reviewing
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Reading:
     _observers: Observers
     _inverting: Inverting
     _rendering: Rendering
+    _reviewing: Reviewing
     _fitting: Fitting
     _blending: Blending
     _references: References
@@ -220,7 +222,8 @@ class Reading:
     def notice(self) -> Noticed | None:
         """What the user should know at present: about the last stroke, else about the picture."""
         with self._lock:
-            return self._rendering.notice or self._history.notice or self._picture.notice
+            stroke = self._rendering.notice or self._reviewing.notice
+            return stroke or self._history.notice or self._picture.notice
 
     @property
     def job(self) -> Progress | None:

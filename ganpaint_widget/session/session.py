@@ -69,6 +69,7 @@ from .processes.fitting import Fitting
 from .processes.inverting import Inverting, OpenedPicture, Source, reconceived
 from .processes.references import References, read_reference
 from .processes.rendering import Rendering
+from .processes.reviewing import Reviewing
 from .processes.waiting import explained
 from .reading import Reading, image
 from .reading import Referred as Referred
@@ -157,6 +158,14 @@ class EditingSession(Reading):
         )
         self._rendering = Rendering(
             self._worker, self._lock, wanted=self._wanted, tell=self._tell, failed=self._tell_failure
+        )
+        self._reviewing = Reviewing(
+            lambda: self._model,
+            self._worker,
+            self._lock,
+            wanted=self._wanted,
+            frame=lambda: self._rendering.newest,
+            tell=self._tell,
         )
         self._fitting = Fitting(
             self._model,
@@ -763,6 +772,8 @@ class EditingSession(Reading):
             self._observers.tell(event)
             if isinstance(event, Changed):
                 self._rendering.start()
+            elif isinstance(event, Rendered) and self._observers:
+                self._reviewing.start()
 
     def _tell_failure(self, what: str, error: BaseException) -> None:
         """Of work in the background: nobody waits for it to whom it could be raised."""
