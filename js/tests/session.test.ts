@@ -319,6 +319,23 @@ test("a picture that is being opened has a progress until its command is accepte
   assert.equal(opening(), null);
 });
 
+test("once a picture is open, the status line no longer says that it is being opened", () => {
+  const text = () => session.status?.text;
+  const open = (sequence: number) => {
+    session.setStatus({ level: "info", text: "Opening the next scene…" });
+    session.command("scene", {});
+    return { type: "accepted", page: ID, sequence, revision: sequence };
+  };
+  const first = open(1);
+  assert.equal(text(), "Opening the next scene…");
+  session.receive(first, null);
+  assert.equal(text(), "Choose a concept and paint.");
+  const second = open(2);
+  session.receive({ type: "notice", level: "warning", text: "The inversion is poor." }, null);
+  session.receive(second, null);
+  assert.equal(text(), "The inversion is poor.", "what the kernel says of the picture stays");
+});
+
 test("a search for concepts has a progress of its own until its command is accepted or refused", () => {
   const progress = { type: "progress", job: "discover", seconds_left: 90, decibel: null };
   const finding = () => session.finding;

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -182,6 +183,14 @@ def test_remove_and_the_next_scene(editor) -> None:
     assert difference(another_photo(editor, photo), photo).mean() > 3
     assert difference(editor.picture("photo"), from_kernel(editor, "photo")).mean() < 1
     editor.ask("assert (paint.session.scene, paint.session.title) == (17, 'Scene 18')")
+
+
+def test_a_door_in_the_sky_is_explained_in_the_status_line(editor) -> None:
+    editor.choose("door")
+    editor.stroke([(0.82, 0.2), (0.92, 0.2), (0.92, 0.28), (0.82, 0.28)])
+    line = editor.root.locator(".gp-status [role=status]")
+    expect(line).to_contain_text("Hardly any door appears here; the generator draws", timeout=editor.patience)
+    assert editor.errors() == []
 
 
 def test_save_downloads_a_png(editor) -> None:

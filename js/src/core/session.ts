@@ -28,6 +28,8 @@ export interface StatusMessage {
   hint?: string;
 }
 
+const INVITATION: StatusMessage = { level: "info", text: "Choose a concept and paint." };
+
 export interface BlendProgress {
   fraction: number;
   secondsLeft: number | null;
@@ -51,7 +53,7 @@ export class EditorSession<Image = unknown> {
   readonly questions: Questions<Image>;
   readonly blendPolicy = new BlendPolicy();
   revision = 0;
-  status: StatusMessage | null = { level: "info", text: "Choose a concept and paint." };
+  status: StatusMessage | null = INVITATION;
   /** Grows with every new status, so that views announce the same words again if they are said again. */
   statusCount = 1;
 
@@ -64,6 +66,8 @@ export class EditorSession<Image = unknown> {
   /** The blend that the kernel told of last. */
   #blend: BlendProgress | null = null;
   #opening: OpenProgress | null = null;
+  /** The status line while that goes on, such as "Opening the next scene…". */
+  #openingStatus: StatusMessage | null = null;
   #finding: OpenProgress | null = null;
   #disposed = false;
 
@@ -245,6 +249,7 @@ export class EditorSession<Image = unknown> {
     this.#saveUndelivered();
     if (name === "scene" || name === "open") {
       this.#opening = { sequence, fraction: 0, secondsLeft: null };
+      this.#openingStatus = this.status;
       this.blendPolicy.pictureChanged();
     }
     if (name === "discover") this.#finding = { sequence, fraction: 0, secondsLeft: null };
@@ -295,6 +300,12 @@ export class EditorSession<Image = unknown> {
         if (!this.outbox.receive(message)) return;
         this.#saveUndelivered();
         this.revision = Math.max(this.revision, message.revision);
+        if (!this.opening && this.#openingStatus) {
+          // What the kernel has to say about the picture stays.
+          const stale = this.status === this.#openingStatus && this.status.text.endsWith("…");
+          this.#openingStatus = null;
+          if (stale) this.setStatus(INVITATION);
+        }
         this.#notify("document");
         return;
       case "alive":
