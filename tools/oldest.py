@@ -2,9 +2,9 @@
 
     .venv/bin/python tools/oldest.py dist/ganpaint_widget-0.2.0-py3-none-any.whl [--python python3.10] [tests]
 
-Each direct dependency is installed at its lower bound, as `uv --resolution lowest-direct` would do, and what they
-need in turn at its newest version. The environment lies in a temporary folder, or in the folder --keep, and the
-network is needed to fill it.
+Each direct dependency is installed at its lower bound, and what they need in turn at its newest version, as
+`uv --resolution lowest-direct` would do. The environment lies in a temporary folder, or in the folder --keep;
+filling it needs the network.
 """
 
 from __future__ import annotations
