@@ -7,6 +7,8 @@ LAB_ARGS ?=
 PYTEST_ARGS ?=
 # pytest's processes; each keeps torch to one thread
 TEST_WORKERS ?= 2
+# the oldest Python that the package supports
+OLDEST_PYTHON ?= python3.10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +30,7 @@ ifeq ($(shell id -u),0)
 ROOT_ARGS := --allow-root
 endif
 
-.PHONY: setup lab test test-all check docs editor clean help FORCE
+.PHONY: setup lab test test-all test-oldest check docs editor clean help FORCE
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -37,6 +39,7 @@ help:
 	@echo '             (add flags with LAB_ARGS, e.g. LAB_ARGS="--no-browser --port 9999")'
 	@echo 'make test    set up, and run checks and tests, in a real browser too'
 	@echo 'make test-all  the same with the heavy tests, such as running every lesson in a kernel'
+	@echo 'make test-oldest  test the wheel on OLDEST_PYTHON with the oldest dependencies (downloads gigabytes)'
 	@echo 'make setup   only set up: .venv with the built wheel installed'
 	@echo 'make check   lint, spelling, style and types'
 	@echo 'make docs    build the documentation into docs/_build/html'
@@ -155,6 +158,10 @@ test test-all: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding ch
 	@cd tests && GANPAINT_KERNELS='$(CURDIR)/$(KERNELS)' ../$(BIN)/pytest --rootdir .. --config-file ../pyproject.toml \
 		--numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(if $(filter test-all,$@),,-m 'not heavy') $(PYTEST_ARGS)
+
+# An environment of its own, in a temporary folder.
+test-oldest: setup
+	@$(BIN)/python tools/oldest.py dist/*.whl --python $(OLDEST_PYTHON)
 
 clean:
 	rm -rf $(VENV) $(KERNELS) dist node_modules ganpaint_widget/static
