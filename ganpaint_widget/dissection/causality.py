@@ -154,7 +154,7 @@ def unit_effects(
 
 @dataclass(frozen=True)
 class CausalCurve:
-    """What the best 1, 2, ... units of a concept cause; all tuples are as long as ``units``.
+    """Effects of the best 1, 2, ... units of a concept; all tuples are as long as ``units``.
 
     Attributes:
         concept: its name.

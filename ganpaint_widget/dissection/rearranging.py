@@ -190,7 +190,7 @@ def _rows(dissection: Dissection) -> list[_Row]:
 
 
 def _made_of(dissection: Dissection, rows: list[_Row]) -> Dissection:
-    """Return the dissection whose concepts are these. What is as it was keeps its tables, tuned ones too."""
+    """Return the dissection whose concepts are these. Unchanged ones keep their tables, tuned ones too."""
     parts = parts_of(dissection)
     member = torch.empty(len(parts.member), dtype=torch.int64)
     for place, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""What is measured of a layer once and kept: its strongest samples, its baselines, what its units cause."""
+"""Measurements of a layer that are kept: its strongest samples, its baselines, its units' effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a concept's units cause, against their number, beside chance and what was published."""
+"""Effects of a concept's units against their number, beside chance and published values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CURVE: Final = (1, 2, 4, 6, 8, 10, 15, 20)
 
 @dataclass(frozen=True)
 class Causality:
-    """What a concept's best units cause against their number, and what chance and others have measured.
+    """Effects of a concept's best units against their number, beside chance and published values.
 
     Attributes:
         curve: of the units ranked for the concept.

@@ -7,8 +7,8 @@
     units.curve("dome")                          # what the best 1, 2, ... of them cause
     units.make_brush("my dome", [43, 8, 101])    # paint with them
 
-What a layer's dissection, atlas, baselines and effects cost to measure is kept in the cache, under the
-fingerprint of the generator's weights. Nothing here needs Jupyter; ``widget/explorer/`` shows it.
+The cache keeps a layer's dissection, atlas, baselines and effects, under the fingerprint of the generator's
+weights. Nothing here needs Jupyter; ``widget/explorer/`` shows it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Part = Literal["dissection", "atlas", "baselines", "effects"]
 
 ORDERS: Final[tuple[Order, ...]] = ("iou", "effect", "quality", "number")
 PARTS: Final[tuple[Part, ...]] = ("dissection", "atlas", "baselines", "effects")
-"""What is measured of a layer, in the order in which one needs the other."""
+"""The measured parts of a layer; each needs those before it."""
 
 INACTIVE: Final = 0.7
 """Brightness of a strip's pixels outside the active region, relative to the sample's."""
@@ -177,7 +177,7 @@ class Exploration:
             seed: of their latents.
             executor: where the dissection counts; see :func:`.measure.dissect`.
             drafted: called when ``draft`` has changed; without it, no drafts are made.
-            ticket: progress and cancel. What was whole when it was cancelled stays.
+            ticket: progress and cancel. Parts that were whole when it was cancelled stay.
 
         Returns:
             This object.
@@ -222,8 +222,7 @@ class Exploration:
     def take(self, dissection: Dissection) -> None:
         """Go on with other discovered concepts of this layer, and keep them.
 
-        Those of the layer that is edited are found by all sessions from then on. What was measured of the old
-        concepts is gone.
+        All sessions find those of the edit layer from then on. Measurements of the old concepts are deleted.
 
         Raises:
             GANPaintError: they cannot be kept; nothing has changed then.

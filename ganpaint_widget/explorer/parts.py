@@ -64,7 +64,7 @@ def rearrange(
         exploration: its dissection was discovered.
         change: :func:`.rename`, :func:`.merge`, :func:`.split`, :func:`.hide` or :func:`.show`, with
             its arguments.
-        ticket: progress and cancel. Who cancels has changed nothing.
+        ticket: progress and cancel. A cancelled call has changed nothing.
 
     Raises:
         GANPaintError: the change is not possible, or cannot be kept; nothing has changed then.

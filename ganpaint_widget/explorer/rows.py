@@ -82,7 +82,7 @@ class LabelRow(Row):
 
 @dataclass(frozen=True)
 class CurveRow(Row):
-    """What a number of units causes, as shares of a concept's pixels.
+    """The effect of a number of units, as shares of a concept's pixels.
 
     Attributes:
         units: how many.

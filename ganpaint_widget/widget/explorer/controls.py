@@ -1,4 +1,4 @@
-"""The explorer's controls and how they are arranged. What they do is said in `explorer.py`."""
+"""The explorer's controls and how they are arranged. `explorer.py` says what they do."""
 
 from __future__ import annotations
 

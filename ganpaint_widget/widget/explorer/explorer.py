@@ -152,7 +152,7 @@ class DissectionExplorer(Controls):
 
     @property
     def exploration(self) -> Exploration:
-        """What is shown, as arrays, tables and figures."""
+        """The shown layer, as arrays, tables and figures."""
         return self._exploration
 
     @property
@@ -274,7 +274,7 @@ class DissectionExplorer(Controls):
         with self._lock:
             if self._quiet:
                 return
-            # What was typed stays, to be mended; anything else shows what is so.
+            # A typed text stays, to be mended; any other control goes back to the present value.
             if not self._guarded(changed) and change.owner not in self._texts:
                 self._set(change.owner, value=change.old)
 
@@ -693,7 +693,7 @@ class DissectionExplorer(Controls):
         )  # fmt: skip
 
     def _switch_back(self) -> None:
-        """All units as the generator has them."""
+        """Undo all switches: the units are as the generator has them."""
         session = self._opened().session
         for edit in session.edits:
             if edit.concept == SELECTED:
@@ -703,7 +703,7 @@ class DissectionExplorer(Controls):
         self._hint.value = ""
 
     def _retry(self) -> None:
-        """Other units: what is switched follows."""
+        """Switch the units that are chosen now instead of the old ones."""
         if MODES[self._mode.value] is None or not self.selection:
             return
         session, activations = self._opened().session, self._exploration.on_activations()

@@ -25,7 +25,7 @@ PROGRESS_PAUSE = 0.1
 
 
 class Jobs:
-    """What takes longer than a moment, one at a time.
+    """Long jobs, one at a time.
 
     Args:
         worker: where it is done.
@@ -51,7 +51,7 @@ class Jobs:
         self.status.value = f"<div class='{kind}' role='status'>{escape(text)}</div>"
 
     def guarded(self, handle: Callable[[], object]) -> bool:
-        """Do it, under the lock; what goes wrong is said. Returns whether it went well."""
+        """Run it under the lock, and show an error in the status line. Return whether it went well."""
         try:
             with self._lock:
                 handle()

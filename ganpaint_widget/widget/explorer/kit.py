@@ -1,4 +1,4 @@
-"""What the explorer's controls are made with, and how they are closed."""
+"""How the explorer's controls are made and closed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def close_all(controls: Iterable[Any], keep: Sequence[Any] = ()) -> None:
 
 
 def replace_children(box: HBox, controls: Sequence[Button]) -> None:
-    """Other controls in a box; the old ones are gone for good. What they have in common with others stays."""
+    """Put other controls in a box and close the old ones. Layouts that they share with others stay."""
     old, box.children = box.children, tuple(controls)
     for control in old:
         if control not in box.children:

@@ -1,4 +1,4 @@
-"""What the explorer looks like: sizes, words and styles."""
+"""The explorer's look: sizes, words and styles."""
 
 from __future__ import annotations
 

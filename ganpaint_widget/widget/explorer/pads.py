@@ -42,8 +42,8 @@ Sketch = Callable[["Pad"], object]
 class Pad:
     """A canvas of ``width`` x ``height`` CSS pixels that knows what is drawn on it.
 
-    What is drawn is kept as a function, a *sketch*, and drawn again for every page that opens. In a sketch
-    all measures are CSS pixels.
+    A pad keeps its drawing as a function, a *sketch*, and runs it again for every page that opens. In a
+    sketch, all measures are CSS pixels.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -63,7 +63,7 @@ class Pad:
     def show(self, sketch: Sketch) -> None:
         """Draw this from now on.
 
-        What the sketch raises comes through; the canvas then shows what it showed before.
+        An exception of the sketch comes through, and the canvas keeps its picture.
         """
         if self.ready:
             self._draw(sketch)

@@ -55,7 +55,7 @@ class PartsTab:
         discovered = found is not None and found.parts is not None
         self.look.disabled = not discovered
         self.word.value = (
-            "<div class='gpx-note'>What was found without labels. Give things their names; merge what "
+            "<div class='gpx-note'>These were found without labels. Give things their names; merge what "
             "belongs together.</div>"
             if discovered
             else "<div class='gpx-note'>These concepts were named by a segmenter.</div>"

@@ -39,7 +39,7 @@ export class UndeliveredDb implements UndeliveredStore {
   readonly #window: EventTarget;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #latest: { journal: string; page: string; undelivered: readonly Undelivered[] } | null = null;
-  /** What is written, by its key. */
+  /** The entries to be written, by key. */
   readonly #written = new Map<string, Undelivered>();
 
   constructor(records: Records, window: EventTarget) {
@@ -126,7 +126,7 @@ function openRecords(): Records {
     put: (record) => run("readwrite", (store) => store.put(record)),
     remove: (first, last) => run("readwrite", (store) => store.delete(IDBKeyRange.bound(first, last))),
     all: () => run("readonly", (store) => store.getAll()),
-    // What was asked before is done first.
+    // Earlier requests come first.
     close: () => void database?.then((opened) => opened.close(), warn),
   };
 }

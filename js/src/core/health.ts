@@ -39,7 +39,7 @@ export class KernelHealth {
     }
     const silence = this.#askedSince === null ? 0 : now - this.#askedSince;
     if (host === "dead") this.status = "gone";
-    // What is gone stays gone until it answers: the kernel that the host tells of is another one.
+    // A kernel that is gone stays gone until it answers: the host tells of another one.
     else if (silence >= SILENT_AFTER && this.status !== "gone") {
       if (host !== "idle") this.status = host ?? "silent";
       else this.status = silence >= GONE_AFTER ? "gone" : "silent";

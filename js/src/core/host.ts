@@ -1,4 +1,4 @@
-/** What the page needs of the browser and the notebook around it. Tests replace it. */
+/** The page's needs of the browser and of the notebook around it. Tests replace it. */
 
 import type { Transmit } from "./outbox";
 import type { UndeliveredStore } from "./undelivered";
@@ -13,7 +13,7 @@ export interface Host<Image> {
   download(bytes: Uint8Array, name: string, format: string): void;
   /** Keeps undelivered messages beyond the page's end, where the browser has a place for them. */
   undelivered?: UndeliveredStore | undefined;
-  /** What the notebook knows of the kernel; null if it tells nothing. */
+  /** The kernel's status as the notebook knows it; null if the notebook tells nothing. */
   kernelStatus?(): HostKernelStatus | null;
 }
 

@@ -158,7 +158,7 @@ export class Outbox {
     return this.#undelivered.length;
   }
 
-  /** What the kernel has not accepted yet, the oldest first. */
+  /** Messages that the kernel has not accepted yet, the oldest first. */
   get undelivered(): readonly Undelivered[] {
     return this.#undelivered;
   }

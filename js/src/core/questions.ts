@@ -1,5 +1,5 @@
 /**
- * What the page asks the kernel beside the edits: references, variants and scenes. Answers are sheets of pictures, or
+ * The page's questions to the kernel: references, variants and scenes. Answers are sheets of pictures, or
  * errors, which are kept for the panel that has asked.
  */
 
@@ -14,7 +14,7 @@ export interface Tile<Image> {
   columns: number;
 }
 
-/** What a restyle can refer to: above in the sheet the picture, below what the generator makes of it. */
+/** A reference for restyles: in the sheet, the picture stands above the generator's version of it. */
 export interface ReferenceTile<Image> extends Tile<Image> {
   key: string;
   /** Is it a picture of the user's own? */
@@ -54,7 +54,7 @@ export class Questions<Image> {
   readonly #host: Pick<Host<Image>, "decode" | "release">;
   readonly #outbox: Outbox;
   readonly #events: QuestionEvents;
-  /** What has been asked and not been answered yet, the oldest first: the kernel answers in this order. */
+  /** Questions without an answer yet, the oldest first: the kernel answers in this order. */
   readonly #pending = new Set<QuestionType>();
   readonly #failures = new Map<QuestionType, QuestionFailure>();
   /** The sheets that tiles show. */

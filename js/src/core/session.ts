@@ -44,7 +44,7 @@ export interface OpenProgress {
   secondsLeft: number | null;
 }
 
-/** What a view has to draw again. */
+/** The part that a view has to draw again. */
 export type Topic = "document" | "mask" | "picture" | "status";
 
 export class EditorSession<Image = unknown> {
@@ -193,7 +193,7 @@ export class EditorSession<Image = unknown> {
     return this.state !== null && !this.outbox.coveredBy(this.state.covers);
   }
 
-  /** What was just painted can be undone, even before the kernel has said so in its state. */
+  /** A new stroke can be undone even before the kernel's state says so. */
   get canUndo(): boolean {
     return this.state !== null && (this.state.can_undo || this.ahead);
   }
@@ -284,7 +284,7 @@ export class EditorSession<Image = unknown> {
     }
     if (this.#health.answered()) {
       this.#notify("document");
-      // What was sent meanwhile may be lost on either side.
+      // Messages of the meantime may be lost on either side.
       this.outbox.hello();
       this.#redelivery.retry();
       this.questions.lose();
@@ -301,7 +301,7 @@ export class EditorSession<Image = unknown> {
         this.#saveUndelivered();
         this.revision = Math.max(this.revision, message.revision);
         if (!this.opening && this.#openingStatus) {
-          // What the kernel has to say about the picture stays.
+          // A notice of the kernel about the picture stays.
           const stale = this.status === this.#openingStatus && this.status.text.endsWith("…");
           this.#openingStatus = null;
           if (stale) this.setStatus(INVITATION);
@@ -322,7 +322,7 @@ export class EditorSession<Image = unknown> {
         this.#saveUndelivered();
         if (expected) return;
         this.#fail(message);
-        // What the page showed ahead of a refused message has to go back to what the kernel has.
+        // The page has shown a refused message's effect in advance, and goes back to the kernel's state.
         if (message.sequence !== null) void this.#sync.reconsider();
         return;
       }

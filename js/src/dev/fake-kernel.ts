@@ -31,7 +31,7 @@ const CONCEPTS: Concept[] = [
   { name: "cloud", color: "#b8c4d0", quality: 0.2 },
 ];
 
-/** What the kernel says of an edit that has not been tuned. */
+/** The kernel's description of an edit that has not been tuned. */
 const PLAIN = { units: null, target: "tuned", variant: 0 } as const;
 /** How many scenes the gallery has. */
 const SCENES = 30;

@@ -1,4 +1,4 @@
-/** What the panels and keys may ask for, and how that becomes commands of the session. */
+/** The actions of panels and keys, and the session's commands that carry them out. */
 
 import { paintedEdit } from "../core/edits";
 import type { EditChanges, PictureName, ReferenceSelection } from "../protocol/messages";
@@ -19,7 +19,7 @@ export interface Actions {
   strength(value: number, done: boolean): void;
   /** Changes the selected edit. */
   updateEdit(changes: EditChanges): void;
-  /** What the next restyle refers to, and the selected one if it is a restyle. */
+  /** The reference of the next restyle, and of the selected edit if it is a restyle. */
   refer(reference: ReferenceSelection): void;
   /** A picture of one's own to refer to. */
   referTo(file: File): void;

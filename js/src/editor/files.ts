@@ -12,7 +12,7 @@ const PIXELS_AT_MOST = 4_000_000;
 export interface PreparedFile {
   name: string;
   bytes: Uint8Array;
-  /** What was done to it, to be told to the user. */
+  /** Tells the user what was done to it. */
   scaled: string | null;
 }
 
@@ -81,7 +81,7 @@ type Rgba = [number, number, number, number];
 
 async function readGray(file: Blob): Promise<GrayImage> {
   const bytes = new Uint8Array(await file.arrayBuffer());
-  // What was exported here comes back to the last bit, whatever the browser does to canvases.
+  // An exported mask comes back to the last bit, whatever the browser does to canvases.
   const gray = await decodeGray(bytes).catch(() => null);
   if (gray) return gray;
   const image = await createImageBitmap(file, { colorSpaceConversion: "none" });

@@ -15,7 +15,7 @@ export interface Settings {
   verb: Verb;
   concept: string;
   strength: number;
-  /** What a restyle takes over. */
+  /** The look that a restyle takes over. */
   reference: ReferenceSelection | null;
   /** The edit that the strength, the eraser and the next stroke work on. */
   selected: string | null;

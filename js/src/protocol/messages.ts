@@ -25,7 +25,7 @@ export interface HelloMessage {
   page: string;
 }
 
-/** What a restyle refers to: the key of a reference, and which rectangle of it counts; null: where the concept is seen. */
+/** A restyle's reference: its key, and the rectangle that counts; null: where the segmenter sees the concept. */
 export interface ReferenceSelection {
   key: string;
   region: Rect | null;
@@ -135,7 +135,7 @@ export interface ScenesQuestion {
   count: number;
 }
 
-/** What the kernel answers when it has time, and what changes nothing. */
+/** Questions, which change nothing. The kernel answers them when it has time. */
 export type Question = SamplesQuestion | ReferQuestion | VariantsQuestion | ScenesQuestion;
 
 /** The messages that are counted, kept until they are accepted, and replayed. */

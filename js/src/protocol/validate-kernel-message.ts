@@ -49,7 +49,7 @@ const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
 /** Messages that come with a buffer. */
 const CARRIERS = ["frame", "file", "references", "variants", "scenes"];
 
-/** What is wrong with a message from the kernel, or null. */
+/** Returns what is wrong with a message from the kernel, or null. */
 export function kernelProblem(message: unknown, bytes: number | null): string | null {
   if (!isObject(message)) return "The message is not an object.";
   const tests = lookUp(kernelFields, message.type);

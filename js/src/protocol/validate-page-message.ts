@@ -75,7 +75,7 @@ function isEditChanges({ edit: _, ...changes }: Fields): boolean {
   return names.length > 0 && names.every((name) => lookUp(settings, name)?.(changes[name]));
 }
 
-/** What is wrong with a message to the kernel, or null. `bytes` is its buffer's length, null without a buffer. */
+/** Returns what is wrong with a message to the kernel, or null. `bytes`: its buffer's length, null without one. */
 export function pageProblem(message: unknown, bytes: number | null): string | null {
   if (!isObject(message)) return "The message is not an object.";
   const tests = lookUp(pageFields, message.type);

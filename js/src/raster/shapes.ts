@@ -1,4 +1,4 @@
-/** What the rectangle and the lasso cover, as patches in picture pixels. Pure. */
+/** The areas of the rectangle and the lasso, as patches in picture pixels. Pure. */
 
 import type { Rect } from "../protocol/messages";
 import { clamp, type Point } from "./geometry";

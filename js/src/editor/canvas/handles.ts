@@ -1,4 +1,4 @@
-/** What is pressed or dragged on the stage beside the picture itself: the compare button and the divider. */
+/** Handles on the stage, beside the picture itself: the compare button and the divider. */
 
 import { clamp } from "../../raster/geometry";
 import { on } from "../dom";

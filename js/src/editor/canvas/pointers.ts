@@ -187,7 +187,7 @@ export class PointerInput {
     this.#pan({ x: between(after).x - middle.x, y: between(after).y - middle.y });
   }
 
-  /** What the picture cannot follow moves the page, so that a finger does not get stuck on the editor. */
+  /** The rest of a movement that the picture cannot follow moves the page, so that a finger does not get stuck. */
   #pan(by: Point): void {
     const { port, left } = dragged(this.viewport, by, this.#canvas.getBoundingClientRect(), this.#picture());
     this.setViewport(port);

@@ -39,10 +39,10 @@ export class StageView {
   readonly #opening: HTMLElement;
   readonly #sizes: ResizeObserver;
   readonly #scratch = document.createElement("canvas");
-  /** What the canvas was drawn from. */
+  /** The sources of the canvas as it was drawn last. */
   #shown: unknown[] = [];
   readonly #outlines = new WeakMap<Mask, { version: number; path: Path2D }>();
-  /** What the tint, the outlines and the marks were drawn from. */
+  /** The sources of the tint, the outlines and the marks as they were drawn last. */
   #tinted: unknown[] = [];
   #outlined: unknown[] = [];
   #marked = "";

@@ -41,7 +41,7 @@ export function zoomedAbout(port: Viewport, factor: number, place: Point, pictur
   );
 }
 
-/** Moves the picture with the pointer, by distances on the screen. What the picture cannot follow is left over. */
+/** Moves the picture with the pointer, by distances on the screen. Returns the rest that the picture cannot follow. */
 export function dragged(
   port: Viewport,
   by: Point,

@@ -50,7 +50,7 @@ export function createFineTuning(actions: Actions): Panel {
   let again = (): void => {};
   on(root, "toggle", () => again());
 
-  /** What the variants that are shown were asked for. */
+  /** The edit, and its state, for which the shown variants were asked. */
   let asked = "";
   return {
     root,

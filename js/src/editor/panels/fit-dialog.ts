@@ -10,7 +10,7 @@ const SQUARE = 0.02;
 
 /** How a photo becomes a square; null if the user thinks better of it, or the editor's life ends. The kernel squares it, by the same rules. */
 export async function askFit(host: HTMLElement, file: File, life: AbortSignal): Promise<Fit | null> {
-  // What the browser cannot read, the kernel may.
+  // The kernel may read files that the browser cannot.
   const image = await createImageBitmap(file).catch(() => null);
   if (!image) return "crop";
   try {

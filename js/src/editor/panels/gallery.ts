@@ -72,7 +72,7 @@ export function createGallery(actions: Actions) {
   let asked = -1;
   const total = (): number => session?.questions.sceneCount || AT_ONCE;
 
-  /** What is shown stays until what is to come has come. */
+  /** The old pictures stay until the new ones are there. */
   function show(): void {
     if (!session || !dialog.open) return;
     const { questions, state } = session;

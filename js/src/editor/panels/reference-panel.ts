@@ -1,4 +1,4 @@
-/** What a restyle takes over: a strip of the generator's samples and of one's own pictures, and the chosen one in full. */
+/** References of a restyle: a strip of the generator's samples and the user's pictures, and the chosen one in full. */
 
 import type { ReferenceTile } from "../../core/questions";
 import type { Rect } from "../../protocol/messages";

@@ -57,7 +57,7 @@ const PLAIN: Record<string, KeyAction> = {
   "0": "whole",
 };
 
-/** What a key means; null for a key that means nothing here. */
+/** Returns a key's meaning; null for a key without one. */
 export function keyAction(event: Pressed): KeyAction | null {
   const key = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) {

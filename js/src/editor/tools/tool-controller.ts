@@ -128,7 +128,7 @@ export function createToolController(
   const boxOf = (points: Point[]): Rect | null =>
     rectangleBetween(points[0] as Point, points[points.length - 1] as Point, session.width, session.height);
 
-  /** What the tool would touch if it pressed here. */
+  /** The pixels that the tool would touch if it pressed here. */
   function footprintAt(place: Point | null): Rect[] {
     const cells = session.state?.cells;
     if (!cells || !place || settings.comparing) return [];
