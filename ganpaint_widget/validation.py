@@ -272,7 +272,7 @@ def checked_id(edit: object) -> str:
 
 
 def checked_switch(enabled: object) -> bool:
-    """``enabled`` if it is true or false, else GANPaintError."""
+    """Return ``enabled`` if it is true or false, else GANPaintError."""
     if not isinstance(enabled, (bool, np.bool_)):
         raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
     return bool(enabled)

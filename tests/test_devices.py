@@ -33,7 +33,6 @@ from ganpaint_widget.dissection import (
     exemplars,
     measure,
     pictures,
-    tuning,
 )
 from ganpaint_widget.explorer import atlas, curves
 from ganpaint_widget.method import ablation, adaptation, edits, equation, forecast, inversion, preview
@@ -186,10 +185,6 @@ class World:
             name: torch.full((1, *self.generator.shape(name)), 0.1).to(like)
             for name in self.generator.fine_layers
         }
-
-    @cached_property
-    def examples(self) -> list[tuning.Examples]:
-        return tuning.likely_examples(self.generator, self.segmenter, "tree", self.states)
 
     @cached_property
     def discovered(self) -> Dissection:
@@ -363,10 +358,6 @@ CASES: dict[str, Callable[[World], Any]] = {
     "dissection.measure.sampled": lambda w: len(measure.sampled(w.generator, 4, 0, 2)),
     "dissection.pictures.drawn": lambda w: pictures.drawn(w.generator, w.states),
     "dissection.pictures.labeled": lambda w: pictures.labeled(w.generator, w.segmenter, w.states),
-    "dissection.tuning.likely_examples": lambda w: [one.labels for one in w.examples],
-    "dissection.tuning.tune": lambda w: (
-        tuning.tune(w.generator, w.segmenter, w.dissection, "tree", w.examples, steps=2, batch=2).level
-    ),
     "explorer.atlas.make_atlas": lambda w: (
         atlas.make_atlas(w.generator, w.generator.edit_layer, samples=4, batch=2).peaks
     ),

@@ -124,7 +124,9 @@ def test_strokes_in_between_cost_the_faithful_preview_nothing(model, photo, mask
                 session.start_faithful()
                 wait_for(lambda: session._state.fitting.result(session._state.picture) is not None)
             assert len(steps) == adaptation.AdaptationConfig().steps
-            fitted = kept_psnr(model, session._state.picture, session._state.fitting.result(session._state.picture))
+            fitted = kept_psnr(
+                model, session._state.picture, session._state.fitting.result(session._state.picture)
+            )
             session.add("tree", mask, 2)
             session.adapt()
             ends[disturbed] = fitted, session.blend.after
