@@ -12,14 +12,16 @@ the pixel:
 * *another's*: an object's mean features from some other scene, in the object's shape or in that of a stroke.
   Such a picture has no truth, so the discriminator alone judges it.
 
-Losses: mean absolute error, that of the slopes and of the opponent colors, the activations of a frozen
-segmenter, and the segmenter's classes inside what was painted. All but the last count five times as much at an
-edit and around it. The opponent colors (red against green, and both against blue) are about hue alone: grays
-where a color was painted cost most of all. After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017)
-judges each picture together with its label map, in relativistic pairs of the drawn and the true picture
-(Jolicoeur-Martineau 2019), with gradient penalties on both (Huang et al. 2024); its weight grows slowly.
-Convolutions learn by :class:`~ganpaint_widget.training.muon.Muon`, all else by Adam. In the last part of a
-run's time all rates fall to nearly nothing, which takes the noise of the last steps out of the weights.
+Losses: mean absolute error, that of the slopes, that of the opponent colors, the activations of a frozen
+segmenter, and the segmenter's classes inside what was painted. All but the classes count five times as much
+at an edit and around it. Opponent colors compare red with green, and both with blue (:func:`chroma`):
+brightness is not in them, so that a pale color is not paid for with a good brightness.
+
+After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017) judges each picture together with
+its label map, in relativistic pairs of the drawn and the true picture (Jolicoeur-Martineau 2019), with
+gradient penalties on both (Huang et al. 2024); its weight grows slowly. Convolutions learn by
+:class:`~ganpaint_widget.training.muon.Muon`, all else by Adam. In the last part of a run's time all rates
+fall to nearly nothing, which takes the noise of the last steps out of the weights.
 """
 
 from __future__ import annotations

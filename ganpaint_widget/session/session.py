@@ -71,7 +71,7 @@ class EditingSession(Reading):
             mirrored to fill the square.
         scene: the index of a scene in the gallery; without a gallery, the seed of a sample G(z).
         progressive: show a picture's first, rough inversion at once, and refine it in the background, for
-            editors with a waiting user. ``reconstruction`` and ``measures`` then return the present state;
+            editors with a waiting user. ``reconstruction`` and ``metrics`` then return the present state;
             ``preview``, and everything saved or made from it, waits for the inversion.
         journal: ``True`` keeps a journal in the usual place (see ``journal.py``), ``False`` keeps none, and a
             path keeps it there.
@@ -103,7 +103,7 @@ class EditingSession(Reading):
             model, name, worker, scene=checked_scene(scene), journal=root, progressive=progressive
         )
         if photo is None:
-            source = sources.scene(model, scene)
+            source = sources.scene(model, self._state.scene)
         else:
             source = photo if isinstance(photo, Source) else self._photo(photo, None, fit)
         self._state.inverting.start(lambda: source)
@@ -358,11 +358,7 @@ class EditingSession(Reading):
             return history.alter(edit_id, "toggle", changes)
 
     def move(self, edit_id: str, index: int) -> None:
-        """Give an edit another place in the order in which they apply, from 0 (first) on.
-
-        Raises:
-            GANPaintError: the edit or the place does not exist; nothing has changed then.
-        """
+        """Move an edit to a place in the order, from 0 (first) on. GANPaintError if one does not exist."""
         with self._state.change() as history:
             history.move(edit_id, index)
 

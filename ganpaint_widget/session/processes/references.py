@@ -35,8 +35,9 @@ MAX_REFERENCES: Final = 16
 """Opened references that are kept at hand, newest first: a strip of samples has about as many."""
 
 SAMPLES: Final = 32
-"""How many samples are looked at, for a strip of those that show a concept or for one variant of it. A concept
-that is rarer than that has no variants."""
+"""How many samples are looked at, for a strip of those that show a concept, or for one variant of it.
+
+A concept that is rarer than that has no variants."""
 
 MINIMUM_SHARE: Final = 0.004
 """The part of a picture that a concept must cover to have a look to take over: 16 of 64 x 64 pixels."""
