@@ -21,6 +21,9 @@ from .pictures import labeled
 SEED = 10_000
 """Of the samples on which effects are measured: others than those that a dissection counts."""
 
+TRIED = 4
+"""Samples on which each exemplar is tried."""
+
 MINIMUM_AREA = 16
 """Pixels of a concept in a picture from which on it counts as an object that can be removed."""
 
@@ -71,7 +74,6 @@ def exemplar_effects(
     dissection: Dissection,
     concept: str,
     *,
-    samples: int = 4,
     ticket: Ticket | None = None,
 ) -> list[float]:
     """How far additions that aim at each exemplar of a concept work, at the likely places of samples.
@@ -83,7 +85,7 @@ def exemplar_effects(
     exemplars, row = dissection.exemplars, dissection.index(concept)
     if exemplars is None:
         return []
-    state = generator.sampled(samples, SEED, until=dissection.layer)
+    state = generator.sampled(TRIED, SEED, until=dissection.layer)
     trial = _Trial(generator, segmenter, dissection, concept, state, SEED)
     targets = list(exemplars.activations[row, : int(exemplars.counts[row])].numpy())
     return [trial.share("add", trial.patches, None, target) for target in watched(targets, ticket)]

@@ -27,7 +27,6 @@ def train_encoder(
     generator: StagedGenerator,
     data: Data | None = None,
     *,
-    encoder: Encoder | None = None,
     steps: int = 400,
     batch: int = 24,
     seed: int = 0,
@@ -42,14 +41,13 @@ def train_encoder(
     Args:
         generator: G; its weights stay.
         data: scenes at the generator's resolution.
-        encoder: where to begin, for example the one that was trained along with the generator; it is changed.
         steps: of :class:`.Descent`, up to a rate of 1e-3.
         batch: pictures a step.
         seed: of the initial weights, latents and batches.
     """
     batches = SampleBatches(generator, data, batch, seed)
     generator, device, own = batches.generator, batches.device, batches.own
-    encoder = channels_last((encoder or new_encoder(generator)).to(device))
+    encoder = channels_last(new_encoder(generator).to(device))
     encoder.train().requires_grad_(True)
     descent = Descent(encoder, steps=steps, peak=1e-3)
     for step in range(steps):
