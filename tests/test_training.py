@@ -292,8 +292,9 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
     assert found.scores.psnr > few
 
     # as blends begin from the initializer
-    delta = model.first_delta(found.state, x, torch.ones_like(x[:, :1]))
-    assert delta is not None and tuple(delta) == model.generator.fine_layers
+    assert model.initializer is not None
+    delta, _ = model.initializer(model.generator, found.state, x, torch.ones_like(x[:, :1]))
+    assert tuple(delta) == model.generator.fine_layers
 
 
 def test_an_encoder_learns(data: SceneData) -> None:
