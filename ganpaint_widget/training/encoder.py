@@ -42,8 +42,7 @@ def train_encoder(
         generator: G; its weights stay.
         data: scenes at the generator's resolution.
         steps: of :class:`.Descent`, up to a rate of 1e-3.
-        batch: pictures a step.
-        seed: of the initial weights, latents and batches.
+        batch, seed: of :class:`.SampleBatches`.
     """
     batches = SampleBatches(generator, data, batch, seed)
     generator, device, own = batches.generator, batches.device, batches.own

@@ -38,8 +38,7 @@ def train_initializer(
         encoder: E; its weights stay.
         data: scenes at the generator's resolution.
         steps: of :class:`.Descent`, up to a rate of 2e-3.
-        batch: pictures a step.
-        seed: of the initial weights, latents and batches.
+        batch, seed: of :class:`.SampleBatches`.
     """
     batches = SampleBatches(generator, data, batch, seed)
     generator, device = batches.generator, batches.device
