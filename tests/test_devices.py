@@ -50,6 +50,7 @@ from ganpaint_widget.models.units import Dissection
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.training import encoder as train_encoder
 from ganpaint_widget.training import initializer as train_initializer
+from ganpaint_widget.training.data import SampleBatches
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 
@@ -252,6 +253,12 @@ def _discovered(world: World) -> Any:
     return parts.middle, parts.centroids, parts.tree, len(found.high)
 
 
+def _sampled(batches: SampleBatches) -> Tensor:
+    """Whose generator is frozen, as in the trainings."""
+    with torch.no_grad():
+        return batches.beside(batches.generator(batches.latents()))
+
+
 def _previewed(world: World) -> Any:
     shown = preview.Preview(world.model, world.original)
     drawn = [shown.render([world.edit(verb)]) for verb in ("add", "remove", "suppress")]
@@ -381,6 +388,7 @@ CASES: dict[str, Callable[[World], Any]] = {
             seed=0,
         ).curve
     ),
+    "training.data.SampleBatches": lambda w: _sampled(SampleBatches(w.generator, None, 3, 0)),
     "training.encoder.new_encoder": lambda w: train_encoder.new_encoder(w.generator).config,
     "training.encoder.train_encoder": lambda w: len(
         train_encoder.train_encoder(w.generator, steps=2, batch=2).config
