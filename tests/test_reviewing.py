@@ -34,7 +34,7 @@ def dab(session: EditingSession, edit: str, concept: str, x: float, y: float, ve
     side = 2 * radius + 1
     place = (round(x * size) - radius, round(y * size) - radius, side, side)
     session.paint(edit, place, round_dab, verb=verb, concept=concept)
-    session._worker.run_pending()  # the preview, and then what is done when the hand rests
+    session._state.worker.run_pending()  # the preview, and then what is done when the hand rests
 
 
 def test_an_addition_out_of_place_is_explained_once(session: EditingSession) -> None:
@@ -60,7 +60,7 @@ def test_an_addition_in_its_place_is_not_commented_on(session: EditingSession) -
     dab(session, "b", "cloud", 0.8, 0.15)
     dab(session, "c", "door", 0.85, 0.12, verb="remove")
     session.update("a", strength=0.1)  # nothing was painted
-    session._worker.run_pending()
+    session._state.worker.run_pending()
     assert [notice for notice in notices if "Hardly" in notice.text] == []
 
 
@@ -112,6 +112,6 @@ def test_only_what_was_painted_last_is_looked_at_and_after_all_that_was_asked_fo
     for place, concept in enumerate(("window", "door", "tree", "door")):
         values = np.full((20, size), 255, np.uint8)
         session.paint(f"e{place}", (0, 0, size, 20), values, verb="add", concept=concept)
-    session._worker.run_pending()
+    session._state.worker.run_pending()
     assert segmenter.asked == 1
     assert [notice.text.split()[2] for notice in notices] == ["door"]

@@ -36,7 +36,7 @@ class Reviewing:
     """What a session's user should know of the last addition.
 
     Args:
-        model: returns the generator with its segmenter.
+        model: the generator with its segmenter; others take its place when concepts are found.
         lock: that of the owner; ``wanted`` and ``frame`` are called under it.
         wanted: returns what is to be seen at present.
         frame: returns the newest preview.
@@ -45,7 +45,7 @@ class Reviewing:
 
     def __init__(
         self,
-        model: Callable[[], Model],
+        model: Model,
         worker: Worker,
         lock: threading.RLock,
         *,
@@ -53,7 +53,8 @@ class Reviewing:
         frame: Callable[[], Frame],
         tell: Callable[[list[Event]], None],
     ) -> None:
-        self._model, self._worker, self._lock = model, worker, lock
+        self.model = model
+        self._worker, self._lock = worker, lock
         self._wanted, self._frame, self._tell = wanted, frame, tell
         self._told: set[str] = set()  # ids of edits: each is commented on once
         self._slow = False
@@ -73,7 +74,7 @@ class Reviewing:
 
     def _review(self, _: Ticket) -> bool:
         with self._lock:
-            model, wanted, frame = self._model(), self._wanted(), self._frame()
+            model, wanted, frame = self.model, self._wanted(), self._frame()
         edit = next((edit for edit in wanted.edits if edit.id == wanted.touched), None)
         if edit is None or edit.id in self._told or not frame.shows(wanted):
             return True
