@@ -1,8 +1,8 @@
 """Parts: what was found in a generator's features without labels, and a network that sees it in any picture.
 
-Discovery (``dissection/discovery.py``) makes many small *clusters* of regions with like features, and joins those
-that are alike in a tree. A *part* is a set of clusters; each part is one concept of a dissection. So joining
-two parts is a union, and the tree says how to take one apart.
+Discovery (``dissection/discovery.py``) makes many small *clusters* of regions with like features, and joins
+those that are alike in a tree. A *part* is a set of clusters; each part is one concept of a dissection. So
+joining two parts is a union, and the tree says how to take one apart.
 
 Clusters are of features, and a photo has none. Asking the encoder would serve only generators that have one,
 and at the resolution of the edit layer's cells. So a small network learns from generated pictures which
