@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ganpaint_widget.errors import GANPaintError
+from ganpaint_widget.models import registry
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.models.stylegan2 import StyleGAN2
 
@@ -715,6 +717,36 @@ _FILES = (
     Case("an NVIDIA pickle", _bytes("a.pkl", b"\x80\x04}."), "a pickle"),
     Case("a truncated file", _bytes("a.pt", b"PK\x03\x04" + bytes(50)), "damaged"),
 )
+
+
+def wrong_with(case: Case, folder: Path) -> str | None:
+    """Return what is wrong with what becomes of a checkpoint, or ``None``.
+
+    Those that open are generators of 16 px. A refusal is two plain sentences, which name what the file is.
+    """
+    path = case.write(folder)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            generator = registry.load(path).generator
+    except GANPaintError as error:
+        if case.says == "":
+            return f"was refused: {error}"
+        if case.says not in error.message:
+            return f"was refused for another reason: {error}"
+        plain = "\n" not in str(error) and len(str(error)) < 400 and error.hint.endswith((".", "`"))
+        useful = "Install the package again" not in error.hint
+        return None if plain and useful else f"was refused in other than plain sentences: {error}"
+    except Exception as error:
+        return f"ended in {type(error).__name__}: {error}"
+    if case.says:
+        return "was taken"
+    notices = [str(one.message) for one in told]
+    if [case.notice in notice for notice in notices] != ([True] if case.notice else []):
+        return f"has the warnings {notices}"
+    with torch.no_grad():
+        shape = tuple(generator(generator.sample_z(1, seed=0)).shape)
+    return None if shape == (1, 3, 16, 16) else f"draws pictures of the shape {shape}"
 
 
 def cases() -> list[Case]:

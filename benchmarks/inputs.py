@@ -1,11 +1,12 @@
-"""What people hand over as photos and masks, made on the fly, and what must come of each.
+"""What people hand over as photos, masks and checkpoints, made on the fly, and what must come of each.
 
     python -m benchmarks.inputs            the table
     python -m benchmarks.inputs --check    and whether all of it holds; the exit status says so
 
-Each row is read by the functions that the sessions, the command line and the page use. What must happen is
-either a picture (compared pixel by pixel with the one that was put in) or a refusal, of which the words are
-given that tell one reason from another.
+Each row is read by the functions that the sessions, the command line and the page use. What must happen to a
+photo or a mask is either a picture (compared pixel by pixel with the one that was put in) or a refusal, of
+which the words are given that tell one reason from another. The checkpoints are those of
+``checkpoint_cases.py``: each opens and draws, or is refused with a sentence that says what it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -27,6 +29,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, features
 
+from benchmarks import checkpoint_cases
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.images import files
 
@@ -660,23 +663,58 @@ def wrong_with(case: Case, folder: Path, *, mask: bool) -> str | None:
     return None if case.remark or not remark else f"has the remark {remark!r}"
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        kind: "photo", "mask" or "checkpoint".
+        name: what it is.
+        refusal: words that its refusal must hold; "" if it must be taken.
+        wrong: says what is wrong with it, in a folder for its files.
+    """
+
+    kind: str
+    name: str
+    refusal: str
+    wrong: Callable[[Path], str | None]
+
+
+def rows() -> list[Row]:
+    """Return the whole table."""
+    return [
+        *(
+            Row(
+                "mask" if mask else "photo",
+                case.name,
+                case.wanted if isinstance(case.wanted, str) else "",
+                partial(wrong_with, case, mask=mask),
+            )
+            for cases, mask in ((photos(), False), (masks(), True))
+            for case in cases
+        ),
+        *(
+            Row("checkpoint", case.name, case.says, partial(checkpoint_cases.wrong_with, case))
+            for case in checkpoint_cases.cases()
+        ),
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; the exit status is 1 if something is not as it must be."""
-    parser = argparse.ArgumentParser(description="What people hand over as photos and masks.")
+    parser = argparse.ArgumentParser(description="What people hand over as photos, masks and checkpoints.")
     parser.add_argument("--check", action="store_true", help="read each, and say what is wrong")
     options = parser.parse_args(arguments)
-    failed = count = 0
-    for kind, cases in (("photo", photos()), ("mask", masks())):
-        for case in cases:
-            count += 1
-            told = f"refused: ... {case.wanted} ..." if isinstance(case.wanted, str) else "taken"
-            wrong = None
-            if options.check:
-                with tempfile.TemporaryDirectory() as folder:
-                    wrong = wrong_with(case, Path(folder), mask=kind == "mask")
-            failed += wrong is not None
-            print(f"{kind:5}  {case.name:52}  {told if wrong is None else 'WRONG: ' + wrong}")
-    print(f"{count} inputs" + (f", {failed} wrong" if options.check else ""))
+    table, failed = rows(), 0
+    for row in table:
+        told = f"refused: ... {row.refusal} ..." if row.refusal else "taken"
+        wrong = None
+        if options.check:
+            with tempfile.TemporaryDirectory() as folder:
+                wrong = row.wrong(Path(folder))
+        failed += wrong is not None
+        print(f"{row.kind:10}  {row.name:52}  {told if wrong is None else 'WRONG: ' + wrong}")
+    print(f"{len(table)} inputs" + (f", {failed} wrong" if options.check else ""))
     return 1 if failed else 0
 
 

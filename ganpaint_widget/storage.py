@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 LOCK_SECONDS: Final = 10.0
 """How long a write waits for another process that is writing the same file."""
 
+ROOM_IN_CACHE: Final = "Make room there, or set GANPAINT_CACHE to another folder."
+"""What to do if the cache cannot be written."""
+
 T = TypeVar("T")
 
 
@@ -80,12 +83,27 @@ def write(path: Path, data: bytes, what: str, hint: str = "Choose another place.
     Raises:
         GANPaintError: it cannot be written there; what was there before stays.
     """
+    with explained_writing(what, path, hint), replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def explained_writing(what: str, place: Path, hint: str = ROOM_IN_CACHE) -> Iterator[None]:
+    """Explain to users why something could not be written in the block.
+
+    Args:
+        what: what it is, for the message: "The project".
+        place: its file or folder.
+        hint: what to do.
+
+    Raises:
+        GANPaintError: in place of an OSError.
+    """
     try:
-        with replacing(path) as partial:
-            partial.write_bytes(data)
+        yield
     except OSError as error:
         raise GANPaintError(
-            f"{what} cannot be written to {str(path)!r}: {error.strerror or error}.", hint
+            f"{what} cannot be written to {str(place)!r}: {error.strerror or error}.", hint
         ) from error
 
 

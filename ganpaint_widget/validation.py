@@ -271,6 +271,13 @@ def checked_id(edit: object) -> str:
     return edit
 
 
+def checked_switch(enabled: object) -> bool:
+    """Return ``enabled`` if it is true or false, else GANPaintError."""
+    if not isinstance(enabled, (bool, np.bool_)):
+        raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
+    return bool(enabled)
+
+
 def checked_mask(mask: object, height: int, width: int) -> Mask:
     """``mask`` as uint8 ``height`` x ``width``, else GANPaintError. Boolean masks become 0 and 255.
 

@@ -33,7 +33,6 @@ from ganpaint_widget.dissection import (
     exemplars,
     measure,
     pictures,
-    tuning,
 )
 from ganpaint_widget.explorer import atlas, curves
 from ganpaint_widget.method import ablation, adaptation, edits, equation, forecast, inversion, preview
@@ -51,6 +50,7 @@ from ganpaint_widget.models.units import Dissection
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.training import encoder as train_encoder
 from ganpaint_widget.training import initializer as train_initializer
+from ganpaint_widget.training.data import SampleBatches
 
 pytestmark = pytest.mark.usefixtures("real_methods")
 
@@ -188,10 +188,6 @@ class World:
         }
 
     @cached_property
-    def examples(self) -> list[tuning.Examples]:
-        return tuning.likely_examples(self.generator, self.segmenter, "tree", self.states)
-
-    @cached_property
     def discovered(self) -> Dissection:
         """What was found on the CPU, as it is read from a file."""
         torch.manual_seed(0)
@@ -255,6 +251,12 @@ def _discovered(world: World) -> Any:
     found = discovery.discover(world.generator, 3, samples=6, batch=3, steps=2)
     parts = discovery.parts_of(found)
     return parts.middle, parts.centroids, parts.tree, len(found.high)
+
+
+def _sampled(batches: SampleBatches) -> Tensor:
+    """Whose generator is frozen, as in the trainings."""
+    with torch.no_grad():
+        return batches.beside(batches.generator(batches.latents()))
 
 
 def _previewed(world: World) -> Any:
@@ -363,10 +365,6 @@ CASES: dict[str, Callable[[World], Any]] = {
     "dissection.measure.sampled": lambda w: len(measure.sampled(w.generator, 4, 0, 2)),
     "dissection.pictures.drawn": lambda w: pictures.drawn(w.generator, w.states),
     "dissection.pictures.labeled": lambda w: pictures.labeled(w.generator, w.segmenter, w.states),
-    "dissection.tuning.likely_examples": lambda w: [one.labels for one in w.examples],
-    "dissection.tuning.tune": lambda w: (
-        tuning.tune(w.generator, w.segmenter, w.dissection, "tree", w.examples, steps=2, batch=2).level
-    ),
     "explorer.atlas.make_atlas": lambda w: (
         atlas.make_atlas(w.generator, w.generator.edit_layer, samples=4, batch=2).peaks
     ),
@@ -390,6 +388,7 @@ CASES: dict[str, Callable[[World], Any]] = {
             seed=0,
         ).curve
     ),
+    "training.data.SampleBatches": lambda w: _sampled(SampleBatches(w.generator, None, 3, 0)),
     "training.encoder.new_encoder": lambda w: train_encoder.new_encoder(w.generator).config,
     "training.encoder.train_encoder": lambda w: len(
         train_encoder.train_encoder(w.generator, steps=2, batch=2).config

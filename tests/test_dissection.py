@@ -20,10 +20,8 @@ from ganpaint_widget.dissection import (
     causal_curve,
     causal_effect,
     dissect,
-    likely_examples,
     position_baseline,
     random_rotation,
-    tune,
 )
 from ganpaint_widget.dissection.measure import best_threshold
 from ganpaint_widget.errors import GANPaintError
@@ -60,35 +58,6 @@ def test_no_effect_without_the_units(found: Dissection) -> None:
     """Nothing is added. What surrounds a box comes into its place without any unit's help."""
     idle = replace(found, weight=torch.zeros_like(found.weight))
     assert causal_effect(Boxes(), Brightness(), idle, "box", samples=20) == (0, 1)
-
-
-def test_tuning_finds_level_and_weights(found: Dissection) -> None:
-    weak = replace(found, present=0.3 * found.present, level=0.3 * found.level, weight=0.2 * found.weight)
-    boxes = Boxes()
-    state = boxes.run(boxes.start(boxes.sample_z(20, 3)), until="where")
-    assert causal_effect(boxes, Brightness(), weak, "box", state=state)[0] < 0.1
-    examples = likely_examples(boxes, Brightness(), "box", state)
-    assert [one.verb for one in examples] == ["add", "remove"]
-    better = tune(boxes, Brightness(), weak, "box", examples, steps=80)
-    assert sum(causal_effect(boxes, Brightness(), better, "box", state=state)) > 1.8
-    box = found.index("box")
-    assert better.weight[box, 0, 0] > better.weight[box, 0, 2]
-    assert torch.equal(better.weight[1 - box], weak.weight[1 - box])
-
-
-def test_tuning_follows_the_pictures_where_they_are_known(found: Dissection) -> None:
-    """A box of half the brightness is still a box to the segmenter, and what the pictures show."""
-    boxes, box = Boxes(), found.index("box")
-    state = boxes.run(boxes.start(boxes.sample_z(20, 3)), until="where")
-    adding = likely_examples(boxes, Brightness(), "box", state)[0]
-    with torch.no_grad():
-        plain = boxes.picture(boxes.run(adding.state))
-    activations = []
-    for brightness in (0.5, 0.9):
-        pictures = torch.where(adding.masks[:, None], brightness, plain)
-        known = replace(adding, pictures=pictures)
-        activations.append(float(tune(boxes, Brightness(), found, "box", [known], steps=40).level[box, 0]))
-    assert activations[0] < activations[1]
 
 
 def test_the_best_threshold_is_the_most_informative() -> None:

@@ -12,12 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from torch import Tensor
+from torch.nn import functional as F
 
 from ganpaint_widget.method.edits import Edit, Reference
 from ganpaint_widget.method.equation import HELD_DOWN, SIDEWAYS, apply, continued, mean_activations
 from ganpaint_widget.method.preview import Preview
 from ganpaint_widget.models.catalogue import UNITS
-from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.generator import StagedGenerator, State
+from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.registry import load
 
 CHANNELS, GRID, SIZE = 6, 4, 16
@@ -317,9 +320,11 @@ def test_a_preview_runs_only_what_follows_the_edit_layer(model: Any, full_mask: 
     after = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
 
     plain = fast.render(())
-    assert stages == list(after)
+    assert stages[: len(after)] == list(after)
+    assert set(stages) == set(after)  # how far each of them spreads a change is tried as well
+    stages.clear()
     fast.render([Edit("e", "add", "tree", full_mask)])
-    assert stages == list(after) * 2
+    assert stages == list(after)
 
     with torch.no_grad():
         assert torch.allclose(plain, generator(generator.sample_z(1, 0)), atol=1e-5)
@@ -364,6 +369,56 @@ def test_a_preview_renews_only_what_can_change_and_that_rightly(model: Any, verb
     seen.clear()
     assert torch.equal(fast.render([]), fast.render([]))
     assert not seen
+
+
+class Smooth(StagedGenerator):
+    """Doubles its grid smoothly, then looks to one side; hands its features on as they are, as a view."""
+
+    stages = ("edit", "doubled", "leaning", "same")
+    latent_size, resolution, edit_layer, fine_layers, reach = 4, 16, "edit", ("doubled",), 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(0)))
+
+    def start(self, z: Tensor) -> State:
+        return State(z.view(-1, 4, 1, 1))
+
+    def stage(self, name: str, state: State) -> State:
+        x = state.features
+        if name == "edit":
+            return State(x.view(-1, 4, 1, 1)[:, :2].expand(-1, -1, 8, 8).contiguous(), name)
+        if name == "doubled":
+            x = F.pad(x.repeat_interleave(2, -1).repeat_interleave(2, -2), (2, 2, 2, 2))
+            return State(F.relu(F.avg_pool2d(x, 5, stride=1)), name)
+        if name == "leaning":
+            return State(F.conv2d(F.pad(x, (2, 0, 0, 2)), self.weight), name)
+        return State(x, name)
+
+    def picture(self, state: State) -> Tensor:
+        return state.features.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+
+
+def test_windows_are_as_narrow_as_a_change_spreads_and_no_narrower():
+    generator = Smooth()
+    state = generator.sampled(1, 0)
+    fast = Preview(Model("smooth", generator), state)
+    now = [state]
+    fast.edited = lambda edits: now[0]
+    fast.render(())
+    assert [(one.scale, one.before, one.after) for one in fast._spreads] == [
+        (2, 2, 2),
+        (1, 2, 2),
+        (1, 0, 0),
+        (1, 0, 0),
+    ]
+    for row, column in itertools.product((0, 3, 7), (0, 4, 7)):
+        features = state.features.clone()
+        features[..., row, column] += 1
+        now[0] = state.replace(features)
+        with torch.no_grad():
+            whole = generator.picture(generator.run(now[0]))
+        assert torch.allclose(fast.render(()), whole, atol=1e-6)
 
 
 def test_the_generator_is_asked_once_about_a_removal():

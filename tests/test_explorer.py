@@ -516,13 +516,13 @@ def test_closed_in_the_middle_nothing_comes_after_it(
 def test_a_given_editor_stays_as_it_was(boxes: Model) -> None:
     Exploration(boxes).measure(samples=40)
     own = GANPaint(session=EditingSession(generator=Exploration(boxes).model))
-    observers, concepts = len(own.session._observers._callbacks), own.session.concepts
+    observers, concepts = len(own.session._state.observers._callbacks), own.session.concepts
     explorer = DissectionExplorer(boxes, paint=own)
     explorer._mode.value = "off"
-    assert own.session.edits and len(own.session._observers._callbacks) == observers + 1
+    assert own.session.edits and len(own.session._state.observers._callbacks) == observers + 1
     explorer.close()
     assert own.comm is not None and not own.session.edits
-    assert own.session.concepts == concepts and len(own.session._observers._callbacks) == observers
+    assert own.session.concepts == concepts and len(own.session._state.observers._callbacks) == observers
     own.close()
 
 

@@ -89,6 +89,16 @@ def test_the_first_picture_of_the_demo_is_faithful_without_any_step() -> None:
         assert found.after > max(at_once, cold.after)
 
 
+@torch.no_grad()
+def test_it_is_not_asked_where_the_generator_is_nearer_to_the_photo() -> None:
+    model = load("demo")
+    generator = model.generator
+    state = generator.sampled(1, 0)
+    drawn = generator.picture(generator.run(state))
+    assert model.first_delta(state, drawn, torch.ones_like(drawn[:, :1])) is None
+    assert model.first_delta(state, drawn.flip(3), torch.ones_like(drawn[:, :1])) is not None
+
+
 def _note(shown: list[tuple[Tensor, float]], picture: Tensor, kept: float) -> None:
     shown.append((picture, kept))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,6 +43,29 @@ def test_the_table_holds(inputs: ModuleType, kind: str, tmp_path: Path) -> None:
     assert not wrong
     assert len(cases) >= (140 if kind == "photos" else 60)
     assert len({case.name for case in cases}) == len(cases)
+
+
+def test_there_is_one_table(inputs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of photos, masks and checkpoints. ``test_layouts.py`` has a test for each of the last."""
+    rows = inputs.rows()
+    count = Counter(row.kind for row in rows)
+    assert count["photo"] >= 140 and count["mask"] >= 60 and count["checkpoint"] >= 80
+    assert count.total() == len({(row.kind, row.name) for row in rows})
+    assert inputs.main([]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{len(rows)} inputs"
+
+
+def test_a_wrong_row_is_told(
+    inputs: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = next(row for row in inputs.rows() if row.kind == "checkpoint" and row.refusal)
+    case = dataclasses.replace(row.wrong.args[0], says="a loaf of bread")
+    wrong = partial(inputs.checkpoint_cases.wrong_with, case)
+    monkeypatch.setattr(inputs, "rows", lambda: [row, dataclasses.replace(row, wrong=wrong)])
+    assert inputs.main(["--check"]) == 1
+    right, told, total = capsys.readouterr().out.splitlines()
+    assert "WRONG" not in right and "WRONG: was refused for another reason" in told
+    assert total == "2 inputs, 1 wrong"
 
 
 def here(model: Any, photo: Any, **more: Any) -> EditingSession:

@@ -149,7 +149,7 @@ def test_steps_that_a_rewritten_journal_could_miscount(model: Any, journals: Pat
     session.toggle("b", False)
     again = recover(model, only(journals), journal=False)
     assert undoings(again) == undoings(session)
-    assert len(session._history._redo) == 3
+    assert len(session._state.history._redo) == 3
 
 
 def test_the_photo_comes_back_too_and_the_result_of_it_all_is_the_same_picture(model: Any, mask: np.ndarray):
@@ -291,7 +291,7 @@ def test_the_newest_session_that_has_ended_is_recovered(model: Any, mask: np.nda
     for number, concept in enumerate(["tree", "dome", "window"]):
         session = begin(model)
         edits.append(session.add(concept, mask))
-        log = session._history._journal.path / "ops.jsonl"
+        log = session._state.history._journal.path / "ops.jsonl"
         os.utime(log, (1000 + number, 1000 + number))
         if number < 2:
             session.close()
@@ -393,9 +393,9 @@ def test_the_oldest_journals_that_nobody_uses_are_purged(model: Any, mask: np.nd
     for number in range(4):
         session = begin(model)
         session.add("tree", mask)
-        os.utime(session._history._journal.path / "ops.jsonl", (1000 + number, 1000 + number))
+        os.utime(session._state.history._journal.path / "ops.jsonl", (1000 + number, 1000 + number))
         sessions.append(session)
-    paths = [session._history._journal.path for session in sessions]
+    paths = [session._state.history._journal.path for session in sessions]
     for session in sessions[1:]:
         session.close()
     (paths[1] / "notes.txt").write_text("not ours")

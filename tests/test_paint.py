@@ -227,7 +227,7 @@ def test_closing_ends_the_calls_but_not_the_session(alive: GANPaint) -> None:
     alive.close()
     mask = np.full((SIZE, SIZE), 255, np.uint8)
     session.add("tree", mask)
-    assert session.preview.size == (SIZE, SIZE) and not session._observers
+    assert session.preview.size == (SIZE, SIZE) and not session._state.observers
 
 
 # --- a stroke, end to end -------------------------------------------------------------------------

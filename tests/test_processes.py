@@ -115,16 +115,18 @@ def test_strokes_in_between_cost_the_faithful_preview_nothing(model, photo, mask
                 found = step(fit)
                 steps.append(fit)
                 if disturbed and len(steps) % 2 and not session.edits:
-                    session._rendering.start()
-                    session._rendering.newest = replace(session._rendering.newest, edits=(None,))
+                    session._state.rendering.start()
+                    session._state.rendering.newest = replace(session._state.rendering.newest, edits=(None,))
                 return found
 
             with monkeypatch.context() as patch:
                 patch.setattr(adaptation.Fit, "_step", counted)
                 session.start_faithful()
-                wait_for(lambda: session._fitting.result(session._picture) is not None)
+                wait_for(lambda: session._state.fitting.result(session._state.picture) is not None)
             assert len(steps) == adaptation.AdaptationConfig().steps
-            fitted = kept_psnr(model, session._picture, session._fitting.result(session._picture))
+            fitted = kept_psnr(
+                model, session._state.picture, session._state.fitting.result(session._state.picture)
+            )
             session.add("tree", mask, 2)
             session.adapt()
             ends[disturbed] = fitted, session.blend.after
@@ -184,7 +186,7 @@ def test_the_preview_is_faithful_as_soon_as_that_is_wanted(model, photo, worker,
         if not initialized:  # a new initializer says that nothing is to be changed
             far, near = (np.abs(one.astype(int) - photo).mean() for one in (plain, faithful))
             assert near < 0.7 * far
-        wait_for(lambda: session._fitting.result(session._picture) is not None)
+        wait_for(lambda: session._state.fitting.result(session._state.picture) is not None)
         assert not np.array_equal(pixels(session.preview), plain)
         revision, edit = session.revision, session.add("tree", mask, 4)
         assert session.revision == revision + 1

@@ -98,7 +98,7 @@ def test_the_blend_is_drawn_again_from_what_is_kept(
     monkeypatch.setattr(inversion, "invert", None)  # nothing is inverted again
     back = again(tmp_path / "edit.ganpaint", model)
     assert np.array_equal(pixels(back.preview), pixels(session.preview))
-    edited = back._picture.fast.edited(back.edits)
+    edited = back._state.picture.fast.edited(back.edits)
     with torch.no_grad():
         drawn = adaptation.render(model.generator, edited, back.blend.delta)[0].clamp(-1, 1)
     drawn = ((drawn + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()

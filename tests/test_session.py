@@ -417,12 +417,12 @@ def test_undo_and_redo_walk_through_the_states_that_were(model, done, back):
     session = EditingSession(generator=model, journal=False, worker=Worker(start=False))
     states = [session.edits]
     for operation in done:
-        steps = len(session._history._undo)
+        steps = len(session._state.history._undo)
         revision = session.revision
         carry_out(session, operation)
         if session.revision == revision:
             continue
-        if len(session._history._undo) == steps:  # a further piece of the same stroke
+        if len(session._state.history._undo) == steps:  # a further piece of the same stroke
             states[-1] = session.edits
         else:
             states.append(session.edits)
@@ -808,7 +808,7 @@ def test_many_threads_leave_a_session_in_order(live: EditingSession, eager_threa
     assert sorted(revisions) == list(range(start + 1, live.revision + 1))
     assert live.preview.size == (SIZE, SIZE)
     assert live.rendered.revision == live.revision
-    assert live._rendering.newest.edits is live.edits
+    assert live._state.rendering.newest.edits is live.edits
     while live.undo():
         pass
     assert len({edit.id for edit in live.edits}) == len(live.edits)

@@ -400,7 +400,7 @@ def test_a_photo_of_23_million_pixels_comes_back(model: Any, mask: Any, tmp_path
     again = EditingSession.recover(generator=model, worker=Worker(start=False), journal=False)
     for one in (back, again):
         assert one.edits == session.edits
-        assert np.array_equal(np.asarray(one._picture.source.original.image), noise)
+        assert np.array_equal(np.asarray(one._state.picture.source.original.image), noise)
 
 
 @pytest.mark.skipif("not __import__('PIL.features').features.check('avif')")

@@ -18,7 +18,7 @@ from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.demo.train import painter_from
-from ganpaint_widget.demo.train_edits import Recipe, new_painter, stroke, train_edits
+from ganpaint_widget.demo.train_edits import Recipe, chroma, new_painter, stroke, train_edits
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply, mean_activations
@@ -106,6 +106,17 @@ def test_strokes_are_where_the_object_is() -> None:
         assert rows.min() > 5 and rows.max() < 58 and columns.min() > 15 and columns.max() < 60
 
 
+def test_chroma_is_of_hue_and_not_of_brightness() -> None:
+    picture = torch.rand(2, 3, 8, 8)
+    brighter = picture + torch.rand(2, 1, 8, 8)
+    torch.testing.assert_close(chroma(brighter), chroma(picture))
+    assert chroma(picture).shape == (2, 2, 8, 8)
+    for channel, (across, against_blue) in enumerate([(1, 0.5), (-1, 0.5), (0, -1)]):
+        single = torch.zeros(1, 3, 1, 1)
+        single[:, channel] = 1
+        assert chroma(single).flatten().tolist() == [across, against_blue]
+
+
 def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
     segmenter = SceneSegmenter(CLASSES, (4, 4, 4, 4))
@@ -113,6 +124,7 @@ def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path
     first = torch.load(folder / "edits.pt", weights_only=True)
     lines = [json.loads(line) for line in (folder / "edits.jsonl").read_text().splitlines()]
     assert ["gap" in line for line in lines] == [False, False, True]
+    assert all(line["chroma"] > 0 for line in lines)
     assert first["shown"] == lines[-1]["shown"] == 27
     assert list(folder.glob("edits-*.png"))
 
@@ -136,8 +148,15 @@ def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
     painter = new_painter(TINY).requires_grad_(False).eval()
     recipe = FeatureRecipe(known=20, batch=8, warm_up=20)
     classes = len(CLASSES)
-    few = train_features(folder, painter, data, recipe, minutes=60, budget=1, classes=classes)
-    finished = train_features(folder, painter, data, recipe, minutes=60, budget=24, classes=classes)
+    few = train_features(folder, painter, data, recipe, minutes=60, budget=1, classes=classes, log_every=1)
+    finished = train_features(
+        folder, painter, data, recipe, minutes=60, budget=24 * 8, classes=classes, log_every=1
+    )
+    lines = [json.loads(line) for line in (folder / "features.jsonl").read_text().splitlines()]
+    assert [line["shown"] for line in lines] == [8 * step for step in range(1, 25)]
+    assert ["fooling" in line for line in lines] == [step >= 20 for step in range(24)]
+    assert torch.load(folder / "features.pt", weights_only=True)["shown"] == 24 * 8
+    assert list(folder.glob("features-*.png"))
     again = with_features(painter, folder)
     for name, weight in finished.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name])
@@ -273,8 +292,9 @@ def test_an_encoder_for_any_generator_goes_into_the_cache_and_is_found_there(
     assert found.scores.psnr > few
 
     # as blends begin from the initializer
-    delta = model.first_delta(found.state, x, torch.ones_like(x[:, :1]))
-    assert delta is not None and tuple(delta) == model.generator.fine_layers
+    assert model.initializer is not None
+    delta, _ = model.initializer(model.generator, found.state, x, torch.ones_like(x[:, :1]))
+    assert tuple(delta) == model.generator.fine_layers
 
 
 def test_an_encoder_learns(data: SceneData) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GANPaintError
+from ..storage import explained_writing
 from .common import GeneratorOption, JsonOption, plainly
 
 
@@ -108,16 +109,11 @@ def sample(
         found = load(generator).generator
         single = count == 1 and output.suffix.lower() == ".png"
         written = []
-        try:
+        with explained_writing("The pictures", output, "Choose another place with --output."):
             (output.parent if single else output).mkdir(parents=True, exist_ok=True)
             for number in range(seed, seed + count):
                 path = output if single else output / f"{number}.png"
                 picture = array_of(found.sample(1, number, truncation_psi))
                 Image.fromarray(picture).save(path)
                 written.append(str(path))
-        except OSError as error:
-            raise GANPaintError(
-                f"The samples cannot be written to {output}: {error.strerror or error}.",
-                "Choose another place with --output.",
-            ) from error
     typer.echo(json.dumps({"output": written}, indent=1) if as_json else "\n".join(written))

@@ -12,12 +12,16 @@ the pixel:
 * *another's*: an object's mean features from some other scene, in the object's shape or in that of a stroke.
   Such a picture has no truth, so the discriminator alone judges it.
 
-Losses: mean absolute error, that of the slopes, the activations of a frozen segmenter, and the segmenter's
-classes inside what was painted. After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017)
-judges each picture together with its label map, in relativistic pairs of the drawn and the true picture
-(Jolicoeur-Martineau 2019), with gradient penalties on both (Huang et al. 2024); its weight grows slowly.
-Convolutions learn by :class:`~ganpaint_widget.training.muon.Muon`, all else by Adam. In the last part of a
-run's time all rates fall to nearly nothing, which takes the noise of the last steps out of the weights.
+Losses: mean absolute error, that of the slopes, that of the opponent colors, the activations of a frozen
+segmenter, and the segmenter's classes inside what was painted. All but the classes count five times as much
+at an edit and around it. Opponent colors compare red with green, and both with blue (:func:`chroma`):
+brightness is not in them, so that a pale color is not paid for with a good brightness.
+
+After ``warm_up`` pictures a discriminator of patches (Isola et al. 2017) judges each picture together with
+its label map, in relativistic pairs of the drawn and the true picture (Jolicoeur-Martineau 2019), with
+gradient penalties on both (Huang et al. 2024); its weight grows slowly. Convolutions learn by
+:class:`~ganpaint_widget.training.muon.Muon`, all else by Adam. In the last part of a run's time all rates
+fall to nearly nothing, which takes the noise of the last steps out of the weights.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ from ..models.encoder import Encoder
 from ..models.progan import ProGAN
 from ..training.data import bfloat16, channels_last, to_bytes
 from ..training.painter import Painter, mean_inside, painted, slopes
-from ..training.run import Rates, Run, carry_out, laid_out
+from ..training.run import PictureRun, Rates, carry_out, laid_out
 from .pairs import Batch, Pairs
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
@@ -57,7 +61,7 @@ OBJECTS = tuple(
 GROUNDS = tuple(CLASSES.index(name) for name in ("sky", "grass", "wall"))
 """Classes without objects: a stroke's share of them is replaced."""
 
-GROUND_PAINTED = 0.2
+GROUND_PAINTED = 0.35
 """Of the lessons with another's features: a ground, painted where the object would be."""
 
 NEAR = 4
@@ -267,7 +271,13 @@ class Lessons:
 # --- the run ---
 
 
-class EditsRun(Run[Batch]):
+def chroma(pictures: Tensor) -> Tensor:
+    """Return opponent colors of pictures B x 3 x R x R: r - g and (r + g) / 2 - b, B x 2 x R x R."""
+    red, green, blue = pictures.unbind(dim=1)
+    return torch.stack([red - green, (red + green) / 2 - blue], dim=1)
+
+
+class EditsRun(PictureRun[Batch]):
     """A run on pairs of scenes.
 
     Args:
@@ -309,10 +319,11 @@ class EditsRun(Run[Batch]):
             with torch.no_grad():
                 wanted = self.segmenter.features(laid_out(lesson.pictures))
         around = F.max_pool2d(lesson.focus, 2 * NEAR + 1, stride=1, padding=NEAR)
-        weight = (1 + 2 * around) * lesson.known
+        weight = (1 + 4 * around) * lesson.known
         parts = {
             "pixels": ((drawn - lesson.pictures).abs() * weight).mean(),
             "slopes": ((slopes(drawn) - slopes(lesson.pictures)).abs() * weight).mean(),
+            "chroma": ((chroma(drawn) - chroma(lesson.pictures)).abs() * weight).mean(),
             "perceptual": torch.stack(
                 [
                     ((a - b).abs().float() * F.adaptive_avg_pool2d(weight, (a.shape[-2], a.shape[-1]))).mean()
@@ -325,7 +336,8 @@ class EditsRun(Run[Batch]):
             ).mean(),
             "outside": (drawn.abs() - 1).clamp_min(0).mean(),
         }
-        loss = parts["pixels"] + recipe.slopes * 2 * parts["slopes"] + recipe.perceptual * parts["perceptual"]
+        loss = parts["pixels"] + parts["chroma"] + recipe.slopes * 2 * parts["slopes"]
+        loss = loss + recipe.perceptual * parts["perceptual"]
         loss = loss + recipe.classes * parts["classes"] + 0.2 * parts["outside"]
         if judged:
             fooling, parts["gap"] = self._judged(lesson, drawn, around)
@@ -341,7 +353,7 @@ class EditsRun(Run[Batch]):
             for labels in (lesson.true_labels, lesson.labels)
         )
         side = drawn.shape[-1] // 8
-        weight = 1 + 3 * F.adaptive_max_pool2d(around, (side, side))
+        weight = 1 + 5 * F.adaptive_max_pool2d(around, (side, side))
         return self.judge(lesson.pictures, drawn, (true, wanted), weight / weight.mean())
 
     @torch.no_grad()

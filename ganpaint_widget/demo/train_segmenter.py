@@ -21,19 +21,13 @@ from .segmenter import SceneSegmenter
 log = logging.getLogger(__name__)
 
 
+NOISE = 0.05
+"""The largest standard deviation of the noise that is added to pictures in [-1, 1]."""
+
 M = TypeVar("M", bound=nn.Module)
 
 
-def train_segmenter(
-    segmenter: M,
-    data: SceneData,
-    *,
-    steps: int = 1500,
-    batch: int = 32,
-    seed: int = 0,
-    noise: float = 0.05,
-    size: int | None = None,
-) -> M:
+def train_segmenter(segmenter: M, data: SceneData, *, steps: int, batch: int = 32, seed: int = 0) -> M:
     """Fit a segmenter to rendered scenes by cross entropy.
 
     Pictures get Gaussian noise, a random contrast and a random blur, so that it also reads the softer
@@ -46,8 +40,6 @@ def train_segmenter(
         steps: of :class:`.Descent`, up to a rate of 4e-3.
         batch: pictures a step.
         seed: of the batches' order and the disturbances.
-        noise: the largest standard deviation of the added noise, in units of the picture's [-1, 1].
-        size: pixels a side to shrink the scenes to; as they are by default.
     """
     torch.manual_seed(seed)
     channels_last(segmenter).train()
@@ -55,8 +47,6 @@ def train_segmenter(
     batches = data.batches(batch, seed)
     for step in range(steps):
         pictures, labels = next(batches)
-        shrink = labels.shape[-1] // (size or labels.shape[-1])
-        pictures, labels = F.avg_pool2d(pictures, shrink), labels[:, ::shrink, ::shrink]
         count = len(pictures)
         pictures = pictures * (0.85 + 0.3 * torch.rand(count, 1, 1, 1))
         if step % 2:
@@ -67,7 +57,7 @@ def train_segmenter(
             row = kernel.view(1, 1, 1, 5).expand(3, 1, 1, 5)
             padded = F.pad(pictures, (2, 2, 2, 2), mode="reflect")
             pictures = F.conv2d(F.conv2d(padded, row, groups=3), row.transpose(2, 3), groups=3)
-        pictures = pictures + noise * torch.rand(count, 1, 1, 1) * torch.randn_like(pictures)
+        pictures = pictures + NOISE * torch.rand(count, 1, 1, 1) * torch.randn_like(pictures)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             logits = segmenter(pictures)
@@ -94,9 +84,7 @@ def mean_iou(segmenter: Segmenter, data: SceneData, count: int = 500) -> tuple[f
     return float(ious.mean()), dict(zip(CLASSES, ious.tolist(), strict=True))
 
 
-def cached_segmenter(
-    path: Path, data: SceneData, *, steps: int, seed: int, size: int | None = None, fold: int = 1
-) -> SceneSegmenter:
+def cached_segmenter(path: Path, data: SceneData, *, steps: int, seed: int, fold: int = 1) -> SceneSegmenter:
     """Return the segmenter stored at ``path``; a missing one is trained on ``data`` and stored there.
 
     ``seed`` is also that of its initial weights; the rest as in :func:`train_segmenter`.
@@ -106,7 +94,7 @@ def cached_segmenter(
     if path.exists():
         segmenter.load_state_dict(torch.load(path, weights_only=True))
         return segmenter.eval()
-    train_segmenter(segmenter, data, steps=steps, seed=seed, size=size)
+    train_segmenter(segmenter, data, steps=steps, seed=seed)
     with replacing(path) as partial:
         torch.save(segmenter.state_dict(), partial)
     return segmenter

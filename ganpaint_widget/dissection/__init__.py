@@ -26,6 +26,3 @@ from .rearranging import merge as merge
 from .rearranging import rename as rename
 from .rearranging import show as show
 from .rearranging import split as split
-from .tuning import Examples as Examples
-from .tuning import likely_examples as likely_examples
-from .tuning import tune as tune

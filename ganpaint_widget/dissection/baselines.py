@@ -81,7 +81,7 @@ def position_baseline(
     counts = torch.zeros(concepts, concepts, THRESHOLDS + 1, dtype=torch.int64)
     for number, state in enumerate(states[half:]):
         labels = labeled(generator, segmenter, state)
-        places = random_places(labels, pixels, seed, number)
+        places = random_places(len(labels), pixels, labels[0].numel(), seed, number)
         chosen = labels.flatten(1).gather(1, places).flatten()
         if ticket is not None:
             ticket.checkpoint((half + number + 1) / len(states))

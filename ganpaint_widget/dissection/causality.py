@@ -18,28 +18,14 @@ from ..models.units import Dissection
 from ..tickets import Ticket, share_of, watched
 from .pictures import labeled
 
+SEED = 10_000
+"""Of the samples on which effects are measured: others than those that a dissection counts."""
+
+TRIED = 4
+"""Samples on which each exemplar is tried."""
+
 MINIMUM_AREA = 16
 """Pixels of a concept in a picture from which on it counts as an object that can be removed."""
-
-
-def likely_patch(found: Tensor, one: int, state: State, random: torch.Generator, cells: int) -> Tensor | None:
-    """Choose a square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
-
-    Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if
-    such a place does not exist.
-    """
-    grid = state.features.shape[-1]
-    cell = found.shape[-1] // grid
-    share = F.avg_pool2d(found.float()[:, None], cell)[:, 0]
-    near = F.max_pool2d(share[one][None], 3, stride=1, padding=1)[0]
-    chance = (share.mean(dim=0) * (near == 0)).flatten()
-    if float(chance.sum()) <= 0:
-        return None
-    top, left = divmod(int(torch.multinomial(chance, 1, generator=random)), grid)
-    patch = torch.zeros_like(found[one])
-    rows = slice(max(0, top - 1) * cell, (top - 1 + cells) * cell)
-    patch[rows, max(0, left - 1) * cell : (left - 1 + cells) * cell] = True
-    return patch
 
 
 @evaluated
@@ -54,7 +40,7 @@ def causal_effect(
     activations: Activations | None = None,
     samples: int = 100,
     state: State | None = None,
-    seed: int = 10_000,
+    seed: int = SEED,
     ticket: Ticket | None = None,
 ) -> tuple[float, float]:
     """How far adding and removing a concept with the editor's own edits works on generated pictures.
@@ -88,8 +74,6 @@ def exemplar_effects(
     dissection: Dissection,
     concept: str,
     *,
-    samples: int = 4,
-    seed: int = 10_000,
     ticket: Ticket | None = None,
 ) -> list[float]:
     """How far additions that aim at each exemplar of a concept work, at the likely places of samples.
@@ -101,8 +85,8 @@ def exemplar_effects(
     exemplars, row = dissection.exemplars, dissection.index(concept)
     if exemplars is None:
         return []
-    state = generator.sampled(samples, seed, until=dissection.layer)
-    trial = _Trial(generator, segmenter, dissection, concept, state, seed)
+    state = generator.sampled(TRIED, SEED, until=dissection.layer)
+    trial = _Trial(generator, segmenter, dissection, concept, state, SEED)
     targets = list(exemplars.activations[row, : int(exemplars.counts[row])].numpy())
     return [trial.share("add", trial.patches, None, target) for target in watched(targets, ticket)]
 
@@ -116,7 +100,7 @@ def unit_effects(
     activations: Tensor,
     *,
     samples: int = 8,
-    seed: int = 10_000,
+    seed: int = SEED,
     ticket: Ticket | None = None,
 ) -> Tensor:
     """Measure the average causal effect of each unit on each class's area: K x C, as shares of the picture.
@@ -183,7 +167,7 @@ def causal_curve(
     ranking: Sequence[int] | None = None,
     samples: int = 50,
     state: State | None = None,
-    seed: int = 10_000,
+    seed: int = SEED,
     ticket: Ticket | None = None,
 ) -> CausalCurve:
     """Measure added and removed shares against the number of units, which act fully, one after the other.
@@ -251,7 +235,7 @@ class _Trial:
         self.patches: dict[int, Tensor] = {}
         self.objects: dict[int, Tensor] = {}
         for one in range(len(found)):
-            patch = likely_patch(found, one, state, random, 3)
+            patch = _likely_patch(found, one, state, random, 3)
             if patch is not None:
                 self.patches[one] = patch
             if int(found[one].sum()) >= MINIMUM_AREA:
@@ -279,7 +263,7 @@ class _Trial:
                 "e",
                 verb,
                 self.concept,
-                painted(masks[one]),
+                _painted(masks[one]),
                 units=units,
                 target=target,
                 activations=activations,
@@ -298,7 +282,29 @@ class _Trial:
         return sum(shares) / max(1, len(shares))
 
 
-def painted(mask: Tensor) -> Mask:
+def _likely_patch(
+    found: Tensor, one: int, state: State, random: torch.Generator, cells: int
+) -> Tensor | None:
+    """Choose a square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
+
+    Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if
+    such a place does not exist.
+    """
+    grid = state.features.shape[-1]
+    cell = found.shape[-1] // grid
+    share = F.avg_pool2d(found.float()[:, None], cell)[:, 0]
+    near = F.max_pool2d(share[one][None], 3, stride=1, padding=1)[0]
+    chance = (share.mean(dim=0) * (near == 0)).flatten()
+    if float(chance.sum()) <= 0:
+        return None
+    top, left = divmod(int(torch.multinomial(chance, 1, generator=random)), grid)
+    patch = torch.zeros_like(found[one])
+    rows = slice(max(0, top - 1) * cell, (top - 1 + cells) * cell)
+    patch[rows, max(0, left - 1) * cell : (left - 1 + cells) * cell] = True
+    return patch
+
+
+def _painted(mask: Tensor) -> Mask:
     """Return a mask of an edit from a boolean one."""
     painted: Mask = (mask * 255).byte().cpu().numpy()
     return painted

@@ -219,19 +219,43 @@ class _Probe:
     seed: int
     rotation: Tensor | None
 
-    def __call__(self, number: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features B x C x h x w, labels B x H x W; at P = B * pixels places labels and values C x P."""
+    def features(self, state: State) -> tuple[State, Tensor]:
+        """Return the state at the layer, and its units' activations, float32 B x C x h x w."""
         state = self.generator.run(state, until=self.layer)
-        labels = labeled(self.generator, self.segmenter, state)
         features = state.features.float().cpu()
         if self.rotation is not None:
             features = torch.einsum("dc,bchw->bdhw", self.rotation.to(features), features)
-        places = random_places(labels, self.pixels, self.seed, number)
-        # Bilinear with half-pixel alignment.
-        full = F.interpolate(features, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-        values = full.flatten(2).gather(2, places[:, None].expand(-1, features.shape[1], -1))
+        return state, features
+
+    def __call__(self, number: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features B x C x h x w, labels B x H x W; at P = B * pixels places labels and values C x P."""
+        state, features = self.features(state)
+        labels = labeled(self.generator, self.segmenter, state)
+        height, width = labels.shape[-2:]
+        places = random_places(len(labels), self.pixels, height * width, self.seed, number)
         chosen = labels.flatten(1).gather(1, places).flatten()
-        return features, labels, chosen, values.transpose(0, 1).flatten(1).contiguous()
+        return features, labels, chosen, values_at(features, places, height, width)
+
+
+def random_places(count: int, pixels: int, most: int, seed: int, number: int) -> Tensor:
+    """Return count x ``pixels`` random places of ``most``, the same for the same batch ``number``."""
+    random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
+    return torch.randint(most, (count, pixels), generator=random)
+
+
+def values_at(features: Tensor, places: Tensor, height: int, width: int) -> Tensor:
+    """Activations at some pixels of a picture, as if all were upsampled to it bilinearly.
+
+    Args:
+        features: B x C x h x w.
+        places: B x P, flat places in ``height`` x ``width`` pixels.
+
+    Returns:
+        C x (B P).
+    """
+    at = torch.stack([(places % width + 0.5) / width, (places // width + 0.5) / height], dim=-1)
+    values = F.grid_sample(features, 2 * at[:, None] - 1, padding_mode="border", align_corners=False)
+    return values[:, :, 0].transpose(0, 1).flatten(1).contiguous()
 
 
 # Classes and not closures, because processes have to be sent them.
@@ -248,7 +272,11 @@ class _Gather:
     def __call__(self, batches: Numbered) -> list[Tensor]:
         found = []
         for number, state in batches:
-            values = self.probe(number, state)[3]
+            probe = self.probe
+            _, features = probe.features(state)
+            size = probe.generator.resolution
+            places = random_places(len(features), probe.pixels, size**2, probe.seed, number)
+            values = values_at(features, places, size, size)
             found.append(values[:, :: max(1, values.shape[1] // self.share)][:, : self.share].clone())
         return found
 
@@ -284,12 +312,6 @@ def quantiles(ranked: Tensor) -> Tensor:
     """C x T, growing: the quantiles of C x P values that are ranked already."""
     quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
     return ranked[:, (quantiles * (ranked.shape[1] - 1)).round().long()].flip(1).contiguous()
-
-
-def random_places(labels: Tensor, pixels: int, seed: int, number: int) -> Tensor:
-    """B x ``pixels`` random flat places in pictures, the same for the same batch ``number``."""
-    random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
-    return torch.randint(labels[0].numel(), (len(labels), pixels), generator=random)
 
 
 def _grid(features: Tensor) -> tuple[int, int]:

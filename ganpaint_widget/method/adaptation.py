@@ -62,7 +62,7 @@ FEATHER = 4 / 256
 VISIBLE = 2 / 127.5
 """A change of a picture in [-1, 1] that can be seen: two steps of 255."""
 
-HISTORY, HISTORY_BYTES = 12, 512 * 2**20
+HISTORY, HISTORY_BYTES = 8, 512 * 2**20
 """L-BFGS remembers this many of its steps, and their gradients' changes, as far as they fit into this memory:
 the deltas of a large StyleGAN2 have twenty million numbers."""
 
@@ -169,16 +169,20 @@ class Pyramid(nn.Module):
         for name, count in zip(self.layers, self.counts, strict=True):
             delta = next(grids)
             for _ in range(count - 1):
-                finer = next(grids)
-                delta = finer + 2**-self.BALANCE * _upsampled(delta, finer)
+                delta = _added(next(grids), delta, 2**-self.BALANCE)
             deltas[name] = delta
         return deltas
 
 
-def _upsampled(coarse: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, by two small matrices: torch's own and its gradient take longer than the generator does."""
-    (height, width), (rows, columns) = coarse.shape[-2:], like.shape[-2:]
-    return _linear(rows, height).to(coarse) @ coarse @ _linear(columns, width).to(coarse).T
+def _added(fine: Tensor, coarse: Tensor, share: float) -> Tensor:
+    """Return a fine grid plus a share of a coarse one, upsampled bilinearly.
+
+    By two small matrices: torch's own upsampling and its gradient take longer than the generator does.
+    """
+    (height, width), (rows, columns) = coarse.shape[-2:], fine.shape[-2:]
+    down, across = _linear(rows, height).to(coarse), _linear(columns, width).to(coarse).T
+    tall = (down * share) @ coarse[0]
+    return torch.baddbmm(fine[0], tall, across.expand(len(tall), -1, -1))[None]
 
 
 @cache
@@ -201,7 +205,7 @@ def modifiers(delta: Delta) -> dict[str, Modifier]:
     """Return the functions that turn G into G', by layer, for :meth:`.StagedGenerator.run`."""
 
     def modifier(one: Tensor) -> Modifier:
-        return lambda features: features * (1 + one.to(features))
+        return lambda features: torch.addcmul(features, features, one.to(features))
 
     return {layer: modifier(one) for layer, one in delta.items()}
 
@@ -456,16 +460,19 @@ class Fit:
         delta = self._fitted.delta()
         picture = self._fitted.picture(delta)
         missed = self._config.missed(picture - self._x)
-        size = sum(one.square().mean() for one in delta.values())
+        size = sum(torch.linalg.vector_norm(one).square() / one.numel() for one in delta.values())
         loss = (missed * self._weight).mean() + self._config.regularization * size
         for parameter in self._fitted.parameters:
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         value = float(loss.detach())
         better = value < self._best_loss
         if better:
             self._best_loss = value
-            self.delta = {name: one.detach().clone() for name, one in delta.items()}
+            # Only leaves are written to later.
+            self.delta = {
+                name: one.detach().clone() if one.is_leaf else one.detach() for name, one in delta.items()
+            }
             self.after = kept_psnr(picture.detach(), self._x, self._keep)
         self.steps += 1
         self.done = self.steps >= self._budget

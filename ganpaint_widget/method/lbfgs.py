@@ -41,6 +41,15 @@ class _Point:
     gradient: Tensor
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """A step that was taken, the gradient's change along it, and 1 over the product of the two."""
+
+    step: Tensor
+    change: Tensor
+    scale: float
+
+
 def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, None]:
     """Minimize a loss; the generator's frame is all the state there is.
 
@@ -61,12 +70,11 @@ def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, 
     """
     loss = yield
     gradient = _gathered(parameters)
-    steps: deque[Tensor] = deque(maxlen=history)
-    changes: deque[Tensor] = deque(maxlen=history)
+    pairs: deque[_Pair] = deque(maxlen=history)
     # The first step moves the parameters by 1 at most, all together: nothing is known of the curvature yet.
     length = min(1.0, 1 / max(float(gradient.abs().sum()), 1e-30))
     while True:
-        direction = _direction(gradient, steps, changes)
+        direction = _direction(gradient, pairs)
         slope = float(gradient @ direction)
         if not slope < 0:
             return
@@ -77,25 +85,24 @@ def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, 
         if found.length == 0:
             return
         step, change = direction.mul_(found.length), found.gradient - gradient
-        if float(step @ change) > POSITIVE:
-            steps.append(step)
-            changes.append(change)
+        growth = float(step @ change)
+        if growth > POSITIVE:
+            pairs.append(_Pair(step, change, 1 / growth))
         loss, gradient, length = found.loss, found.gradient, 1.0
 
 
-def _direction(gradient: Tensor, steps: Sequence[Tensor], changes: Sequence[Tensor]) -> Tensor:
+def _direction(gradient: Tensor, pairs: Sequence[_Pair]) -> Tensor:
     """Minus the gradient, times the inverse Hessian as far as the last steps tell of it."""
     direction = -gradient
-    pairs = [(step, change, 1 / float(step @ change)) for step, change in zip(steps, changes, strict=True)]
     shares = []
-    for step, change, scale in reversed(pairs):
-        shares.append(scale * float(step @ direction))
-        direction.sub_(change, alpha=shares[-1])
+    for pair in reversed(pairs):
+        shares.append(pair.scale * float(pair.step @ direction))
+        direction.sub_(pair.change, alpha=shares[-1])
     if pairs:
-        _, change, scale = pairs[-1]
-        direction.div_(scale * float(change @ change))
-    for (step, change, scale), share in zip(pairs, reversed(shares), strict=True):
-        direction.add_(step, alpha=share - scale * float(change @ direction))
+        last = pairs[-1]
+        direction.div_(last.scale * float(last.change @ last.change))
+    for pair, share in zip(pairs, reversed(shares), strict=True):
+        direction.add_(pair.step, alpha=share - pair.scale * float(pair.change @ direction))
     return direction
 
 

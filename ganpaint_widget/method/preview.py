@@ -7,13 +7,18 @@ Of those layers, too, a piece of a stroke changes little: a convolution looks no
 ``reach``. So the features of the last preview are kept, and of each layer only the *window* is computed
 again that the changed cells can reach. The result is that of the whole layer, up to the rounding of sums.
 
+How far a cell's change spreads in a layer's output is tried out with one cell. It is less than the layer's
+reach may say: one that doubles its input spreads it by a pixel of the doubled grid on each side, half a cell
+of its own. Over the octaves that adds up: at 256 px a small stroke's window has 156 pixels a side, not 248.
+
 Only a removal asks for more while its mask changes: for what the generator itself would draw there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -55,6 +60,7 @@ class Preview:
         self._stages = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
         # The features of the edit layer and of the stages after it, then the picture, as last rendered.
         self._grids: list[Tensor] = []
+        self._spreads: list[_Spread] = []  # from each of them to the next
         # What the generator imagined for the removals of the last preview: concept, features, answer.
         self._imagined: list[tuple[str, Tensor, tuple[Tensor, Tensor]]] = []
 
@@ -96,44 +102,85 @@ class Preview:
             # Absent while they are renewed: an interruption must not leave half-renewed ones.
             grids, self._grids = self._grids, []
             if grids:
-                self._renew(grids, edited.features, generator.reach)
+                self._renew(grids, edited.features)
                 picture = grids[-1].clone()
             else:
                 states = [edited]
                 for name in self._stages:
                     states.append(generator.run(states[-1], until=name))
-                grids = [*(state.features for state in states), generator.picture(states[-1])]
+                # Copies, since windows are written into them: a stage may hand on what it got, or a view.
+                drawn = [*(state.features for state in states[1:]), generator.picture(states[-1])]
+                grids = [edited.features, *(grid.clone() for grid in drawn)]
+                self._spreads = [
+                    _spread(partial(self._step, index), grid, generator.reach)
+                    for index, grid in enumerate(grids[:-1])
+                ]
                 picture = grids[-1].clone()
             self._grids = grids
             return picture
 
-    def _renew(self, grids: list[Tensor], edited: Tensor, reach: int) -> None:
+    def _renew(self, grids: list[Tensor], edited: Tensor) -> None:
         """Bring the grids, from the edit layer's to the picture, to what follows from ``edited``."""
-        generator = self.model.generator
         changed = (edited != grids[0]).any(dim=1)[0]
         if not changed.any():
             return
         grids[0] = edited
         rows, columns = (_window(changed.any(dim=axis)) for axis in (1, 0))
-        names = [generator.edit_layer, *self._stages]
-        for index, name in enumerate(names):
+        for index, spread in enumerate(self._spreads):
             before, after = grids[index], grids[index + 1]
             height, width = before.shape[-2:]
             # What can change, and what has to be seen for it. At the picture's border the grid ends, as it
             # does for the whole; anywhere else what lies too near to a cut is not taken.
-            rows, seen_rows = rows.grown(reach, height), rows.grown(2 * reach, height)
-            columns, seen_columns = columns.grown(reach, width), columns.grown(2 * reach, width)
-            part = State(before[..., seen_rows.slice(), seen_columns.slice()], name)
-            last = index == len(names) - 1
-            products = 9 * part.features.numel() * after.shape[1]
+            rows, columns = rows.spread(spread, height), columns.spread(spread, width)
+            seen_rows, seen_columns = rows.seen(spread, height), columns.seen(spread, width)
+            part = before[..., seen_rows.slice(), seen_columns.slice()]
+            products = 9 * part.numel() * after.shape[1]
             with threads(1 if products < LITTLE else torch.get_num_threads()):
-                made = (
-                    generator.picture(part) if last else generator.run(part, until=names[index + 1]).features
-                )
-            scale = after.shape[-1] // width
-            inside = rows.slice(scale, seen_rows.start), columns.slice(scale, seen_columns.start)
-            after[(..., rows.slice(scale), columns.slice(scale))] = made[(..., *inside)]
-            rows, columns = rows.scaled(scale), columns.scaled(scale)
+                made = self._step(index, part)
+            scale = spread.scale
+            inside = rows.slice(seen_rows.start * scale), columns.slice(seen_columns.start * scale)
+            after[(..., rows.slice(), columns.slice())] = made[(..., *inside)]
+
+    def _step(self, index: int, features: Tensor) -> Tensor:
+        """Run the stage after the ``index``-th one, counted from the edit layer, or draw the picture."""
+        generator = self.model.generator
+        state = State(features, (generator.edit_layer, *self._stages)[index])
+        if index == len(self._stages):
+            return generator.picture(state)
+        return generator.run(state, until=self._stages[index]).features
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What becomes of one changed cell in a stage.
+
+    The output has ``scale`` cells a side for each of the input. Those of the changed one change, and so many
+    ``before`` and ``after`` them.
+    """
+
+    scale: int
+    before: int
+    after: int
+
+
+def _spread(step: Callable[[Tensor], Tensor], features: Tensor, reach: int) -> _Spread:
+    """Find out how far a stage spreads a cell's change, with a piece of the features that it was given.
+
+    What is not a number stays so in all that is computed from it, whatever the weights are.
+    """
+    piece = features[..., : 2 * reach + 1, : 2 * reach + 1].clone()
+    cell = piece.shape[-1] // 2
+    piece[..., cell, cell] = torch.nan
+    made = step(piece)
+    scale = made.shape[-1] // piece.shape[-1]
+    where = made.isnan().any(dim=1)[0].nonzero()
+    if not len(where):  # a stage that hides such numbers is taken at its word
+        return _Spread(scale, scale * reach, scale * reach)
+    return _Spread(
+        scale,
+        before=scale * cell - int(where.min()),
+        after=int(where.max()) + 1 - scale * (cell + 1),
+    )
 
 
 @dataclass(frozen=True)
@@ -143,15 +190,19 @@ class _Window:
     start: int
     stop: int
 
-    def grown(self, by: int, size: int) -> _Window:
-        return _Window(max(0, self.start - by), min(size, self.stop + by))
+    def spread(self, by: _Spread, size: int) -> _Window:
+        """Return what changes in a stage's output, of an input with ``size`` cells along this side."""
+        start, stop = self.start * by.scale - by.before, self.stop * by.scale + by.after
+        return _Window(max(0, start), min(size * by.scale, stop))
 
-    def scaled(self, scale: int) -> _Window:
-        return _Window(self.start * scale, self.stop * scale)
+    def seen(self, by: _Spread, size: int) -> _Window:
+        """Return the cells of the input, of ``size`` along this side, on which these of the output depend."""
+        start, stop = (self.start - by.after) // by.scale, -(-(self.stop + by.before) // by.scale)
+        return _Window(max(0, start), min(size, stop))
 
-    def slice(self, scale: int = 1, origin: int = 0) -> slice:
-        """On a grid ``scale`` times as fine, counted from the cell ``origin``."""
-        return slice((self.start - origin) * scale, (self.stop - origin) * scale)
+    def slice(self, origin: int = 0) -> slice:
+        """Count from the cell ``origin``."""
+        return slice(self.start - origin, self.stop - origin)
 
 
 def _window(changed: Tensor) -> _Window:

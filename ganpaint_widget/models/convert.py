@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GANPaintError
-from ..storage import write_safetensors
+from ..storage import explained_writing, write_safetensors
 from .checkpoints import MAX_CHECKPOINT_BYTES, checked_tensors, module_of
 from .nvidia import own_names, pytorch_names
 from .progan import ProGAN
@@ -84,13 +84,9 @@ def write_generator(target: Path, generator: StyleGAN2 | ProGAN) -> None:
     """Write a generator as a float32 safetensors file. GANPaintError if that fails."""
     kind = "stylegan2" if isinstance(generator, StyleGAN2) else "generator"
     metadata = {"kind": kind, "config": json.dumps(generator.config)}
-    try:
-        write_safetensors(target, {n: t.contiguous() for n, t in generator.state_dict().items()}, metadata)
-    except OSError as error:
-        raise GANPaintError(
-            f"The file {target.name} cannot be written: {error.strerror}.",
-            "Choose another place with --output, or make room.",
-        ) from error
+    tensors = {name: tensor.contiguous() for name, tensor in generator.state_dict().items()}
+    with explained_writing("The generator", target, "Choose another place with --output, or make room."):
+        write_safetensors(target, tensors, metadata)
 
 
 def read_pickled(source: Path) -> StyleGAN2:

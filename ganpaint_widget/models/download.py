@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..errors import GANPaintError
-from ..storage import cache_folder, file_fingerprint
+from ..storage import cache_folder, explained_writing, file_fingerprint
 from .catalogue import CATALOGUE, Entry, Source
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def fetch(
             f"The catalogue does not list the public model {name!r}.",
             f"Choose one of: {', '.join(CATALOGUE)}.",
         ) from None
-    try:
+    with explained_writing(f"The model {name!r}", cache_folder()):
         if file is not None:
             return _taken(entry, file.expanduser(), tell)
         if (path := _checked(entry)) is not None:
@@ -111,11 +111,6 @@ def fetch(
                 if failure is None:
                     return cache_folder() / source.kept
                 failures.append(f"{mirror}{source.file}: {failure}")
-    except OSError as error:
-        raise GANPaintError(
-            f"The model {name!r} cannot be written to {cache_folder()}: {error.strerror or error}.",
-            "Make room there, or set GANPAINT_CACHE to another folder.",
-        ) from error
     raise GANPaintError(
         f"The model {name!r} could not be fetched from any of its mirrors ({'; '.join(failures)}).",
         by_hand(entry),

@@ -105,15 +105,21 @@ class Model:
 
     @torch.no_grad()
     def first_delta(self, edited: State, x: Tensor, keep: Tensor) -> dict[str, Tensor] | None:
-        """Where :func:`.adaptation.adapt` may ``start``, in one pass; ``None`` without an initializer.
+        """Where :func:`.adaptation.adapt` may ``start``, in one pass.
 
         Args:
             edited, x, keep: as there.
+
+        Returns:
+            The deltas; ``None`` without an initializer, and where it brings G(z_e) no nearer to the photo.
         """
         if self.initializer is None:
             return None
-        deltas: dict[str, Tensor] = self.initializer(self.generator, edited, x, keep)[0]
-        return deltas
+        deltas: dict[str, Tensor]
+        deltas, adapted = self.initializer(self.generator, edited, x, keep)
+        plain = self.generator.picture(self.generator.run(edited))
+        before, after = (float(((one - x).square() * keep).sum()) for one in (plain, adapted))
+        return deltas if after < before else None
 
     @torch.no_grad()
     def imagine(self, state: State, concept: str) -> tuple[Tensor, Tensor]:

@@ -100,7 +100,7 @@ class _Layer(nn.Module):
         # sum of those that meet it: the same features for 4/9 of the multiplications.
         pads = [(left, 1 - left, top, 1 - top) for left in (0, 1) for top in (0, 1)]
         spread = torch.stack([F.pad(weight, pad) for pad in pads]).sum(dim=0)
-        return spread.transpose(0, 1).flip(2, 3)
+        return spread.transpose(0, 1).flip(2, 3).contiguous()
 
 
 class _Output(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..cpus import follow_quota
 from ..errors import GANPaintError
-from ..storage import cache_folder, fingerprint
+from ..storage import cache_folder, explained_writing, fingerprint
 from ..storage import cached as in_cache
 from .catalogue import CATALOGUE, DEFAULT_UNITS, Entry
 from .checkpoints import read_module
@@ -179,14 +179,9 @@ def keep_discovery(generator: StagedGenerator, dissection: Dissection) -> None:
         GANPaintError: the cache cannot be written.
     """
     path = discovery_file(generator)
-    try:
+    with explained_writing("The file of found concepts", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         dissection.save(path)
-    except OSError as error:
-        raise GANPaintError(
-            f"The concepts cannot be kept in {path.parent}: {error.strerror or error}.",
-            "Make room there, or set GANPAINT_CACHE to another folder.",
-        ) from error
 
 
 def _with_discovery(model: Model) -> Model:

@@ -99,10 +99,9 @@ class Dissection:
         iqr: K x C, the information quality ratio there.
         high: C, each unit's 0.99 quantile.
         present: K x C, each unit's mean over the cells in which the concept is present.
-        level: K x C, the activation that an addition aims at; :func:`.measure.dissect` takes ``present``,
-            :func:`.tune` improves on it.
+        level: K x C, the activation that an addition aims at; :func:`.measure.dissect` takes ``present``.
         weight: K x 2 x C in [0, 1], how far each unit takes part in adding and in removing;
-            :func:`.measure.dissect` takes 1 for the concept's best units, :func:`.tune` improves on it.
+            :func:`.measure.dissect` takes 1 for the concept's best units.
         effect: K x 2, the shares of a painted patch that turn into the concept when it is added at a likely
             place, and that cease to be it when it is removed; see :func:`.causal_effect`.
         colors: concept to "#rrggbb".

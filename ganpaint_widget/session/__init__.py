@@ -13,9 +13,9 @@ from .events import Opened as Opened
 from .events import PaletteChanged as PaletteChanged
 from .events import Progress as Progress
 from .events import Rendered as Rendered
+from .making import KEEP as KEEP
 from .palette import Concept as Concept
 from .processes.blending import Blend as Blend
 from .reading import Referred as Referred
 from .reading import View as View
-from .session import KEEP as KEEP
 from .session import EditingSession as EditingSession

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
+
+import numpy as np
 
 from ..errors import GANPaintError
 from ..images.files import Original
@@ -88,6 +90,13 @@ class History:
         self._count()
         if edits:
             self._journalling(lambda journal: journal.preface(record.operations_of([edits])))
+
+    def goes_on_with(self, recording: record.Recording) -> None:
+        """Continue the journal of a session whose kernel has ended, with what it had acknowledged."""
+        earlier = recording.opening.get("continues")
+        known = [one for one in earlier if isinstance(one, str)] if isinstance(earlier, list) else []
+        self.continues = (recording.path.name, *known)
+        self.acknowledged = record.acknowledged_of(recording.opening)
 
     def close(self) -> None:
         """Let go of the journal, which stays on disk. What follows is not in it."""
@@ -178,6 +187,17 @@ class History:
         self._stroke = None if stroke is None else (stroke,)
         self._stroke_count = number
         self.touched = edit_id
+
+    def paint_all(self, edits: Iterable[Edit]) -> None:
+        """Paint new edits as one step of undo. GANPaintError if they are too many; then there are none."""
+        edits = tuple(edits)
+        if len(self.edits) + len(edits) > MAX_EDITS:
+            raise GANPaintError(f"A picture keeps at most {MAX_EDITS} edits.", "Delete some.")
+        stroke = object()
+        for edit in edits:
+            size = len(edit.mask)
+            blank = replace(edit, mask=np.zeros_like(edit.mask))
+            self.paint(edit.id, (0, 0, size, size), edit.mask, blank, stroke)
 
     def alter(self, edit_id: str, name: Literal["retune", "toggle"], changes: Mapping[str, Any]) -> Edit:
         """Change an edit's attributes, and return it as it is then."""

@@ -219,12 +219,13 @@ def write(path: Path, project: Project) -> None:
 # --- reading ---
 
 
-def read(source: Path | bytes) -> Project:
+def read(source: str | Path | bytes) -> Project:
     """Read a project, from a file or its bytes.
 
     Raises:
         GANPaintError: the file does not exist, is not a project, is damaged or is too large.
     """
+    source = source if isinstance(source, bytes) else Path(source).expanduser()
     named = "of these bytes" if isinstance(source, bytes) else repr(source.name)
     try:
         with _stream(source, named) as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +16,15 @@ from ..deprecated import Renamed
 from ..errors import GANPaintError
 from ..images.files import Original
 from ..method.edits import MAX_VARIANT, Edit, Mask, Reference
-from ..validation import checked_concept, checked_number, checked_verb
-from . import project, saving
-from .document import Edits, History, with_edit
-from .events import Array, Noticed, Observers, Progress, Rendered
-from .palette import Concept, Palette
-from .processes.blending import Blend, Blending, pasted
-from .processes.fitting import Fitting
-from .processes.inverting import Inverting, OpenedPicture
-from .processes.references import MAX_REFERENCES, References, read_reference
-from .processes.rendering import Frame, Rendering, Wanted, draw
-from .worker import Worker
+from ..validation import checked_concept, checked_number
+from . import making, project, saving
+from .document import Edits, with_edit
+from .events import Array, Noticed, Progress, Rendered
+from .palette import Concept
+from .processes.blending import Blend, pasted
+from .processes.references import MAX_REFERENCES, read_reference
+from .processes.rendering import Frame, draw
+from .state import SessionState
 
 if TYPE_CHECKING:
     from ..method.inversion import Scores
@@ -91,19 +88,7 @@ class View:
 class Reading:
     """The reads of an :class:`.EditingSession`, which has what is declared here."""
 
-    _lock: threading.RLock
-    _worker: Worker
-    _model: Model
-    _generator_name: str | None
-    _palette: Palette
-    _history: History
-    _picture: OpenedPicture
-    _observers: Observers
-    _inverting: Inverting
-    _rendering: Rendering
-    _fitting: Fitting
-    _blending: Blending
-    _references: References
+    _state: SessionState
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -113,84 +98,84 @@ class Reading:
     @property
     def palette(self) -> tuple[Concept, ...]:
         """The concepts with their colors, and how well the generator knows them."""
-        return self._palette.concepts
+        return self._state.palette.concepts
 
     @property
     def edits(self) -> Edits:
         """The edits in the order in which they apply."""
-        return self._history.edits
+        return self._state.history.edits
 
     @property
     def revision(self) -> int:
         """A count that grows by one with every change of the edits or of the picture."""
-        return self._history.revision
+        return self._state.history.revision
 
     @property
     def can_undo(self) -> bool:
-        return self._history.can_undo
+        return self._state.history.can_undo
 
     @property
     def can_redo(self) -> bool:
-        return self._history.can_redo
+        return self._state.history.can_redo
 
     @property
     def title(self) -> str:
-        return self._picture.source.title
+        return self._state.picture.source.title
 
     @property
     def size(self) -> int:
         """R: all pictures and masks are R x R."""
-        return self._model.generator.resolution
+        return self._state.model.generator.resolution
 
     @property
     def cells(self) -> tuple[int, int]:
         """The edited layer's grid: cells across and down. A painted pixel edits its whole cell."""
-        down, across = self._picture.fast.state.features.shape[-2:]
+        down, across = self._state.picture.fast.state.features.shape[-2:]
         return across, down
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the segmenter's classes; none where the generator comes without a segmenter."""
-        return () if self._model.segmenter is None else tuple(self._model.segmenter.classes)
+        return () if self._state.model.segmenter is None else tuple(self._state.model.segmenter.classes)
 
     @property
     def labels(self) -> Array | None:
         """The photo's classes: uint8 R x R, indices into ``classes``; ``None`` without a segmenter."""
-        return self._picture.labels
+        return self._state.picture.labels
 
     @property
     def journals(self) -> tuple[str, ...]:
         """The name of this session's journal, then those that it continues; none where none is kept."""
-        return self._history.journals
+        return self._state.history.journals
 
     @property
     def acknowledged(self) -> dict[str, int]:
         """Page to its last message that is in the journal, from before a recovery, too."""
-        with self._lock:
-            return dict(self._history.acknowledged)
+        with self._state.lock:
+            return dict(self._state.history.acknowledged)
 
     @property
     def model(self) -> Model:
         """The generator with all that belongs to it; sessions share it."""
-        return self._model
+        return self._state.model
 
     @property
     def generator_name(self) -> str:
-        return self._model.name
+        return self._state.model.name
 
     @property
     def has_gallery(self) -> bool:
-        return self._model.gallery is not None
+        return self._state.model.gallery is not None
 
     @property
     def scene_count(self) -> int:
         """How many scenes the gallery has; 0 without one."""
-        return 0 if self._model.gallery is None else self._model.gallery.count
+        return 0 if self._state.model.gallery is None else self._state.model.gallery.count
 
     @property
     def scene(self) -> int | None:
         """Which scene of the gallery is open; ``None`` for a photo, or a sample of the generator."""
-        source = self._picture.source
+        source = self._state.picture.source
         return source.index % self.scene_count if source.kind == "scene" and self.scene_count else None
 
     def scenes(self, first: int = 0, count: int = 20) -> tuple[tuple[str, Image.Image], ...]:
@@ -206,7 +191,7 @@ class Reading:
         Raises:
             GANPaintError: the generator has no gallery, or its gallery no such scene.
         """
-        gallery = self._model.gallery
+        gallery = self._state.model.gallery
         if gallery is None:
             raise GANPaintError(
                 f"The generator {self.generator_name!r} has no gallery of scenes.",
@@ -219,13 +204,14 @@ class Reading:
     @property
     def notice(self) -> Noticed | None:
         """What the user should know at present: about the last stroke, else about the picture."""
-        with self._lock:
-            return self._rendering.notice or self._history.notice or self._picture.notice
+        state = self._state
+        with state.lock:
+            return state.rendering.notice or state.history.notice or state.picture.notice
 
     @property
     def job(self) -> Progress | None:
         """How far the running blend is; ``None`` when none runs."""
-        return self._blending.progress
+        return self._state.blending.progress
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -234,10 +220,10 @@ class Reading:
         ``reconstruction_psnr`` is the PSNR of G(z), at most 99; ``blend`` is ``None`` or has
         ``before``, ``after`` and ``survival``, see :class:`Blend`.
         """
-        with self._lock:
-            blend = self._blending.result
+        with self._state.lock:
+            blend = self._state.blending.result
             return {
-                "reconstruction_psnr": self._picture.psnr,
+                "reconstruction_psnr": self._state.picture.psnr,
                 "blend": None
                 if blend is None
                 else {"before": blend.before, "after": blend.after, "survival": blend.survival},
@@ -256,17 +242,17 @@ class Reading:
     @property
     def blend(self) -> Blend | None:
         """The last finished blend of this picture; its ``revision`` says whether edits were made since."""
-        return self._blending.result
+        return self._state.blending.result
 
     @property
     def photo(self) -> Image.Image:
         """x: the picture as it was opened, R x R."""
-        return image(self._picture.photo)
+        return image(self._state.picture.photo)
 
     @property
     def reconstruction(self) -> Image.Image:
         """G(z): what the generator makes of the photo."""
-        return image(self._picture.reconstruction)
+        return image(self._state.picture.reconstruction)
 
     @property
     def preview(self) -> Image.Image:
@@ -275,31 +261,31 @@ class Reading:
         Raises:
             GANPaintError: it could not be.
         """
-        return image(self._frame().array)
+        return image(self._state.frame().array)
 
     @property
     def result(self) -> Image.Image | None:
         """G'(z_e) of the last blend, ``None`` before. Edits made since are not in it: see ``blend``."""
-        blend = self._blending.result
+        blend = self._state.blending.result
         return None if blend is None else image(blend.array)
 
     @property
     def rendered(self) -> Rendered:
         """The newest G(z_e) that there is, which may be without the last edits: waits for nothing."""
-        newest = self._rendering.newest
+        newest = self._state.rendering.newest
         return Rendered("preview", newest.array, newest.revision)
 
     @property
     def is_faithful(self) -> bool:
         """Whether :attr:`faithful` is on, and the preview shows it."""
-        with self._lock:
-            return self._fitting.modify(self._picture) is not None
+        with self._state.lock:
+            return self._state.fitting.modify(self._state.picture) is not None
 
     @property
     def view(self) -> View:
         """All that is to be seen, read together: no part of it is of another picture. Waits for nothing."""
-        with self._lock:
-            picture, frame = self._picture, self._rendering.newest
+        with self._state.lock:
+            picture, frame = self._state.picture, self._state.rendering.newest
             return View(
                 photo=picture.photo,
                 original=picture.source.original,
@@ -316,18 +302,18 @@ class Reading:
                 notice=self.notice,
                 job=self.job,
                 metrics=self.metrics,
-                faithful=self._fitting.on,
-                is_faithful=self._fitting.modify(picture) is not None,
+                faithful=self._state.fitting.on,
+                is_faithful=self._state.fitting.modify(picture) is not None,
             )
 
     def features(self) -> npt.NDArray[np.float32]:
         """Return the activations of the edit layer's units with all edits made so far: C x h x w."""
-        picture, edits = self._inverted()
+        picture, edits = self._state.inverted()
 
         def read() -> npt.NDArray[np.float32]:
             return picture.fast.edited(edits).features[0].detach().float().cpu().numpy()
 
-        return self._worker.ask(read)
+        return self._state.worker.ask(read)
 
     def scores(self) -> Scores:
         """Measure the reconstruction: PSNR, SSIM, perceptual distance, and the photo's in-domain score.
@@ -336,13 +322,14 @@ class Reading:
         """
         from ..method.inversion import score
 
-        picture, _ = self._inverted()
-        return self._worker.ask(lambda: score(self._model, picture.fast.render(()).clone(), picture.x))
+        state = self._state
+        picture, _ = state.inverted()
+        return state.worker.ask(lambda: score(state.model, picture.fast.render(()).clone(), picture.x))
 
     def reference(self, edit_id: str) -> Referred:
         """Return the reference of a restyle, and G of it. GANPaintError if the restyle does not exist."""
-        with self._lock:
-            edit = self._history.edit(edit_id)
+        with self._state.lock:
+            edit = self._state.history.edit(edit_id)
         if edit.reference is None:
             raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Only a restyle has one.")
         return self.refer(edit.reference)
@@ -350,7 +337,7 @@ class Reading:
     def refer(self, reference: object, region: object = None) -> Referred:
         """Open a reference for restyles, and return the generator's version of it; see :meth:`restyle`."""
         read = read_reference(reference, region, self.size)
-        opened = self._references.open(read)
+        opened = self._state.references.open(read)
         return Referred(read, image(opened.photo), image(opened.reconstruction), opened.psnr)
 
     def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
@@ -364,7 +351,7 @@ class Reading:
         """
         checked_concept(concept, self.concepts, self.generator_name)
         count = checked_number(count, "number of samples", MAX_REFERENCES)
-        return tuple(self.refer(seed) for seed in self._references.showing(concept, count))
+        return tuple(self.refer(seed) for seed in self._state.references.showing(concept, count))
 
     def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
         """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
@@ -373,15 +360,16 @@ class Reading:
             GANPaintError: the addition does not exist, or the generator's samples do not show its concept.
         """
         count = checked_number(count, "number of variants", MAX_VARIANT + 1)
-        self._inverting.wait()
-        with self._lock:
-            picture, edits, place = self._picture, self._history.edits, self._history.place(edit_id)
+        state = self._state
+        state.inverting.wait()
+        with state.lock:
+            picture, edits, place = state.picture, state.history.edits, state.history.place(edit_id)
         versions = [
-            self._completed(replace(edits[place], variant=variant, activations=None))
+            making.completed(state, replace(edits[place], variant=variant, activations=None))
             for variant in range(count)
         ]
         return tuple(
-            image(self._worker.ask(draw, picture, with_edit(edits, place, version))) for version in versions
+            image(state.worker.ask(draw, picture, with_edit(edits, place, version))) for version in versions
         )
 
     def footprint(self, edit: str | Edit | None = None) -> Mask:
@@ -396,17 +384,18 @@ class Reading:
         Raises:
             GANPaintError: the edit does not exist, or does not fit this picture.
         """
-        unmade = self._completed(edit) if isinstance(edit, Edit) else None
-        self._inverting.wait()
-        with self._lock:
-            picture, edits = self._picture, self._history.edits
+        state = self._state
+        unmade = making.completed(state, edit) if isinstance(edit, Edit) else None
+        state.inverting.wait()
+        with state.lock:
+            picture, edits = state.picture, state.history.edits
             before, after = edits[:0], edits
             if unmade is not None:
                 before, after = edits, (*edits, unmade)
             elif edit is not None:
-                place = self._history.place(edit)  # type: ignore[arg-type]
+                place = state.history.place(edit)  # type: ignore[arg-type]
                 before = edits[:place] + edits[place + 1 :]
-        one, other = (self._worker.ask(draw, picture, stack).astype(np.int16) for stack in (before, after))
+        one, other = (state.worker.ask(draw, picture, stack).astype(np.int16) for stack in (before, after))
         change: Mask = np.abs(one - other).max(axis=2).astype(np.uint8)
         return change
 
@@ -430,7 +419,7 @@ class Reading:
         blended = isinstance(shown, Blend)
         if blended and shown.revision != self.revision:
             text = "The saved picture is the last blend, without the edits made since. Blend again first."
-            self._observers.tell(Noticed("info", text))
+            self._state.observers.tell(Noticed("info", text))
         return saving.png(self._pasted(shown), shown.edits, blended=blended, generator=self.generator_name)
 
     def save_png(self, path: str | Path) -> None:
@@ -452,61 +441,19 @@ class Reading:
         return project.encode(self._stored())
 
     def _stored(self) -> project.Project:
-        self._inverting.wait()
-        with self._lock:
-            picture, edits, blend = self._picture, self._history.edits, self._blending.result
-        return saving.stored(self._generator_name, self._model, picture, edits, blend)
-
-    # --- reading what belongs together ---
-
-    def _wanted(self) -> Wanted:
-        """Return the present view; called under the lock."""
-        history, picture = self._history, self._picture
-        return Wanted(
-            picture,
-            history.edits,
-            history.revision,
-            self._fitting.modify(picture),
-            history.touched,
-            history.before or (),
-        )
-
-    def _frame(self) -> Frame:
-        """Return the preview of the present revision; waits for it."""
-        self._inverting.wait()
-        self._fitting.wait(self._picture)
-        return self._rendering.result()
-
-    def _inverted(self) -> tuple[OpenedPicture, Edits]:
-        """Wait until the picture is fully inverted; return it and its edits."""
-        self._inverting.wait()
-        with self._lock:
-            return self._picture, self._history.edits
+        state = self._state
+        state.inverting.wait()
+        with state.lock:
+            picture, edits, blend = state.picture, state.history.edits, state.blending.result
+        return saving.stored(state.generator_name, state.model, picture, edits, blend)
 
     def _current(self) -> Blend | Frame:
         """Return what is saved, the last blend or else the preview. Both carry their picture."""
-        return self._blending.result or self._frame()
+        return self._state.blending.result or self._state.frame()
 
     def _pasted(self, shown: Blend | Frame) -> Image.Image:
-        generator = self._model.generator
-        return self._worker.ask(pasted, generator, shown.picture, shown.edits, shown.array)
-
-    def _completed(self, edit: Edit) -> Edit:
-        """Check an edit, and measure its target activations if it needs them. Waits for that.
-
-        The one place where they are chosen: once for each edit, before its first pixel is painted.
-        """
-        verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
-        exemplary = verb == "add" and edit.target == "exemplar"
-        if edit.activations is not None or not (verb == "restyle" or variant or exemplary):
-            return self._palette.checked(edit)
-        # Everything else is checked first: measuring takes a while.
-        blank = np.zeros(self._palette.channels, np.float32)
-        checked = self._palette.checked(replace(edit, activations=blank))
-        if exemplary:
-            features = self._picture.fast.state.features
-            return replace(checked, activations=self._palette.exemplar(checked, features))
-        return replace(checked, activations=self._references.activations(checked))
+        generator = self._state.model.generator
+        return self._state.worker.ask(pasted, generator, shown.picture, shown.edits, shown.array)
 
 
 def image(array: Array) -> Image.Image:

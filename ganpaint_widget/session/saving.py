@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,10 @@ from ..version import __version__
 from . import project
 from .document import MAX_EDITS, Edits
 from .events import Noticed
+from .making import completed
 from .processes.blending import Blend
 from .processes.inverting import CachedInversion, OpenedPicture, Source
+from .state import SessionState
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,19 +105,52 @@ def source_of(found: project.Project, model: Model) -> Source:
     return Source(kind, found.title, found.index, found.photo, cached, found.original, notice)
 
 
-def fitting_edits(
-    found: project.Project, model: Model, complete: Callable[[Edit], Edit]
-) -> tuple[Edits, Edits | None]:
-    """Return a project's edits, and those of its blend if that can be kept. GANPaintError if they do not fit.
+def source_in_place(found: project.Project, model: Model, generator: str | None) -> Source:
+    """Return the picture of a project that is to be opened in a session that has a generator already.
 
     Args:
-        complete: checks an edit and measures what it lacks.
+        generator: the name that finds the generator again, if there is one.
+
+    Raises:
+        GANPaintError: the project was made with another generator.
     """
+    source = source_of(found, model)
+    if source.cached is None and (found.generator is None or found.generator != generator):
+        raise GANPaintError(
+            f"The project was made with another generator than {model.name!r}"
+            f"{'.' if found.generator is None else f': {found.generator!r}.'}",
+            "Open it in a cell: EditingSession.load(...).",
+        )
+    return source
+
+
+def generator_of(found: project.Project) -> str:
+    """Return the name of a project's generator.
+
+    Raises:
+        GANPaintError: it was an object or a file. Projects come from strangers: they choose no files.
+    """
+    name = found.generator
+    if name is None or Path(name).name != name or Path(name).suffix:
+        raise GANPaintError(
+            f"The project's generator {'was an object' if name is None else f'is the file {name!r}'}.",
+            "Pass it: EditingSession.load(..., generator=...).",
+        )
+    return name
+
+
+def fitting_edits(found: project.Project, state: SessionState) -> tuple[Edits, Edits | None]:
+    """Return a project's edits, and those of its blend if that can be kept. May wait for the model.
+
+    Raises:
+        GANPaintError: they do not fit the session's generator.
+    """
+    model = state.model
     same_weights = weights_of(model) == found.weights
 
     def fitting(edit: Edit) -> Edit:
         # Activations of these weights say nothing about others.
-        return complete(edit if same_weights else replace(edit, activations=None))
+        return completed(state, edit if same_weights else replace(edit, activations=None))
 
     if max(len(found.edits), 0 if found.blend is None else len(found.blend.edits)) > MAX_EDITS:
         raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")

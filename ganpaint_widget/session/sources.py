@@ -8,7 +8,7 @@ from ..errors import GANPaintError
 from ..images import files, framing
 from ..images.arrays import frozen
 from ..method.edits import MAX_SEED
-from ..validation import checked_title
+from ..validation import checked_number, checked_title
 from .events import Noticed
 from .journal import Recording
 from .processes.inverting import Source
@@ -42,6 +42,32 @@ def scene(model: Model, number: int) -> Source:
     if model.gallery is None:
         return Source("sample", f"sample {number}", number)
     return Source("scene", model.gallery.title(number % model.gallery.count), number)
+
+
+def chosen(model: Model, index: object) -> Source:
+    """Return a scene of the gallery that a user has chosen; without a gallery, the sample with this seed.
+
+    Raises:
+        GANPaintError: the scene does not exist.
+    """
+    gallery = model.gallery
+    what, largest = ("seed", MAX_SEED) if gallery is None else ("scene", gallery.count - 1)
+    return scene(model, checked_number(index, what, largest))
+
+
+def generator_of(recording: Recording) -> str:
+    """Return the name of a recorded session's generator.
+
+    Raises:
+        GANPaintError: the journal does not have it.
+    """
+    name = recording.opening.get("generator")
+    if name is None:
+        raise GANPaintError(
+            "That session's generator was given as an object, which the journal cannot keep.",
+            "Pass it again: EditingSession.recover(generator=...).",
+        )
+    return str(name)
 
 
 def recorded(recording: Recording) -> Source:

@@ -26,7 +26,7 @@ from .data import bfloat16, to_bytes
 from .judging import augmented
 from .painter import Painter, slopes
 from .photos import Photos
-from .run import Rates, Run, carry_out, laid_out
+from .run import PictureRun, Rates, carry_out, laid_out
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def regions(features: Tensor) -> Tensor:
     return ((alike >= least) & (torch.maximum(y.abs(), x.abs()) <= reach)).unsqueeze(1)
 
 
-class PhotoRun(Run[Tensor]):
+class PhotoRun(PictureRun[Tensor]):
     """A run on photos.
 
     Args:

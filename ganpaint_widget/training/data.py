@@ -10,6 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..models.generator import StagedGenerator
+from ..models.networks import private
+
 
 class Data(Protocol):
     """Pictures of a generator's world to train on."""
@@ -32,12 +35,39 @@ def to_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def beside_samples(data: Data | None, batch: int, seed: int) -> tuple[int, Iterator[Tensor] | None]:
-    """How many samples of the generator are in a batch, and its other pictures: the data."""
-    if data is None:
-        return batch, None
-    own = batch // 2
-    return own, (pictures for pictures, _ in data.batches(batch - own, seed))
+class SampleBatches:
+    """Batches of a generator's own samples; with data, half of each batch are pictures of its world.
+
+    It also seeds torch, so that what is made next has the same weights for the same seed.
+
+    Args:
+        generator: G; its weights stay.
+        data: pictures of its world.
+        batch: pictures a batch.
+        seed: of latents, weights and pictures.
+
+    Attributes:
+        generator: a copy that is laid out for training.
+        device: where it is.
+        own: how many pictures of a batch are samples.
+    """
+
+    def __init__(self, generator: StagedGenerator, data: Data | None, batch: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.generator = channels_last(private(generator))
+        self.device = next(self.generator.parameters()).device
+        self.own = batch if data is None else batch // 2
+        self._world = None if data is None else data.batches(batch - self.own, seed)
+
+    def latents(self) -> Tensor:
+        """Draw latents of a batch's samples, B x Z."""
+        return self.generator.here(torch.randn(self.own, self.generator.latent_size))
+
+    def beside(self, samples: Tensor) -> Tensor:
+        """Return a whole batch: the samples, followed by the next pictures of the world."""
+        if self._world is None:
+            return samples
+        return torch.cat([samples, next(self._world)[0].to(self.device)])
 
 
 def bfloat16(device: torch.device) -> torch.autocast:

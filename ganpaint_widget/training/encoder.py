@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from ..models.encoder import Encoder
 from ..models.generator import StagedGenerator
-from ..models.networks import private
-from .data import Data, beside_samples, bfloat16, channels_last
+from .data import Data, SampleBatches, bfloat16, channels_last
 from .descent import Descent
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,6 @@ def train_encoder(
     generator: StagedGenerator,
     data: Data | None = None,
     *,
-    encoder: Encoder | None = None,
     steps: int = 400,
     batch: int = 24,
     seed: int = 0,
@@ -43,37 +41,32 @@ def train_encoder(
     Args:
         generator: G; its weights stay.
         data: scenes at the generator's resolution.
-        encoder: where to begin, for example the one that was trained along with the generator; it is changed.
         steps: of :class:`.Descent`, up to a rate of 1e-3.
-        batch: pictures a step.
-        seed: of the initial weights, latents and batches.
+        batch, seed: of :class:`.SampleBatches`.
     """
-    torch.manual_seed(seed)
-    generator = channels_last(private(generator))
-    device = next(generator.parameters()).device
-    encoder = channels_last((encoder or new_encoder(generator)).to(device))
+    batches = SampleBatches(generator, data, batch, seed)
+    generator, device, own = batches.generator, batches.device, batches.own
+    encoder = channels_last(new_encoder(generator).to(device))
     encoder.train().requires_grad_(True)
     descent = Descent(encoder, steps=steps, peak=1e-3)
-    own, scenes = beside_samples(data, batch, seed)
     for step in range(steps):
-        z = generator.here(torch.randn(own, generator.latent_size))
+        z = batches.latents()
         with bfloat16(device):
             with torch.no_grad():
                 state = generator.run(generator.start(z), until=generator.edit_layer)
                 samples = generator.picture(generator.run(state)).float().clamp(-1, 1)
-            pictures = samples if scenes is None else torch.cat([samples, next(scenes).to(device)])
-            pictures = pictures.contiguous(memory_format=torch.channels_last)
+            pictures = batches.beside(samples).contiguous(memory_format=torch.channels_last)
             guess_z, guess = encoder(pictures)
             from_z = generator.run(generator.start(guess_z), until=generator.edit_layer)
             drawn = generator.picture(generator.run(from_z.replace(guess))).float()
             drawn_z = generator.picture(generator.run(from_z)).float()
         features = state.features.float()
-        loss_features = (guess[: len(z)].float() - features).square().mean() / features.square().mean()
-        loss_z = 1 - F.cosine_similarity(guess_z[: len(z)].float(), z).mean()
+        loss_features = (guess[:own].float() - features).square().mean() / features.square().mean()
+        loss_z = 1 - F.cosine_similarity(guess_z[:own].float(), z).mean()
         loss_drawn = (drawn - pictures).abs().mean()
         loss_drawn_z = (drawn_z - pictures).abs().mean()
         loss = 2 * loss_drawn + loss_drawn_z + loss_features + loss_z
-        if scenes is not None:
+        if data is not None:
             # On scenes the features must stay such as z could make, or edits would meet others.
             kind, there = from_z.features[own:].float(), guess[own:].float()
             loss = loss + 0.1 * (there - kind).square().mean() / kind.square().mean().detach()

@@ -17,13 +17,12 @@ pictures. Features count by direction alone (PixelNorm), as in the fine layers o
 from __future__ import annotations
 
 import copy
-import logging
+import itertools
 import math
-import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,39 +31,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..models.progan import pixel_norm
-from ..storage import replacing
 from .data import Data, bfloat16, channels_last, to_bytes
-from .judging import FeatureDiscriminator, LatentDiscriminator, augmented, penalty
-from .muon import Muon
-from .painter import Painter, follow
-from .run import pace
-
-log = logging.getLogger(__name__)
+from .judging import FeatureDiscriminator, LatentDiscriminator, augmented
+from .painter import Painter
+from .run import Rates, Run, carry_out, descend
 
 SMALL = 0.003
 """The share of a picture from which on a class counts as half present."""
 
 
 @dataclass(frozen=True)
-class FeatureRecipe:
-    """Everything that decides a run; ``warm_up`` counts batches, and ``known`` the pictures that are read."""
+class FeatureRecipe(Rates):
+    """Everything that decides a run; others are weights.
+
+    ``known`` counts the pictures that are read, and ``warm_up`` batches. Of the rates,
+    ``learning_rate`` is that of the early layers, ``learning_rate_encoder`` that of the encoder's head, and
+    ``step_length_judged`` Muon's after the warm-up.
+    """
 
     known: int = 9_000
     batch: int = 32
-    warm_up: int = 600
     step_length: float = 0.015
+    warm_up: int = 600
     step_length_judged: float = 0.003
     learning_rate: float = 2e-3
-    learning_rate_head: float = 5e-4
+    learning_rate_encoder: float = 5e-4
     learning_rate_judge: float = 3e-4
+    penalty: float = 1.0
+    augment: bool = False
     adversarial: float = 0.1
     latent: float = 0.05
     balance: float = 0.1
-    penalty: float = 1.0
-    penalty_every: int = 8
-    average: float = 0.998
-    augment: bool = False
-    seed: int = 0
 
 
 class Balance:
@@ -99,25 +96,175 @@ class Balance:
         return torch.stack([area.mean(dim=0), (area / (area + SMALL)).mean(dim=0)])
 
 
-class _Known:
-    """What is read from pictures once: the trunk's output, unit features, and shares of classes in cells."""
+class Read(NamedTuple):
+    """What is read from B pictures.
 
-    def __init__(self, painter: Painter, data: Data, count: int, classes: int, device: torch.device) -> None:
-        trunk, features, shares = [], [], []
-        grid = painter.generator.shape(painter.generator.edit_layer)[-1]
-        some = min(20, count)
-        batches = data.batches(some, 0)
-        with torch.no_grad(), bfloat16(device):
-            for _ in range(-(-count // some)):
-                pictures, labels = next(batches)
-                read = painter.encoder.shared(pictures.to(device))
-                trunk.append(read.bfloat16())
-                features.append(pixel_norm(painter.encoder.features(read).float()).bfloat16())
-                if labels is not None and classes:
-                    planes = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
-                    shares.append(F.adaptive_avg_pool2d(planes, (grid, grid)).to(device))
-        self.trunk, self.features = torch.cat(trunk), torch.cat(features)
-        self.shares = torch.cat(shares) if shares else None
+    Attributes:
+        trunk: the output of the encoder's trunk, from which it reads z.
+        features: of the edit layer, B x C x G x G, each cell of length 1 (PixelNorm).
+        shares: of each class in each cell, B x K x G x G; ``None`` without labels.
+    """
+
+    trunk: Tensor
+    features: Tensor
+    shares: Tensor | None
+
+    def pick(self, which: Tensor | slice) -> Read:
+        """Return what is read from some of the pictures."""
+        shares = None if self.shares is None else self.shares[which]
+        return Read(self.trunk[which], self.features[which], shares)
+
+    def batches(self, count: int, seed: int) -> Iterator[Read]:
+        """Yield random batches without end."""
+        random = torch.Generator().manual_seed(seed)
+        while True:
+            chosen = torch.randint(len(self.trunk), (count,), generator=random)
+            yield self.pick(chosen.to(self.trunk.device))
+
+
+@torch.no_grad()
+def read_pictures(painter: Painter, data: Data, count: int, classes: int) -> Read:
+    """Read ``count`` pictures once, in bfloat16, with the shares of ``classes`` if the data has labels."""
+    device = next(painter.parameters()).device
+    grid = painter.generator.shape(painter.generator.edit_layer)[-1]
+    some = min(20, count)
+    trunk, features, shares = [], [], []
+    with bfloat16(device):
+        for pictures, labels in itertools.islice(data.batches(some, 0), -(-count // some)):
+            read = painter.encoder.shared(pictures.to(device))
+            trunk.append(read.bfloat16())
+            features.append(pixel_norm(painter.encoder.features(read).float()).bfloat16())
+            if labels is not None and classes:
+                planes = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
+                shares.append(F.adaptive_avg_pool2d(planes, (grid, grid)).to(device))
+    return Read(torch.cat(trunk), torch.cat(features), torch.cat(shares) if shares else None)
+
+
+class FeatureRun(Run[Read]):
+    """A run in the space of features.
+
+    Args:
+        recipe: what decides it.
+        painter: its encoder and its fine layers are done; it is moved to the device, and its early layers
+            and the encoder's head for z are changed.
+        classes: how many classes labels tell apart; 0 without labels.
+        device: where it runs.
+    """
+
+    def __init__(
+        self, recipe: FeatureRecipe, painter: Painter, classes: int = 0, device: str = "cpu"
+    ) -> None:
+        self.recipe = recipe
+        self.painter = channels_last(painter.to(device)).eval().requires_grad_(False)
+        generator, encoder = painter.generator, painter.encoder
+        channels, grid, _ = generator.shape(generator.edit_layer)
+        self.judge = channels_last(FeatureDiscriminator(channels, grid))
+        self.gate = LatentDiscriminator(generator.latent_size)
+        self.probe = nn.Conv2d(channels, max(1, classes), 1)
+        self.balance = Balance()
+        learner = painter.making()
+        head = [*encoder.deep.parameters(), *encoder.latent.parameters()]
+        judges = nn.ModuleDict({"features": self.judge, "latent": self.gate, "probe": self.probe}).to(device)
+        super().__init__(recipe, learner, (list(learner["early"].parameters()), head), judges, momentum=0.0)
+        learner.requires_grad_(True)
+        encoder.deep.train()
+
+    @property
+    def warmed_up(self) -> bool:
+        """Whether the warm-up is over, so that features are judged."""
+        return self.step >= self.recipe.warm_up
+
+    def lengths(self) -> tuple[float, ...]:
+        """Return the full rates at the present step; judged convolutions take shorter ones."""
+        regression, *others = super().lengths()
+        return (self.recipe.step_length_judged if self.warmed_up else regression, *others)
+
+    def set_pace(self, done: float) -> None:
+        """Set all rates. Momentum serves regression, and hurts the game of two."""
+        super().set_pace(done)
+        for group in self.adam.param_groups:
+            group["betas"] = (0.0 if self.warmed_up else 0.8, 0.99)
+
+    def learn(self, batch: Read) -> dict[str, float]:
+        """Learn one step from what is read from pictures. Returns the parts of the loss, by name."""
+        recipe, generator = self.recipe, self.painter.generator
+        real = batch.features.float()
+        coded = recipe.batch // 4 if self.warmed_up else recipe.batch
+        read = self._latents(batch.trunk[:coded])
+        drawn = torch.randn(coded, generator.latent_size, device=self.device)
+        others = torch.randn(recipe.batch - coded, generator.latent_size, device=self.device)
+        fake = self._made(torch.cat([read, others]))
+        parts = {"missed": (fake[:coded] - real[:coded]).abs().mean()}
+
+        taught = self._taught(self.gate, drawn, read.detach())
+        if batch.shares is not None:
+            parts["probe"] = -(batch.shares * self.probe(real).log_softmax(dim=1)).sum(dim=1).mean()
+            taught = taught + parts["probe"]
+        if self.warmed_up:
+            taught = taught + self._taught(self._judged, real, fake.detach())
+        descend(taught, self.judging)
+
+        self.judges.requires_grad_(False)
+        loss = parts["missed"] + recipe.latent * F.softplus(self.gate(drawn) - self.gate(read)).mean()
+        if self.warmed_up:
+            parts["fooling"] = F.softplus(self._judged(real) - self._judged(fake)).mean()
+            loss = loss + recipe.adversarial * parts["fooling"]
+            if batch.shares is not None:
+                seen = self.probe(real).softmax(dim=1), self.probe(fake[coded:]).softmax(dim=1)
+                loss = loss + recipe.balance * self.balance(*seen)
+        self.judges.requires_grad_(True)
+        self.follow(loss, len(fake))
+        return {name: float(part.detach()) for name, part in parts.items()}
+
+    def _latents(self, trunk: Tensor) -> Tensor:
+        """Read z from the trunk's output, B x Z."""
+        encoder = self.painter.encoder
+        with bfloat16(self.device):
+            read = encoder.latent(encoder.deep(trunk)).float()
+        return pixel_norm(read)
+
+    def _made(self, z: Tensor) -> Tensor:
+        """Make features from z, each cell of length 1."""
+        generator = self.painter.generator
+        with bfloat16(self.device):
+            features = generator.run(generator.start(z), until=generator.edit_layer).features
+        return pixel_norm(features.float())
+
+    def _judged(self, features: Tensor) -> Tensor:
+        with bfloat16(self.device):
+            scores: Tensor = self.judge(augmented(features, color=False) if self.recipe.augment else features)
+        return scores
+
+    def _taught(self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """Return the loss of a judge that compares two batches, with its penalty."""
+
+        def whole(inputs: Tensor) -> Tensor:
+            return score(inputs).view(len(inputs), -1).mean(dim=1)
+
+        gap = score(fake) - score(real)
+        return F.softplus(gap).mean() + self.penalties((whole, real), (whole, fake))
+
+    def finished(self) -> Painter:
+        """Return the painter with averaged weights."""
+        return _with_weights(self.painter, self.average.state_dict())
+
+    @torch.no_grad()
+    def write_sheet(self, batch: Read, path: Path) -> None:
+        """Write 24 samples, and below them pictures as their features and as z draw them."""
+        painter = self.finished()
+        generator, encoder = painter.generator, painter.encoder
+        trunk = batch.trunk.float()
+
+        def drawn(z: Tensor) -> Tensor:
+            return painter.draw(generator.run(generator.start(z), until=generator.edit_layer).features)
+
+        rows = [
+            *torch.split(drawn(generator.sample_z(24, seed=7).to(trunk)), 8),
+            painter.draw(batch.features.float()),
+            drawn(encoder.latent(encoder.deep(trunk))),
+        ]
+        sheet = np.concatenate([np.concatenate(list(to_bytes(row.cpu())), axis=1) for row in rows])
+        Image.fromarray(sheet).save(path)
 
 
 def train_features(
@@ -132,19 +279,17 @@ def train_features(
     device: str = "cpu",
     log_every: int = 50,
 ) -> Painter:
-    """Teach a painter's early layers and its head for z, for ``minutes`` or ``budget`` steps in all.
+    """Teach a painter's early layers and its head for z, for ``minutes`` or ``budget`` features in all.
 
-    It goes on from ``folder/features.pt`` where there is one. Writes that file and
-    ``features-*.png`` (24 samples, then eight pictures as features and as z draw them) every three minutes
-    and at the end. In the last third of the time the rates fall.
+    It goes on from ``folder/features.pt`` where there is one; see :func:`.carry_out`.
 
     Args:
         folder: where it is kept.
-        painter: its encoder and its fine layers are done.
+        painter: its encoder and its fine layers are done; it is not changed.
         data: pictures of its world.
         recipe: what decides the run.
         minutes: how long.
-        budget: how many steps in all, at most.
+        budget: how many pictures' features are made in all, at most.
         classes: how many classes the data's labels tell apart; 0 without labels.
         device: where it runs.
         log_every: steps between two lines of the log.
@@ -153,175 +298,27 @@ def train_features(
         The painter with the averaged weights, on the device.
     """
     torch.manual_seed(recipe.seed)
-    where = torch.device(device)
-    painter = channels_last(copy.deepcopy(painter).to(where)).eval().requires_grad_(False)
-    generator, encoder = painter.generator, painter.encoder
-    learning = painter.making()
-    average = copy.deepcopy(learning)
-    learning.requires_grad_(True)
-    encoder.deep.train()
-    channels, grid, _ = generator.shape(generator.edit_layer)
-    judges = nn.ModuleDict(
-        {
-            "features": channels_last(FeatureDiscriminator(channels, grid)),
-            "latent": LatentDiscriminator(generator.latent_size),
-            "probe": nn.Conv2d(channels, max(1, classes), 1),
-        }
-    ).to(where)
-    judge, gate, probe = judges["features"], judges["latent"], judges["probe"]
-    head = [*encoder.deep.parameters(), *encoder.latent.parameters()]
-    matrices = [p for p in learning.parameters() if p.dim() == 4 and p.shape[-1] > 1]
-    turned = {id(p) for p in matrices}
-    turning = Muon(matrices, lr=recipe.step_length)
-    making = torch.optim.Adam(
-        [
-            {
-                "params": [p for p in learning["early"].parameters() if id(p) not in turned],
-                "lr": recipe.learning_rate,
-            },
-            {"params": [p for p in head if id(p) not in turned], "lr": recipe.learning_rate_head},
-        ],
-        betas=(0.0, 0.99),
-        fused=where.type != "mps",
+    run = FeatureRun(recipe, copy.deepcopy(painter), classes, device)
+    known = read_pictures(run.painter, data, recipe.known, classes)
+    carry_out(
+        run,
+        folder / "features.pt",
+        lambda seed: known.batches(recipe.batch, seed),
+        known.pick(slice(8)),
+        minutes=minutes,
+        budget=budget,
+        log_every=log_every,
     )
-    judging = torch.optim.Adam(
-        judges.parameters(), lr=recipe.learning_rate_judge, betas=(0.0, 0.99), fused=where.type != "mps"
-    )
-    kept: dict[str, nn.Module | torch.optim.Optimizer] = {
-        "learning": learning, "average": average, "judges": judges,
-        "turning": turning, "making": making, "judging": judging,
-    }  # fmt: skip
-    step = 0
-    checkpoint = folder / "features.pt"
-    if checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True, map_location=where)
-        for name, part in kept.items():
-            part.load_state_dict(stored[name])
-        step = stored["step"]
-        log.info("going on from %d steps", step)
-    known = _Known(painter, data, recipe.known, classes, where)
-    balance = Balance()
-    precision = bfloat16(where)
-    quarter = recipe.batch // 4
-
-    def made(z: Tensor) -> Tensor:
-        with precision:
-            features = generator.run(generator.start(z), until=generator.edit_layer).features
-        return pixel_norm(features.float())
-
-    def keep() -> None:
-        content = {name: one.state_dict() for name, one in kept.items()} | {"step": step}
-        with replacing(checkpoint) as partial:
-            torch.save(content, partial)
-        _write_sheet(_finished(painter, average.state_dict()), known, folder / f"features-{step:06d}.png")
-
-    def judged(features: Tensor) -> Tensor:
-        with precision:
-            scores: Tensor = judge(augmented(features, color=False) if recipe.augment else features)
-        return scores
-
-    def gated(z: Tensor) -> Tensor:
-        scores: Tensor = gate(z)
-        return scores
-
-    def told(score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-        """Return the loss of a judge that compares two batches, with its penalty now and then."""
-        loss = F.softplus(score(fake) - score(real)).mean()
-        if step % recipe.penalty_every == 0:
-            both = sum(penalty(lambda x: score(x).view(len(x), -1).mean(dim=1), one) for one in (real, fake))
-            loss = loss + 0.5 * recipe.penalty_every * recipe.penalty * both
-        return loss
-
-    began = saved = time.monotonic()
-    sums: dict[str, float] = defaultdict(float)
-    while time.monotonic() - began < 60 * minutes and step < budget:
-        warm = step < recipe.warm_up
-        factor = pace((time.monotonic() - began) / (60 * minutes))
-        for group in making.param_groups:  # momentum serves regression and hurts the game of two
-            group["betas"] = (0.8, 0.99) if warm else (0.0, 0.99)
-        rates = (
-            recipe.step_length if warm else recipe.step_length_judged,
-            recipe.learning_rate,
-            recipe.learning_rate_head,
-            recipe.learning_rate_judge,
-        )
-        groups = [*turning.param_groups, *making.param_groups, *judging.param_groups]
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = factor * rate
-        chosen = torch.randint(len(known.features), (recipe.batch,), device=where)
-        real = known.features[chosen].float()
-        coded = recipe.batch if warm else quarter
-        with precision:
-            read = encoder.latent(encoder.deep(known.trunk[chosen[:coded]])).float()
-        read = pixel_norm(read)
-        z = torch.cat([read, torch.randn(recipe.batch - coded, generator.latent_size, device=where)])
-        fake = made(z)
-        drawn = torch.randn(coded, generator.latent_size, device=where)
-        missed = (fake[:coded] - real[:coded]).abs().mean()
-        parts = {"missed": missed}
-        loss = missed
-        learn = told(gated, drawn, read.detach())
-        if known.shares is not None:
-            said = -(known.shares[chosen] * probe(real).log_softmax(dim=1)).sum(dim=1).mean()
-            learn, parts["probe"] = learn + said, said
-        if not warm:
-            learn = learn + told(judged, real, fake.detach())
-        judging.zero_grad(set_to_none=True)
-        learn.backward()  # type: ignore[no-untyped-call]
-        judging.step()
-        judges.requires_grad_(False)
-        loss = loss + recipe.latent * F.softplus(gate(drawn) - gate(read)).mean()
-        if not warm:
-            parts["fooling"] = F.softplus(judged(real) - judged(fake)).mean()
-            loss = loss + recipe.adversarial * parts["fooling"]
-            if known.shares is not None:
-                uneven = balance(probe(real).softmax(dim=1), probe(fake[coded:]).softmax(dim=1))
-                loss = loss + recipe.balance * uneven
-        judges.requires_grad_(True)
-        for optimizer in (turning, making):
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for optimizer in (turning, making):
-            optimizer.step()
-        step += 1
-        follow(average, learning, step, recipe.average)
-        for name, value in parts.items():
-            sums[name] += float(value.detach())
-        if step % log_every == 0:
-            log.info("step %d: %s", step, {name: round(one / log_every, 4) for name, one in sums.items()})
-            sums.clear()
-        if time.monotonic() - saved > 180:
-            saved = time.monotonic()
-            keep()
-    keep()
-    return _finished(painter, average.state_dict())
+    return run.finished()
 
 
 def with_features(painter: Painter, folder: Path) -> Painter:
     """Return the painter with the early layers and the head for z that ``folder/features.pt`` keeps."""
-    return _finished(painter, torch.load(folder / "features.pt", weights_only=True)["average"])
+    return _with_weights(painter, torch.load(folder / "features.pt", weights_only=True)["average"])
 
 
-def _finished(painter: Painter, average: Mapping[str, Tensor]) -> Painter:
-    """Return a copy of the painter with the averaged weights in place of those that learn."""
+def _with_weights(painter: Painter, average: Mapping[str, Tensor]) -> Painter:
+    """Return a copy of the painter with these weights in place of those that learn."""
     finished = copy.deepcopy(painter)
     finished.making().load_state_dict(average)
     return finished.requires_grad_(False).eval()
-
-
-@torch.no_grad()
-def _write_sheet(painter: Painter, known: _Known, path: Path) -> None:
-    generator, encoder = painter.generator, painter.encoder
-    trunk = known.trunk[:8].float()
-
-    def drawn(z: Tensor) -> Tensor:
-        return painter.draw(generator.run(generator.start(z), until=generator.edit_layer).features)
-
-    samples = drawn(generator.sample_z(24, seed=7).to(trunk))
-    rows = [
-        *torch.split(samples, 8),
-        painter.draw(known.features[:8].float()),
-        drawn(encoder.latent(encoder.deep(trunk))),
-    ]
-    sheet = np.concatenate([np.concatenate(list(to_bytes(row.cpu())), axis=1) for row in rows])
-    Image.fromarray(sheet).save(path)

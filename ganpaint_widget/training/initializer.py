@@ -12,7 +12,7 @@ from ..method.adaptation import DILATION, AdaptationConfig, dilate
 from ..models.generator import StagedGenerator
 from ..models.initializer import Initializer
 from ..models.networks import private
-from .data import Data, beside_samples, bfloat16, channels_last
+from .data import Data, SampleBatches, bfloat16, channels_last
 from .descent import Descent
 
 log = logging.getLogger(__name__)
@@ -38,23 +38,18 @@ def train_initializer(
         encoder: E; its weights stay.
         data: scenes at the generator's resolution.
         steps: of :class:`.Descent`, up to a rate of 2e-3.
-        batch: pictures a step.
-        seed: of the initial weights, latents and batches.
+        batch, seed: of :class:`.SampleBatches`.
     """
-    torch.manual_seed(seed)
-    generator = channels_last(private(generator))
-    device = next(generator.parameters()).device
+    batches = SampleBatches(generator, data, batch, seed)
+    generator, device = batches.generator, batches.device
     encoder = channels_last(private(encoder, device))
     shapes = {name: generator.shape(name) for name in generator.fine_layers}
     initializer = channels_last(Initializer(shapes).to(device)).train()
     descent = Descent(initializer, steps=steps, peak=2e-3)
-    own, scenes = beside_samples(data, batch, seed)
     every_other = (torch.arange(batch) % 2).view(-1, 1, 1, 1).float().to(device)
     for step in range(steps):
         with torch.no_grad(), bfloat16(device):
-            x = generator(generator.here(torch.randn(own, generator.latent_size))).float().clamp(-1, 1)
-            if scenes is not None:
-                x = torch.cat([x, next(scenes).to(device)])
+            x = batches.beside(generator(batches.latents()).float().clamp(-1, 1))
             strange = (torch.rand(batch, 1, 1, 1) * _blobs(batch, generator.resolution)).to(device)
             x = torch.lerp(x, x.roll(1, 0), strange).contiguous(memory_format=torch.channels_last)
             z, features = encoder(x)

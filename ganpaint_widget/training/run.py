@@ -1,8 +1,9 @@
-"""A training run of an autoencoder at the edit layer: who learns, at which pace, and what is kept.
+"""A training run: what learns, at which pace, what judges it, and what is kept.
 
-What is asked of the pictures, subclasses say: for scenes in pairs ``demo/train_edits.py``, for photos without
-labels ``autoencoder.py``. Here are their optimizers (convolutions learn by :class:`.Muon`, all else by Adam),
-the discriminator of patches that both ask, the running average, checkpoints and the log.
+Here is what all runs share: their optimizers (convolutions learn by :class:`.Muon`, all else by Adam), the
+running average, the penalty of judges, checkpoints and the log. What is asked of a batch, subclasses say:
+``features.py`` for features from z, and below :class:`PictureRun` for an autoencoder at the edit layer
+``demo/train_edits.py`` (scenes in pairs) and ``autoencoder.py`` (photos without labels).
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..storage import replacing
@@ -56,9 +57,10 @@ def laid_out(pictures: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Rates:
-    """What every run decides: the steps' lengths, and what the discriminator costs.
+    """What every run decides: the steps' lengths, and what its judges cost.
 
-    ``step_length`` is Muon's, ``average`` the share of itself that the running average keeps a step.
+    ``step_length`` is Muon's, ``average`` the share of itself that the running average keeps a step. The
+    penalty is taken every ``penalty_every`` steps, and then counts as often.
     """
 
     step_length: float = 0.01
@@ -79,43 +81,39 @@ class Run(ABC, Generic[B]):
 
     Args:
         rates: what decides it.
-        painter: where to begin; it is moved to the device and changed.
-        planes: how many label planes the discriminator reads beside a picture.
-        device: where it runs.
+        learner: what learns, on the device where it stays.
+        groups: the learner's parameters in two groups, of the rates ``learning_rate`` and
+            ``learning_rate_encoder``. Their convolutions are Muon's.
+        judges: what learns along to judge it, on the same device.
+        momentum: of Adam's gradients of the learner.
 
     Attributes:
-        average: the painter with averaged weights: what comes of the run.
-        shown: how many pictures were drawn.
+        average: the learner with averaged weights: what comes of the run.
+        shown: how many pictures were drawn, or features made.
     """
 
-    PARTS = ("painter", "average", "discriminator", "muon", "adam", "judging")
+    PARTS = ("learner", "average", "judges", "muon", "adam", "judging")
     """What a checkpoint keeps, by name."""
 
-    def __init__(self, rates: Rates, painter: Painter, planes: int, device: str) -> None:
-        self.rates, self.device = rates, torch.device(device)
-        self.painter = channels_last(painter.to(device)).train()
-        self.average = copy.deepcopy(self.painter).requires_grad_(False)
-        self.discriminator = channels_last(PatchDiscriminator(planes).to(device))
-        fine, encoder = self.painter.fine(), self.painter.reading()
-        matrices = [
-            p for p in (*fine, *encoder) if p.dim() == 4 and p.shape[-1] == 3 and min(p.shape[:2]) > 3
-        ]
-        kernels = {id(p) for p in matrices}
-        self.muon = Muon(matrices, lr=rates.step_length)
+    def __init__(
+        self,
+        rates: Rates,
+        learner: nn.Module,
+        groups: Sequence[Sequence[nn.Parameter]],
+        judges: nn.Module,
+        momentum: float,
+    ) -> None:
+        self.rates, self.learner, self.judges = rates, learner, judges
+        self.device = next(learner.parameters()).device
+        self.average: nn.Module = copy.deepcopy(learner).requires_grad_(False)
+        kernels = [p for group in groups for p in group if _is_kernel(p)]
+        others = [[p for p in group if not _is_kernel(p)] for group in groups]
+        fused = self.device.type != "mps"
+        self.muon = Muon(kernels, lr=rates.step_length)
         self.adam = torch.optim.Adam(
-            [
-                {"params": [p for p in fine if id(p) not in kernels], "lr": rates.learning_rate},
-                {"params": [p for p in encoder if id(p) not in kernels], "lr": rates.learning_rate_encoder},
-            ],
-            betas=(0.7, 0.99),
-            fused=self.device.type != "mps",
+            [{"params": group} for group in others], betas=(momentum, 0.99), fused=fused
         )
-        self.judging = torch.optim.Adam(
-            self.discriminator.parameters(),
-            lr=rates.learning_rate_judge,
-            betas=(0.0, 0.99),
-            fused=self.device.type != "mps",
-        )
+        self.judging = torch.optim.Adam(judges.parameters(), betas=(0.0, 0.99), fused=fused)
         self.shown, self.step, self.seconds = 0, 0, 0.0
 
     @abstractmethod
@@ -142,32 +140,73 @@ class Run(ABC, Generic[B]):
 
     def set_pace(self, done: float) -> None:
         """Set all rates for a run of which the share ``done`` has passed."""
-        rates = self.rates
         groups = [*self.muon.param_groups, *self.adam.param_groups, *self.judging.param_groups]
-        lengths = (
-            rates.step_length,
-            rates.learning_rate,
-            rates.learning_rate_encoder,
-            rates.learning_rate_judge,
-        )
-        for group, length in zip(groups, lengths, strict=True):
+        for group, length in zip(groups, self.lengths(), strict=True):
             group["lr"] = pace(done) * length
 
-    def follow(self, loss: Tensor, drawn: int) -> None:
-        """Take the painter a step down a loss, and its average along.
+    def lengths(self) -> tuple[float, ...]:
+        """Return the full rates at the present step: Muon's, those of Adam's two groups, the judges'."""
+        rates = self.rates
+        return rates.step_length, rates.learning_rate, rates.learning_rate_encoder, rates.learning_rate_judge
+
+    def follow(self, loss: Tensor, made: int) -> None:
+        """Take the learner a step down a loss, and its average along.
 
         Args:
             loss: of this step.
-            drawn: how many pictures the painter has drawn for it.
+            made: how many pictures or features the learner has made for it.
         """
-        for optimizer in (self.muon, self.adam):
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for optimizer in (self.muon, self.adam):
-            optimizer.step()
+        descend(loss, self.muon, self.adam)
         self.step += 1
-        self.shown += drawn
-        follow(self.average, self.painter, self.step, self.rates.average)
+        self.shown += made
+        follow(self.average, self.learner, self.step, self.rates.average)
+
+    def penalties(self, *scored: tuple[Callable[[Tensor], Tensor], Tensor]) -> Tensor | float:
+        """Return what judges pay for steep scores, now and then for several steps; 0 between.
+
+        Args:
+            scored: of each kind of input a score, which makes B x ... to B, and the inputs.
+        """
+        rates = self.rates
+        if self.step % rates.penalty_every:
+            return 0.0
+        squared = torch.stack([penalty(score, inputs) for score, inputs in scored]).sum()
+        return 0.5 * rates.penalty_every * rates.penalty * squared
+
+
+def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+    """Take one step of each optimizer down a loss."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def _is_kernel(weight: nn.Parameter) -> bool:
+    """Return whether Muon moves a weight: convolutions, but for those that read or write colors."""
+    return weight.dim() == 4 and weight.shape[-1] > 1 and min(weight.shape[:2]) > 3
+
+
+class PictureRun(Run[B]):
+    """A run of an autoencoder at the edit layer, whose pictures a discriminator of patches judges.
+
+    Args:
+        rates: what decides it.
+        painter: where to begin; it is moved to the device and changed.
+        planes: how many label planes the discriminator reads beside a picture.
+        device: where it runs.
+    """
+
+    PARTS = ("painter", "average", "discriminator", "muon", "adam", "judging")
+
+    average: Painter
+
+    def __init__(self, rates: Rates, painter: Painter, planes: int, device: str) -> None:
+        self.painter = channels_last(painter.to(device)).train()
+        self.discriminator = channels_last(PatchDiscriminator(planes).to(device))
+        groups = painter.fine(), painter.reading()
+        super().__init__(rates, self.painter, groups, self.discriminator, momentum=0.7)
 
     def judge(
         self,
@@ -188,29 +227,27 @@ class Run(ABC, Generic[B]):
         Returns:
             What the painter pays, and by how much true patches score higher.
         """
-        rates, discriminator = self.rates, self.discriminator
+        discriminator = self.discriminator
         of_true, of_drawn = planes if planes is not None else (None, None)
         precision = bfloat16(self.device)
         side = drawn.shape[-1] // 8
+        some = torch.randperm(len(drawn), device=self.device)[:PENALIZED]
+
+        def score(classes: Tensor | None) -> Callable[[Tensor], Tensor]:
+            own = None if classes is None else classes[some]
+
+            def scored(pictures: Tensor) -> Tensor:
+                with precision:
+                    scores: Tensor = discriminator(augment(pictures), own)
+                return side * scores.mean(dim=(1, 2, 3))
+
+            return scored
+
         with precision:
             real = discriminator(augment(true), of_true)
             gap = real - discriminator(augment(drawn.detach()), of_drawn)
-        loss = (F.softplus(-gap) * weight).mean()
-        if self.step % rates.penalty_every == 0:
-            some = torch.randperm(len(drawn), device=self.device)[:PENALIZED]
-            for pictures, classes in ((true, of_true), (drawn, of_drawn)):
-                own = None if classes is None else classes[some]
-
-                def score(one: Tensor, own: Tensor | None = own) -> Tensor:
-                    with precision:
-                        scores: Tensor = discriminator(augment(one), own)
-                    return side * scores.mean(dim=(1, 2, 3))
-
-                squared = penalty(score, pictures[some])
-                loss = loss + 0.5 * rates.penalty_every * rates.penalty * squared
-        self.judging.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.judging.step()
+        steep = self.penalties((score(of_true), true[some]), (score(of_drawn), drawn[some]))
+        descend((F.softplus(-gap) * weight).mean() + steep, self.judging)
         discriminator.requires_grad_(False)
         with precision:
             # The real scores are those of before the step: one forward pass less.
@@ -232,10 +269,10 @@ def carry_out(
     budget: float = math.inf,
     log_every: int = 50,
 ) -> R:
-    """Train for ``minutes``, or until ``budget`` pictures have been drawn in all.
+    """Train for ``minutes``, or until ``budget`` pictures have been drawn (features: made) in all.
 
     Args:
-        run: who learns. It goes on from the checkpoint where there is one.
+        run: what learns. It goes on from the checkpoint where there is one.
         checkpoint: NAME.pt. It is written every two minutes and at the end, with sheets ``NAME-*.png`` and
             the log ``NAME.jsonl`` beside it.
         batches: batches without end, from a seed.

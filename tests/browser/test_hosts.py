@@ -37,7 +37,7 @@ OTHER = [(0.6, 0.5), (0.7, 0.6), (0.6, 0.7)]
 
 def strokes(notebook: Notebook) -> int:
     """How many strokes Python has: steps that can be undone."""
-    notebook.ask("open('steps.txt', 'w').write(str(len(paint.session._history._undo)))")
+    notebook.ask("open('steps.txt', 'w').write(str(len(paint.session._state.history._undo)))")
     return int((notebook.lab.folder / "steps.txt").read_text())
 
 

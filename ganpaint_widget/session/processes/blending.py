@@ -23,6 +23,7 @@ from ..document import Edits
 from ..events import Array, Blended, Event, Finished, Progress
 from ..worker import Worker
 from .inverting import OpenedPicture
+from .waiting import explained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,6 +130,26 @@ class Blending:
             if running is not None:
                 running.ticket.cancel()
         return future, ticket
+
+    def wait(self, future: Future[Blend], ticket: Ticket) -> Blend | None:
+        """Wait for a blend that was started; Ctrl-C ends it, and keeps the best so far.
+
+        Returns:
+            The blend; ``None`` if it was stopped before its first result.
+
+        Raises:
+            GANPaintError: it failed, or this is the worker's own thread.
+        """
+        try:
+            try:
+                return self._worker.wait(future)
+            except KeyboardInterrupt:
+                ticket.cancel()
+                return self._worker.wait(future)  # a second Ctrl-C goes through
+        except Cancelled:
+            return None
+        except Exception as error:
+            raise explained("The blend failed", error) from error
 
     def cancel(self) -> None:
         """Ask the running blend to end; the best so far is its result."""

@@ -35,13 +35,12 @@ MAX_REFERENCES: Final = 16
 """Opened references that are kept at hand, newest first: a strip of samples has about as many."""
 
 SAMPLES: Final = 32
-"""How many samples are looked at for a strip of those that show a concept."""
+"""How many samples are looked at, for a strip of those that show a concept, or for one variant of it.
+
+A concept that is rarer than that has no variants."""
 
 MINIMUM_SHARE: Final = 0.004
 """The part of a picture that a concept must cover to have a look to take over: 16 of 64 x 64 pixels."""
-
-TRIES: Final = 32
-"""How many samples are looked at for one variant. A concept that is rarer than that has no variants."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,9 +202,9 @@ def variant_activations(
 
     generator, dissection = model.generator, model.dissection
     assert dissection is not None
-    for tried, seed in enumerate(range(TRIES * variant, TRIES * (variant + 1))):
+    for tried, seed in enumerate(range(SAMPLES * variant, SAMPLES * (variant + 1))):
         if ticket is not None:
-            ticket.checkpoint(tried / TRIES)
+            ticket.checkpoint(tried / SAMPLES)
         with torch.no_grad():
             state = generator.sampled(1, seed)
         region = _where(model, state, concept, "Leave the variant at 0.")
@@ -214,7 +213,7 @@ def variant_activations(
             moved = instance - dissection.target(concept, "mean").to(instance)
             return _activations(dissection.target(concept, target).to(instance) + moved)
     raise GANPaintError(
-        f"None of {TRIES} samples shows a {concept} from which variant {variant} could be made.",
+        f"None of {SAMPLES} samples shows a {concept} from which variant {variant} could be made.",
         "Choose another variant.",
     )
 

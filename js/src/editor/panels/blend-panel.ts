@@ -2,9 +2,10 @@
 
 import type { Actions } from "../actions";
 import { actionButton } from "../buttons";
-import { element, hide, on, set, setText } from "../dom";
+import { element, hide, on, setText } from "../dom";
 import { timeLeft } from "../format";
 import type { Panel } from "../panel";
+import { createProgressBar } from "../progress-bar";
 
 export function createBlendPanel(actions: Actions): Panel {
   const start = actionButton(
@@ -15,19 +16,7 @@ export function createBlendPanel(actions: Actions): Panel {
     actions.blend,
     " gp-primary",
   );
-  const bar = element("div", { class: "gp-bar-fill" });
-  const progress = element(
-    "div",
-    {
-      class: "gp-progress",
-      role: "progressbar",
-      "aria-valuemin": 0,
-      "aria-valuemax": 100,
-      "aria-label": "Blending",
-    },
-    bar,
-    element("span", { class: "gp-percent" }),
-  );
+  const progress = createProgressBar("Blending");
   const cancel = actionButton(
     "cancel",
     "Cancel",
@@ -35,7 +24,7 @@ export function createBlendPanel(actions: Actions): Panel {
     "Stop, and keep the best result so far (Escape)",
     actions.cancel,
   );
-  const running = element("div", { class: "gp-running" }, progress, cancel);
+  const running = element("div", { class: "gp-running" }, progress.root, cancel);
   const numbers = element("p", { class: "gp-numbers" });
   const box = element("input", { type: "checkbox", role: "switch", "data-action": "faithful" });
   on(box, "change", actions.faithful);
@@ -72,10 +61,7 @@ export function createBlendPanel(actions: Actions): Panel {
       start.disabled = state === null;
       hide(running, job === null);
       if (job) {
-        const percent = Math.round(100 * job.fraction);
-        set(progress, { "aria-valuenow": percent });
-        bar.style.transform = `scaleX(${job.fraction})`;
-        setText(progress.lastElementChild as Element, `${percent} %`);
+        progress.show(job.fraction);
         const left = job.secondsLeft === null ? "Starting…" : `${timeLeft(job.secondsLeft)} left`;
         setText(numbers, left + (job.psnr === null ? "" : ` · kept pixels ${job.psnr.toFixed(1)} dB`));
         return;

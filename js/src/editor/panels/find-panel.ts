@@ -2,9 +2,10 @@
 
 import type { Actions } from "../actions";
 import { actionButton } from "../buttons";
-import { element, hide, set, setText } from "../dom";
+import { element, hide, setText } from "../dom";
 import { timeLeft } from "../format";
 import type { Panel } from "../panel";
+import { createProgressBar } from "../progress-bar";
 
 export function createFindPanel(actions: Actions): Panel {
   const start = actionButton(
@@ -15,22 +16,9 @@ export function createFindPanel(actions: Actions): Panel {
     actions.discover,
     " gp-primary",
   );
-  const bar = element("div", { class: "gp-bar-fill" });
-  const percent = element("span", { class: "gp-percent" });
-  const progress = element(
-    "div",
-    {
-      class: "gp-progress",
-      role: "progressbar",
-      "aria-valuemin": 0,
-      "aria-valuemax": 100,
-      "aria-label": "Finding concepts",
-    },
-    bar,
-    percent,
-  );
+  const progress = createProgressBar("Finding concepts");
   const stop = actionButton("stop-discovery", "Cancel", "close", "Stop looking", actions.stopDiscovery);
-  const running = element("div", { class: "gp-running" }, progress, stop);
+  const running = element("div", { class: "gp-running" }, progress.root, stop);
   const left = element("p", { class: "gp-numbers" });
   const root = element("section", { class: "gp-find" }, start, running, left);
   return {
@@ -40,10 +28,7 @@ export function createFindPanel(actions: Actions): Panel {
       hide(start, finding !== null);
       hide(running, finding === null);
       setText(left, finding?.secondsLeft == null ? "" : `${timeLeft(finding.secondsLeft)} left`);
-      if (!finding) return;
-      set(progress, { "aria-valuenow": Math.round(100 * finding.fraction) });
-      bar.style.transform = `scaleX(${finding.fraction})`;
-      setText(percent, `${Math.round(100 * finding.fraction)} %`);
+      if (finding) progress.show(finding.fraction);
     },
   };
 }

@@ -1,0 +1,117 @@
+"""Making edits: what a verb's arguments say becomes a complete edit, or an error before anything changes.
+
+An edit is complete when it carries all that draws it. The target activations of a restyle, a variant or an
+exemplar are measured here, once for each edit, before its first pixel is painted.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+
+from ..method.edits import MAX_VARIANT, Edit
+from ..validation import checked_number, checked_verb
+from . import project
+from .processes.references import read_reference
+from .state import SessionState
+
+
+class Keep(Enum):
+    """The type of :data:`KEEP`."""
+
+    KEEP = 0
+
+
+KEEP: Final = Keep.KEEP
+"""Stands for "as it is": ``None`` says something of its own to :meth:`.EditingSession.update`."""
+
+
+def new_id() -> str:
+    """Return an id that no other edit has."""
+    return f"e-{uuid.uuid4().hex[:10]}"
+
+
+def new_edit(
+    state: SessionState,
+    edit_id: str,
+    verb: str,
+    concept: str,
+    strength: float,
+    *,
+    reference: object = None,
+    region: object = None,
+    **details: Any,
+) -> Edit:
+    """Return a complete edit, of which nothing is painted yet. May wait for the model.
+
+    Args:
+        state: for whose picture it is.
+        edit_id: of the edit.
+        verb, concept, strength, reference, region, details: see :meth:`.EditingSession.paint`.
+
+    Raises:
+        GANPaintError: an argument is wrong.
+    """
+    if reference is not None:
+        details["reference"] = read_reference(reference, region, state.model.generator.resolution)
+    return completed(state, state.palette.fresh(edit_id, verb, concept, strength, **details))
+
+
+def altered(state: SessionState, before: Edit, *, region: object, **settings: Any) -> dict[str, Any]:
+    """Return the attributes of an edit that new settings change. May wait for the model.
+
+    Args:
+        state: for whose picture it is.
+        before: the edit as it is.
+        region: of a new reference.
+        settings: see :meth:`.EditingSession.update`; those that are :data:`KEEP` stay.
+
+    Raises:
+        GANPaintError: a setting is wrong for this edit.
+    """
+    changes = {name: value for name, value in settings.items() if value is not KEEP}
+    if "reference" in changes:
+        size = state.model.generator.resolution
+        changes["reference"] = read_reference(changes["reference"], region, size)
+    if changes.keys() & {"target", "variant", "reference"}:
+        changes["activations"] = None  # measured anew
+    after = completed(state, replace(before, **changes))
+    return {name: getattr(after, name) for name in changes}
+
+
+def recorded(state: SessionState, source: object) -> list[Edit]:
+    """Return the edits of a recording of GANPaint Studio, painted. May wait for the model.
+
+    Raises:
+        GANPaintError: see :meth:`.EditingSession.import_studio`.
+    """
+    size = state.model.generator.resolution
+    return [
+        replace(new_edit(state, new_id(), verb, concept, strength), mask=mask)
+        for verb, concept, strength, mask in project.read_interventions(source, size)
+    ]
+
+
+def completed(state: SessionState, edit: Edit) -> Edit:
+    """Check an edit, and measure its target activations if it needs them. Waits for that.
+
+    Raises:
+        GANPaintError: something in it is wrong, or its activations cannot be measured.
+    """
+    palette = state.palette
+    verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
+    exemplary = verb == "add" and edit.target == "exemplar"
+    if edit.activations is not None or not (verb == "restyle" or variant or exemplary):
+        return palette.checked(edit)
+    # Everything else is checked first: measuring takes a while.
+    blank = np.zeros(palette.channels, np.float32)
+    checked = palette.checked(replace(edit, activations=blank))
+    if exemplary:
+        activations = palette.exemplar(checked, state.picture.fast.state.features)
+    else:
+        activations = state.references.activations(checked)
+    return replace(checked, activations=activations)

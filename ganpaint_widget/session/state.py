@@ -1,0 +1,246 @@
+"""A session's state: the open picture, its edits, and the processes that work on them.
+
+The state changes under one lock. Observers are called once the lock is free, so they may call the session.
+The processes (see ``processes/``) do the slow work on the worker's thread. They pass on what they have found,
+and this file puts it in place: a picture, a better inversion of it, or new concepts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..tickets import Report
+from . import journal as record
+from . import project
+from .document import Edits, History
+from .events import Changed, Event, Failed, Observers, Opened, PaletteChanged, Progress
+from .palette import Palette
+from .processes.blending import Blending, restored
+from .processes.discovering import Discovering
+from .processes.fitting import Fitting
+from .processes.inverting import Inverting, OpenedPicture, reconceived
+from .processes.references import References
+from .processes.rendering import Frame, Rendering, Wanted
+from .processes.waiting import explained
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+
+log = logging.getLogger(__name__)
+
+
+class SessionState:
+    """What a session holds, and its processes.
+
+    Args:
+        model: the generator with its companions.
+        generator_name: the name that finds it again; ``None`` if it was given as an object.
+        worker: the thread that runs the model.
+        scene: the scene from which the next one is counted.
+        journal: the directory in which the journal is made; ``None`` keeps none.
+        progressive: see :class:`.EditingSession`.
+
+    Attributes:
+        lock: everything below changes under it.
+        picture: the open picture; there is none before :attr:`inverting` has opened the first.
+        history: the edits of the picture.
+        palette: what can be painted with.
+    """
+
+    picture: OpenedPicture
+
+    def __init__(
+        self,
+        model: Model,
+        generator_name: str | None,
+        worker: Worker,
+        *,
+        scene: int,
+        journal: Path | None,
+        progressive: bool,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.model, self.generator_name, self.worker, self.scene = model, generator_name, worker, scene
+        self.observers = Observers()
+        self.palette = self._palette_of(model)
+        self.history = History(journal)
+        self.inverting = Inverting(
+            model,
+            worker,
+            progressive=progressive,
+            opened=self._take_over,
+            refined=self._take_over_refined,
+            failed=self._tell_failure,
+            report=self._reporter("open"),
+            tell=lambda notice: self.tell([notice]),
+        )
+        self.rendering = Rendering(
+            worker, self.lock, wanted=self._wanted, tell=self.tell, failed=self._tell_failure
+        )
+        self.fitting = Fitting(
+            model,
+            worker,
+            changed=self.rendering.start,
+            failed=self._tell_failure,
+            report=self._reporter("fit"),
+        )
+        self.blending = Blending(
+            model,
+            worker,
+            self.lock,
+            picture=lambda: self.picture,
+            fitted=self.fitting.result,
+            tell=self.tell,
+            failed=self._tell_failure,
+        )
+        self.references = References(model, worker, self._reporter("open"))
+        self.discovering = Discovering(
+            worker, found=self._take_over_concepts, report=self._reporter("discover")
+        )
+
+    def cancel(self) -> None:
+        """Ask all processes to end that a user can stop."""
+        for process in (self.blending, self.fitting, self.inverting, self.references, self.discovering):
+            process.cancel()
+
+    @contextmanager
+    def change(self) -> Iterator[History]:
+        """Provide the history under the lock, and pass on its news once the lock is free."""
+        with self.lock:
+            yield self.history
+            events = self.history.news()
+        self.tell(events)
+
+    # --- what a file has kept ---
+
+    def resume(self, stored: project.Project, edits: Edits, blended: Edits | None) -> None:
+        """Take over a project's edits and blend, its picture having been opened.
+
+        Args:
+            stored: the project.
+            edits, blended: its edits and those of its blend, see :func:`.saving.fitting_edits`.
+        """
+        with self.change() as history:
+            history.resume(edits)
+            if stored.blend is not None and blended is not None:
+                revision = history.revision if blended == edits else history.revision - 1
+                self.blending.begin(restored(stored.blend, blended, revision, self.picture))
+
+    def replay(self, recording: record.Recording) -> None:
+        """Make a journal's edits again, its picture having been opened; this journal continues that one."""
+        with self.change() as history:
+            history.goes_on_with(recording)
+            history.begin(self._opening(), self.picture.photo, self.picture.source.original)
+            history.replay(recording, self.palette.checked)
+
+    # --- what belongs together, read together ---
+
+    def inverted(self) -> tuple[OpenedPicture, Edits]:
+        """Wait until the picture is fully inverted; return it and its edits."""
+        self.inverting.wait()
+        with self.lock:
+            return self.picture, self.history.edits
+
+    def frame(self) -> Frame:
+        """Return the preview of the present revision; waits for it."""
+        self.inverting.wait()
+        self.fitting.wait(self.picture)
+        return self.rendering.result()
+
+    def _wanted(self) -> Wanted:
+        """Return the present view; called under the lock."""
+        history, picture = self.history, self.picture
+        return Wanted(
+            picture,
+            history.edits,
+            history.revision,
+            self.fitting.modify(picture),
+            history.touched,
+            history.before or (),
+        )
+
+    # --- results of processes, put in place ---
+
+    def _take_over(self, picture: OpenedPicture, commit: Callable[[], None]) -> None:
+        """Put a picture that is there in the last one's place."""
+        source = picture.source
+        with self.lock:
+            picture = self._in_concepts(picture)
+            self.picture = picture
+            if source.kind != "photo":
+                self.scene = source.index
+            self.history.begin(self._opening(), picture.photo, source.original)
+            self.blending.begin()
+            rendered = self.rendering.begin(picture, self.history.revision)
+            commit()
+            if self.fitting.on:
+                self.fitting.start(picture)
+            events: list[Event] = [Opened(), *self.history.news()]
+        if picture.notice is not None:
+            events.append(picture.notice)
+        self.tell([*events, rendered])
+
+    def _take_over_refined(self, guess: OpenedPicture, picture: OpenedPicture) -> None:
+        """Put a picture that is inverted further in the place of its guess."""
+        with self.lock:
+            if self.picture.x is not guess.x:
+                return
+            picture = self._in_concepts(picture)
+            self.picture = picture
+            if self.fitting.on:
+                self.fitting.start(picture)
+        if picture.notice is not None and picture.notice is not guess.notice:
+            self.tell([picture.notice])
+        self.rendering.start()
+
+    def _take_over_concepts(self, model: Model) -> None:
+        """Paint with what a model knows, the generator being the same."""
+        with self.lock:
+            self.model = model
+            for process in (self.inverting, self.fitting, self.blending, self.references):
+                process.model = model
+            self.palette = self._palette_of(model)
+            self.picture = self._in_concepts(self.picture)
+        self.tell([PaletteChanged()])
+
+    def _palette_of(self, model: Model) -> Palette:
+        return Palette(model, lambda: self.tell([PaletteChanged()]))
+
+    def _in_concepts(self, picture: OpenedPicture) -> OpenedPicture:
+        """Return a picture that may have been opened before the concepts were found."""
+        known = picture.fast.model.dissection is self.model.dissection
+        return picture if known else reconceived(self.model, picture)
+
+    def _opening(self) -> dict[str, Any]:
+        """Return the journal's description of the picture."""
+        source = self.picture.source
+        return {
+            "generator": self.generator_name,
+            "kind": source.kind,
+            "index": source.index,
+            "title": source.title,
+        }
+
+    # --- telling, outside the lock ---
+
+    def tell(self, events: list[Event]) -> None:
+        """Call the observers; a change then asks for its preview, so that they know of it before that."""
+        for event in events:
+            self.observers.tell(event)
+            if isinstance(event, Changed):
+                self.rendering.start()
+
+    def _tell_failure(self, what: str, error: BaseException) -> None:
+        """Of work in the background: nobody waits for it to whom it could be raised."""
+        log.error("%s.", what, exc_info=error)
+        told = explained(what, error)
+        self.tell([Failed(told.message, told.hint)])
+
+    def _reporter(self, job: Literal["open", "fit", "discover"]) -> Callable[[Report], None]:
+        return lambda report: self.tell([Progress(job, report.fraction, report.seconds_left, None)])
