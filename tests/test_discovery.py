@@ -30,9 +30,10 @@ from ganpaint_widget.dissection import (
     split,
 )
 from ganpaint_widget.dissection.causality import exemplar_effects
-from ganpaint_widget.dissection.clusters import branches, cut, kmeans, linkage, visible
+from ganpaint_widget.dissection.clusters import branches, cut, kmeans, linkage, places_of, visible
 from ganpaint_widget.dissection.discovery import parts_of
 from ganpaint_widget.dissection.measure import count, tabulate
+from ganpaint_widget.dissection.regions import joined, region_means, superpixels
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer.exploration import Exploration
 from ganpaint_widget.explorer.parts import find, rearrange, shown
@@ -126,6 +127,66 @@ def test_what_cannot_be_seen_is_no_part() -> None:
     assert len({*member.tolist()}) == 3
     assert {*member[labels == 3].tolist()} <= {*member[labels == 0].tolist()}
     assert int(visible(tree, points, torch.zeros(12), 3).max()) == 0
+
+
+def test_clusters_at_the_same_places_are_joined_first() -> None:
+    """Two pairs equally far apart: one at the same places, the other at opposite ones."""
+    centroids = F.normalize(
+        torch.tensor([[1, 0.3, 0, 0], [1, -0.3, 0, 0], [0, 0, 1, 0.3], [0, 0, 1, -0.3]]), dim=1
+    )
+    labels = torch.full((2, 8, 8), 0)
+    labels[0, :4], labels[1, :4] = 0, 1
+    labels[:, 4:, :4], labels[:, 4:, 4:] = 2, 3
+    places = places_of(labels, 4)
+    torch.testing.assert_close(places.sum(dim=1), torch.ones(4))
+    even = torch.full((4,), 0.25)
+    assert linkage(centroids, even, places)[0].tolist() == [0, 1]
+    swapped = [2, 3, 0, 1]
+    assert linkage(centroids[swapped], even, places[swapped])[0].tolist() == [2, 3]
+
+
+# --- regions ---
+
+
+def test_superpixels_keep_to_the_edges_of_a_picture() -> None:
+    """A disc that lies across the grid on which superpixels begin."""
+    row, column = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    disc = (row - 13.3) ** 2 + (column - 17.7) ** 2 < 60
+    pictures = torch.where(disc, 0.8, -0.8).expand(2, 3, -1, -1)
+    labels = superpixels(pictures, 8)
+    assert labels.shape == (2, 32, 32) and int(labels.max()) < 64
+    shares, areas = region_means(disc.float().expand(2, 1, -1, -1), labels, 64)
+    pure = ((shares[:, :, 0] < 0.01) | (shares[:, :, 0] > 0.99)).float()
+    assert float((pure * areas).sum() / areas.sum()) > 0.97
+    assert len(labels[0].unique()) > 40
+
+
+def test_means_of_regions_are_those_of_their_pixels() -> None:
+    random = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 3, 6, 6, generator=random)
+    labels = torch.randint(0, 4, (2, 6, 6), generator=random)
+    means, areas = region_means(maps, labels, 5)
+    for one in range(2):
+        for region in range(4):
+            inside = maps[one][:, labels[one] == region]
+            torch.testing.assert_close(means[one, region], inside.mean(dim=1))
+            assert areas[one, region] == inside.shape[1]
+    assert float(means[:, 4].abs().max()) == 0 and float(areas[:, 4].max()) == 0
+
+
+def test_regions_are_joined_where_they_touch_and_are_alike() -> None:
+    """A row of five, in two pictures: 0 is like 4, which it does not touch, and 1 is like 2."""
+    labels = torch.arange(5).repeat_interleave(2).expand(2, 4, -1).clone()
+    described = torch.tensor([[0.0], [1.0], [1.1], [3.0], [0.0]]).repeat(2, 1, 1)
+    described[1, :, 0] = torch.tensor([0.0, 5.0, 9.0, 9.1, 20.0])
+    member = joined(described, torch.full((2, 5), 8.0), labels, left=4)
+    assert member.tolist() == [[0, 1, 1, 3, 4], [0, 1, 2, 2, 4]]
+    member = joined(described, torch.full((2, 5), 8.0), labels, left=1)
+    assert all(len({*one}) == 1 for one in member.tolist())
+    apart = labels.clone()
+    assert torch.equal(
+        joined(described, torch.full((2, 5), 8.0), apart, left=5), torch.arange(5).repeat(2, 1)
+    )
 
 
 # --- discovering ---
@@ -259,7 +320,7 @@ def test_what_was_found_is_read_as_it_was_written(found: Dissection, tmp_path: P
         ("parts.tree", lambda one: one * 0),
         ("parts.centroids", lambda one: one[:, :-1]),
         ("parts.counts", lambda one: one[..., :-1]),
-        ("parts.middle", lambda one: one * torch.nan),
+        ("parts.sums", lambda one: one * torch.nan),
         ("parts.network.head.weight", lambda one: one[:-1]),
         ("parts.network.head.weight", lambda one: one * torch.inf),
     ],

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from ganpaint_widget.cli import app
 from ganpaint_widget.demo.scenes import TRAINING, Scene
+from ganpaint_widget.dissection import discovery, rename
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.models.registry import load, trained_folder
+from ganpaint_widget.models.registry import keep_discovery, load, trained_folder
+from ganpaint_widget.session import EditingSession
 from ganpaint_widget.training import generator as training
 from ganpaint_widget.training.autoencoder import AutoencoderRecipe, regions, train_autoencoder
 from ganpaint_widget.training.judging import PatchDiscriminator, augmented, penalty
@@ -128,11 +130,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_command_makes_a_model_that_opens_by_its_name(
-    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(training, "INITIALIZER_STEPS", 2)
+    quick = {"samples": 30, "steps": 10, "batch": 15}
+    monkeypatch.setattr(discovery.discover, "__kwdefaults__", {**discovery.discover.__kwdefaults__, **quick})
+    monkeypatch.setattr(discovery, "TRIED", 2)
+    caplog.set_level("INFO")
     words = ["train", "generator", str(folder), "--size", "32", "--minutes", "0.1", "--name", "mine"]
-    said = CliRunner().invoke(app, [*words, "--license", "CC0"])
+    said = CliRunner().invoke(app, [*words, "--license", "CC0", "--concepts", "3"])
     assert said.exit_code == 0, said.output
     assert "GANPaint(generator='mine')" in said.output
     made = trained_folder("mine")
@@ -147,6 +153,23 @@ def test_the_command_makes_a_model_that_opens_by_its_name(
         model = load(source)
         assert model.name == "mine" and model.generator.resolution == 32
         assert model.encoder is not None and model.initializer is not None
+    # It can be painted with at once.
+    told = [one.getMessage() for one in caplog.records]
+    assert "Finding concepts: 0 %" in told and "Finding concepts: 100 %" in told
+    session = EditingSession(generator="mine")
+    assert 2 <= len(session.concepts) <= 3 and metrics["concepts"] == len(session.concepts)
+    before = np.array(session.preview)
+    session.add(session.concepts[-1], np.ones((32, 32), bool))
+    assert not np.array_equal(np.array(session.preview), before)
+    # Names that were given since are there the next time.
+    assert session.model.dissection is not None
+    keep_discovery(session.model.generator, rename(session.model.dissection, "part 1", "meadow"))
+    assert load("mine").dissection.concepts[0] == "meadow"
+    session.close()
+    # Concepts are of the weights, so that a training without them leaves none behind.
+    said = CliRunner().invoke(app, [*words, "--concepts", "0"])
+    assert said.exit_code == 0, said.output
+    assert not (made / "generator.dissection.safetensors").exists()
 
 
 def test_a_name_that_another_model_has_is_refused(cache: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..models.units import Dissection
 
 MOST_DISCOVERED = 400
-"""Pictures in which concepts are discovered, at most: their cells are kept in memory."""
+"""Pictures in which concepts are discovered, at most: what is known of their regions is kept in memory."""
 
 EXEMPLAR_SAMPLES = 400
 """Pictures among which exemplars are looked for, at most: they show more objects than are kept."""

@@ -52,10 +52,13 @@ def generator(
         Path | None, typer.Option("--out", "-o", help="Where to keep it. Default: in the cache.")
     ] = None,
     license: Annotated[str, typer.Option(help="The photos' license, for the model card.")] = "not stated",
+    concepts: Annotated[
+        int, typer.Option(help="Find so many concepts to paint with at the end; 0 finds none.")
+    ] = 12,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a generator of your own photos, with its encoder, ready for GANPaint(generator=NAME)."""
+    """Train a generator of your own photos, with an encoder and concepts, for GANPaint(generator=NAME)."""
     with plainly(as_json):
         import os
 
@@ -70,7 +73,13 @@ def generator(
                 f"Training for about {minutes:g} minutes on {where}; interrupt and resume at any time."
             )
         made = train_generator(
-            photos.expanduser(), folder, size=size, minutes=minutes, license=license, device=where
+            photos.expanduser(),
+            folder,
+            size=size,
+            minutes=minutes,
+            license=license,
+            device=where,
+            concepts=concepts,
         )
     if as_json:
         typer.echo(json.dumps({"folder": str(made.folder), **made.metrics}))

@@ -11,6 +11,12 @@ from torch.nn import functional as F
 SMALLEST: Final = 0.002
 """Of the area of all samples: a smaller part joins the one that it is most like."""
 
+GRID: Final = 16
+"""Cells a side of the grid on which the places of clusters are compared."""
+
+SAME_PLACE: Final = 0.02
+"""Added to how little the places of two clusters overlap, so that a distance remains if they are the same."""
+
 
 def kmeans(points: Tensor, clusters: int, *, seed: int = 0, rounds: int = 20, starts: int = 2) -> Tensor:
     """Spherical k-means (Dhillon and Modha 2001) from k-means++ seeds: directions of clusters, M x D.
@@ -51,20 +57,28 @@ def _apart(points: Tensor, direction: Tensor) -> Tensor:
     return (1 - points @ direction).clamp_min(0)
 
 
-def linkage(centroids: Tensor, area: Tensor) -> Tensor:
+def linkage(centroids: Tensor, area: Tensor, places: Tensor | None = None) -> Tensor:
     """Join clusters by average linkage: the tree, (M - 1) x 2.
 
-    The distance of two clusters is 1 - cosine, divided by the root of the geometric mean of their areas: what
-    k-means has cut to pieces for being large comes together first. Node M + s is what step s has made of the
-    two nodes in row s, as in SciPy's linkages.
+    The distance of two clusters is 1 - cosine, with two factors. One is the root of how little their places
+    overlap: a sky at noon and one at dusk look different, and are found at the same places. The other
+    is the inverse root of the geometric mean of their areas: what k-means has cut to pieces for being large
+    comes together first. Node M + s is what step s has made of the two nodes in row s, as SciPy numbers them.
 
     Args:
         centroids: M x D, of length 1.
-        area: M, the share of all cells that each cluster has.
+        area: M, the share of all places that each cluster has.
+        places: M x P, where in pictures each cluster is found: each row sums to 1, or to 0 for a cluster that
+            is found nowhere. By default places do not count.
     """
     amount, share = len(centroids), area.double().clamp_min(1e-4)
     alike = (centroids @ centroids.T).double()
-    distance = ((1 - alike) / (share[:, None] * share).pow(0.25)).fill_diagonal_(torch.inf)
+    distance = (1 - alike) / (share[:, None] * share).pow(0.25)
+    if places is not None:
+        # The Bhattacharyya coefficient of two distributions, 0 to 1.
+        overlap = places.double().sqrt() @ places.double().sqrt().T
+        distance *= (1 + SAME_PLACE - overlap).clamp_min(SAME_PLACE).sqrt()
+    distance.fill_diagonal_(torch.inf)
     nodes, sizes = list(range(amount)), torch.ones(amount, dtype=torch.float64)
     tree = []
     for step in range(amount - 1):
@@ -77,6 +91,23 @@ def linkage(centroids: Tensor, area: Tensor) -> Tensor:
         distance[other], distance[:, other] = torch.inf, torch.inf
         nodes[one], sizes[one] = amount + step, sizes[one] + sizes[other]
     return torch.tensor(tree, dtype=torch.int64).view(-1, 2)
+
+
+def places_of(labels: Tensor, clusters: int) -> Tensor:
+    """Return where in pictures each cluster is found, on a blurred grid: M x P, for :func:`linkage`.
+
+    Args:
+        labels: int64 N x H x W, below ``clusters``.
+        clusters: M.
+    """
+    height, width = labels.shape[-2:]
+    pixels = height * width
+    place = torch.arange(pixels).expand(len(labels), -1)
+    found = torch.bincount((labels.flatten(1) * pixels + place).flatten(), minlength=clusters * pixels)
+    maps = found.view(clusters, 1, height, width).float()
+    maps = F.adaptive_avg_pool2d(maps, (min(GRID, height), min(GRID, width)))
+    maps = F.avg_pool2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), 3, stride=1).flatten(1)
+    return maps / maps.sum(dim=1, keepdim=True).clamp_min(1e-9)
 
 
 def cut(tree: Tensor, groups: int) -> Tensor:

@@ -1,13 +1,13 @@
 """Concepts without labels: what a generator's features say by themselves, found, named and taken apart.
 
 After Collins, Bala, Price and Süsstrunk, "Editing in Style" (CVPR 2020), and Collins, Achanta and Süsstrunk,
-"Deep Feature Factorization" (ECCV 2018): cells of a layer that draw the same kind of thing point in the same
+"Deep Feature Factorization" (ECCV 2018): features that draw the same kind of thing point in the same
 direction, so that spherical k-means on them segments the generator's world. Three steps follow each other:
 
-1. *Cluster.* Cells of the layer are described together with those of the next finer layer, which knows where
-   things end. k-means makes several times as many clusters as parts are wanted, since it spends most of them
-   on what covers most of a picture. Average linkage then joins those that are alike, and sooner the larger
-   they are: a sky in ten shades becomes one part, and a door is left alone.
+1. *Cluster.* Each generated picture is cut into regions that keep to its edges (``regions.py``). A region is
+   described by the means of its features, in the layer and in the finer ones. k-means makes several times as
+   many clusters as parts are wanted. Average linkage then joins those that are alike and are found at the
+   same places, and sooner the larger they are. A sky in ten shades becomes one part, a door is left alone.
 2. *Distill.* A small network learns from generated pictures which cluster is where (``models/parts.py``).
    From then on it is a segmenter like any other.
 3. *Dissect.* With that segmenter every part is measured as a named class would be: units, target activations,
@@ -28,16 +28,17 @@ from torch.nn import functional as F
 
 from ..errors import GANPaintError
 from ..images.arrays import Array, array_of
-from ..models.generator import StagedGenerator, State
+from ..models.generator import StagedGenerator
 from ..models.networks import evaluated, usable
-from ..models.parts import PartNetwork, Parts, directions, seen, similarity
+from ..models.parts import PartNetwork, Parts, directions, seen
 from ..models.units import Dissection, Exemplars
 from ..tickets import Ticket, share_of, watched
 from .causality import causal_effect, exemplar_effects
-from .clusters import kmeans, linkage, visible
+from .clusters import kmeans, linkage, places_of, visible
 from .exemplars import connected_regions, find_exemplars
 from .measure import count, sampled, tabulate
 from .pictures import drawn
+from .regions import ACROSS, joined, region_means, superpixels
 
 PARTS: Final = 12
 """Parts that are looked for if nobody says how many."""
@@ -48,14 +49,17 @@ MOST: Final = 64
 FINE: Final = 4
 """Clusters a part, on average: so often can parts be split."""
 
-LEAST: Final = 48
+LEAST: Final = 64
 """Clusters at least: with fewer, small things share theirs with what is around them."""
 
 UNITS: Final = 8
-"""Units that the finer layer must have: a direction of few numbers says little more than a sign."""
+"""Units that a finer layer must have: a direction of few numbers says little more than a sign."""
 
-POINTS: Final = 30_000
-"""Cells among which clusters are looked for."""
+PIXELS: Final = 3
+"""A superpixel measures at least so many pixels a side."""
+
+FEATURES: Final = 0.5
+"""How much a difference of features counts beside one of colors, when regions are joined."""
 
 SAMPLES: Final = 200
 """Generated pictures that are looked at."""
@@ -69,6 +73,9 @@ TRIED: Final = 12
 EXEMPLARS: Final = 12
 """Of a part, at most."""
 
+OBJECTS: Final = 40
+"""Objects of a part among which its exemplars are chosen."""
+
 WORKING: Final = 0.5
 """Exemplars go that work less than this part of how well the best one works: the segmenter, which nobody has
 checked, has taken other things for the part."""
@@ -76,17 +83,18 @@ checked, has taken other things for the part."""
 
 @dataclass(frozen=True)
 class _World:
-    """What was looked at.
+    """What was looked at, on the CPU.
 
     Attributes:
         pictures: N x 3 x S x S, as the network sees them.
-        points: directions of cells, one a row.
-        middle: C, the mean of all cells.
+        regions: int64 N x S/2 x S/2, the number of the region at each place; numbers go on from picture to
+            picture.
+        points: the regions' directions, one a row.
     """
 
     pictures: Tensor
+    regions: Tensor
     points: Tensor
-    middle: Tensor
 
 
 def discover(
@@ -116,26 +124,22 @@ def discover(
         ticket: progress and cancel.
 
     Raises:
-        GANPaintError: ``parts`` is out of range, or the layer's cells are all the same.
+        GANPaintError: ``parts`` is out of range, or the layer's features are the same everywhere.
     """
-    if not 2 <= parts <= MOST:
-        raise GANPaintError(f"{parts} parts cannot be looked for.", f"Choose from 2 to {MOST}.")
+    check_parts(parts)
     layer = layer or generator.edit_layer
     looking, teaching, measuring, trying = (
         share_of(ticket, *span) for span in ((0, 0.1), (0.15, 0.5), (0.5, 0.6), (0.6, 1))
     )
-    layers = _layers(generator, layer)
-    world = _look(generator, layers, samples, seed, batch, looking)
+    world = _look(generator, _layers(generator, layer), samples, seed, batch, looking)
     centroids = kmeans(world.points, max(LEAST, FINE * parts), seed=seed)
-    if len(centroids) < 2:
+    if len(centroids) < 2 or not bool(centroids.any()):
         raise GANPaintError(
-            f"All cells of the layer {layer!r} point in the same direction.", "Choose another layer."
+            f"All features of the layer {layer!r} point in the same direction.", "Choose another layer."
         )
-    covered = torch.bincount((world.points @ centroids.T).argmax(dim=1), minlength=len(centroids))
-    tree = linkage(centroids, covered / covered.sum())
-    lessons = _lessons(
-        generator, layers, world.middle, centroids, samples, seed, batch, len(world.pictures[0, 0]) // 2
-    )
+    lessons = (world.points @ centroids.T).argmax(dim=1)[world.regions]
+    covered = torch.bincount(lessons.flatten(), minlength=len(centroids)) / lessons.numel()
+    tree = linkage(centroids, covered, places_of(lessons, len(centroids)))
     network = distill(
         generator, world.pictures, lessons, len(centroids), steps=steps, seed=seed, ticket=teaching
     )
@@ -158,7 +162,6 @@ def discover(
         parts=Parts(
             network.cpu(),
             classes=names,
-            middle=world.middle,
             centroids=centroids,
             tree=tree,
             member=member,
@@ -168,6 +171,12 @@ def discover(
         .requires_grad_(False),
     )
     return remeasure(generator, found, samples=samples, seed=seed, batch=batch, ticket=trying)
+
+
+def check_parts(parts: int) -> None:
+    """Raise GANPaintError if so many parts cannot be looked for."""
+    if not 2 <= parts <= MOST:
+        raise GANPaintError(f"{parts} parts cannot be looked for.", f"Choose from 2 to {MOST}.")
 
 
 @evaluated
@@ -204,6 +213,7 @@ def remeasure(
         dissection,
         samples=samples,
         count=EXEMPLARS,
+        most=OBJECTS,
         seed=seed,
         batch=batch,
         ticket=finding,
@@ -228,23 +238,14 @@ def remeasure(
 
 
 def _layers(generator: StagedGenerator, layer: str) -> list[str]:
-    """Return the layer, and the last stage of the next finer grid, if there is one with ``UNITS``."""
-    grid = generator.shape(layer)[1]
-    finer: list[tuple[int, str]] = []
+    """Return the layer, and the last stage of each finer grid that has ``UNITS``."""
+    side = generator.shape(layer)[1]
+    finer: dict[int, str] = {}
     for stage in generator.stages[generator.stage_index(layer) + 1 :]:
-        units, side, _ = generator.shape(stage)
-        if units >= UNITS and side > grid and (not finer or side == finer[0][0]):
-            finer.append((side, stage))
-    return [layer, finer[-1][1]] if finer else [layer]
-
-
-def _maps(generator: StagedGenerator, state: State, layers: Sequence[str]) -> tuple[State, list[Tensor]]:
-    """Return the state at the last of some layers, and the features of all of them, on the CPU."""
-    maps = []
-    for layer in layers:
-        state = generator.run(state, until=layer)
-        maps.append(state.features.float().cpu())
-    return state, maps
+        units, grid, _ = generator.shape(stage)
+        if units >= UNITS and grid > side:
+            finer[grid] = stage
+    return [layer, *finer.values()]
 
 
 @evaluated
@@ -257,46 +258,57 @@ def _look(
     batch: int,
     ticket: Ticket | None,
 ) -> _World:
-    """Return generated pictures and some of their cells, on the CPU."""
+    """Return generated pictures, their regions, and what features say of these."""
     pictures: list[Tensor] = []
-    cells: list[list[Tensor]] = []
+    labels: list[Tensor] = []
+    described: list[list[Tensor]] = []
+    colors: list[Tensor] = []
+    areas: list[Tensor] = []
     settings: list[list[Tensor]] = []
-    for number, start in enumerate(watched(sampled(generator, samples, seed, batch), ticket)):
-        state, maps = _maps(generator, start, layers)
-        pictures.append(seen(drawn(generator, state)).cpu())
-        grid = maps[-1].shape[-2:]
-        random = torch.Generator().manual_seed(1 + seed + 1_000_003 * number)
-        amount = max(1, min(grid.numel(), POINTS // samples))
-        places = torch.stack([torch.randperm(grid.numel(), generator=random)[:amount] for _ in maps[0]])
-        full = [F.interpolate(one, size=grid, mode="bilinear", align_corners=False) for one in maps]
-        cells.append([one.flatten(2).gather(2, places[:, None].expand(-1, one.shape[1], -1)) for one in full])
+    for state in watched(sampled(generator, samples, seed, batch), ticket):
+        maps: list[Tensor] = []
+        for layer in layers:
+            state = generator.run(state, until=layer)
+            maps.append(state.features.float().cpu())
+        shown = seen(drawn(generator, state)).cpu()
+        half = F.avg_pool2d(shown, 2)
+        across = max(2, min(ACROSS, half.shape[-1] // PIXELS))
+        found = superpixels(half, across)
+        mean, area = region_means(half, found, across**2)
+        pictures.append(shown)
+        labels.append(found)
+        colors.append(mean)
+        areas.append(area)
+        described.append([region_means(one, found, across**2)[0] for one in maps])
         settings.append([one.mean(dim=(2, 3)) for one in maps])
     around = [torch.cat(one) for one in zip(*settings, strict=True)]
-    middle = torch.cat([one.mean(dim=0) for one in around])
-    # Cells as pictures of one row, each with its own picture's mean and not with that of the chosen cells.
-    chosen = [torch.cat(one)[:, :, None] for one in zip(*cells, strict=True)]
-    points = directions(chosen, middle, around)[:, :, 0]
-    return _World(torch.cat(pictures), points.transpose(1, 2).flatten(0, 1).contiguous(), middle)
+    features = [torch.cat(one) for one in zip(*described, strict=True)]
+    color, area, places = torch.cat(colors), torch.cat(areas), torch.cat(labels)
+    count = area.shape[1]
 
+    def directed(maps: Sequence[Tensor]) -> Tensor:
+        beside = [one[:, None].expand(-1, count, -1).flatten(0, 1) for one in around]
+        return directions([one.flatten(0, 1) for one in maps], beside)
 
-@evaluated
-@torch.no_grad()
-def _lessons(
-    generator: StagedGenerator,
-    layers: Sequence[str],
-    middle: Tensor,
-    centroids: Tensor,
-    samples: int,
-    seed: int,
-    batch: int,
-    side: int,
-) -> Tensor:
-    """Which cluster is where in the same samples, int64 N x ``side`` x ``side``, on the CPU."""
-    found = []
-    for state in sampled(generator, samples, seed, batch):
-        alike = similarity(_maps(generator, state, layers)[1], middle, centroids)
-        found.append(F.interpolate(alike, size=(side, side), mode="bilinear", align_corners=False).argmax(1))
-    return torch.cat(found)
+    fine = directed(features).view(len(area), count, -1)
+    compared = torch.cat([color, FEATURES * fine], dim=2)
+    batches = zip(*(torch.split(one, batch) for one in (compared, area, places)), strict=True)
+    member = torch.cat([joined(*some) for some in batches])
+    flat = (member + count * torch.arange(len(member))[:, None]).flatten()
+    weights = area.flatten()[:, None]
+
+    def united(means: Tensor) -> Tensor:
+        """Return the means of unions: those of their pieces, weighted by area."""
+        total = torch.zeros_like(weights).index_add_(0, flat, weights).clamp_min(1)
+        sums = torch.zeros_like(means.flatten(0, 1)).index_add_(0, flat, means.flatten(0, 1) * weights)
+        return (sums / total).view_as(means)
+
+    there, numbers = torch.unique(flat[area.flatten() > 0], return_inverse=True)
+    numbered = torch.zeros_like(flat)
+    numbered[area.flatten() > 0] = numbers
+    regions = numbered.view(len(area), count).gather(1, places.flatten(1)).view_as(places)
+    points = directed([united(one) for one in features])[there]
+    return _World(torch.cat(pictures), regions, points)
 
 
 def distill(

@@ -30,6 +30,9 @@ COUNT = 24
 MOST = 160
 """Objects of a concept among which they are chosen."""
 
+BATCH = 16
+"""Objects that are drawn again at a time."""
+
 MINIMUM_SHARE = 0.002
 """Of the picture: smaller objects are mostly what surrounds them."""
 
@@ -51,6 +54,7 @@ def find_exemplars(
     samples: int = 400,
     states: Sequence[State] | None = None,
     count: int = COUNT,
+    most: int = MOST,
     seed: int = 0,
     batch: int = 25,
     ticket: Ticket | None = None,
@@ -69,6 +73,7 @@ def find_exemplars(
         states: what to look at instead: batches of states at or before the layer, for example of inverted
             photos.
         count: how many exemplars to keep of a concept, at most.
+        most: objects of a concept among which they are chosen, from all over the samples.
         seed: of the latents.
         batch: pictures at a time.
         ticket: progress and cancel.
@@ -84,16 +89,29 @@ def find_exemplars(
         labels = labeled(generator, segmenter, state)
         regions, features = connected_regions(labels), state.features.float().cpu()
         settings = setting_of(features)
+        seen: list[tuple[int, Tensor, int, Tensor]] = []
+        room = {name: most * done // len(states) - len(objects) for name, objects in found.items()}
         for one in range(len(labels)):
             numbers, sizes = torch.unique(regions[one], return_counts=True)
             for number in numbers[sizes >= MINIMUM_SHARE * labels[one].numel()]:
                 where = regions[one] == number
                 row = int(labels[one][where][0])
-                objects = found.get(segmenter.classes[row])
-                if objects is not None and len(objects) < MOST:
-                    mean = _mean_inside(features[one], where)
-                    alike = _redrawn(generator, segmenter, state.one(one), mean, where, row)
-                    objects.append(_Object(mean, settings[one], alike))
+                name = segmenter.classes[row]
+                if room.get(name, 0) > 0:
+                    room[name] -= 1
+                    seen.append((one, where, row, _mean_inside(features[one], where)))
+        for start in range(0, len(seen), BATCH):
+            ones, places, rows, means = zip(*seen[start : start + BATCH], strict=True)
+            alike = _redrawn(
+                generator,
+                segmenter,
+                state.pick(ones),
+                torch.stack(means),
+                torch.stack(places),
+                torch.tensor(rows),
+            )
+            for one, row, mean, share in zip(ones, rows, means, alike.tolist(), strict=True):
+                found[segmenter.classes[row]].append(_Object(mean, settings[one], share))
         if ticket is not None:
             ticket.checkpoint(done / len(states))
     chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
@@ -181,17 +199,30 @@ class _Object(NamedTuple):
 
 
 def _redrawn(
-    generator: StagedGenerator, segmenter: Segmenter, state: State, mean: Tensor, where: Tensor, row: int
-) -> float:
-    """Return the IoU of an object with what there is of its class when its mean is painted over it."""
-    where = where.to(state.features.device)
-    mask = where.to(state.features)[None, None]
+    generator: StagedGenerator,
+    segmenter: Segmenter,
+    state: State,
+    means: Tensor,
+    places: Tensor,
+    rows: Tensor,
+) -> Tensor:
+    """Return the IoU of B objects with what there is of their class when their means are painted over them.
+
+    Args:
+        generator, segmenter: as there.
+        state: a batch of B, each object's picture.
+        means: B x C.
+        places: bool B x H x W.
+        rows: B, their classes.
+    """
+    masks = places.to(state.features)[:, None]
     height, width = state.features.shape[-2:]
-    alpha = (1.5 * F.adaptive_avg_pool2d(mask, (height, width))).clamp_max(1)
-    painted = (1 - alpha) * state.features + alpha * mean.to(alpha).view(1, -1, 1, 1)
-    near = F.max_pool2d(mask, 2 * BESIDE + 1, stride=1, padding=BESIDE)[0, 0] > 0
-    drawn = (labeled(generator, segmenter, state.replace(painted))[0] == row).to(near.device) & near
-    return float((drawn & where).sum() / (drawn | where).sum())
+    alpha = (1.5 * F.adaptive_avg_pool2d(masks, (height, width))).clamp_max(1)
+    painted = (1 - alpha) * state.features + alpha * means.to(alpha)[:, :, None, None]
+    near = (F.max_pool2d(masks, 2 * BESIDE + 1, stride=1, padding=BESIDE)[:, 0] > 0).cpu()
+    drawn = (labeled(generator, segmenter, state.replace(painted)) == rows[:, None, None]) & near
+    places = places.cpu()
+    return (drawn & places).sum(dim=(1, 2)) / (drawn | places).sum(dim=(1, 2))
 
 
 def _chosen(objects: list[_Object], count: int, channels: int) -> tuple[Tensor, Tensor, int]:

@@ -119,8 +119,7 @@ def split(dissection: Dissection, concept: str) -> Dissection:
     towards = F.normalize(
         torch.stack([parts.centroids[half, :units].mean(dim=0) for half in (large, small)]).cpu(), dim=1
     )
-    cells = activations[:, :, None, None]
-    alike = directions([cells], parts.middle[:units].cpu(), [settings])[:, :, 0, 0] @ towards.T
+    alike = directions([activations], [settings]) @ towards.T
     nearest = alike.argmax(dim=1)
     number = 2
     while (name := f"{concept[:60]} {number}") in dissection.concepts:

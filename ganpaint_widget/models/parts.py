@@ -1,8 +1,8 @@
 """Parts: what was found in a generator's features without labels, and a network that sees it in any picture.
 
-Discovery (``dissection/discovery.py``) makes many small *clusters* of the edit layer's cells, and joins those
-that are alike in a tree. A *part* is a set of clusters; each part is one concept of a dissection. So joining
-two parts is a union, and the tree says how to take one apart.
+Discovery (``dissection/discovery.py``) makes many small *clusters* of regions with like features, and joins
+those that are alike in a tree. A *part* is a set of clusters; each part is one concept of a dissection. So
+joining two parts is a union, and the tree says how to take one apart.
 
 Clusters are of features, and a photo has none. Asking the encoder would serve only generators that have one,
 and at the resolution of the edit layer's cells. So a small network learns from generated pictures which
@@ -22,12 +22,8 @@ from torch.nn import functional as F
 SIDE: Final = 128
 """Pixels a side at which pictures are looked at, at most; larger ones are brought to it."""
 
-FINER: Final = 2.0
-"""How much more the finer layer counts than the layer itself: it knows where things end."""
-
-SETTING: Final = 0.5
-"""The part of a picture's mean features that is taken away from its cells before they are compared: dusk must
-not make another sky, and yet a hall must not pass for a street."""
+EVEN: Final = 1e-4
+"""Features that differ from their picture's mean by less than this part of their length do not differ."""
 
 
 @dataclass(frozen=True)
@@ -120,18 +116,17 @@ class Parts(nn.Module):
     Attributes:
         classes: the names of the K parts, in the order of the dissection's concepts.
         hidden: those that are not offered for painting.
-        middle: D, the mean over many samples of the layer's C units and the finer layer's.
-        centroids: M x D, the clusters' directions, of length 1; see :func:`directions`.
+        centroids: M x D, the clusters' directions in the units of the layer and of finer ones, of length 1;
+            see :func:`directions`.
         tree: (M - 1) x 2, which two nodes were joined in each step; node M + s is what step s has made.
         member: M, the part of each cluster, 0 to K - 1.
         evidence: what dissection has counted of the M clusters; on the CPU.
 
     Args:
         network: tells clusters in pictures.
-        classes, hidden, middle, centroids, tree, member, evidence: see the attributes.
+        classes, hidden, centroids, tree, member, evidence: see the attributes.
     """
 
-    middle: Tensor
     centroids: Tensor
     tree: Tensor
     member: Tensor
@@ -142,7 +137,6 @@ class Parts(nn.Module):
         *,
         classes: Sequence[str],
         hidden: Sequence[str] = (),
-        middle: Tensor,
         centroids: Tensor,
         tree: Tensor,
         member: Tensor,
@@ -153,7 +147,7 @@ class Parts(nn.Module):
         self.classes = tuple(classes)
         self.hidden = tuple(hidden)
         self.evidence = evidence
-        for name, one in (("middle", middle), ("centroids", centroids), ("tree", tree), ("member", member)):
+        for name, one in (("centroids", centroids), ("tree", tree), ("member", member)):
             self.register_buffer(name, one.clone())
 
     def with_member(self, member: Tensor, classes: Sequence[str], hidden: Sequence[str]) -> Parts:
@@ -162,7 +156,6 @@ class Parts(nn.Module):
             self.network,
             classes=classes,
             hidden=hidden,
-            middle=self.middle,
             centroids=self.centroids,
             tree=self.tree,
             member=member,
@@ -217,7 +210,6 @@ class Parts(nn.Module):
         evidence = self.evidence
         tensors = {f"network.{name}": one for name, one in self.network.state_dict().items()}
         tensors |= {
-            "middle": self.middle,
             "centroids": self.centroids,
             "tree": self.tree,
             "member": self.member,
@@ -254,7 +246,6 @@ class Parts(nn.Module):
             network,
             classes=plain["classes"],
             hidden=plain["hidden"],
-            middle=tensors["middle"].float(),
             centroids=tensors["centroids"].float(),
             tree=tensors["tree"].long(),
             member=tensors["member"].long(),
@@ -276,7 +267,6 @@ class Parts(nn.Module):
         channels = len(self.evidence.high)
         bins = self.evidence.thresholds.shape[-1] + 1
         shapes = {
-            "middle": (self.middle, (width,)),
             "tree": (self.tree, (clusters - 1, 2)),
             "member": (self.member, (clusters,)),
             "counts": (self.evidence.counts, (channels, clusters, bins)),
@@ -317,29 +307,19 @@ def seen(pictures: Tensor) -> Tensor:
     return F.interpolate(pictures, size=(side, side), mode="bilinear", align_corners=False, antialias=smaller)
 
 
-def directions(maps: Sequence[Tensor], middle: Tensor, settings: Sequence[Tensor] | None = None) -> Tensor:
-    """Cells as they are compared: unit vectors, B x D x h x w, of what sets them apart from their picture.
+def directions(maps: Sequence[Tensor], settings: Sequence[Tensor]) -> Tensor:
+    """Features as they are compared: unit vectors, N x D, of what sets them apart from their picture.
 
-    From each layer ``SETTING`` of what a picture's mean differs from the layer's is taken away. Then cells
-    are brought to length 1 and put side by side with the other layer's, on the finer grid.
+    From each layer's features their picture's mean is taken away, since dusk must not make another sky. Then
+    each layer's are brought to length 1 and put side by side with those of the others.
 
     Args:
-        maps: features of the layer, B x C x H x W, and of the finer one, if there is one.
-        middle: D, the layers' means.
-        settings: the pictures' means of both; by default those of the maps.
+        maps: of each layer features, N x C.
+        settings: of each layer the means of the pictures that the features are from, N x C.
     """
-    settings = [one.mean(dim=(2, 3)) for one in maps] if settings is None else settings
-    means = torch.split(middle, [one.shape[1] for one in maps])
-    grid = maps[-1].shape[-2:]
     found = []
-    for features, setting, mean, weight in zip(maps, settings, means, (1.0, FINER), strict=False):
-        if features.shape[-2:] != grid:
-            features = F.interpolate(features, size=grid, mode="bilinear", align_corners=False)
-        apart = features - SETTING * (setting - mean)[:, :, None, None]
-        found.append(weight * F.normalize(apart, dim=1))
+    for features, setting in zip(maps, settings, strict=True):
+        apart = features - setting
+        differs = apart.norm(dim=1, keepdim=True) > EVEN * setting.norm(dim=1, keepdim=True)
+        found.append(F.normalize(apart * differs, dim=1))
     return F.normalize(torch.cat(found, dim=1), dim=1)
-
-
-def similarity(maps: Sequence[Tensor], middle: Tensor, centroids: Tensor) -> Tensor:
-    """Cosines of each cell's direction with M centroids: B x M x h x w; arguments as above."""
-    return torch.einsum("bchw,mc->bmhw", directions(maps, middle), centroids)

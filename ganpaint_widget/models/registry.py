@@ -121,7 +121,7 @@ def _trained(folder: Path) -> Model:
         path = folder / f"{name}.safetensors"
         if path.is_file():
             parts[part] = read_module(path, name, make)
-    return Model(folder.name, generator, dissection=_measured(file, generator), **parts)
+    return _with_discovery(Model(folder.name, generator, dissection=_measured(file, generator), **parts))
 
 
 _USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its file, or a StagedGenerator.'

@@ -19,12 +19,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..dissection.discovery import PARTS, check_parts, discover
 from ..errors import GANPaintError
 from ..images.metrics import psnr
 from ..models.checkpoints import write_module
 from ..models.encoder import Encoder
 from ..models.progan import ProGAN
+from ..models.registry import dissection_file
 from ..storage import replacing
+from ..tickets import Report, Ticket
 from ..version import __version__
 from .autoencoder import AutoencoderRecipe, train_autoencoder
 from .axes import turned
@@ -43,7 +46,7 @@ CHANNELS = (256, 256, 192, 96, 48, 32, 24)
 LATENT_SIZE = 256
 
 AUTOENCODER_SHARE, FEATURES_SHARE = 0.5, 0.4
-"""Of the time; the rest is for the initializer."""
+"""Of the time; the rest is for the initializer. Concepts take a minute or two more."""
 
 INITIALIZER_STEPS = 350
 TURNED_BY = 500
@@ -93,8 +96,9 @@ def train_generator(
     license: str = "not stated",
     device: str = "cpu",
     seed: int = 0,
+    concepts: int = PARTS,
 ) -> Trained:
-    """Train a generator on a folder of photos, with its encoder and its initializer.
+    """Train a generator on a folder of photos, with its encoder, its initializer and concepts to paint with.
 
     A training that was interrupted goes on where it stopped, for ``minutes`` more.
 
@@ -106,11 +110,15 @@ def train_generator(
         license: of the photos, as the card should say it.
         device: where to train.
         seed: of the weights and batches.
+        concepts: how many to find without labels in the finished generator; 0 finds none.
 
     Raises:
-        GANPaintError: the photos are missing or too few, or the size is none of ``SIZES``.
+        GANPaintError: the photos are missing or too few, the size is none of ``SIZES``, or ``concepts`` is
+            out of range.
         OSError: the folder cannot be written.
     """
+    if concepts:
+        check_parts(concepts)
     torch.manual_seed(seed)
     painter = new_painter(size)
     data = Photos(photos, size)
@@ -130,11 +138,20 @@ def train_generator(
     painter = train_features(training, painter, data, recipe, minutes=FEATURES_SHARE * minutes, device=device)
     generator, encoder = painter.generator, painter.encoder
     assert isinstance(generator, ProGAN)
-    write_module(folder / "generator.safetensors", "generator", generator, generator.config)
+    file = folder / "generator.safetensors"
+    found = dissection_file(file)
+    # Concepts of an earlier, shorter training are not those of these weights.
+    found.unlink(missing_ok=True)
+    write_module(file, "generator", generator, generator.config)
     write_module(folder / "encoder.safetensors", "encoder", encoder, encoder.config)
     _write_samples(folder / "samples.png", generator)
     initializer = train_initializer(generator, encoder, data, steps=INITIALIZER_STEPS, seed=seed)
     write_module(folder / "initialiser.safetensors", "initialiser", initializer, initializer.config)
+    names: tuple[str, ...] = ()
+    if concepts:
+        parts = discover(generator, concepts, seed=seed, ticket=_logged("Finding concepts"))
+        parts.save(found)
+        names = parts.concepts
     metrics = {
         "photos": len(data) + len(data.held_out),
         "left_out": len(data.refused),
@@ -143,6 +160,7 @@ def train_generator(
         "minutes": round((time.monotonic() - began) / 60, 1),
         "device": device,
         "psnr_of_held_out_photos": round(_redrawn(painter, data.held_out, device), 2),
+        "concepts": len(names),
         "parameters": sum(p.numel() for p in generator.parameters()),
     }
     with replacing(folder / "measures.json") as partial:
@@ -150,6 +168,19 @@ def train_generator(
     with replacing(folder / "CARD.md") as partial:
         partial.write_text(_card(folder.name, metrics, license))
     return Trained(folder, metrics)
+
+
+def _logged(job: str) -> Ticket:
+    """Return a ticket that says in the log how far a job is, at each tenth."""
+    tenths = -1
+
+    def tell(report: Report) -> None:
+        nonlocal tenths
+        if int(10 * report.fraction) > tenths:
+            tenths = int(10 * report.fraction)
+            log.info("%s: %d %%", job, 10 * tenths)
+
+    return Ticket(observer=tell)
 
 
 @torch.no_grad()
@@ -178,7 +209,7 @@ def _card(name: str, metrics: dict[str, Any], license: str) -> str:
     return f"""# {name}
 
 A ProGAN of {size} x {size} pixels with an encoder and an initializer. `ganpaint train generator` of
-ganpaint_widget {__version__} trained it.
+ganpaint_widget {__version__} trained it. It found {metrics["concepts"]} concepts without labels.
 
 | | |
 | --- | --- |
