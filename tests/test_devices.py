@@ -206,7 +206,6 @@ class World:
         parts = Parts(
             network,
             classes=("part 1", "part 2"),
-            middle=torch.zeros(units),
             centroids=centroids,
             tree=torch.tensor([[0, 1], [2, 3], [4, 5]]),
             member=member,
@@ -250,7 +249,7 @@ def _discovered(world: World) -> Any:
     """What does not hang on the last digit of a network's training: clusters, their tree and their number."""
     found = discovery.discover(world.generator, 3, samples=6, batch=3, steps=2)
     parts = discovery.parts_of(found)
-    return parts.middle, parts.centroids, parts.tree, len(found.high)
+    return parts.centroids, parts.tree, len(found.high)
 
 
 def _sampled(batches: SampleBatches) -> Tensor:

@@ -36,7 +36,7 @@ from ..tickets import Ticket, share_of, watched
 from .causality import causal_effect, exemplar_effects
 from .clusters import kmeans, linkage, places_of, visible
 from .exemplars import connected_regions, find_exemplars
-from .measure import count, sampled, tabulate
+from .measure import Probe, count, sampled, tabulate
 from .pictures import drawn
 from .regions import ACROSS, joined, region_means, superpixels
 
@@ -144,9 +144,8 @@ def discover(
         generator, world.pictures, lessons, len(centroids), steps=steps, seed=seed, ticket=teaching
     )
     seeing = _Clusters(network, tuple(str(one) for one in range(len(centroids))))
-    evidence = count(
-        generator, seeing, layer=layer, samples=samples, seed=seed, batch=batch, ticket=measuring
-    )
+    states = sampled(generator, samples, seed, batch)
+    evidence = count(Probe(generator, seeing, layer, seed=seed), states, ticket=measuring)
     area = evidence.counts[0].sum(dim=1).float()
     member = visible(tree, centroids, area / area.sum(), min(parts, len(centroids)))
     # The largest part is the first.

@@ -91,44 +91,20 @@ def dissect(
         ticket: progress and cancel.
     """
     layer = layer or generator.edit_layer
-    evidence = count(
-        generator,
-        segmenter,
-        layer=layer,
-        samples=samples,
-        states=states,
-        seed=seed,
-        batch=batch,
-        pixels=pixels,
-        rotation=rotation,
-        executor=executor,
-        ticket=ticket,
-    )
+    states = sampled(generator, samples, seed, batch) if states is None else states
+    probe = Probe(generator, segmenter, layer, pixels, seed, rotation)
+    evidence = count(probe, states, executor=executor, ticket=ticket)
     return tabulate(evidence, layer, segmenter.classes, colors or {})
 
 
 @evaluated
 @torch.no_grad()
 def count(
-    generator: StagedGenerator,
-    segmenter: Segmenter,
-    *,
-    layer: str,
-    samples: int = 1000,
-    states: Sequence[State] | None = None,
-    seed: int = 0,
-    batch: int = 25,
-    pixels: int = 512,
-    rotation: Tensor | None = None,
-    executor: Executor | None = None,
-    ticket: Ticket | None = None,
+    probe: Probe, states: Sequence[State], *, executor: Executor | None = None, ticket: Ticket | None = None
 ) -> Evidence:
-    """Count what :func:`dissect` makes its tables of; the arguments are the same."""
-    if states is None:
-        states = sampled(generator, samples, seed, batch)
+    """Count what :func:`dissect` makes its tables of, on batches of states at or before the probe's layer."""
     samples = sum(len(state.features) for state in states)
-    concepts = len(segmenter.classes)
-    probe = _Probe(generator, segmenter, layer, pixels, seed, rotation)
+    concepts = len(probe.segmenter.classes)
     numbered = list(enumerate(states))
 
     first = numbered[: max(1, len(numbered) // 4)]
@@ -209,15 +185,15 @@ def _spread(
 
 
 @dataclass(frozen=True)
-class _Probe:
+class Probe:
     """Activations and labels of a batch, at random places that depend on the batch's number alone."""
 
     generator: StagedGenerator
     segmenter: Segmenter
     layer: str
-    pixels: int
-    seed: int
-    rotation: Tensor | None
+    pixels: int = 512
+    seed: int = 0
+    rotation: Tensor | None = None
 
     def features(self, state: State) -> tuple[State, Tensor]:
         """Return the state at the layer, and its units' activations, float32 B x C x h x w."""
@@ -265,7 +241,7 @@ def values_at(features: Tensor, places: Tensor, height: int, width: int) -> Tens
 class _Gather:
     """Some of each unit's values, from which the thresholds will be taken: C x ``share`` for each batch."""
 
-    probe: _Probe
+    probe: Probe
     share: int
 
     @torch.no_grad()
@@ -285,7 +261,7 @@ class _Gather:
 class _Count:
     """The counts of several batches, and of each the sums over the cells in which a concept is present."""
 
-    probe: _Probe
+    probe: Probe
     thresholds: Tensor
 
     @torch.no_grad()
