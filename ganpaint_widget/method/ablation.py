@@ -32,7 +32,8 @@ class Ablation(AdaptationConfig):
             published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
             weights of G_F themselves, as PTI does, though with the loss used here.
         combine: whether delta multiplies a layer's output (published) or is added to it. An added delta is
-            stored under ``+`` and the layer's name, and a change of a weight under the parameter's name.
+            in units of the layer's root mean square, and is stored under ``+`` and the layer's name; a change
+            of a weight is stored under the parameter's name.
         regularization: lambda_reg; with ``weights`` on their mean squared change.
     """
 
@@ -41,7 +42,7 @@ class Ablation(AdaptationConfig):
 
     @property
     def steps(self) -> int:
-        return {"pyramid": 24, "direct": 24, "network": 160, "weights": 120}[self.parametrization]
+        return {"pyramid": 20, "direct": 20, "network": 160, "weights": 120}[self.parametrization]
 
     def fitted(self, generator: StagedGenerator, cached: State, start: Delta) -> Fitted:
         if self.parametrization == "weights":
@@ -81,7 +82,9 @@ def _modifiers(generator: StagedGenerator, delta: Delta) -> dict[str, Modifier]:
         def modify(features: Tensor) -> Tensor:
             if layer in delta:
                 features = features * (1 + delta[layer])
-            return features + delta[f"+{layer}"] if f"+{layer}" in delta else features
+            if f"+{layer}" in delta:
+                features = features + delta[f"+{layer}"] * features.square().mean().sqrt()
+            return features
 
         return modify
 

@@ -95,7 +95,7 @@ class AdaptationConfig:
     @property
     def steps(self) -> int:
         """Enough of them: evaluations of the loss and its gradient."""
-        return 24
+        return 20
 
     def fitted(self, generator: StagedGenerator, cached: State, start: Delta) -> Fitted:
         """Return the fitted object, from the state at the first fine layer and an initial delta."""

@@ -26,6 +26,12 @@ TRIES: Final = 25
 SMALLEST: Final = 1e-9
 """A bracket that moves no parameter by more than this is not searched any further."""
 
+FIRST: Final = 0.1
+"""Of the way on which a loss would fall to zero if it were linear: what is tried first."""
+
+RESOLUTION: Final = 1e-7
+"""Of a loss: changes below this share are lost in single precision."""
+
 POSITIVE: Final = 1e-10
 """A step is remembered if the gradient has grown along it by more than this. PyTorch's value: a step that is
 too small to be remembered is followed by one that goes as far as the gradient says."""
@@ -71,8 +77,9 @@ def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, 
     loss = yield
     gradient = _gathered(parameters)
     pairs: deque[_Pair] = deque(maxlen=history)
-    # The first step moves the parameters by 1 at most, all together: nothing is known of the curvature yet.
-    length = min(1.0, 1 / max(float(gradient.abs().sum()), 1e-30))
+    # Nothing is known of the curvature yet. A straight line would meet zero, the least of most losses, at the
+    # loss over the squared gradient; a part of that is tried.
+    length = FIRST * abs(loss) / max(float(gradient @ gradient), 1e-30)
     while True:
         direction = _direction(gradient, pairs)
         slope = float(gradient @ direction)
@@ -117,15 +124,16 @@ def _line_search(
         gradient = _gathered(parameters)
         return _Point(length, loss, float(gradient @ direction), gradient)
 
+    unseen = RESOLUTION * abs(begin.loss)
+
     def lower(point: _Point) -> bool:
-        return point.loss <= begin.loss + SUFFICIENT * point.length * begin.slope
+        return point.loss <= begin.loss + SUFFICIENT * point.length * begin.slope + unseen
 
     def flat(point: _Point) -> bool:
         return abs(point.slope) <= -CURVATURE * begin.slope
 
     def further_down(point: _Point, before: _Point) -> bool:
-        # The first steps may be so small that the loss, in single precision, does not tell them apart.
-        return tries <= 2 or point.loss < before.loss
+        return point.loss < before.loss + unseen
 
     # Go on until the minimum is passed.
     before, point, tries = begin, (yield from at(length)), 1
