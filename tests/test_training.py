@@ -18,7 +18,7 @@ from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.demo.train import painter_from
-from ganpaint_widget.demo.train_edits import Recipe, chroma, new_painter, stroke, train_edits
+from ganpaint_widget.demo.train_edits import Recipe, chroma, moved, new_painter, stroke, train_edits
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply, mean_activations
@@ -104,6 +104,21 @@ def test_strokes_are_where_the_object_is() -> None:
         assert drawn.any() and (drawn & mask).sum() > 0.15 * drawn.sum()
         rows, columns = np.nonzero(drawn)
         assert rows.min() > 5 and rows.max() < 58 and columns.min() > 15 and columns.max() < 60
+
+
+def test_a_moved_mask_goes_with_the_moved_picture() -> None:
+    random = np.random.default_rng(0)
+    masks = torch.zeros(40, 1, 64, 64)
+    for mask in masks:
+        top, left = random.integers(0, 50, 2)
+        mask[:, top : top + 12, left : left + 10] = 1
+    views, places = moved(masks.expand(-1, 3, -1, -1), masks, random)
+    assert not torch.equal(places, masks)
+    assert (places.sum(dim=(1, 2, 3)) > 20).all(), "it stays in the picture"
+    inside = (views * places).sum(dim=(1, 2, 3)) / (3 * places.sum(dim=(1, 2, 3)))
+    assert float(inside.min()) > 0.8 and float(inside.mean()) > 0.93
+    sizes = places.sum(dim=(1, 2, 3)) / 120
+    assert float(sizes.max()) > 1.3 and float(sizes.min()) < 0.8
 
 
 def test_chroma_is_of_hue_and_not_of_brightness() -> None:

@@ -7,6 +7,9 @@ the pixel:
 
 * *own*: some of a scene's objects have their features replaced with their mean; the truth is the scene.
 * *add*: in the scene without the object, its mean features from the scene with it; the truth is that scene.
+  They are read from that scene moved, scaled and perhaps mirrored. Read in place, the mean would tell where
+  in its cells the object lies and how large it is, which an exemplar from elsewhere cannot tell: the fine
+  layers would learn to rely on it, and not on the mask.
 * *remove*: in the scene with the object, its surroundings continued into its cells; the truth is the scene
   without it.
 * *another's*: an object's mean features from some other scene, in the object's shape or in that of a stroke.
@@ -113,6 +116,31 @@ def new_painter(recipe: Recipe) -> Painter:
 # --- edits of a batch ---
 
 
+def moved(pictures: Tensor, masks: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Move, scale and perhaps mirror pictures and the masks on them, so that the masks stay in the picture.
+
+    Args:
+        pictures: B x 3 x R x R.
+        masks: B x 1 x R x R, 0 or 1, none of them empty.
+        random: draws the scales, from exp(-.25) to exp(.25), and the places.
+    """
+    size = masks.shape[-1]
+    theta = torch.zeros(len(masks), 2, 3)
+    for matrix, mask in zip(theta, masks, strict=True):
+        zoom = math.exp(random.uniform(-0.25, 0.25))
+        matrix[0, 0], matrix[1, 1] = zoom * random.choice((-1, 1)), zoom
+        rows, columns = torch.nonzero(mask[0] > 0, as_tuple=True)
+        for axis, at in enumerate((columns, rows)):
+            center = (2 * float(at.float().mean()) + 1) / size - 1
+            goal = np.clip(center + random.uniform(-0.15, 0.15), -0.8, 0.8)
+            matrix[axis, 2] = center - float(matrix[axis, axis]) * goal
+    grid = F.affine_grid(theta, list(pictures.shape), align_corners=False).to(pictures)
+    return (
+        F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False),
+        F.grid_sample(masks, grid, mode="nearest", align_corners=False),
+    )
+
+
 def removed(features: Tensor, mask: Tensor) -> Tensor:
     """Features with a removal: the surroundings continued into every cell that the mask touches."""
     reach = F.adaptive_max_pool2d(mask, features.shape[-2:])
@@ -171,7 +199,9 @@ class Lessons:
         self.random = np.random.default_rng(seed)
         self.bank: dict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=BANK))
 
-    def __call__(self, pairs: Batch, without: Tensor, with_: Tensor, *, unknown: bool) -> Lesson:
+    def __call__(
+        self, pairs: Batch, without: Tensor, with_: Tensor, means: Tensor, *, unknown: bool
+    ) -> Lesson:
         """Two lessons a pair: one with an object, and one without it or with another's.
 
         The first pair gives a plain one as well. That is enough: around an edit, too, a picture has to be as
@@ -180,6 +210,7 @@ class Lessons:
         Args:
             pairs: B pairs.
             without, with_: their features.
+            means: the mean features of their objects, B x C x 1 x 1.
             unknown: also make lessons without a truth.
         """
         rows: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor, bool]] = []
@@ -189,7 +220,7 @@ class Lessons:
             mask = pairs.mask[one : one + 1]
             empty, full = without[one : one + 1], with_[one : one + 1]
             concept = int(torch.bincount(after[one][mask[0, 0] > 0]).argmax())
-            own = mean_inside(full, mask)
+            own = means[one : one + 1]
             self.bank[concept].append(own.detach())
             lacking = (pairs.without[one], before[one], before[one])
             complete = (pairs.with_[one], after[one], after[one])
@@ -309,10 +340,13 @@ class EditsRun(PictureRun[Batch]):
         count = len(pairs.mask)
         precision = bfloat16(self.device)
         with precision:
-            features = painter.encode(laid_out(torch.cat([pairs.without, pairs.with_]))).float()
+            views, places = moved(pairs.with_, pairs.mask, self.lessons.random)
+            features = painter.encode(laid_out(torch.cat([pairs.without, pairs.with_, views]))).float()
+            features, seen = features[: 2 * count], features[2 * count :]
+            means = mean_inside(seen, places)
             scale = features.detach().square().mean().sqrt()
             features = features + recipe.noise * scale * torch.randn_like(features)
-            lesson = self.lessons(pairs, features[:count], features[count:], unknown=judged)
+            lesson = self.lessons(pairs, features[:count], features[count:], means, unknown=judged)
             drawn = painter.draw(lesson.features)
             read = self.segmenter.features(laid_out(drawn.clamp(-1.2, 1.2)))
             logits = self.segmenter.classify(read).float()

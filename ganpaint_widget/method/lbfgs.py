@@ -56,7 +56,9 @@ class _Pair:
     scale: float
 
 
-def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, None]:
+def lbfgs(
+    parameters: Sequence[Tensor], history: int, *, first: float | None = None
+) -> Generator[None, float, None]:
     """Minimize a loss; the generator's frame is all the state there is.
 
     It yields whenever it wants to know the loss at the parameters as they are at that moment. Put the
@@ -73,13 +75,14 @@ def lbfgs(parameters: Sequence[Tensor], history: int) -> Generator[None, float, 
     Args:
         parameters: leaves, which are changed in place.
         history: how many steps are remembered. Each takes twice the memory of the parameters.
+        first: the first step's length, in gradients. By default it follows from the loss.
     """
     loss = yield
     gradient = _gathered(parameters)
     pairs: deque[_Pair] = deque(maxlen=history)
     # Nothing is known of the curvature yet. A straight line would meet zero, the least of most losses, at the
     # loss over the squared gradient; a part of that is tried.
-    length = FIRST * abs(loss) / max(float(gradient @ gradient), 1e-30)
+    length = FIRST * abs(loss) / max(float(gradient @ gradient), 1e-30) if first is None else first
     while True:
         direction = _direction(gradient, pairs)
         slope = float(gradient @ direction)
