@@ -32,7 +32,7 @@ from ganpaint_widget.dissection import (
 from ganpaint_widget.dissection.causality import exemplar_effects
 from ganpaint_widget.dissection.clusters import branches, cut, kmeans, linkage, places_of, visible
 from ganpaint_widget.dissection.discovery import parts_of
-from ganpaint_widget.dissection.measure import count, tabulate
+from ganpaint_widget.dissection.measure import Probe, count, sampled, tabulate
 from ganpaint_widget.dissection.regions import joined, region_means, superpixels
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer.exploration import Exploration
@@ -365,7 +365,7 @@ def test_merged_parts_are_exactly_their_union(found: Dissection) -> None:
     union = Joined(parts_of(found), 0, 2)
     pictures = Boxes().sample(6, seed=9).detach().clamp(-1, 1)
     assert torch.equal(parts_of(merged).segment(pictures), union.segment(pictures))
-    evidence = count(Boxes(), union, layer="where", samples=60, batch=20)
+    evidence = count(Probe(Boxes(), union, "where"), sampled(Boxes(), 60, seed=0, batch=20))
     anew = tabulate(evidence, "where", union.classes, {})
     for table in ("iou", "iqr", "threshold"):
         assert torch.equal(getattr(merged, table), getattr(anew, table)), table
