@@ -358,8 +358,9 @@ CASES: dict[str, Callable[[World], Any]] = {
         measure.dissect(w.generator, w.segmenter, samples=4, batch=2, pixels=16, rotation=rotation).iou
         for rotation in (None, baselines.random_rotation(16))
     ],
-    "dissection.measure.count": lambda w: measure.count(
-        w.generator, w.segmenter, layer=w.generator.edit_layer, samples=4, batch=2, pixels=16
+    "dissection.measure.Probe": lambda w: measure.count(
+        measure.Probe(w.generator, w.segmenter, w.generator.edit_layer, pixels=16),
+        measure.sampled(w.generator, 4, 0, 2),
     ),
     "dissection.measure.sampled": lambda w: len(measure.sampled(w.generator, 4, 0, 2)),
     "dissection.pictures.drawn": lambda w: pictures.drawn(w.generator, w.states),
