@@ -46,7 +46,7 @@ class Knowledge(Protocol):
 
 Imagine = Callable[["State", str], "tuple[Tensor, Tensor]"]
 """What the generator itself would draw in place of a state, see ``Model.imagine``: features of the state's
-shape, and B x 1 x H x W in [0, 1], how far they are free of a concept."""
+shape, and B x 1 x H x W in [0, 1], which of them are free of a concept."""
 
 
 def apply(
