@@ -27,8 +27,11 @@ from .pictures import labeled
 COUNT = 24
 """Exemplars of a concept at most."""
 
-MOST = 160
+MOST = 120
 """Objects of a concept among which they are chosen."""
+
+PLACES = 3
+"""Other objects of the same class over which each object's mean is painted on trial."""
 
 BATCH = 16
 """Objects that are drawn again at a time."""
@@ -37,11 +40,11 @@ MINIMUM_SHARE = 0.002
 """Of the picture: smaller objects are mostly what surrounds them."""
 
 REDRAWN = 0.6
-"""The share of a concept's objects that may become exemplars: those that their own mean redraws best. Others
+"""The share of a concept's objects that may become exemplars: those whose mean redraws others best. The rest
 are half hidden, or mixed with what stands before them."""
 
 BESIDE = 4
-"""Pixels around an object in which what its mean draws counts as well."""
+"""Pixels around an object in which what a mean draws counts as well."""
 
 
 @evaluated
@@ -62,8 +65,10 @@ def find_exemplars(
     """Give a dissection the exemplars of its concepts, found in samples or in given states.
 
     An object is a connected region of one class in the segmenter's label map. Its target activations are each
-    unit's mean over it (Bau et al. 2019, as for a reference). Of all objects, those remain that are there
-    again when their own mean is painted over them, and :func:`medoids` chooses among these.
+    unit's mean over it (Bau et al. 2019, as for a reference). On trial, it is painted over other objects of
+    the class in other pictures. The objects remain whose means best bring these back, and :func:`medoids`
+    chooses among them. A trial at the object's own place would tell less: its mean was read there, and knows
+    how the object lies in its cells.
 
     Args:
         generator: G.
@@ -100,18 +105,20 @@ def find_exemplars(
                 if room.get(name, 0) > 0:
                     room[name] -= 1
                     seen.append((one, where, row, _mean_inside(features[one], where)))
-        for start in range(0, len(seen), BATCH):
-            ones, places, rows, means = zip(*seen[start : start + BATCH], strict=True)
+        trials = [(mine, other) for mine in range(len(seen)) for other in _elsewhere(seen, mine)]
+        shares: list[list[float]] = [[] for _ in seen]
+        for start in range(0, len(trials), BATCH):
+            some = trials[start : start + BATCH]
+            ones, places, rows, _ = zip(*(seen[other] for _, other in some), strict=True)
+            means = torch.stack([seen[mine][3] for mine, _ in some])
             alike = _redrawn(
-                generator,
-                segmenter,
-                state.pick(ones),
-                torch.stack(means),
-                torch.stack(places),
-                torch.tensor(rows),
+                generator, segmenter, state.pick(ones), means, torch.stack(places), torch.tensor(rows)
             )
-            for one, row, mean, share in zip(ones, rows, means, alike.tolist(), strict=True):
-                found[segmenter.classes[row]].append(_Object(mean, settings[one], share))
+            for (mine, _), share in zip(some, alike.tolist(), strict=True):
+                shares[mine].append(share)
+        for (one, _, row, mean), those in zip(seen, shares, strict=True):
+            objects = found[segmenter.classes[row]]
+            objects.append(_Object(mean, settings[one], sum(those) / len(those)))
         if ticket is not None:
             ticket.checkpoint(done / len(states))
     chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
@@ -159,17 +166,19 @@ def _spread(regions: Tensor, same: Tensor, dim: int, flip: bool) -> Tensor:
 def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
     """Choose ``count`` of N points (N x D) that stand for the others (k-medoids).
 
-    The first is the point nearest to all; each further one is the point farthest from those chosen. Then
-    every cluster moves to its own medoid, until nothing moves. Returns their indices, larger clusters first;
-    where there are many points, a cluster of one is left out.
+    They are chosen one by one: each is the point that most reduces the sum of the distances from all points
+    to the nearest chosen one (BUILD of Kaufman and Rousseeuw, "Finding Groups in Data", 1990). Then every
+    cluster moves to its own medoid, until nothing moves. Returns their indices, larger clusters first; where
+    there are many points, a cluster of one is left out.
     """
     distance = torch.cdist(points, points)
     chosen = [int(distance.sum(dim=1).argmin())]
     while len(chosen) < count:
         apart = distance[:, chosen].amin(dim=1)
-        if float(apart.max()) == 0:
+        reduced = (apart[:, None] - distance).clamp_min(0).sum(dim=0)
+        if float(reduced.max()) == 0:
             break  # all others are equal to one that is chosen
-        chosen.append(int(apart.argmax()))
+        chosen.append(int(reduced.argmax()))
     for _ in range(rounds):
         nearest = distance[:, chosen].argmin(dim=1)
         moved = []
@@ -191,11 +200,19 @@ def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
 
 
 class _Object(NamedTuple):
-    """An object's mean activations and its picture's setting, C each; and the IoU with what they redraw."""
+    """An object's mean activations and its picture's setting, C each; the mean IoU of what they redraw."""
 
     activations: Tensor
     setting: Tensor
     redrawn: float
+
+
+def _elsewhere(seen: Sequence[tuple[int, Tensor, int, Tensor]], mine: int) -> list[int]:
+    """Return the next objects of the same class in other pictures, for a trial; or itself if it is alone."""
+    picture, _, row, _ = seen[mine]
+    order = [*range(mine + 1, len(seen)), *range(mine)]
+    others = [other for other in order if seen[other][2] == row and seen[other][0] != picture]
+    return others[:PLACES] or [mine]
 
 
 def _redrawn(
@@ -206,12 +223,12 @@ def _redrawn(
     places: Tensor,
     rows: Tensor,
 ) -> Tensor:
-    """Return the IoU of B objects with what there is of their class when their means are painted over them.
+    """Return the IoU of B objects with what there is of their class when means are painted over them.
 
     Args:
         generator, segmenter: as there.
         state: a batch of B, each object's picture.
-        means: B x C.
+        means: B x C, of the same or other objects of these classes.
         places: bool B x H x W.
         rows: B, their classes.
     """
