@@ -43,4 +43,6 @@ SORTS: dict[str, Order] = {
 MODES = {"as it is": None, "off": "remove", "on": "add"}
 EVERYWHERE, PAINTED = "whole picture", "painted region"
 
-STYLE = f"<style>{files(__package__).joinpath('explorer.css').read_text(encoding='utf-8')}</style>"
+_WIDGET = files("ganpaint_widget.widget")
+_SHEETS = (_WIDGET / "colors.css", _WIDGET / "explorer" / "explorer.css")
+STYLE = f"<style>{''.join(sheet.read_text(encoding='utf-8') for sheet in _SHEETS)}</style>"
