@@ -278,7 +278,7 @@ class History:
         ]
 
     def _journalling(self, work: Callable[[record.Journal], None]) -> None:
-        """Run ``work`` on the journal. If it fails, as on a full disk, close the journal and warn the user."""
+        """Run ``work`` on the journal. If it fails, as on a full disk, close the journal with a warning."""
         if self._journal is None:
             return
         try:
