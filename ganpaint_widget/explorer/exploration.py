@@ -1,14 +1,14 @@
-"""What the units of a layer mean, as arrays, tables and figures: the dissection explorer without a face.
+"""The dissection explorer without its widget: a layer's units as arrays, tables and figures.
 
     units = Exploration("demo")                  # or Exploration("demo", "layer4").measure()
     units.table(by="iou", concept="dome")        # the units, best first
-    units.picture(units.order(concept="dome"))   # their strongest samples, the active region outlined
+    units.picture(units.order(concept="dome"))   # their strongest samples, with active regions outlined
     units.per_concept()                          # units per concept, beside the baselines
-    units.curve("dome")                          # what the best 1, 2, ... of them cause
+    units.curve("dome")                          # the effects of the best 1, 2, ... units
     units.make_brush("my dome", [43, 8, 101])    # paint with them
 
 The cache keeps a layer's dissection, atlas, baselines and effects, under the fingerprint of the generator's
-weights. Nothing here needs Jupyter; ``widget/explorer/`` shows it.
+weights. Nothing here needs Jupyter. ``widget/explorer/`` shows the results.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class TopSamples:
     Attributes:
         pictures: uint8 S x T x T x 3.
         maps: float32 S x h x w, the unit's activation.
-        regions: bool S x T x T, where that lies above the unit's 0.99 quantile.
-        seeds: the samples' numbers among those of the atlas.
+        regions: bool S x T x T, where the activation is above the unit's 0.99 quantile.
+        seeds: the numbers of these samples among those of the atlas.
     """
 
     pictures: Array
@@ -83,21 +83,21 @@ class TopSamples:
 
 
 class Exploration:
-    """A layer of a generator, its units and what is known of them.
+    """A layer of a generator, with the measurements of its units.
 
     Args:
         generator: as for :func:`.models.registry.load`.
-        layer: the stage; by default where edits are made.
+        layer: the stage; by default the edit layer.
         device: as for :func:`.models.devices.load`.
 
     Attributes:
-        model: with ``layer`` as its edit layer, so that sessions on it edit there.
+        model: the model with ``layer`` as its edit layer, so that sessions on it edit there.
         layer: the stage.
         dissection: which units draw which concept; ``None`` until it is measured.
         own: whether the generator came with this dissection.
         atlas, baselines, effects: see the classes; ``None`` until they are measured.
-        draft: while an atlas is measured, and after that was cancelled, the atlas of the samples so far. What
-            needs an atlas uses it, and the cache does not keep it.
+        draft: the atlas of the samples so far, while an atlas is measured and after that was cancelled. It
+            serves in place of an atlas, and the cache does not keep it.
 
     Raises:
         GANPaintError: the generator or the layer does not exist.
@@ -137,19 +137,19 @@ class Exploration:
 
     @cached_property
     def channels(self) -> int:
-        """C: how many units the layer has."""
+        """C, the number of units."""
         if self.dissection is not None:  # the generator need not run then
             return int(self.dissection.iou.shape[1])
         return self.model.generator.shape(self.layer)[0]
 
     @property
     def missing(self) -> tuple[Part, ...]:
-        """Which parts have not been measured yet."""
+        """The parts that have not been measured yet."""
         return tuple(part for part in PARTS if getattr(self, part) is None)
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """The names that the dissection knows; none before it is measured."""
+        """The names of the dissection's concepts; empty before it is measured."""
         return () if self.dissection is None else self.dissection.concepts
 
     @cached_property
@@ -168,22 +168,22 @@ class Exploration:
         drafted: Callable[[], object] | None = None,
         ticket: Ticket | None = None,
     ) -> Exploration:
-        """Measure what is missing and keep it in the cache.
+        """Measure missing parts, and keep them in the cache.
 
         Args:
-            parts: some of ``PARTS``; by default dissection and atlas, which everything else needs. What is
-                there already is not measured again.
+            parts: some of ``PARTS``; by default dissection and atlas, which everything else needs. Existing
+                parts are not measured again.
             samples: generated pictures.
             seed: of their latents.
-            executor: where the dissection counts; see :func:`.measure.dissect`.
-            drafted: called when ``draft`` has changed; without it, no drafts are made.
-            ticket: progress and cancel. Parts that were whole when it was cancelled stay.
+            executor: counts for the dissection elsewhere; see :func:`.measure.dissect`.
+            drafted: called when ``draft`` has changed. Without it, no drafts are made.
+            ticket: progress and cancel. Parts that were complete before a cancellation stay.
 
         Returns:
             This object.
 
         Raises:
-            GANPaintError: the generator comes with no segmenter, which has to name what it draws.
+            GANPaintError: the generator has no segmenter that could name its pixels.
         """
         wanted = [part for part in PARTS if part in (parts or PARTS[:2]) and part in self.missing]
         generator = self.model.generator
@@ -220,12 +220,12 @@ class Exploration:
         drafted()
 
     def take(self, dissection: Dissection) -> None:
-        """Go on with other discovered concepts of this layer, and keep them.
+        """Replace this layer's concepts with other discovered ones, and keep them.
 
-        All sessions find those of the edit layer from then on. Measurements of the old concepts are deleted.
+        New sessions find those of the edit layer. Measurements of the old concepts are deleted.
 
         Raises:
-            GANPaintError: they cannot be kept; nothing has changed then.
+            GANPaintError: the concepts cannot be kept; nothing has changed then.
         """
         if self._edited:
             keep_discovery(self.model.generator, dissection)
@@ -267,7 +267,7 @@ class Exploration:
         return found
 
     def _stored(self, part: Part, read: Callable[[Path], Any]) -> Any:
-        """Return a part that was measured before; a damaged one, or one of other units, is measured again."""
+        """Return a stored part, or ``None`` if it is missing, damaged, or of another number of units."""
 
         def fitting(path: Path) -> Any:
             found = read(path)
@@ -294,7 +294,7 @@ class Exploration:
         return self._dissected.labels()
 
     def label(self, unit: int) -> str | None:
-        """Return the concept of a unit's best IoU, if it is interpretable for one."""
+        """Return the concept with a unit's best IoU, or ``None`` if the unit is not interpretable."""
         return self._labels[self._checked(unit)]
 
     def order(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[int]:
@@ -302,10 +302,9 @@ class Exploration:
 
         Args:
             by: ``"iou"``, ``"quality"`` (the information quality ratio) or ``"effect"`` (the average causal
-                effect of the unit alone), highest first, for ``concept`` or, without one, the best of any;
-                or ``"number"``.
-            concept: see there.
-            label: only units of this label.
+                effect of the unit alone), highest first; or ``"number"``.
+            concept: the concept of these scores; by default, each unit's best one counts.
+            label: the label of the units to return; by default, all units.
 
         Raises:
             GANPaintError: the order or the concept does not exist, or has not been measured.
@@ -320,7 +319,7 @@ class Exploration:
         return sorted(units, key=lambda unit: (-values[unit], unit))
 
     def scores(self, by: Order, concept: str | None = None) -> Floats:
-        """C values by which :meth:`order` sorts: of the concept, or the largest of any."""
+        """Return the C values by which :meth:`order` sorts: of a concept, or the largest of any."""
         if by not in ORDERS or by == "number":
             raise GANPaintError(f"Units have no score {by!r}.", "Choose one of: iou, effect, quality.")
         found = self._dissected
@@ -381,7 +380,7 @@ class Exploration:
         return float(self.effects.effect[self.effects.concepts.index(concept), unit])
 
     def per_concept(self) -> list[LabelRow]:
-        """How many units have each label, beside chance: the numbers behind the bars."""
+        """Return the number of units with each label, beside chance: the numbers of the bars."""
         found = self._dissected
         rows = []
         for index, concept in enumerate(found.concepts):
@@ -414,7 +413,7 @@ class Exploration:
     # --- units: what they look like ---
 
     def top(self, unit: int) -> TopSamples:
-        """Return the samples that activate a unit most, and where."""
+        """Return the samples that activate a unit most, with the active regions."""
         atlas, unit = self._surveyed, self._checked(unit)
         pictures = np.stack([atlas.sample(int(file)) for file in atlas.strongest[unit]])
         maps = atlas.maps[unit].astype(np.float32)
@@ -423,7 +422,7 @@ class Exploration:
         return TopSamples(pictures, maps, shown > self.active_level(unit), seeds)
 
     def active_level(self, unit: int) -> float:
-        """Return the activation from which on a unit counts as active: its 0.99 quantile."""
+        """Return the activation above which a unit counts as active: its 0.99 quantile."""
         return float(self._dissected.high[self._checked(unit)])
 
     def histogram(self, unit: int) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -432,7 +431,7 @@ class Exploration:
         return atlas.counts[unit], atlas.edges[unit]
 
     def coactive_units(self, unit: int, count: int = 6) -> list[tuple[int, float]]:
-        """Return the units that are active where this one is, with Pearson's correlation over cells."""
+        """Return the units that correlate most with this one, with Pearson's correlation over cells."""
         values = self._surveyed.correlation[self._checked(unit)].copy()
         values[unit] = -np.inf
         return [(int(other), float(values[other])) for other in np.argsort(-values)[:count]]
@@ -440,7 +439,7 @@ class Exploration:
     together = Renamed("coactive_units")
 
     def heatmap(self, unit: int, features: Floats, size: int | None = None) -> Floats:
-        """Where a unit is active in a picture: float32 size x size, 0 to 1, 1 at its 0.99 quantile and above.
+        """Return a unit's activity in a picture: float32 size x size, 0 to 1 (from its 0.99 quantile on).
 
         Args:
             unit: its number.
@@ -451,7 +450,7 @@ class Exploration:
         return np.asarray(np.clip(shown / max(self.active_level(unit), 1e-6), 0, 1), np.float32)
 
     def heatmap_picture(self, unit: int, picture: Any, features: Floats, size: int = 256) -> Image.Image:
-        """Return the same over the picture: dark where the unit rests, warm and bright where it is active."""
+        """Draw :meth:`heatmap` over the picture: dark where the unit is inactive, warm where it is active."""
         base = Image.fromarray(np.asarray(picture)).resize((size, size), Image.Resampling.LANCZOS)
         heat = self.heatmap(unit, features, size)[..., None]
         gray = np.asarray(base.convert("L").convert("RGB"), np.float32)
@@ -461,7 +460,7 @@ class Exploration:
         return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
     def histogram_figure(self, unit: int, concept: str | None = None) -> charts.Chart:
-        """Return the histogram with its marks: 0.99 quantile, threshold, and what an addition aims at."""
+        """Draw the histogram, with the 0.99 quantile, the threshold, and the target of an addition marked."""
         counts, edges = self.histogram(unit)
         found = self._dissected
         marks = [(self.active_level(unit), "0.99 quantile")]
@@ -473,7 +472,7 @@ class Exploration:
         return charts.histogram(counts.tolist(), edges.tolist(), marks, f"Activation of unit {unit}")
 
     def outlines(self, unit: int) -> list[npt.NDArray[np.float32]]:
-        """Of each strongest sample the active region's border: segments N x 2 x 2 (x, y in 0 to 1)."""
+        """Return the active region's border in each strongest sample: N x 2 x 2 (x, y in 0 to 1)."""
         maps = self._surveyed.maps[self._checked(unit)].astype(np.float32)
         return contours(maps, self.active_level(unit))
 
@@ -495,10 +494,10 @@ class Exploration:
         return np.concatenate(list(shown), axis=1)
 
     def picture(self, units: Sequence[int], columns: int = 3, tile: int = 64) -> Image.Image:
-        """Return the atlas as one picture: each unit's strongest samples in a row, active regions outlined.
+        """Return the atlas as one picture: each unit's strongest samples in a row, with regions outlined.
 
         Args:
-            units: which, in this order, for example of :meth:`order`.
+            units: the units to show, for example from :meth:`order`.
             columns: units side by side.
             tile: pixels a side of a sample.
         """
@@ -518,7 +517,7 @@ class Exploration:
                     draw.line([*one, *other], fill="#ffd400", width=2)
         return sheet
 
-    # --- doing something with them ---
+    # --- units: what they do ---
 
     @torch.no_grad()
     def intervene(
@@ -534,10 +533,11 @@ class Exploration:
         """Switch units off or on in a sample, as edits do.
 
         Args:
-            off: units that are set to 0.
-            on: units that are set to ``strength`` times their 0.99 quantile.
-            seed: of the sample; or ``state``, a state at this layer, one picture.
-            mask: where, as for ``EditingSession.add``; everywhere by default.
+            off: units to set to 0.
+            on: units to set to ``strength`` times their 0.99 quantile.
+            seed: the seed of the sample.
+            state: a state of one picture at this layer, in place of a sample.
+            mask: the area, as for ``EditingSession.add``; everywhere by default.
             strength: 0 to 4.
 
         Returns:
@@ -569,7 +569,7 @@ class Exploration:
         return generator.run(generator.start(z), until=self.layer)
 
     def on_activations(self) -> Floats:
-        """C: what "on" means for each unit, its 0.99 quantile (as in GAN Dissection)."""
+        """Return the activation that means "on" for each unit: C, its 0.99 quantile (GAN Dissection)."""
         return np.asarray(self._dissected.high.numpy(), np.float32)
 
     levels = Renamed("on_activations")
@@ -584,19 +584,19 @@ class Exploration:
         samples: int = 40,
         ticket: Ticket | None = None,
     ) -> Brush:
-        """Return a named set of units to paint with, in every session of this process that edits this layer.
+        """Make a brush of some units, for all sessions of this process that edit this layer.
 
-        It is scored by the concept that it goes with, if there is a segmenter: how much of a patch at a
-        likely place turns into the concept, and how much of the concept vanishes; see
-        ``dissection.causal_effect``. It is kept in the cache.
+        If there is a segmenter, the brush is scored for its concept: how much of a patch at a likely place
+        turns into the concept, and how much of the concept vanishes. See ``dissection.causal_effect``. The
+        cache keeps the brush.
 
         Args:
-            name: 1 to 64 characters, no concept's.
+            name: 1 to 64 characters, different from all concepts.
             units: their numbers.
-            concept: by which to score it; by default that of the units' highest mean IQR.
+            concept: the concept to score it for; by default the one with the units' highest mean IQR.
             color: "#rrggbb" for the palette.
-            samples: pictures on which it is tried.
-            ticket: progress and cancel. A brush that is not scored to the end is not made.
+            samples: pictures in which it is tried.
+            ticket: progress and cancel. If the scoring is cancelled, no brush is made.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -609,7 +609,7 @@ class Exploration:
         if name in found.concepts:
             raise GANPaintError(f"The concept {name!r} already exists.", "Choose another name.")
         if concept is None:
-            # By information: by IoU, a concept that covers half of every picture would nearly always win.
+            # With IoU, a concept that covers half of every picture would nearly always win.
             table = found.iqr if bool(found.iqr.any()) else found.iou
             concept = found.concepts[int(table[:, list(numbers)].mean(dim=1).argmax())]
         found.index(concept)
@@ -641,14 +641,16 @@ class Exploration:
         seed: int = 10_000,
         ticket: Ticket | None = None,
     ) -> Causality:
-        """Ablating and inserting a concept's best units against their number, beside random units.
+        """Measure the effects of removing and adding a concept's best units, against their number.
+
+        Random units serve as comparison.
 
         Args:
             concept: its name.
-            units: numbers of units; more than there are is left out.
-            by: how they are ranked.
+            units: numbers of units. Numbers above C are left out.
+            by: the order of the units, as in :meth:`order`.
             samples: pictures.
-            draws: how many sets of random units are averaged.
+            draws: how many sets of random units to average.
             seed: of the pictures and of the random units.
             ticket: progress and cancel.
         """
@@ -670,9 +672,9 @@ class Exploration:
     def artifact_candidates(
         self, *, samples: int = 200, ticket: Ticket | None = None
     ) -> list[ArtifactCandidate]:
-        """All units, those first that are the likeliest to cause artifacts: unit, distance, excess.
+        """Rank all units by how likely they are to cause artifacts: unit, distance, excess.
 
-        See :func:`.artifacts.artifact_candidates`; the features are the segmenter's.
+        See :func:`.artifacts.artifact_candidates`. The features are the segmenter's.
         """
         segmenter = self._segmenter
         if not callable(getattr(segmenter, "features", None)):
@@ -688,7 +690,7 @@ class Exploration:
     suspects = Renamed("artifact_candidates")
 
     def before_after(self, unit: int, count: int = 4, *, ticket: Ticket | None = None) -> tuple[Array, Array]:
-        """Return a unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
+        """Draw a unit's strongest samples unchanged and with the unit off: uint8 S x R x R x 3 each."""
         atlas, unit = self._surveyed, self._checked(unit)
         generator = self.model.generator
         latents = generator.sample_z(atlas.samples, atlas.seed)
@@ -709,9 +711,9 @@ class Exploration:
 
 
 def compare(one: Exploration, other: Exploration) -> list[ComparisonRow]:
-    """Two layers, or two generators, by the concepts that both know: units, best unit, IoU of each.
+    """Compare two layers or generators by their common concepts: units, best unit and IoU of each.
 
-    Counts are given as shares of the layer's units as well, since layers differ in their number.
+    Counts are also given as shares of the layer's units, since layers differ in their number of units.
     """
 
     def side(layer: Exploration, concept: str) -> Side:
@@ -724,19 +726,19 @@ def compare(one: Exploration, other: Exploration) -> list[ComparisonRow]:
     return [ComparisonRow(concept, side(one, concept), side(other, concept)) for concept in both]
 
 
-# --- small things ---
+# --- helpers ---
 
 
 def units_of(part: Dissection | Atlas | Baselines | Effects) -> int | None:
-    """How many units a part that was measured is about; ``None`` if it does not say."""
+    """Return the number of units of a measured part; ``None`` if the part does not tell."""
     table = {Dissection: "iou", Atlas: "correlation", Effects: "effect"}.get(type(part))
     return None if table is None else int(getattr(part, table).shape[1])
 
 
 def _at(model: Model, layer: str) -> Model:
-    """Return the model edited at another layer, with the same weights.
+    """Return the model with another edit layer and the same weights.
 
-    It opens samples only: an encoder and the inversion of photos belong to the layer they were made for.
+    It only opens samples, since an encoder belongs to the layer that it was trained for.
     """
     if layer == model.generator.edit_layer:
         return model
@@ -748,7 +750,7 @@ def _at(model: Model, layer: str) -> Model:
 
 
 def _resized(maps: Floats, size: int) -> Floats:
-    """N x h x w brought to N x size x size as dissection compares them: bilinear, half-pixel alignment."""
+    """Resize maps N x h x w to N x size x size as dissection does: bilinear, half-pixel alignment."""
     tensor = torch.from_numpy(np.ascontiguousarray(maps, np.float32))[:, None]
     grown = F.interpolate(tensor, size=(size, size), mode="bilinear", align_corners=False)
     return np.asarray(grown[:, 0].numpy(), np.float32)

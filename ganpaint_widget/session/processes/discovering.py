@@ -46,11 +46,11 @@ class Discovering:
         """
         if model.dissection is not None:
             raise GANPaintError(
-                f"The generator {model.name!r} has its concepts already.",
-                "For others make a Model whose dissection is that of discover(generator).",
+                f"The generator {model.name!r} already has concepts.",
+                "To use others, make a Model with dissection=discover(generator).",
             )
         if not self._searching.acquire(blocking=False):
-            raise GANPaintError("Concepts are being looked for already.", "Wait for them, or cancel.")
+            raise GANPaintError("A search for concepts is already running.", "Wait for it, or cancel it.")
         try:
             self._waiting.run(self._discover, model, parts)
         finally:
