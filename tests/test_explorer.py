@@ -180,7 +180,7 @@ def test_sorting_searching_and_looking(explorer: DissectionExplorer) -> None:
     explorer._search.value = "bo"
     assert explorer._concept.value == "box" and len(explorer._bars.box.children) == 1 + 1
     explorer._search.value = "tree"
-    assert "No concept is like" in status(explorer) and "ground, box" in status(explorer)
+    assert "No concept matches" in status(explorer) and "ground, box" in status(explorer)
     explorer._search.value = ""
     assert explorer._concept.value == module.ANY and len(explorer._bars.box.children) == 2 + 1
 

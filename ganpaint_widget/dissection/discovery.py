@@ -176,7 +176,7 @@ def discover(
 def check_parts(parts: int) -> None:
     """Raise GANPaintError if the number of parts is out of range."""
     if not 2 <= parts <= MOST:
-        raise GANPaintError(f"{parts} parts cannot be looked for.", f"Choose from 2 to {MOST}.")
+        raise GANPaintError(f"The number of parts is out of range: {parts}.", f"Choose from 2 to {MOST}.")
 
 
 @evaluated

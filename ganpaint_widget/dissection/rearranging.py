@@ -164,7 +164,7 @@ def _new_name(dissection: Dissection, name: str, free: set[str]) -> str:
     """Return the name if it is valid and not taken. Names in ``free`` may be reused."""
     name = checked_name(name)
     if name in dissection.concepts and name not in free:
-        raise GANPaintError(f"There is a part {name!r} already.", "Choose another name, or merge the two.")
+        raise GANPaintError(f"The part {name!r} already exists.", "Choose another name, or merge the two.")
     return name
 
 

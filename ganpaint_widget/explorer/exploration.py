@@ -242,7 +242,7 @@ class Exploration:
     def _segmenter(self) -> Any:
         if self.model.segmenter is None:
             raise GANPaintError(
-                f"The generator {self.model.name!r} comes without a segmenter to name what it draws.",
+                f"The generator {self.model.name!r} has no segmenter that could name its pixels.",
                 "Pass a Model with a segmenter, for example ganpaint_widget.models.segmentation.ade20k().",
             )
         return self.model.segmenter
@@ -272,7 +272,7 @@ class Exploration:
         def fitting(path: Path) -> Any:
             found = read(path)
             if units_of(found) not in (None, self.channels):
-                raise GANPaintError(f"{path.name} is of a layer of other units.", "Measure it again.")
+                raise GANPaintError(f"{path.name} has another number of units.", "Measure it again.")
             return found
 
         return cached(self.folder / f"{part}.safetensors", fitting)

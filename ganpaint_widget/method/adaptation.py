@@ -111,7 +111,7 @@ class AdaptationConfig:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What :func:`adapt` found.
+    """The result of :func:`adapt`.
 
     Attributes:
         delta: the perturbation; give it to :func:`render`.

@@ -54,8 +54,8 @@ def forecast(model: Model) -> Forecast | None:
     seconds = PASSES * min(passes)
     return Forecast(
         seconds,
-        f"{model.name} has no encoder: photos are found by searching from {STARTS} places, which takes about "
-        f"{_spoken(seconds)} each here. `ganpaint train encoder` makes it seconds.",
+        f"{model.name} has no encoder: photos are searched for from {STARTS} places, which takes about "
+        f"{_spoken(seconds)} each on this machine. With one (see `ganpaint train encoder`), it takes seconds.",
     )
 
 

@@ -83,7 +83,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What :func:`invert` found.
+    """The result of :func:`invert`.
 
     Attributes:
         z: the latent, B x latent_size. If the search left this space (for W+), it is the latent where the

@@ -62,7 +62,7 @@ class Preview:
         # The features of the edit layer and of the stages after it, then the picture, as last rendered.
         self._grids: list[Tensor] = []
         self._spreads: list[_Spread] = []  # from each of these grids to the next
-        # What the generator imagined for the removals of the last preview: concept, features, answer.
+        # The imagined pictures for the removals of the last preview: concept, features, answer.
         self._imagined: list[tuple[str, Tensor, tuple[Tensor, Tensor]]] = []
 
     def edited(self, edits: Sequence[Edit]) -> State:

@@ -169,7 +169,7 @@ class History:
         piece = checked_mask(values, height, width)
         if place is None and len(self.edits) >= MAX_EDITS:
             raise GANPaintError(
-                f"This picture already has {MAX_EDITS} edits, the most that are kept.",
+                f"This picture already has {MAX_EDITS} edits, the largest number.",
                 "Delete one, or continue painting in one of them.",
             )
         if not piece.size:
@@ -344,4 +344,4 @@ def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
             return None
         case [str() as page, int() as sequence] if sequence > 0:
             return page, sequence
-    raise ValueError("It does not say who asked for it.")
+    raise ValueError("The page or the number of its message is damaged.")

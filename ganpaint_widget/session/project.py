@@ -195,8 +195,8 @@ def encode(project: Project) -> bytes:
     large = [name for name, data in entries.items() if len(data) > _limit(name)]
     if large or sum(map(len, entries.values())) > MAX_FILE_BYTES - MAX_DIRECTORY_BYTES:
         raise GANPaintError(
-            f"The project has more than {MAX_FILE_BYTES // 2**20} MB, and would not be read again.",
-            "Delete edits that you do not need, or open the photo smaller.",
+            f"The project has more than {MAX_FILE_BYTES // 2**20} MB, so it could not be read again.",
+            "Delete edits that you do not need, or open a smaller copy of the photo.",
         )
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:

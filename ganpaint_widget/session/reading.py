@@ -169,7 +169,7 @@ class Reading:
 
     @property
     def scene_count(self) -> int:
-        """How many scenes the gallery has; 0 without one."""
+        """The number of scenes in the gallery; 0 without one."""
         return 0 if self._state.model.gallery is None else self._state.model.gallery.count
 
     @property
@@ -420,7 +420,7 @@ class Reading:
         shown = self._current()
         blended = isinstance(shown, Blend)
         if blended and shown.revision != self.revision:
-            text = "The saved picture is the last blend, without the edits made since. Blend again first."
+            text = "The saved picture is the last blend, without later edits. Blend again to include them."
             self._state.observers.tell(Noticed("info", text))
         return saving.png(self._pasted(shown), shown.edits, blended=blended, generator=self.generator_name)
 

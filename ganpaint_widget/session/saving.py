@@ -98,7 +98,7 @@ def source_of(found: project.Project, model: Model) -> Source:
     else:
         notice = Noticed(
             "warning",
-            f"The weights of {model.name!r} are not those that the project was made with: "
+            f"The weights of {model.name!r} differ from those of the project: "
             "the photo was inverted again, and the edits may look different.",
         )
     kind: Any = found.kind

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ..models.model import Model
 
 _FAITHFUL: Final = {
-    True: "The preview keeps to the photo as soon as the generator is fitted to it, in a few seconds.",
+    True: "The preview becomes faithful to the photo once the generator is fitted to it, in a few seconds.",
     False: "The preview is the generator's own picture.",
 }
 

@@ -54,7 +54,7 @@ class Questions:
             threading.Thread(target=self._answer_all, name="ganpaint-answers", daemon=True).start()
 
     def reference(self, referring: Referring) -> Reference:
-        """Return the reference that a page names. GANPaintError if it is no longer known."""
+        """Return the reference that a page names. GANPaintError if the kernel lacks it by now."""
         key, size = referring.key, self._session.size
         with self._lock:
             found = self._own.get(key)
@@ -64,7 +64,7 @@ class Questions:
             known = (edit.reference for edit in self._session.edits)
             found = next((one for one in known if one is not None and key_of(one) == key), None)
         if found is None:
-            raise GANPaintError("The kernel does not have that reference any more.", "Choose it again.")
+            raise GANPaintError("The kernel no longer has that reference.", "Choose it again.")
         if referring.region is None:
             return replace(found, region=None)
         x, y, width, height = referring.region

@@ -55,7 +55,7 @@ class Bars:
     def _row(self, concept: str) -> HBox:
         """Return a concept's row, which is made once, because a page never forgets a widget."""
         if concept not in self._rows:
-            tooltip = f"Show only units labeled {concept}; again: show all"
+            tooltip = f"Show only units labeled {concept}, or all units again"
             button: Button = self._kit.button(description=concept, tooltip=tooltip, layout=self._name)
             button.on_click(partial(self._clicked, concept))
             track = self._kit.html(layout=self._track)

@@ -350,7 +350,7 @@ class DissectionExplorer(Controls):
         so_far = "" if found.draft is None else " so far"
         self._say(f"{found.layer}: {found.channels} units in {atlas.samples} samples{so_far}.")
         self._waiting.value = note(
-            "Opening the editor …" if found.draft is None else "The editor opens when the atlas is whole."
+            "Opening the editor …" if found.draft is None else "The editor opens when the atlas is complete."
         )
 
     def _go_on_soon(self) -> None:
@@ -476,7 +476,7 @@ class DissectionExplorer(Controls):
             close_all([paint])
         self._enter()
         if paint is not None and paint is self._given:
-            self._say("The parts are kept; the editor that was passed goes on with those that it knows.")
+            self._say("The parts are kept. The editor that you passed still has the old ones.")
 
     def _measure_part(self, part: Part) -> None:
         found = self._exploration
@@ -503,7 +503,7 @@ class DissectionExplorer(Controls):
         found = self._exploration.search(self._search.value)
         if not found:
             raise GANPaintError(
-                f"No concept is like {self._search.value!r}.",
+                f"No concept matches {self._search.value!r}.",
                 f"Known concepts: {', '.join(self._exploration.concepts)}.",
             )
         self._say("")
@@ -731,7 +731,7 @@ class DissectionExplorer(Controls):
         def done(brush: Brush) -> None:
             self._say(
                 f"The brush “{brush.name}” is in every editor of {found.layer} now. Scored as "
-                f"{brush.concept}: adds it to {brush.added:.0%} of what is painted, removes "
+                f"{brush.concept}: it adds that to {brush.added:.0%} of the painted area, and removes "
                 f"{brush.removed:.0%} of it."
             )
 

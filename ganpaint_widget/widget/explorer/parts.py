@@ -74,7 +74,7 @@ class PartsTab:
     def _look(self) -> None:
         found = self._found()
         self._jobs.start(
-            "Cutting out what the parts look like",
+            "Cutting out pictures of the parts",
             lambda ticket: parts.shown(found, crops=CROPS, ticket=ticket),
             self._show,
         )
@@ -99,8 +99,10 @@ class PartsTab:
             made.on_click(lambda _: self._jobs.guarded(clicked))
             buttons.append(made)
 
-        button("Merge", f"Make one of {part.name} and another part", partial(self._merge, part.name))
-        button("Split", f"Take {part.name} apart", partial(self._split, part.name), part.clusters < 2)
+        button("Merge", f"Merge {part.name} with another part", partial(self._merge, part.name))
+        button(
+            "Split", f"Split {part.name} into two parts", partial(self._split, part.name), part.clusters < 2
+        )
         if part.hidden:
             button("Show", f"Offer {part.name} for painting", partial(self._change, show, part.name))
         else:
@@ -119,7 +121,7 @@ class PartsTab:
     def _merge(self, name: str) -> None:
         if self._partner is None:
             self._partner = name
-            self._jobs.say(f"Merge “{name}” with which part? Click its Merge; the same again: none.")
+            self._jobs.say(f"Click Merge on the part to merge with “{name}”, or again on “{name}” to stop.")
             return
         first, self._partner = self._partner, None
         if first == name:

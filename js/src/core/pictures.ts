@@ -102,7 +102,7 @@ export class PictureStore<Image> {
     const keep = picture === "preview" && this.#atRest.has("preview") && shown?.revision === revision;
     if (keep) this.#host.release(image);
     this.#replace(picture, { image: keep ? shown.image : image, revision, sequence, frame });
-    if (!keep) this.#atRest.delete(picture); // the picture on display is no longer the one at rest
+    if (!keep) this.#atRest.delete(picture); // the picture on display is not the one at rest
     this.#changed(revision);
   }
 
