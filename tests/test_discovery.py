@@ -772,7 +772,7 @@ def parts_shown(explorer: gp.DissectionExplorer) -> dict[str, Any]:
 
 
 def test_parts_are_named_merged_split_and_hidden_by_clicks(explorer: gp.DissectionExplorer) -> None:
-    tab = explorer._further.parts
+    old, tab = explorer.paint, explorer._further.parts
     tab.look.click()
     settle(explorer)
     assert [*parts_shown(explorer)] == ["part 1", "part 2", "part 3", "part 4"]
@@ -789,7 +789,8 @@ def test_parts_are_named_merged_split_and_hidden_by_clicks(explorer: gp.Dissecti
     parts_shown(explorer)["part 1"]["Hide"].click()
     settle(explorer)
     assert "Show" in parts_shown(explorer)["part 1"]
-    # Its editor, and every later one, paints with what was made of them.
+    # Its editor, opened anew, and every later one paints with what was made of them.
+    assert explorer.paint is not old and old.comm is None
     assert explorer.paint.session.concepts == ("the box", "part 3", "part 3 2")
     again = EditingSession(generator=explorer.exploration.model.generator)
     assert again.concepts == ("the box", "part 3", "part 3 2")

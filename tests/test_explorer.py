@@ -149,10 +149,10 @@ def test_an_explorer_that_fails_says_so_and_goes_on(
 def test_what_is_below_the_atlas_follows_when_a_page_shows_that(boxes: Model) -> None:
     Exploration(boxes).measure(samples=40)
     explorer = DissectionExplorer(boxes)
-    assert len(explorer._known.children) == 1 and not explorer._editors
+    assert len(explorer._known.children) == 1 and not explorer._editors.open
     client_ready(explorer._columns[0].canvas)
     deadline = time.monotonic() + 60
-    while not explorer._editors:
+    while not explorer._editors.open:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert len(explorer._known.children) == 5 and isinstance(explorer._editor.children[0], GANPaint)
@@ -512,12 +512,12 @@ def test_closed_in_the_middle_nothing_comes_after_it(
     explorer = DissectionExplorer(boxes)
     busy(explorer, monkeypatch)
     client_ready(explorer._columns[0].canvas)
-    explorer._open_editor()  # it waits behind the job
+    explorer._editors.request(explorer.exploration)  # it waits behind the job
     explorer.show_unit(1)
     explorer.close()
     settle(explorer)
     explorer._worker.call(lambda: None)
-    assert widgets() - before == set() and not explorer._editors
+    assert widgets() - before == set() and not explorer._editors.open
     assert not caplog.records, caplog.text
 
 

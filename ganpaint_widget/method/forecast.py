@@ -55,7 +55,7 @@ def forecast(model: Model) -> Forecast | None:
     return Forecast(
         seconds,
         f"{model.name} has no encoder: photos are searched for from {STARTS} places, which takes about "
-        f"{_spoken(seconds)} each on this machine. With one (see `ganpaint train encoder`), it takes seconds.",
+        f"{_spoken(seconds)} each on this machine. With one (`ganpaint train encoder`), it takes seconds.",
     )
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -26,37 +25,26 @@ from ipywidgets import Button
 from ... import session as events
 from ...errors import GANPaintError, refuse_unknown
 from ...explorer.brushes import Brush
-from ...explorer.exploration import Exploration, Part
+from ...explorer.exploration import Exploration
+from ...explorer.measured import Part
 from ...explorer.parts import find
-from ...session import EditingSession
 from ...session.worker import default_worker
 from ...tickets import Ticket, share_of
 from ..kernel import along
 from ..paint import GANPaint
 from .bars import Bars
 from .controls import Controls
+from .editors import Editors
 from .further import Further
 from .jobs import Jobs
 from .kit import Kit, close_all, mark, replace_children
-from .look import (
-    ANY,
-    COMPANY,
-    EVERYWHERE,
-    HEAT,
-    MODES,
-    OUTLINE,
-    PAGE,
-    SELECTED,
-    SORTS,
-    STYLE,
-)
-from .pads import SHARPNESS, Pad
-from .sheets import Sheets, columns, gaps, read
+from .look import ANY, COMPANY, EVERYWHERE, HEAT, MODES, PAGE, SELECTED, SORTS, STYLE
+from .pads import SHARPNESS
+from .sheets import Sheets, columns, draw_column, read
+from .switching import switch, switch_back, switch_others
 from .tables import note, unit_table
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ...models.generator import StagedGenerator
     from ...models.model import Model
 
@@ -97,9 +85,15 @@ class DissectionExplorer(Controls):
         self._worker = default_worker()
         self._lock = threading.RLock()
         self._quiet = 0  # above 0 while the explorer itself sets controls
-        self._given = paint
-        self._editors: dict[str, GANPaint] = {}
-        self._opening: dict[str, Future[None]] = {}
+        self._editors = Editors(
+            generator,
+            device,
+            paint,
+            self._worker,
+            self._lock,
+            ready=self._editor_ready,
+            failed=lambda text: self._say(text, wrong=True),
+        )
         self._units: list[int] = []
         self._page = 0
         self._unit: int | None = None
@@ -137,7 +131,7 @@ class DissectionExplorer(Controls):
                         "The editor's generator or layer is not the explorer's.",
                         "Pass an editor of the same generator, or none.",
                     )
-                self._editors[self._exploration.layer] = paint
+                self._editors.open[self._exploration.layer] = paint
         except BaseException:
             self._close_controls()
             raise
@@ -161,10 +155,9 @@ class DissectionExplorer(Controls):
         Raises:
             GANPaintError: the editor could not be opened, or the layer has not been dissected yet.
         """
-        layer = self._exploration.layer
-        self._open_editor()
-        if layer not in self._editors and layer in self._opening:
-            self._worker.wait(self._opening[layer])
+        found = self._exploration
+        self._editors.request(found)
+        self._editors.wait(found.layer)
         return self._opened()
 
     @property
@@ -207,6 +200,7 @@ class DissectionExplorer(Controls):
             with self._lock:
                 self._guarded(self._let_go)
                 self._closed = True
+                self._editors.close()
                 self._jobs.close()
             for pad in self._pads:
                 pad.close()
@@ -217,11 +211,12 @@ class DissectionExplorer(Controls):
     def _close_controls(self) -> None:
         """Close all controls, including those that are not on the page at present."""
         self._closed = True
-        own = [paint for paint in self._editors.values() if paint is not self._given]
-        keep = [] if self._given is None else [self._given]
+        self._editors.close()
         self._bars.close()
         self._further.parts.close()
-        close_all([*self._rooms, *self._below, self._waiting, *self._company, *own], keep)
+        given = self._editors.given
+        controls = [*self._rooms, *self._below, self._waiting, *self._company, *self._editors.own]
+        close_all(controls, [] if given is None else [given])
         self._kit.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -325,8 +320,8 @@ class DissectionExplorer(Controls):
         if SORTS[self._sort.value] == "effect" and found.effects is None:
             self._set(self._sort, value="IoU")
         self._further.enter()
-        if found.layer in self._editors:
-            self._attach(self._editors[found.layer])
+        if found.layer in self._editors.open:
+            self._attach(self._editors.open[found.layer])
         else:
             self._editor.children = (self._waiting,)
         self._show_order()
@@ -364,37 +359,13 @@ class DissectionExplorer(Controls):
         if self._closed:
             return True
         self._known.children = (self._known.children[0], *self._below)
-        self._open_editor()
+        self._editors.request(self._exploration)
         return True
 
-    def _open_editor(self) -> None:
-        """Ask the worker to make a session for the layer, if that is dissected. This takes a moment."""
-        found = self._exploration
-        with self._lock:
-            known = found.layer in self._editors or found.layer in self._opening
-            if self._closed or known or found.dissection is None:
-                return
-            self._opening[found.layer] = self._worker.submit(along(self._make_editor, found))
-
-    def _make_editor(self, found: Exploration) -> None:
-        # A generator with its own dissection is passed by name, so that the journal can name it.
-        named = found.own and isinstance(self._generator, str)
-        try:
-            source = self._generator if named else found.model
-            paint = GANPaint(session=EditingSession(generator=source, progressive=True, device=self._device))
-        except Exception as error:
-            with self._lock:
-                del self._opening[found.layer]  # so that it can be tried again
-            self._say(f"The editor could not be opened: {error}", wrong=True)
-            raise
-        with self._lock:
-            if self._closed:
-                close_all([paint])
-                return
-            self._editors[found.layer] = paint
-            if self._exploration.layer == found.layer:
-                self._attach(paint)
-                self._ask_for_heat()
+    def _editor_ready(self, layer: str, paint: GANPaint) -> None:
+        if self._exploration.layer == layer:
+            self._attach(paint)
+            self._ask_for_heat()
 
     def _attach(self, paint: GANPaint) -> None:
         """Show an editor, and observe its session."""
@@ -406,13 +377,13 @@ class DissectionExplorer(Controls):
         if self._leave is not None:
             self._leave()
             self._leave = None
-        if self._exploration.layer in self._editors:
+        if self._exploration.layer in self._editors.open:
             self._switch_back()
 
     def _opened(self) -> GANPaint:
         """Return the editor, without waiting for it."""
         try:
-            return self._editors[self._exploration.layer]
+            return self._editors.open[self._exploration.layer]
         except KeyError:
             raise GANPaintError("The editor has not been opened yet.", "Try again in a moment.") from None
 
@@ -470,12 +441,9 @@ class DissectionExplorer(Controls):
         """Show renamed, merged, split or hidden concepts. The explorer's own editor is reopened with them."""
         layer = self._exploration.layer
         self._let_go()
-        paint = self._editors.get(layer)
-        if paint is not None and paint is not self._given:
-            del self._editors[layer]
-            close_all([paint])
+        self._editors.drop(layer)
         self._enter()
-        if paint is not None and paint is self._given:
+        if layer in self._editors.open:
             self._say("The parts are kept. The editor that you passed still has the old ones.")
 
     def _measure_part(self, part: Part) -> None:
@@ -560,7 +528,7 @@ class DissectionExplorer(Controls):
         sheets = self._sheets
         for pad, stage, shown in zip(self._columns, self._stages, columns(tuple(units)), strict=True):
             stage.layout.display = None if shown else "none"
-            pad.show(partial(_draw_column, shown, *sheets.drawn(shown)))
+            pad.show(partial(draw_column, shown, *sheets.drawn(shown)))
         ahead = columns(tuple(self._units[first + PAGE : first + 2 * PAGE]))
 
         def draw_ahead(_: Ticket) -> bool:
@@ -636,7 +604,7 @@ class DissectionExplorer(Controls):
 
     def _show_heat(self) -> None:
         found, unit = self._exploration, self._unit
-        if unit is None or found.layer not in self._editors:
+        if unit is None or found.layer not in self._editors.open:
             return
         paint = self._opened()
         shown = found.heatmap_picture(unit, paint.shown, paint.session.features(), HEAT * SHARPNESS)
@@ -646,7 +614,7 @@ class DissectionExplorer(Controls):
     def _on_event(self, event: events.Event) -> None:
         """Handle the session's events. During a stroke, the editor's own preview comes first."""
         if isinstance(event, events.Rendered):
-            paint = self._editors.get(self._exploration.layer)
+            paint = self._editors.open.get(self._exploration.layer)
             if paint is not None and not paint.painting:
                 self._ask_for_heat()
         elif isinstance(event, events.PaletteChanged):
@@ -672,48 +640,29 @@ class DissectionExplorer(Controls):
         """Make the session's edits that the switches describe."""
         verb, everywhere = MODES[self._mode.value], self._region.value == EVERYWHERE
         session = self._opened().session
-        old = [edit for edit in session.edits if edit.concept == SELECTED]
         if verb is None:
             self._switch_back()
             return
         units = self.selection
         if not units:
             raise GANPaintError("No units are chosen.", "Click one in the atlas.")
-        activations = self._exploration.on_activations()
-        # In the editor, this is a brush, with which users paint the region.
-        self._exploration.shelf.put(Brush(SELECTED, units, activations, color="#b03060", kept=False))
-        strength = self._strength.value if verb == "add" else 1.0
-        full = np.full((session.size, session.size), 255, np.uint8)
-        masks = [edit.mask for edit in old if everywhere or not edit.mask.all()]
-        mask = full if everywhere else masks[-1] if masks else np.zeros_like(full)
-        for edit in old:
-            session.delete(edit.id)
-        rect = (0, 0, session.size, session.size)
-        session.paint(_NAME, rect, mask, verb=verb, concept=SELECTED, strength=strength)
+        strength = self._strength.value
+        switch(session, self._exploration, units, verb, strength=strength, everywhere=everywhere)
         self._hint.value = "" if everywhere else (
             "<div class='gpx-note'>Paint the region in the editor below: choose “selected units” and "
             f"“{'Add' if verb == 'add' else 'Remove'}” there.</div>"
         )  # fmt: skip
 
     def _switch_back(self) -> None:
-        """Undo all switches, so that units have the generator's own activations."""
-        session = self._opened().session
-        for edit in session.edits:
-            if edit.concept == SELECTED:
-                session.delete(edit.id)
-        self._exploration.shelf.take(SELECTED)
+        """Undo all switches."""
+        switch_back(self._opened().session, self._exploration)
         self._set(self._mode, value="as it is")
         self._hint.value = ""
 
     def _retry(self) -> None:
         """Switch the present choice of units in place of the old one."""
-        if MODES[self._mode.value] is None or not self.selection:
-            return
-        session, activations = self._opened().session, self._exploration.on_activations()
-        self._exploration.shelf.put(Brush(SELECTED, self.selection, activations, color="#b03060", kept=False))
-        for edit in session.edits:
-            if edit.concept == SELECTED:
-                session.update(edit.id, units=self.selection)
+        if MODES[self._mode.value] is not None and self.selection:
+            switch_others(self._opened().session, self._exploration, self.selection)
 
     def _reset_clicked(self) -> None:
         self._set(self._mode, value="as it is")
@@ -755,16 +704,3 @@ class DissectionExplorer(Controls):
             self._on_click(drop, partial(shelf.take, brush.name))
             shown += [choose, drop]
         replace_children(self._brushes, shown)
-
-
-def _draw_column(units: Sequence[int], picture: bytes, borders: NDArray[np.float32], pad: Pad) -> None:
-    """Draw a column of the atlas, with outlined active regions."""
-    pad.encoded(picture, 0, 0)
-    for gap in gaps(len(units)):
-        pad.wipe(*gap)
-    pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
-    pad.lines(borders, OUTLINE, 1.5)
-
-
-_NAME = "explorer"
-"""The id of the edit with which the explorer switches units."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from ...explorer.exploration import Exploration
 from ...images.files import encode_jpeg
-from .look import CELL, COLUMNS, GAP, HEAD, PAGE, ROWS, SAMPLES, STORED_TILE, TILE
-from .pads import SHARPNESS
+from .look import CELL, COLUMNS, GAP, HEAD, OUTLINE, PAGE, ROWS, SAMPLES, STORED_TILE, TILE
+from .pads import SHARPNESS, Pad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,13 +63,22 @@ def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[n
     return encode_jpeg(picture), np.concatenate(borders)
 
 
+def draw_column(units: Sequence[int], picture: bytes, borders: NDArray[np.float32], pad: Pad) -> None:
+    """Draw a column of the atlas, with outlined active regions."""
+    pad.encoded(picture, 0, 0)
+    for gap in _gaps(len(units)):
+        pad.wipe(*gap)
+    pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
+    pad.lines(borders, OUTLINE, 1.5)
+
+
 def _stored(found: Exploration, units: tuple[int, ...]) -> str:
     """Return a page for places without a kernel: a JPEG in base64, small enough for a notebook."""
     picture = encode_jpeg(found.picture(units, COLUMNS, STORED_TILE), quality=80)
     return base64.b64encode(picture).decode("ascii")
 
 
-def gaps(units: int) -> list[tuple[int, int, int, int]]:
+def _gaps(units: int) -> list[tuple[int, int, int, int]]:
     """Return the empty areas of a column with so many units: x, y, width, height in CSS pixels."""
     wide, high = CELL[0], ROWS * CELL[1]
     gaps = [(0, row * CELL[1] - GAP, wide, HEAD + GAP) for row in range(ROWS + 1)]
