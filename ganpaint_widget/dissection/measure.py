@@ -1,7 +1,7 @@
 """Scores of a layer's units against concepts, after Network Dissection and GAN Dissection.
 
-For every unit u of a layer and every concept c, the unit's activation is upsampled to the picture,
-thresholded and compared with the segmenter's map over many samples::
+Every unit u of a layer is compared with every concept c over many samples. The unit's activation is upsampled
+to the picture and thresholded, and the segmenter gives the concept's map::
 
     IoU(u, c) = |on and c| / |on or c|
 

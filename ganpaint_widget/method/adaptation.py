@@ -293,9 +293,9 @@ def keep_mask(
     """Return how much each pixel must keep the photo: 1 x 1 x R x R in [0, 1].
 
     It is zero on the strokes, dilated by ``DILATION``, and on the edit's footprint, feathered by ``FEATHER``.
-    An edit works in cells of the edit layer, and the convolutions behind it carry it beyond the stroke. The
-    footprint is where ``|G(z_e) - G(z)|`` is visible and more than a quarter of its largest value, within one
-    cell of the dilated strokes. Changes further away are unwanted, and the photo replaces them.
+    An edit works in cells of the edit layer, and the convolutions behind it carry it beyond the stroke. In
+    the footprint, ``|G(z_e) - G(z)|`` is visible and more than a quarter of its largest value. It ends one
+    cell beyond the dilated strokes. Changes further away are unwanted, and the photo replaces them.
 
     Args:
         generator: G.

@@ -358,10 +358,10 @@ _own_errors: weakref.WeakKeyDictionary[StagedGenerator, Tensor] = weakref.WeakKe
 def in_domain(model: Model, x: Tensor) -> float | None:
     """Score how typical photos are of the generator's world, 0 to 1; return ``None`` without an encoder.
 
-    The score is the share of the generator's own pictures whose reconstruction from their latent, G(E(x)), is
-    at least as bad as the photo's, in mean absolute error. For one of its own pictures, all values are
-    equally likely. At 0, none is redrawn that badly. Only z is used, because free features can redraw
-    pictures that lie outside the world.
+    Each picture is redrawn from its latent, G(E(x)). The score is the share of the generator's own pictures
+    with at least the photo's mean absolute error. For one of its own pictures, all values are equally likely.
+    At 0, none is redrawn that badly. Only z is used, because free features can redraw pictures that lie
+    outside the world.
 
     Args:
         model: a model with an encoder. 32 of its own pictures are measured once and remembered.

@@ -8,8 +8,8 @@ So the features of the last preview are kept. In each layer, only the *window* t
 reach is computed again. The result is that of the whole layer, up to the rounding of sums.
 
 A trial with one cell finds how far a change spreads in a layer's output. It may be less than the layer's
-reach. A layer that doubles its input spreads a change by a pixel of the doubled grid on each side, which is
-half a cell of its input. Over the octaves that adds up: at 256 px, a small stroke's window has 156 pixels a
+reach. A layer that doubles its input spreads a change by one pixel of the doubled grid on each side. That is
+half a cell of its input. Over the octaves it adds up: at 256 px, a small stroke's window has 156 pixels a
 side, not 248.
 
 A removal needs more while its mask changes: the picture that the generator itself would draw there.

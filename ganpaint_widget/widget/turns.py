@@ -216,8 +216,8 @@ class Turns:
             )
         finally:
             SPEAKER.reset(speaker)
-        # Read after the verb. It may be higher than the verb's own revision if other threads edit as well,
-        # but never lower, so that no frame claims to cover a message that it does not show.
+        # Read after the verb. If other threads edit as well, it may be higher than the verb's own revision.
+        # It is never lower, so that no frame claims to cover a message that it does not show.
         revision = self._session.revision
         with self._books:
             page = self._page(name)
