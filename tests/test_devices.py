@@ -284,10 +284,7 @@ CASES: dict[str, Callable[[World], Any]] = {
         ablation.render(w.generator, w.edited, {f"{sign}{name}": one for name, one in w.delta.items()})
         for sign in ("", "+")
     ],
-    "method.adaptation.gated": lambda w: [
-        adaptation.gated(w.generator, w.delta, w.original, w.edited, strokes=strokes)
-        for strokes in (None, w.strokes)
-    ],
+    "method.adaptation.gated": lambda w: adaptation.gated(w.generator, w.delta, w.original, w.edited),
     "method.adaptation.gates": _gated,
     "method.adaptation.keep_mask": lambda w: adaptation.keep_mask(
         w.generator, w.original, w.edited, w.strokes

@@ -452,30 +452,28 @@ def test_the_generator_is_asked_once_about_a_removal():
     assert len(looks) == 3
 
 
-def test_what_is_imagined_is_free_of_a_concept_where_its_units_are_off():
+def test_what_is_imagined_is_free_of_a_concept_where_it_is_more_like_another():
     model = load("demo")
     generator, dissection = model.generator, model.dissection
     state = generator.run(generator.start(generator.sample_z(4, 0)), until=generator.edit_layer)
-    # With thresholds of these pictures, so that units are on somewhere, whatever the weights are.
-    high = model.imagine(state, "door")[0].transpose(0, 1).flatten(1).quantile(0.9, dim=1)
-    dissection = replace(dissection, threshold=high.expand_as(dissection.iou).contiguous())
-    model = replace(model, dissection=dissection)
-    imagined, free = model.imagine(state, "door")
+    imagined, free = model.imagine(state, "sky")
     with torch.no_grad():
         z = model.encoder(generator.picture(generator.run(state)).clamp(-1, 1))[0]
         torch.testing.assert_close(
             imagined, generator.run(generator.start(z), until=generator.edit_layer).features
         )
-    on = dissection.on("door", imagined, 8).float().mean(dim=1, keepdim=True)
+        labels = model.segmenter.segment(generator.picture(generator.run(state.replace(imagined))))
     assert free.shape == (4, 1, *imagined.shape[-2:])
-    assert (free[on == 0] == 1).all() and (free[on >= 0.5] == 0).all()
-    assert 0 < float((free == 0).float().mean()) < float((free == 1).float().mean())
-    unknown = replace(dissection, threshold=None).on("door", imagined, 8)
-    assert torch.equal(
-        unknown[:, 0],
-        imagined[:, dissection.units("door", 1)[0]]
-        > dissection.present[dissection.index("door"), dissection.units("door", 1)[0]],
-    )
+    sky = F.avg_pool2d((labels == model.segmenter.classes.index("sky")).float()[:, None], 8)
+    assert float(free[sky == 1].mean()) < 0.2
+    assert float(free[sky == 0].mean()) > 0.9
+    assert torch.equal(free[:, 0] == 0, dissection.likest(imagined) == dissection.index("sky"))
+
+
+def test_concepts_are_their_own_mean_activations():
+    dissection = load("demo").dissection
+    means = dissection.present.T[None, :, :, None]  # a picture with one cell of each concept
+    assert dissection.likest(3 * means)[0, :, 0].tolist() == list(range(len(dissection.concepts)))
 
 
 def test_a_preview_of_a_generator_that_may_look_anywhere_runs_whole_layers(

@@ -7,13 +7,14 @@ the pixel:
 
 * *own*: some of a scene's objects have their features replaced with their mean; the truth is the scene.
 * *add*: in the scene without the object, its mean features from the scene with it; the truth is that scene.
-  They are read from that scene moved, scaled and perhaps mirrored. Read in place, the mean would tell where
-  in its cells the object lies and how large it is, which an exemplar from elsewhere cannot tell: the fine
-  layers would learn to rely on it, and not on the mask.
 * *remove*: in the scene with the object, its surroundings continued into its cells; the truth is the scene
   without it.
 * *another's*: an object's mean features from some other scene, in the object's shape or in that of a stroke.
   Such a picture has no truth, so the discriminator alone judges it.
+
+The means of *own* and *add* are read from the scene moved, scaled and perhaps mirrored. Read in place, a mean
+would tell where in its cells the object lies and how large it is, which an exemplar from elsewhere cannot
+tell: the fine layers would learn to rely on it, and not on the mask.
 
 Losses: mean absolute error, that of the slopes, that of the opponent colors, the activations of a frozen
 segmenter, and the segmenter's classes inside what was painted. All but the classes count five times as much
@@ -70,6 +71,9 @@ GROUND_PAINTED = 0.35
 NEAR = 4
 """Pixels around an edit in which errors count as much as inside."""
 
+SMALLEST = 20
+"""Pixels of an object whose mean is worth painting with."""
+
 BANK = 60
 """How many objects of a class are remembered, to be painted into other scenes."""
 
@@ -116,12 +120,15 @@ def new_painter(recipe: Recipe) -> Painter:
 # --- edits of a batch ---
 
 
-def moved(pictures: Tensor, masks: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Move, scale and perhaps mirror pictures and the masks on them, so that the masks stay in the picture.
+def moved(
+    pictures: Tensor, masks: Tensor, instances: Tensor, random: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Move, scale and perhaps mirror pictures and what lies on them, so that the masks stay in the picture.
 
     Args:
         pictures: B x 3 x R x R.
         masks: B x 1 x R x R, 0 or 1, none of them empty.
+        instances: B x R x R, which object each pixel shows.
         random: draws the scales, from exp(-.25) to exp(.25), and the places.
     """
     size = masks.shape[-1]
@@ -135,9 +142,13 @@ def moved(pictures: Tensor, masks: Tensor, random: np.random.Generator) -> tuple
             goal = np.clip(center + random.uniform(-0.15, 0.15), -0.8, 0.8)
             matrix[axis, 2] = center - float(matrix[axis, axis]) * goal
     grid = F.affine_grid(theta, list(pictures.shape), align_corners=False).to(pictures)
+    objects = instances[:, None].float()
     return (
         F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False),
         F.grid_sample(masks, grid, mode="nearest", align_corners=False),
+        F.grid_sample(objects, grid.float(), mode="nearest", padding_mode="reflection", align_corners=False)[
+            :, 0
+        ].to(instances.dtype),
     )
 
 
@@ -200,7 +211,13 @@ class Lessons:
         self.bank: dict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=BANK))
 
     def __call__(
-        self, pairs: Batch, without: Tensor, with_: Tensor, means: Tensor, *, unknown: bool
+        self,
+        pairs: Batch,
+        without: Tensor,
+        with_: Tensor,
+        seen: tuple[Tensor, Tensor, Tensor],
+        *,
+        unknown: bool,
     ) -> Lesson:
         """Two lessons a pair: one with an object, and one without it or with another's.
 
@@ -210,11 +227,14 @@ class Lessons:
         Args:
             pairs: B pairs.
             without, with_: their features.
-            means: the mean features of their objects, B x C x 1 x 1.
+            seen: the features of the scenes with the object once more, of views of them that :func:`moved`
+                made, with the masks and the instances there. The objects' means are read from these.
             unknown: also make lessons without a truth.
         """
         rows: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor, bool]] = []
         nothing = torch.zeros_like(pairs.mask[:1])
+        views, places, objects = seen
+        means = mean_inside(views, places)
         before, after = pairs.instances_without >> 3, pairs.instances_with >> 3
         for one in range(len(without)):
             mask = pairs.mask[one : one + 1]
@@ -228,7 +248,9 @@ class Lessons:
                 plain = (empty, *lacking) if self.random.random() < 0.5 else (full, *complete)
                 rows.append((*plain, nothing, True))
             if self.random.random() < 0.45:
-                features, focus = self._own(full, pairs.instances_with[one])
+                features, focus = self._own(
+                    full, pairs.instances_with[one], views[one : one + 1], objects[one]
+                )
                 rows.append((features, *complete, focus, True))
             else:
                 rows.append((painted(empty, mask, own), *complete, mask, True))
@@ -261,8 +283,15 @@ class Lessons:
             torch.tensor(known, dtype=torch.float32, device=without.device).view(-1, 1, 1, 1),
         )
 
-    def _own(self, features: Tensor, instances: Tensor) -> tuple[Tensor, Tensor]:
-        """Features in which up to four of a scene's objects have become their mean, and where they are."""
+    def _own(self, features: Tensor, instances: Tensor, view: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """Features in which up to four of a scene's objects have become their mean, and where they are.
+
+        Args:
+            features: of the scene, 1 x C x G x G.
+            instances: of the scene, R x R.
+            view: features of a view of the scene. The means are read here, if the objects can be seen here.
+            there: the instances in the view.
+        """
         kinds = OBJECTS + GROUNDS
         present = [one for one in torch.unique(instances).tolist() if one >> 3 in kinds]
         focus = torch.zeros_like(instances, dtype=torch.float32)[None, None]
@@ -270,13 +299,18 @@ class Lessons:
             all_of_them = self.random.random() < 0.15
             where = instances >> 3 == instance >> 3 if all_of_them else instances == instance
             mask = where.float()[None, None]
-            if float(mask.sum()) < 20:
+            if float(mask.sum()) < SMALLEST:
                 continue
+            read, source = features, mask
             if instance >> 3 in GROUNDS:
-                mask = mask * self._stroke(self._part(mask))
-                if float(mask.sum()) < 20:
+                source = mask = mask * self._stroke(self._part(mask))
+                if float(mask.sum()) < SMALLEST:
                     continue
-            mean = mean_inside(features, mask)
+            else:
+                found = there >> 3 == instance >> 3 if all_of_them else there == instance
+                if float(found.sum()) >= SMALLEST:
+                    read, source = view, found.float()[None, None]
+            mean = mean_inside(read, source)
             if instance >> 3 in GROUNDS:
                 self.bank[instance >> 3].append(mean.detach())
             features = painted(features, mask, mean)
@@ -340,13 +374,12 @@ class EditsRun(PictureRun[Batch]):
         count = len(pairs.mask)
         precision = bfloat16(self.device)
         with precision:
-            views, places = moved(pairs.with_, pairs.mask, self.lessons.random)
+            views, *places = moved(pairs.with_, pairs.mask, pairs.instances_with, self.lessons.random)
             features = painter.encode(laid_out(torch.cat([pairs.without, pairs.with_, views]))).float()
             features, seen = features[: 2 * count], features[2 * count :]
-            means = mean_inside(seen, places)
             scale = features.detach().square().mean().sqrt()
             features = features + recipe.noise * scale * torch.randn_like(features)
-            lesson = self.lessons(pairs, features[:count], features[count:], means, unknown=judged)
+            lesson = self.lessons(pairs, features[:count], features[count:], (seen, *places), unknown=judged)
             drawn = painter.draw(lesson.features)
             read = self.segmenter.features(laid_out(drawn.clamp(-1.2, 1.2)))
             logits = self.segmenter.classify(read).float()

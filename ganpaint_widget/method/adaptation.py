@@ -211,39 +211,26 @@ def modifiers(delta: Delta) -> dict[str, Modifier]:
 
 @evaluated
 @torch.no_grad()
-def gated(
-    generator: StagedGenerator,
-    delta: Delta,
-    original: State,
-    edited: State,
-    *,
-    strokes: Tensor | None = None,
-    tau: float = TAU,
-) -> dict[str, Tensor]:
+def gated(generator: StagedGenerator, delta: Delta, original: State, edited: State) -> dict[str, Tensor]:
     """Weaken a delta that was fitted to the unedited photo inside an edit; return the result.
 
-    With ``strokes``, the result is that of GANPaint Studio: ``delta * (1 - strokes)``. Without, it depends on
-    the change of features at each fine layer: ``delta_i * exp(-d / tau)``, where d is the mean over the
-    channels of (f_i(z_e) - f_i(z))^2 at a place, divided by that of f_i(z)^2 over the layer. This follows the
-    edit itself, which reaches beyond the strokes in some places and changes little in others.
+    GANPaint Studio multiplies it by 1 - strokes. Here, the change of features at each fine layer decides:
+    ``delta_i * exp(-d / TAU)``, where d is the mean over the channels of (f_i(z_e) - f_i(z))^2 at a place,
+    divided by that of f_i(z)^2 over the layer. This follows the edit itself, which reaches beyond the strokes
+    in some places and changes little in others.
 
     Args:
         generator: G.
         delta: from :func:`adapt`.
         original: z at the edit layer.
         edited: z_e at the edit layer.
-        strokes: the union of the edits' masks, 1 x 1 x R x R in [0, 1].
-        tau: see above.
     """
     through: dict[str, Tensor] = {}
     for name in generator.fine_layers:
         original = generator.run(original, until=name)
         edited = generator.run(edited, until=name)
-        if strokes is None:
-            moved = (edited.features - original.features).square().mean(dim=1, keepdim=True)
-            gate = torch.exp(-moved / (tau * original.features.square().mean().clamp_min(1e-12)))
-        else:
-            gate = 1 - F.interpolate(strokes.to(edited.features), edited.features.shape[-2:], mode="area")
+        moved = (edited.features - original.features).square().mean(dim=1, keepdim=True)
+        gate = torch.exp(-moved / (TAU * original.features.square().mean().clamp_min(1e-12)))
         if name in delta:
             through[name] = delta[name].to(gate) * gate
     return through
@@ -251,28 +238,26 @@ def gated(
 
 @evaluated
 @torch.no_grad()
-def gates(
-    generator: StagedGenerator, delta: Delta, original: State, *, tau: float = TAU
-) -> Mapping[str, Modifier]:
+def gates(generator: StagedGenerator, delta: Delta, original: State) -> Mapping[str, Modifier]:
     """Do the same as :func:`gated` while drawing: ``generator.run(edited, modify=gates(...))``.
 
     The change of an edit is measured against the features of G'(z), which this function computes and keeps.
     So the picture without an edit is G'(z) itself, and with an edit no layer runs twice.
 
     Args:
-        generator, delta, original, tau: as in :func:`gated`.
+        generator, delta, original: as in :func:`gated`.
     """
     modify: dict[str, Modifier] = {}
     state = original
     for name in generator.fine_layers:
         state = generator.run(state, until=name)
-        modify[name] = _gate(state.features, delta[name].to(state.features), tau)
+        modify[name] = _gate(state.features, delta[name].to(state.features))
         state = state.replace(modify[name](state.features))
     return modify
 
 
-def _gate(home: Tensor, delta: Tensor, tau: float) -> Modifier:
-    scale = 1 / (tau * home.shape[1] * home.square().mean().clamp_min(1e-12))
+def _gate(home: Tensor, delta: Tensor) -> Modifier:
+    scale = 1 / (TAU * home.shape[1] * home.square().mean().clamp_min(1e-12))
 
     def modify(features: Tensor) -> Tensor:
         moved = features - home

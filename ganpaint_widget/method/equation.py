@@ -45,8 +45,8 @@ class Knowledge(Protocol):
 
 
 Imagine = Callable[["State", str], "tuple[Tensor, Tensor]"]
-"""Returns what the generator itself would draw in place of a state: features of the state's shape, and how
-far they are free of a concept, B x 1 x H x W in [0, 1]. See ``Model.imagine``."""
+"""Returns what the generator itself would draw in place of a state: features of the state's shape, and which
+of their cells are free of a concept, B x 1 x H x W in [0, 1]. See ``Model.imagine``."""
 
 
 def apply(

@@ -17,9 +17,6 @@ from .networks import usable
 from .parts import Parts
 from .units import Dissection
 
-TELLING = 8
-"""How many of a concept's best units tell whether a picture shows it."""
-
 
 class Gallery(Protocol):
     """Pictures of a generator's own world, to open without having a photo at hand.
@@ -132,12 +129,12 @@ class Model:
             concept: what should not be in it.
 
         Returns:
-            Features of the edit layer, B x C x H x W; and how far each of their cells is free of the concept,
-            B x 1 x H x W: 1 where none of its best ``TELLING`` units is on, 0 where half of them are.
+            Features of the edit layer, B x C x H x W; and which of their cells are free of the concept,
+            B x 1 x H x W, 0 or 1: those that are more like another one.
         """
         assert self.encoder is not None and self.dissection is not None
         generator = self.generator
         z = self.encoder(generator.picture(generator.run(state)).clamp(-1, 1))[0]
         features = generator.run(generator.start(z), until=generator.edit_layer).features
-        on = self.dissection.on(concept, features, TELLING).float().mean(dim=1, keepdim=True)
-        return features, (1 - 2 * on).clamp_min(0)
+        free = self.dissection.likest(features) != self.dissection.index(concept)
+        return features, free[:, None].to(features)

@@ -187,14 +187,14 @@ class Dissection:
         """Return the ``count`` best units of a concept, best IoU first (int64)."""
         return self.iou[self.index(concept)].argsort(descending=True)[:count]
 
-    def on(self, concept: str, features: Tensor, count: int) -> Tensor:
-        """Where the ``count`` best units of a concept are on: B x C x H x W to boolean B x count x H x W.
+    def likest(self, features: Tensor) -> Tensor:
+        """Return the row of the concept that each cell is most like: B x C x H x W to int64 B x H x W.
 
-        A unit is on above its threshold; where that is not known, above its mean where the concept is.
+        A cell is like a concept by the cosine between its activations and the concept's mean activations
+        (``present``).
         """
-        units, row = self.units(concept, count), self.index(concept)
-        least = self.present if self.threshold is None else self.threshold
-        return features[:, units] > least[row, units].to(features).view(1, -1, 1, 1)
+        means = F.normalize(self.present.to(features), dim=1)
+        return torch.einsum("kc,bchw->bkhw", means, F.normalize(features, dim=1)).argmax(dim=1)
 
     def labels(self) -> list[str | None]:
         """Each unit's concept: that of its best IoU among those for which it is interpretable, if any."""
