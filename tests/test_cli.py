@@ -266,7 +266,7 @@ def test_concepts_are_discovered_where_no_segmenter_is(folder: Path):
     assert found.samples == 40
     refused = failed(ganpaint("dissect", "-o", out, "--discover", 3, "--segmenter", "ade20k"))
     assert "no segmenter" in refused[0]
-    assert "cannot be looked for" in failed(ganpaint("dissect", "-o", out, "--discover", 1))[0]
+    assert "out of range" in failed(ganpaint("dissect", "-o", out, "--discover", 1))[0]
 
 
 @pytest.mark.parametrize(

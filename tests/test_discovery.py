@@ -262,7 +262,7 @@ def test_soft_masks_of_any_picture_sum_to_one(found: Dissection) -> None:
 
 @pytest.mark.parametrize("parts", [1, 0, 65])
 def test_a_number_of_parts_that_cannot_be(parts: int) -> None:
-    with pytest.raises(GANPaintError, match="cannot be looked for"):
+    with pytest.raises(GANPaintError, match="out of range"):
         discover(Boxes(), parts, **QUICK)
 
 
@@ -607,7 +607,7 @@ def test_a_gan_of_ones_own_is_painted_with_what_was_found(
     # A restyle finds its region in a sample by itself.
     assert session.samples(house, 2)
     session.restyle(house, where, 3)
-    with pytest.raises(GANPaintError, match="has its concepts already"):
+    with pytest.raises(GANPaintError, match="already has concepts"):
         session.find_concepts()
 
 
@@ -772,7 +772,7 @@ def parts_shown(explorer: gp.DissectionExplorer) -> dict[str, Any]:
 
 
 def test_parts_are_named_merged_split_and_hidden_by_clicks(explorer: gp.DissectionExplorer) -> None:
-    tab = explorer._further.parts
+    old, tab = explorer.paint, explorer._further.parts
     tab.look.click()
     settle(explorer)
     assert [*parts_shown(explorer)] == ["part 1", "part 2", "part 3", "part 4"]
@@ -789,7 +789,8 @@ def test_parts_are_named_merged_split_and_hidden_by_clicks(explorer: gp.Dissecti
     parts_shown(explorer)["part 1"]["Hide"].click()
     settle(explorer)
     assert "Show" in parts_shown(explorer)["part 1"]
-    # Its editor, and every later one, paints with what was made of them.
+    # Its editor, opened anew, and every later one paints with what was made of them.
+    assert explorer.paint is not old and old.comm is None
     assert explorer.paint.session.concepts == ("the box", "part 3", "part 3 2")
     again = EditingSession(generator=explorer.exploration.model.generator)
     assert again.concepts == ("the box", "part 3", "part 3 2")
@@ -829,7 +830,7 @@ def test_what_was_measured_of_the_old_concepts_is_gone(found: Dissection) -> Non
     assert exploration.effects is None
     assert exploration.baselines is None
     assert Exploration(Model("boxes", Boxes(), dissection=found)).concepts[0] == "all"
-    with pytest.raises(GANPaintError, match="has its concepts already"):
+    with pytest.raises(GANPaintError, match="already has concepts"):
         find(exploration)
     named = Exploration(
         Model("boxes", Boxes(), dissection=replace(found, parts=None), segmenter=Brightness())

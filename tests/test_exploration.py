@@ -17,7 +17,7 @@ from references import Brightness, FollowedBoxes
 
 from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.explorer import brushes, charts, exploration
+from ganpaint_widget.explorer import brushes, charts, measured
 from ganpaint_widget.explorer.atlas import STRONGEST, Atlas, make_atlas
 from ganpaint_widget.explorer.brushes import Brush, Shelf
 from ganpaint_widget.explorer.curves import published_removal
@@ -52,8 +52,8 @@ def test_what_is_missing_is_measured_once_and_kept(boxes: Model, monkeypatch: py
     assert fresh.missing == ("baselines", "effects")
     fresh.measure("baselines", "effects", samples=60)
 
-    monkeypatch.setattr(exploration, "dissect", None)  # nothing is measured again
-    monkeypatch.setattr(exploration, "make_atlas", None)
+    monkeypatch.setattr(measured, "dissect", None)  # nothing is measured again
+    monkeypatch.setattr(measured, "make_atlas", None)
     again = Exploration(boxes).measure()
     assert again.missing == ()
     assert torch.equal(again.dissection.iou, fresh.dissection.iou)
@@ -125,7 +125,7 @@ def test_a_damaged_file_is_measured_anew(boxes: Model, found: Exploration) -> No
 
 
 def test_without_a_segmenter_nothing_can_be_named(boxes: Model) -> None:
-    with pytest.raises(GANPaintError, match="without a segmenter"):
+    with pytest.raises(GANPaintError, match="has no segmenter"):
         Exploration(boxes.generator).measure()
 
 

@@ -58,7 +58,8 @@ def test_the_sdist_makes_the_same_wheel_without_a_network_or_node(built: Path) -
     (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    for name in ("static/widget.js", "static/widget.css", "py.typed", "widget/explorer/explorer.css"):
+    styles = ("static/widget.css", "widget/colors.css", "widget/explorer/explorer.css")
+    for name in ("static/widget.js", *styles, "py.typed"):
         assert f"ganpaint_widget/{name}" in names
     assert [name for name in names if name.endswith("licenses/LICENSE")]
     with tarfile.open(sdist) as archive:

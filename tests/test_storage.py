@@ -420,7 +420,7 @@ def test_a_project_that_would_not_be_read_is_not_written(
     session.save(tmp_path / "a.ganpaint")
     before = (tmp_path / "a.ganpaint").read_bytes()
     monkeypatch.setattr(project, "MAX_FILE_BYTES", len(before) // 2 + project.MAX_DIRECTORY_BYTES)
-    with pytest.raises(GANPaintError, match="would not be read again"):
+    with pytest.raises(GANPaintError, match="could not be read again"):
         session.save(tmp_path / "a.ganpaint")
     assert (tmp_path / "a.ganpaint").read_bytes() == before
 

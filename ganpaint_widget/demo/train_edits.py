@@ -374,12 +374,14 @@ class EditsRun(PictureRun[Batch]):
         count = len(pairs.mask)
         precision = bfloat16(self.device)
         with precision:
-            views, *places = moved(pairs.with_, pairs.mask, pairs.instances_with, self.lessons.random)
+            views, places, objects = moved(pairs.with_, pairs.mask, pairs.instances_with, self.lessons.random)
             features = painter.encode(laid_out(torch.cat([pairs.without, pairs.with_, views]))).float()
             features, seen = features[: 2 * count], features[2 * count :]
             scale = features.detach().square().mean().sqrt()
             features = features + recipe.noise * scale * torch.randn_like(features)
-            lesson = self.lessons(pairs, features[:count], features[count:], (seen, *places), unknown=judged)
+            lesson = self.lessons(
+                pairs, features[:count], features[count:], (seen, places, objects), unknown=judged
+            )
             drawn = painter.draw(lesson.features)
             read = self.segmenter.features(laid_out(drawn.clamp(-1.2, 1.2)))
             logits = self.segmenter.classify(read).float()

@@ -1,4 +1,4 @@
-"""What the units of a layer know and cause, after Network Dissection and GAN Dissection."""
+"""Measurements of what a layer's units detect and cause, after Network and GAN Dissection."""
 
 from __future__ import annotations
 

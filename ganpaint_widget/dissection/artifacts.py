@@ -1,4 +1,4 @@
-"""Units that cause artifacts."""
+"""The search for units that cause artifacts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ArtifactCandidate:
     Attributes:
         unit: its number.
         distance: Fréchet distance of its pictures' features from those of all.
-        excess: by how many standard deviations that is above the distance of as many random pictures.
+        excess: the distance above that of equally many random pictures, in standard deviations.
     """
 
     unit: int
@@ -44,12 +44,12 @@ def artifact_candidates(
     batch: int = 25,
     ticket: Ticket | None = None,
 ) -> list[ArtifactCandidate]:
-    """All units, those first that are the likeliest to cause artifacts: candidates for an eye to judge.
+    """Rank all units by how likely they are to cause artifacts. A person has to judge the candidates.
 
-    After GAN Dissection (Bau et al. 2019, section 4.2), which ranks units by the Fréchet distance between
-    real pictures and those samples that activate a unit most. Here any network's features will do, averaged
-    over the picture, and the covariances are taken as diagonal: ``|m - m'|^2 + sum (sd - sd')^2``. Units of
-    rare concepts rank high, too. To switch units off, see ``EditingSession.suppress``.
+    GAN Dissection (Bau et al. 2019, section 4.2) ranks units by the Fréchet distance between real pictures
+    and the samples that activate a unit most. This function takes any network's features, averages them over
+    the picture, and treats the covariances as diagonal: ``|m - m'|^2 + sum (sd - sd')^2``. Units of rare
+    concepts rank high as well. To switch units off, see ``EditingSession.suppress``.
 
     Args:
         generator: G.
@@ -57,7 +57,7 @@ def artifact_candidates(
         layer: the stage, the edit layer by default.
         real: pictures to compare with, N x 3 x R x R; by default all samples.
         samples: generated pictures.
-        top: how many of them count as a unit's strongest.
+        top: how many samples count as a unit's strongest.
         seed: of the latents.
         batch: pictures at a time.
         ticket: progress and cancel.
@@ -82,7 +82,7 @@ def artifact_candidates(
             [described(generator.here(part).float().clamp(-1, 1)) for part in torch.split(real, batch)]
         )
     )
-    # Each feature in units of its own spread, or the largest ones would decide alone.
+    # Each feature is divided by its own spread. Otherwise the largest ones would decide alone.
     scale = usual.std(dim=0).clamp_min(1e-6)
     mean, deviation = (usual / scale).mean(dim=0), (usual / scale).std(dim=0)
 

@@ -1,4 +1,4 @@
-"""How much of a dissection is the units' own doing: two baselines that answer in the same numbers."""
+"""Two baselines for a dissection: they show how much of its scores the units themselves explain."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def random_rotation(channels: int, seed: int = 0) -> Tensor:
 
 @dataclass(frozen=True)
 class PositionBaseline:
-    """How well a concept can be found without looking: K concepts with ``iou`` and ``iqr`` (K each).
+    """The scores of a detector that never looks at the picture: K concepts, ``iou`` and ``iqr`` (K each).
 
-    A concept's best unit knows something of it where its IoU is above this one.
+    A concept's best unit carries information about it only if its IoU is above this one.
     """
 
     concepts: tuple[str, ...]
@@ -53,8 +53,8 @@ def position_baseline(
 ) -> PositionBaseline:
     """Measure the IoU of a detector that knows only how often each concept is at each pixel.
 
-    The frequencies come from the first half of the samples; they are measured on the second half like the
-    activations of a unit, the threshold chosen by IQR as for units.
+    The first half of the samples gives the frequencies. The second half scores them like the activations of
+    a unit, with the threshold of the highest IQR.
 
     Args:
         generator, segmenter, samples, states, seed, batch, pixels, ticket: as for :func:`.measure.dissect`.

@@ -1,4 +1,4 @@
-"""What units cause, by switching them on and off."""
+"""Causal effects of units, measured by switching the units on and off."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..tickets import Ticket, share_of, watched
 from .pictures import labeled
 
 SEED = 10_000
-"""Of the samples on which effects are measured: others than those that a dissection counts."""
+"""The seed of the samples on which effects are measured. A dissection counts other samples."""
 
 TRIED = 4
 """Samples on which each exemplar is tried."""
 
 MINIMUM_AREA = 16
-"""Pixels of a concept in a picture from which on it counts as an object that can be removed."""
+"""Pixels that a concept needs in a picture to count as an object that can be removed."""
 
 
 @evaluated
@@ -43,20 +43,20 @@ def causal_effect(
     seed: int = SEED,
     ticket: Ticket | None = None,
 ) -> tuple[float, float]:
-    """How far adding and removing a concept with the editor's own edits works on generated pictures.
+    """Measure how well the editor's own edits add and remove a concept in generated pictures.
 
-    For each sample one square patch of 3 x 3 cells is added where the concept is absent, at a cell drawn
-    in proportion to how often the concept is found there (a *likely place*; the effect is read at that
-    place, unlike in the public code), and the concept is removed under its own mask.
+    In each sample, the concept is added to one square patch of 3 x 3 cells that lacks it. The patch lies at a
+    *likely place*: a random cell, drawn in proportion to how often the concept occurs there. The effect is
+    read at that place, unlike in the public code. The concept is removed under its own mask.
 
     Args:
-        units, activations: of one's own (C values, float32), as brushes have; by default the dissection's.
+        units, activations: a brush's units and its C float32 values; by default the dissection's.
         samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
         ticket: progress and cancel.
 
     Returns:
-        (added, removed): the mean share of the patch's pixels that became the concept, and the mean
-        share of the concept's pixels that ceased to be it; each 0 where no sample offered a place.
+        (added, removed): the mean share of the patch's pixels that became the concept, and the mean share
+        of the concept's pixels that stopped being it. Each is 0 if no sample offered a place.
     """
     if state is None:
         state = generator.sampled(samples, seed, until=dissection.layer)
@@ -76,10 +76,10 @@ def exemplar_effects(
     *,
     ticket: Ticket | None = None,
 ) -> list[float]:
-    """How far additions that aim at each exemplar of a concept work, at the likely places of samples.
+    """Measure how well additions work that aim at each exemplar of a concept, at likely places.
 
     Returns:
-        Of each exemplar the mean share of the patch's pixels that became the concept; 0 where no sample
+        For each exemplar, the mean share of the patch's pixels that became the concept. It is 0 if no sample
         offered a place.
     """
     exemplars, row = dissection.exemplars, dissection.index(concept)
@@ -105,16 +105,16 @@ def unit_effects(
 ) -> Tensor:
     """Measure the average causal effect of each unit on each class's area: K x C, as shares of the picture.
 
-    With one unit u set to its level at all places, and with it set to 0 at all places (GAN Dissection, ICLR
-    2019, section 3.2)::
+    Each picture is drawn twice: with unit u at its level in every cell, and with u at 0 in every cell (GAN
+    Dissection, ICLR 2019, section 3.2)::
 
         ACE(u, c) = mean over pictures of area(c; u on) - area(c; u off)
 
-    Units work together, so that a single one often causes little; :func:`causal_curve` is about sets.
+    Units work together, so a single one often causes little. :func:`causal_curve` measures sets of units.
 
     Args:
-        generator, segmenter: G, and what names its pixels.
-        layer: whose C units.
+        generator, segmenter: G, and the segmenter that names its pixels.
+        layer: the stage with the C units.
         activations: C, the activations that mean "on": as published, each unit's 0.99 quantile.
         samples: pictures; each is drawn 2 C times.
         seed: of the pictures.
@@ -144,7 +144,7 @@ class CausalCurve:
         concept: its name.
         units: numbers of units.
         added: mean share of a patch at a likely place that became the concept.
-        removed: mean share of the concept's pixels that ceased to be it, with the units off at these pixels.
+        removed: mean share of the concept's pixels that stopped being it, with the units off at these pixels.
         ablated: the same with the units off in the whole picture, as published in GAN Dissection.
     """
 
@@ -170,9 +170,9 @@ def causal_curve(
     seed: int = SEED,
     ticket: Ticket | None = None,
 ) -> CausalCurve:
-    """Measure added and removed shares against the number of units, which act fully, one after the other.
+    """Measure added and removed shares against the number of units, each at its full activation.
 
-    All numbers of units are tried at the same places of the same pictures; see :func:`causal_effect`.
+    The places and pictures are the same for every number of units; see :func:`causal_effect`.
 
     Args:
         units: which numbers of units to try, each at most C.
@@ -251,10 +251,10 @@ class _Trial:
     ) -> float:
         """Return the mean share of the region that became the concept, or for removals stopped being it.
 
-        Looked at is the mask when adding, and where the concept was when removing. ``activations`` are
-        those of the edit, where they are not the dissection's.
+        The region is the mask for additions, and the place of the concept for removals. ``activations``
+        replace those of the dissection.
         """
-        # Single units are asked what they cause, and an exemplar is all of them.
+        # An exemplar sets all units at once. Given units are measured on their own.
         whole = verb == "add" and units is None and activations is None
         target = self.dissection.default_target(self.concept) if whole else "tuned"
 
@@ -287,8 +287,8 @@ def _likely_patch(
 ) -> Tensor | None:
     """Choose a square of ``cells`` x ``cells`` cells where picture ``one`` lacks the concept: bool H x W.
 
-    Its place is drawn in proportion to how often the concept is there in the whole batch ``found``; None if
-    such a place does not exist.
+    The chance of a place is proportional to how often the concept occurs there in the whole batch ``found``.
+    The result is None if no place has a chance above 0.
     """
     grid = state.features.shape[-1]
     cell = found.shape[-1] // grid
@@ -305,7 +305,7 @@ def _likely_patch(
 
 
 def _painted(mask: Tensor) -> Mask:
-    """Return a mask of an edit from a boolean one."""
+    """Return a boolean mask as an edit's mask of bytes."""
     painted: Mask = (mask * 255).byte().cpu().numpy()
     return painted
 

@@ -1,4 +1,4 @@
-"""Clusters of directions, and the tree that joins them: spherical k-means and average linkage."""
+"""Spherical k-means, which clusters directions, and average linkage, which joins the clusters in a tree."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SMALLEST: Final = 0.002
-"""Of the area of all samples: a smaller part joins the one that it is most like."""
+"""The share of all samples' area below which a part joins the most similar one."""
 
 GRID: Final = 16
 """Cells a side of the grid on which the places of clusters are compared."""
 
 SAME_PLACE: Final = 0.02
-"""Added to how little the places of two clusters overlap, so that a distance remains if they are the same."""
+"""Added to 1 - overlap of two clusters' places, so that a distance remains if the places are the same."""
 
 
 def kmeans(points: Tensor, clusters: int, *, seed: int = 0, rounds: int = 20, starts: int = 2) -> Tensor:
-    """Spherical k-means (Dhillon and Modha 2001) from k-means++ seeds: directions of clusters, M x D.
+    """Run spherical k-means (Dhillon and Modha 2001) from k-means++ seeds; return M x D directions.
 
     Args:
         points: N x D, of length 1, on the CPU.
-        clusters: M. Fewer are found where there are fewer different points.
+        clusters: M. The result has fewer if fewer points differ.
         seed: of the first centroids.
-        rounds: of assigning and averaging.
-        starts: from how many first choices; the one in which points lie nearest to their centroids wins.
+        rounds: rounds of assigning and averaging.
+        starts: first choices to try. The result with the points nearest to their centroids wins.
     """
     random = torch.Generator().manual_seed(seed)
     best: tuple[float, Tensor] | None = None
@@ -40,7 +40,7 @@ def kmeans(points: Tensor, clusters: int, *, seed: int = 0, rounds: int = 20, st
         for _ in range(rounds):
             nearest = (points @ centroids.T).argmax(dim=1)
             sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
-            # A cluster that has lost all its points stays where it was.
+            # A cluster without points keeps its centroid.
             sums = torch.where(sums.norm(dim=1, keepdim=True) > 0, sums, centroids)
             centroids = F.normalize(sums, dim=1)
         reached = (points @ centroids.T).max(dim=1)
@@ -53,23 +53,23 @@ def kmeans(points: Tensor, clusters: int, *, seed: int = 0, rounds: int = 20, st
 
 
 def _apart(points: Tensor, direction: Tensor) -> Tensor:
-    """1 - cosine, N values from 0 on."""
+    """Return 1 - cosine to the direction: N values, at least 0."""
     return (1 - points @ direction).clamp_min(0)
 
 
 def linkage(centroids: Tensor, area: Tensor, places: Tensor | None = None) -> Tensor:
     """Join clusters by average linkage: the tree, (M - 1) x 2.
 
-    The distance of two clusters is 1 - cosine, with two factors. One is the root of how little their places
-    overlap: a sky at noon and one at dusk look different, and are found at the same places. The other
-    is the inverse root of the geometric mean of their areas: what k-means has cut to pieces for being large
-    comes together first. Node M + s is what step s has made of the two nodes in row s, as SciPy numbers them.
+    The distance of two clusters is 1 - cosine, times two factors. The first is the root of 1 - overlap of
+    their places: the skies of noon and dusk look different but occur at the same places. The second is the
+    inverse root of the geometric mean of their areas: k-means cuts large things to pieces, and these pieces
+    join first. Step s makes node M + s of the two nodes in row s, as SciPy numbers them.
 
     Args:
         centroids: M x D, of length 1.
         area: M, the share of all places that each cluster has.
-        places: M x P, where in pictures each cluster is found: each row sums to 1, or to 0 for a cluster that
-            is found nowhere. By default places do not count.
+        places: M x P, the distribution of each cluster over places in pictures. Each row sums to 1, or to 0
+            for a cluster that never occurs. By default places do not count.
     """
     amount, share = len(centroids), area.double().clamp_min(1e-4)
     alike = (centroids @ centroids.T).double()
@@ -94,7 +94,7 @@ def linkage(centroids: Tensor, area: Tensor, places: Tensor | None = None) -> Te
 
 
 def places_of(labels: Tensor, clusters: int) -> Tensor:
-    """Return where in pictures each cluster is found, on a blurred grid: M x P, for :func:`linkage`.
+    """Return each cluster's distribution over a blurred grid of places: M x P, for :func:`linkage`.
 
     Args:
         labels: int64 N x H x W, below ``clusters``.
@@ -111,7 +111,7 @@ def places_of(labels: Tensor, clusters: int) -> Tensor:
 
 
 def cut(tree: Tensor, groups: int) -> Tensor:
-    """Which of ``groups`` each of M clusters belongs to, if the last steps of a tree are not taken: M."""
+    """Undo the last steps of a tree, so that ``groups`` remain; return the group of each cluster, M."""
     amount = len(tree) + 1
     below: dict[int, list[int]] = {node: [node] for node in range(amount)}
     for step, (one, other) in enumerate(tree[: max(0, amount - groups)].tolist()):
@@ -123,16 +123,16 @@ def cut(tree: Tensor, groups: int) -> Tensor:
 
 
 def visible(tree: Tensor, centroids: Tensor, area: Tensor, groups: int) -> Tensor:
-    """Return the :func:`cut` into so many groups that ``groups`` of them are large enough to be seen.
+    """Return the :func:`cut` in which ``groups`` groups are large enough to be seen.
 
-    Differences between cells need not show in pictures. A group that the segmenter finds on less than
-    ``SMALLEST`` of the area joins the group that its clusters are most like.
+    Differences between cells need not show in pictures. A group that covers less than ``SMALLEST`` of the
+    area joins the most similar group.
 
     Args:
-        tree: as there.
+        tree: as for :func:`cut`.
         centroids: M x C, of length 1.
-        area: M, the share of all pictures on which each cluster is seen.
-        groups: how many are wanted; fewer where there are fewer.
+        area: M, the share of all pixels that the segmenter gives to each cluster.
+        groups: how many groups to return. There may be fewer.
 
     Returns:
         The group of each cluster, M.
@@ -153,7 +153,7 @@ def visible(tree: Tensor, centroids: Tensor, area: Tensor, groups: int) -> Tenso
 
 
 def branches(tree: Tensor, clusters: list[int]) -> tuple[list[int], list[int]]:
-    """Return the two sides into which a tree parts some clusters, at the last step that joined any."""
+    """Split some clusters in two, at the last step of the tree that joined any of them."""
     amount = len(tree) + 1
     wanted = {*clusters}
     below = {node: {node} & wanted for node in range(amount)}

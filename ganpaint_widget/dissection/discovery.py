@@ -1,19 +1,20 @@
-"""Concepts without labels: what a generator's features say by themselves, found, named and taken apart.
+"""Discovery of concepts without labels: parts of a generator's world, found in its features.
 
-After Collins, Bala, Price and Süsstrunk, "Editing in Style" (CVPR 2020), and Collins, Achanta and Süsstrunk,
-"Deep Feature Factorization" (ECCV 2018): features that draw the same kind of thing point in the same
-direction, so that spherical k-means on them segments the generator's world. Three steps follow each other:
+The idea is that of Collins, Bala, Price and Süsstrunk, "Editing in Style" (CVPR 2020), and of Collins,
+Achanta and Süsstrunk, "Deep Feature Factorization" (ECCV 2018). Features that draw the same kind of thing
+point in the same direction, so spherical k-means on them segments the generator's world. There are three
+steps:
 
-1. *Cluster.* Each generated picture is cut into regions that keep to its edges (``regions.py``). A region is
-   described by the means of its features, in the layer and in the finer ones. k-means makes several times as
-   many clusters as parts are wanted. Average linkage then joins those that are alike and are found at the
-   same places, and sooner the larger they are. A sky in ten shades becomes one part, a door is left alone.
-2. *Distill.* A small network learns from generated pictures which cluster is where (``models/parts.py``).
-   From then on it is a segmenter like any other.
-3. *Dissect.* With that segmenter every part is measured as a named class would be: units, target activations,
-   exemplars, and what adding and removing it causes, seen in pictures.
+1. *Cluster.* Each generated picture is cut into regions along its edges (``regions.py``). The means of a
+   region's features describe it, in the layer and in the finer ones. k-means makes several times more
+   clusters than the requested parts. Average linkage then joins clusters that look alike and occur at the
+   same places, large ones first. Ten shades of sky become one part, and a door stays one.
+2. *Distill.* A small network learns from generated pictures which cluster is where (``models/parts.py``). It
+   then serves as segmenter.
+3. *Dissect.* With that segmenter, every part is measured like a named class: units, target activations,
+   exemplars, and the effects of adding and removing it.
 
-``rearranging.py`` has what people then do with parts.
+``rearranging.py`` lets people rename, merge, split and hide parts.
 """
 
 from __future__ import annotations
@@ -41,53 +42,53 @@ from .pictures import drawn
 from .regions import ACROSS, joined, region_means, superpixels
 
 PARTS: Final = 12
-"""Parts that are looked for if nobody says how many."""
+"""Parts to look for by default."""
 
 MOST: Final = 64
-"""Parts that can be looked for: more than that nobody tells apart in a palette."""
+"""The largest number of parts to look for. Users could not tell more apart in a palette."""
 
 FINE: Final = 4
-"""Clusters a part, on average: so often can parts be split."""
+"""Clusters in each part, on average. Parts can be split into these."""
 
 LEAST: Final = 64
-"""Clusters at least: with fewer, small things share theirs with what is around them."""
+"""The least number of clusters. With fewer, small things share a cluster with their surroundings."""
 
 UNITS: Final = 8
-"""Units that a finer layer must have: a direction of few numbers says little more than a sign."""
+"""Units that a finer layer must have. With fewer, its directions carry little information."""
 
 PIXELS: Final = 3
-"""A superpixel measures at least so many pixels a side."""
+"""The least side of a superpixel, in pixels."""
 
 FEATURES: Final = 0.5
-"""How much a difference of features counts beside one of colors, when regions are joined."""
+"""The weight of a difference of features, relative to one of colors, when regions are joined."""
 
 SAMPLES: Final = 200
-"""Generated pictures that are looked at."""
+"""Generated pictures to look at."""
 
 STEPS: Final = 200
 """Steps of the segmenter's training."""
 
 TRIED: Final = 12
-"""Pictures in which a part is added and removed to see what that causes."""
+"""Pictures in which the effects of adding and removing a part are measured."""
 
 EXEMPLARS: Final = 12
-"""Of a part, at most."""
+"""The largest number of exemplars of a part."""
 
 OBJECTS: Final = 40
 """Objects of a part among which its exemplars are chosen."""
 
 WORKING: Final = 0.5
-"""Exemplars go that work less than this part of how well the best one works: the segmenter, which nobody has
-checked, has taken other things for the part."""
+"""Exemplars stay if they work at least this well, relative to the best one. The others are probably objects
+that the segmenter, which has not been checked, confused with the part."""
 
 
 @dataclass(frozen=True)
 class _World:
-    """What was looked at, on the CPU.
+    """The pictures that discovery looks at and their regions, on the CPU.
 
     Attributes:
         pictures: N x 3 x S x S, as the network sees them.
-        regions: int64 N x S/2 x S/2, the number of the region at each place; numbers go on from picture to
+        regions: int64 N x S/2 x S/2, the number of the region at each place. Numbers continue from picture to
             picture.
         points: the regions' directions, one a row.
     """
@@ -108,14 +109,14 @@ def discover(
     batch: int = 25,
     ticket: Ticket | None = None,
 ) -> Dissection:
-    """Find concepts in a generator's features, with no label and no segmenter.
+    """Find concepts in a generator's features, without labels or a segmenter.
 
-    On the demo this takes two or three minutes of one core. The result is a dissection like any other, whose
-    ``parts`` are its segmenter: ``Model("mine", generator, dissection=discover(generator))`` can be painted.
+    On the demo, this takes two or three minutes of one core. The result is a dissection whose ``parts`` serve
+    as segmenter: ``Model("mine", generator, dissection=discover(generator))`` can be painted with.
 
     Args:
         generator: G.
-        parts: how many concepts, 2 to ``MOST``. There may be fewer in a small world.
+        parts: how many concepts to find, 2 to ``MOST``. A small world may have fewer.
         layer: the stage whose features are clustered, by default the edit layer.
         samples: generated pictures to look at.
         steps: of the segmenter's training.
@@ -173,9 +174,9 @@ def discover(
 
 
 def check_parts(parts: int) -> None:
-    """Raise GANPaintError if so many parts cannot be looked for."""
+    """Raise GANPaintError if the number of parts is out of range."""
     if not 2 <= parts <= MOST:
-        raise GANPaintError(f"{parts} parts cannot be looked for.", f"Choose from 2 to {MOST}.")
+        raise GANPaintError(f"The number of parts is out of range: {parts}.", f"Choose from 2 to {MOST}.")
 
 
 @evaluated
@@ -189,15 +190,15 @@ def remeasure(
     batch: int = 25,
     ticket: Ticket | None = None,
 ) -> Dissection:
-    """Find the exemplars of discovered concepts anew, and try what adding and removing them causes.
+    """Find the exemplars of discovered concepts anew, and measure the effects of adding and removing them.
 
-    Each exemplar is tried out, and those that hardly bring the part about are left out.
+    Each exemplar is tried, and those that hardly produce the part are dropped.
 
     Args:
         generator: G.
-        dissection: of one of its layers; it was discovered.
-        concepts: which ones; by default all. The others keep what they have.
-        samples: generated pictures in which exemplars are looked for.
+        dissection: a discovered dissection of one of G's layers.
+        concepts: names of concepts; by default all. The others keep their exemplars and effects.
+        samples: generated pictures in which to look for exemplars.
         seed: of the latents.
         batch: pictures at a time.
         ticket: progress and cancel.
@@ -237,7 +238,7 @@ def remeasure(
 
 
 def _layers(generator: StagedGenerator, layer: str) -> list[str]:
-    """Return the layer, and the last stage of each finer grid that has ``UNITS``."""
+    """Return the layer, and the last stage of each finer grid with at least ``UNITS`` units."""
     side = generator.shape(layer)[1]
     finer: dict[int, str] = {}
     for stage in generator.stages[generator.stage_index(layer) + 1 :]:
@@ -257,7 +258,7 @@ def _look(
     batch: int,
     ticket: Ticket | None,
 ) -> _World:
-    """Return generated pictures, their regions, and what features say of these."""
+    """Return generated pictures, their regions, and the direction of each region's features."""
     pictures: list[Tensor] = []
     labels: list[Tensor] = []
     described: list[list[Tensor]] = []
@@ -297,7 +298,7 @@ def _look(
     weights = area.flatten()[:, None]
 
     def united(means: Tensor) -> Tensor:
-        """Return the means of unions: those of their pieces, weighted by area."""
+        """Return the means over unions of regions: the area-weighted means of their pieces."""
         total = torch.zeros_like(weights).index_add_(0, flat, weights).clamp_min(1)
         sums = torch.zeros_like(means.flatten(0, 1)).index_add_(0, flat, means.flatten(0, 1) * weights)
         return (sums / total).view_as(means)
@@ -322,16 +323,16 @@ def distill(
     seed: int = 0,
     ticket: Ticket | None = None,
 ) -> PartNetwork:
-    """Teach a small network which cluster is where in pictures, by cross-entropy and Adam.
+    """Train a small network to tell which cluster is where in pictures, with cross-entropy and Adam.
 
     Args:
-        generator: the network learns where it computes.
+        generator: the network trains on its device.
         pictures: N x 3 x S x S in [-1, 1].
-        lessons: N x S/2 x S/2, the cluster that is there, below ``clusters``.
+        lessons: N x S/2 x S/2, the cluster at each place, below ``clusters``.
         clusters: M.
-        steps: of Adam, of ``batch`` pictures each; the rate falls to 0 as a cosine.
-        batch: pictures a step.
-        rate: at the beginning.
+        steps: steps of Adam. The learning rate falls to 0 along a cosine.
+        batch: pictures in each step.
+        rate: the first learning rate.
         seed: of the first weights and of the batches.
         ticket: progress and cancel.
     """
@@ -381,7 +382,7 @@ def _colors(pictures: Tensor, labels: Tensor, names: list[str]) -> dict[str, str
 
 
 def parts_of(dissection: Dissection) -> Parts:
-    """Return the parts of a dissection. GANPaintError if it was not discovered."""
+    """Return the parts of a discovered dissection. Raise GANPaintError for any other."""
     if dissection.parts is None:
         raise GANPaintError(
             "These concepts were named by a segmenter, so they cannot be changed like discovered parts.",
@@ -403,17 +404,17 @@ def exemplar_crops(
     batch: int = 8,
     ticket: Ticket | None = None,
 ) -> dict[str, list[Array]]:
-    """Cut out where a generator's pictures show each discovered concept most clearly.
+    """Cut out the places where a generator's pictures show each discovered concept most clearly.
 
-    From each sample the largest connected region of a part is a candidate. Those with the highest mean of the
-    soft mask, times the root of their area, come first.
+    In each sample, the largest connected region of a part is a candidate. Candidates are sorted by the mean
+    of the soft mask, times the root of their area.
 
     Args:
         generator: G.
-        dissection: of one of its layers; it was discovered.
+        dissection: a discovered dissection of one of G's layers.
         crops: how many of each concept, at most.
         samples: generated pictures to look at.
-        seed: of them.
+        seed: of the latents.
         side: the crops are uint8 ``side`` x ``side`` x 3.
         batch: pictures at a time.
         ticket: progress and cancel.

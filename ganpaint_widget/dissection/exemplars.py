@@ -1,9 +1,9 @@
-"""Exemplars: what single objects of a concept look like in features, as targets of additions.
+"""Exemplars: the features of single objects of a concept, which serve as targets of additions.
 
-The mean over all domes mixes gold, teal and slate ones in every light, and looks like none of them. One
-object's own mean is a color and a light that go together. So a concept keeps a number of objects that differ
-from each other, and with each what the picture around it was like. An addition takes the object whose
-surroundings are most like the photo, and its variants take the next ones.
+The mean over all domes mixes gold, teal and slate ones in every light, and looks like none of them. The mean
+over one object keeps its color and its light together. So a concept keeps several different objects, each
+with a description of the picture around it. An addition takes the object whose surroundings resemble the
+photo most, and its variants take the next ones.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from .measure import sampled
 from .pictures import labeled
 
 COUNT = 24
-"""Exemplars of a concept at most."""
+"""The largest number of exemplars of a concept."""
 
 MOST = 120
-"""Objects of a concept among which they are chosen."""
+"""Objects of a concept among which its exemplars are chosen."""
 
 PLACES = 3
 """Other objects of the same class over which each object's mean is painted on trial."""
 
 BATCH = 16
-"""Objects that are drawn again at a time."""
+"""Objects that are redrawn at a time."""
 
 MINIMUM_SHARE = 0.002
-"""Of the picture: smaller objects are mostly what surrounds them."""
+"""The least share of the picture. The features of smaller objects come mostly from their surroundings."""
 
 REDRAWN = 0.6
 """The share of a concept's objects that may become exemplars: those whose mean redraws others best. The rest
-are half hidden, or mixed with what stands before them."""
+are half hidden, or mixed with objects in front of them."""
 
 BESIDE = 4
-"""Pixels around an object in which what a mean draws counts as well."""
+"""Pixels around an object that also count when a mean has redrawn it."""
 
 
 @evaluated
@@ -75,16 +75,15 @@ def find_exemplars(
         segmenter: names the pixels of G's pictures.
         dissection: of one of G's layers.
         samples: generated pictures to look at.
-        states: what to look at instead: batches of states at or before the layer, for example of inverted
-            photos.
+        states: batches of states at or before the layer to look at instead, for example of inverted photos.
         count: how many exemplars to keep of a concept, at most.
-        most: objects of a concept among which they are chosen, from all over the samples.
+        most: objects of a concept among which they are chosen, spread over the samples.
         seed: of the latents.
         batch: pictures at a time.
         ticket: progress and cancel.
 
     Returns:
-        The dissection with ``exemplars``; a concept of which no object was found has none.
+        The dissection with ``exemplars``. A concept without objects has none.
     """
     if states is None:
         states = sampled(generator, samples, seed, batch)
@@ -132,8 +131,8 @@ def find_exemplars(
 def connected_regions(labels: Tensor) -> Tensor:
     """Return numbers for the connected regions of label maps: B x H x W to int64 B x H x W.
 
-    Pixels belong together if they have the same label and touch along an edge. The numbers of a region's
-    pixels are equal, and different from those of the picture's other regions.
+    Pixels belong together if they have the same label and touch along an edge. All pixels of a region have
+    the same number, and regions of one picture have different numbers.
     """
     height, width = labels.shape[-2:]
     regions = torch.arange(height * width, device=labels.device).view(1, height, width).expand_as(labels)
@@ -144,7 +143,7 @@ def connected_regions(labels: Tensor) -> Tensor:
     while True:
         before, regions = regions, regions.clone()
         for dim, same in joined.items():
-            # Along a line the largest number of a run wins at once: up, and then down again.
+            # One pass along a line carries the largest number of a run to its end, and one back to its start.
             for flip in (False, True):
                 regions = _spread(regions, same, dim, flip)
         if torch.equal(before, regions):
@@ -164,12 +163,12 @@ def _spread(regions: Tensor, same: Tensor, dim: int, flip: bool) -> Tensor:
 
 
 def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
-    """Choose ``count`` of N points (N x D) that stand for the others (k-medoids).
+    """Choose ``count`` of N points (N x D) that represent the others (k-medoids).
 
-    They are chosen one by one: each is the point that most reduces the sum of the distances from all points
-    to the nearest chosen one (BUILD of Kaufman and Rousseeuw, "Finding Groups in Data", 1990). Then every
-    cluster moves to its own medoid, until nothing moves. Returns their indices, larger clusters first; where
-    there are many points, a cluster of one is left out.
+    Each is the point that most reduces the sum of the distances from all points to the nearest chosen one
+    (BUILD of Kaufman and Rousseeuw, "Finding Groups in Data", 1990). Then every cluster moves to its own
+    medoid, until nothing moves. Return the indices, larger clusters first. If there are many points, clusters
+    of one are dropped.
     """
     distance = torch.cdist(points, points)
     chosen = [int(distance.sum(dim=1).argmin())]
@@ -177,14 +176,14 @@ def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
         apart = distance[:, chosen].amin(dim=1)
         reduced = (apart[:, None] - distance).clamp_min(0).sum(dim=0)
         if float(reduced.max()) == 0:
-            break  # all others are equal to one that is chosen
+            break  # every other point equals a chosen one
         chosen.append(int(reduced.argmax()))
     for _ in range(rounds):
         nearest = distance[:, chosen].argmin(dim=1)
         moved = []
         for place in range(len(chosen)):
             members = (nearest == place).nonzero()[:, 0]
-            if not len(members):  # rounding has made it equal to another that is chosen
+            if not len(members):  # after rounding, it equals another chosen point
                 moved.append(chosen[place])
                 continue
             within = distance[members][:, members].sum(dim=1)
@@ -194,7 +193,7 @@ def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
         chosen = moved
     sizes = distance[:, chosen].argmin(dim=1).bincount(minlength=len(chosen))
     order = sizes.argsort(descending=True, stable=True).tolist()
-    # A cluster of one among very many is an accident: an object that is half hidden, or misread.
+    # Among many points, a cluster of one is an accident: an object that is half hidden or mislabeled.
     least = 2 if len(points) >= 4 * count else 1
     return [chosen[place] for place in order if sizes[place] >= least]
 
@@ -223,10 +222,10 @@ def _redrawn(
     places: Tensor,
     rows: Tensor,
 ) -> Tensor:
-    """Return the IoU of B objects with what there is of their class when means are painted over them.
+    """Paint means over B objects; return the IoU of each object with its class in the result.
 
     Args:
-        generator, segmenter: as there.
+        generator, segmenter: as for :func:`find_exemplars`.
         state: a batch of B, each object's picture.
         means: B x C, of the same or other objects of these classes.
         places: bool B x H x W.
@@ -243,7 +242,7 @@ def _redrawn(
 
 
 def _chosen(objects: list[_Object], count: int, channels: int) -> tuple[Tensor, Tensor, int]:
-    """Return the medoids of the best objects, padded to ``count`` rows of zeros; and how many there are."""
+    """Return the medoids of the best objects, padded with zeros to ``count`` rows, and their number."""
     activations, settings = torch.zeros(count, channels), torch.zeros(count, channels)
     if not objects:
         return activations, settings, 0
@@ -257,7 +256,7 @@ def _chosen(objects: list[_Object], count: int, channels: int) -> tuple[Tensor, 
 
 
 def _mean_inside(features: Tensor, where: Tensor) -> Tensor:
-    """Each unit's mean over a region H x W of the picture: C, from features C x h x w."""
+    """Return each unit's mean over a region H x W of the picture: C, from features C x h x w."""
     _, height, width = features.shape
     share = F.adaptive_avg_pool2d(where.to(features)[None, None], (height, width))[0, 0]
     return (features * share).sum(dim=(1, 2)) / share.sum()

@@ -1,21 +1,21 @@
-"""What the units of a layer know: units x concepts, after Network Dissection and GAN Dissection.
+"""Scores of a layer's units against concepts, after Network Dissection and GAN Dissection.
 
-For every unit u of a layer and every concept c, the unit's activation, upsampled to the picture, is
-thresholded and compared with the segmenter's map over many samples::
+Every unit u of a layer is compared with every concept c over many samples. The unit's activation is upsampled
+to the picture and thresholded, and the segmenter gives the concept's map::
 
     IoU(u, c) = |on and c| / |on or c|
 
-The threshold is chosen for each pair by the *information quality ratio*: mutual information over joint
-entropy of the two binary maps (Bau et al. 2019; a fixed top quantile would cap the IoU of large classes). A
-unit counts as interpretable for a concept from IoU > .05 and IQR > .01 on.
+Each pair has its own threshold, which maximizes the *information quality ratio*: mutual information over
+joint entropy of the two binary maps (Bau et al. 2019; a fixed top quantile would cap the IoU of large
+classes). A unit counts as interpretable for a concept if IoU > .05 and IQR > .01.
 
-How much of that is the units' own doing? Two baselines answer in the same numbers: a random rotation of the
-layer's axes (``dissect(..., rotation=random_rotation(...))``), and :func:`.position_baseline`, a detector
-that has seen where a concept usually is and never looks at the picture. What units *cause* is measured by
-:func:`.causal_effect` and, against their number, by :func:`.causal_curve`.
+Two baselines show how much of that the units themselves explain, in the same numbers. One rotates the layer's
+axes at random (``dissect(..., rotation=random_rotation(...))``). The other, :func:`.position_baseline`, knows
+the usual place of a concept and never looks at the picture. :func:`.causal_effect` measures what units
+*cause*, and :func:`.causal_curve` measures it against their number.
 
-Counting is spread over any ``concurrent.futures.Executor``, a pool of processes or the client of a cluster,
-and gives the same numbers as without one.
+Any ``concurrent.futures.Executor`` can share the counting, such as a pool of processes or the client of a
+cluster. The numbers are the same as without one.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ THRESHOLDS = 100
 """Thresholds tried for each unit: log-spaced upper quantiles from 1e-3 to 1 (as in the public code)."""
 
 POOL = 2**15
-"""Values of each unit from which its thresholds are taken: 33 of them above the highest threshold."""
+"""Values of each unit that give its thresholds. The highest threshold has 33 of them above it."""
 
 CHUNKS = 16
-"""Into how many pieces counting is cut for an executor: each takes a copy of the generator along."""
+"""Pieces into which counting is cut for an executor. Each carries a copy of the generator."""
 
 LEVEL_QUANTILE = 0.99
 """The published target of an addition: this quantile of the unit's activation over many samples."""
@@ -71,23 +71,23 @@ def dissect(
 ) -> Dissection:
     """Dissect a layer on ``samples`` generated pictures, in memory that does not grow with their number.
 
-    A first quarter of the samples fixes the quantiles that serve as thresholds; a second pass over all
-    of them counts, for each unit, bin and concept, at ``pixels`` random places of each picture.
+    The first quarter of the samples fixes the quantiles that serve as thresholds. A second pass over all of
+    them counts units, bins and concepts at ``pixels`` random places of each picture.
 
     Args:
         generator: G.
         segmenter: names the pixels of G's pictures.
         layer: the stage to dissect, the edit layer by default.
         samples: generated pictures.
-        states: what to measure instead of ``samples`` drawn latents: batches of states at or before
-            ``layer``, for example of inverted photos, whose features are those that users will edit.
+        states: batches of states at or before ``layer``, to measure instead of ``samples`` drawn latents.
+            The states of inverted photos have the features that users will edit.
         seed: of the latents and of the places.
         batch: pictures at a time.
-        pixels: places a picture at which activations and labels are compared.
-        rotation: C x C, orthogonal: its rows are the "units" that are measured, instead of the layer's own.
+        pixels: places in each picture at which activations and labels are compared.
+        rotation: C x C, orthogonal. Its rows replace the layer's own axes as the "units" to measure.
         colors: concept to "#rrggbb", kept with the result.
-        executor: where to count; generator and segmenter must be such as it can send (for processes: such
-            as pickle can). Pools of processes should be spawned, for torch does not survive a fork well.
+        executor: counts elsewhere. It must be able to send the generator and the segmenter; for processes,
+            both must be picklable. Spawn the processes of a pool, since torch does not survive a fork well.
         ticket: progress and cancel.
     """
     layer = layer or generator.edit_layer
@@ -102,7 +102,7 @@ def dissect(
 def count(
     probe: Probe, states: Sequence[State], *, executor: Executor | None = None, ticket: Ticket | None = None
 ) -> Evidence:
-    """Count what :func:`dissect` makes its tables of, on batches of states at or before the probe's layer."""
+    """Count the evidence for :func:`dissect`, on batches of states at or before the probe's layer."""
     samples = sum(len(state.features) for state in states)
     concepts = len(probe.segmenter.classes)
     numbered = list(enumerate(states))
@@ -127,14 +127,14 @@ def count(
     counting = _spread(executor, _Count(probe, thresholds), numbered, lambda done: report(len(first) + done))
     for counted, sums in counting:
         counts += counted
-        for of_batch, cells in sums:  # each by itself, so that the order of additions is always the same
+        for of_batch, cells in sums:  # one by one, so that the order of additions is always the same
             present_sum += of_batch
             present_count += cells
     return Evidence(thresholds, high, counts, present_sum, present_count, samples)
 
 
 def tabulate(evidence: Evidence, layer: str, classes: Sequence[str], colors: Mapping[str, str]) -> Dissection:
-    """Return the dissection that follows from what was counted of a layer and a segmenter's classes."""
+    """Return the dissection that follows from the evidence on a layer and a segmenter's classes."""
     iou, iqr, chosen = best_threshold(evidence.counts.double())
     best = iou.argsort(dim=1, descending=True)[:, :DEFAULT_UNITS]
     weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(MEASURED), -1)
@@ -165,7 +165,7 @@ def _spread(
     batches: Numbered,
     report: Callable[[int], None],
 ) -> Iterable[Result]:
-    """``work`` done on all batches, in order: one after the other here, or in chunks by an executor."""
+    """Yield the results of ``work`` in order: batch by batch here, or in chunks from an executor."""
     if executor is None:
         for done, one in enumerate(batches, start=1):
             follow_load()
@@ -204,7 +204,7 @@ class Probe:
         return state, features
 
     def __call__(self, number: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features B x C x h x w, labels B x H x W; at P = B * pixels places labels and values C x P."""
+        """Return features B x C x h x w, labels B x H x W, and P = B * pixels labels and C x P values."""
         state, features = self.features(state)
         labels = labeled(self.generator, self.segmenter, state)
         height, width = labels.shape[-2:]
@@ -220,7 +220,7 @@ def random_places(count: int, pixels: int, most: int, seed: int, number: int) ->
 
 
 def values_at(features: Tensor, places: Tensor, height: int, width: int) -> Tensor:
-    """Activations at some pixels of a picture, as if all were upsampled to it bilinearly.
+    """Return activations at some pixels of pictures, upsampled to them bilinearly.
 
     Args:
         features: B x C x h x w.
@@ -234,12 +234,12 @@ def values_at(features: Tensor, places: Tensor, height: int, width: int) -> Tens
     return values[:, :, 0].transpose(0, 1).flatten(1).contiguous()
 
 
-# Classes and not closures, because processes have to be sent them.
+# Classes rather than closures, because pickle can send them to processes.
 
 
 @dataclass(frozen=True)
 class _Gather:
-    """Some of each unit's values, from which the thresholds will be taken: C x ``share`` for each batch."""
+    """The job that gathers values of each unit for the thresholds: C x ``share`` for each batch."""
 
     probe: Probe
     share: int
@@ -259,7 +259,7 @@ class _Gather:
 
 @dataclass(frozen=True)
 class _Count:
-    """The counts of several batches, and of each the sums over the cells in which a concept is present."""
+    """The job that counts several batches, and sums each one's cells in which a concept is present."""
 
     probe: Probe
     thresholds: Tensor
@@ -280,12 +280,12 @@ class _Count:
 
 
 def sampled(generator: StagedGenerator, samples: int, seed: int, batch: int) -> list[State]:
-    """States of ``samples`` latents, before the first stage."""
+    """Return the states of ``samples`` latents before the first stage, in batches."""
     return [generator.start(generator.here(z)) for z in torch.split(generator.sample_z(samples, seed), batch)]
 
 
 def quantiles(ranked: Tensor) -> Tensor:
-    """C x T, growing: the quantiles of C x P values that are ranked already."""
+    """Return the quantiles of C x P sorted values as rising thresholds: C x T."""
     quantiles = 1 - torch.logspace(-3, 0, THRESHOLDS)
     return ranked[:, (quantiles * (ranked.shape[1] - 1)).round().long()].flip(1).contiguous()
 
@@ -295,12 +295,12 @@ def _grid(features: Tensor) -> tuple[int, int]:
 
 
 def tally(values: Tensor, chosen: Tensor, thresholds: Tensor, concepts: int) -> Tensor:
-    """counts[u, c, b]: places of concept c at which unit u lies above exactly b of its thresholds.
+    """Return counts[u, c, b]: the places of concept c at which unit u is above exactly b thresholds.
 
     Args:
         values: C x P.
         chosen: P concepts.
-        thresholds: C x T, growing.
+        thresholds: C x T, rising.
     """
     bins = torch.searchsorted(thresholds, values)
     unit = torch.arange(len(values))[:, None]
@@ -310,7 +310,7 @@ def tally(values: Tensor, chosen: Tensor, thresholds: Tensor, concepts: int) -> 
 
 
 def best_threshold(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """IoU and IQR at each pair's best threshold, and which that is (K x C each), from C x K x (T + 1)."""
+    """Return IoU, IQR and number of each pair's best threshold (K x C each), from counts C x K x (T + 1)."""
     # above[u, c, t]: places of concept c where unit u exceeds threshold t.
     above = counts.flip(2).cumsum(2).flip(2)[:, :, 1:]
     total = counts.sum() / counts.shape[0]
@@ -331,7 +331,7 @@ def best_threshold(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         + entropy_term(total - of_concept)
     )
     iqr = (marginal - joint) / joint.clamp_min(1e-9)
-    # Only where the unit goes with the concept, not where it marks the concept's absence.
+    # IQR is as high for a unit that marks the concept's absence. Only units that go with the concept count.
     iqr = torch.where(above * total > on * of_concept, iqr, torch.zeros(()))
     best = iqr.argmax(dim=2, keepdim=True)
     return (

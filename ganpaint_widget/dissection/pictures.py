@@ -1,4 +1,4 @@
-"""What dissection looks at: a generator's pictures, and what a segmenter sees in them."""
+"""The pictures of a generator, and the labels that a segmenter gives to their pixels."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def drawn(generator: StagedGenerator, state: State) -> Tensor:
 
 @evaluated
 def labeled(generator: StagedGenerator, segmenter: Segmenter, state: State) -> Tensor:
-    """Their label maps, int64 B x R x R. On the CPU, where they are counted and drawn from."""
+    """Return their label maps, int64 B x R x R, on the CPU, where they are counted."""
     return segmenter.segment(drawn(generator, state)).cpu()

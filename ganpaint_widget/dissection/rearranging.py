@@ -1,7 +1,7 @@
-"""What people do with discovered parts: plain functions from a dissection to another one.
+"""Renaming, merging, splitting and hiding of discovered parts. Each function returns a new dissection.
 
-Tables of units are exact, since the counts are kept for every cluster; what edits cause is an estimate until
-:func:`.remeasure` has tried.
+Tables of units are exact, since the dissection keeps the counts of every cluster. The effects of edits are
+estimates until :func:`.remeasure` has measured them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class _Row:
     """One concept of a new dissection.
 
     Attributes:
-        name, color: of it.
-        clusters: what it consists of.
-        effect: 2, what adding and removing it causes.
-        exemplars: M x C activations and M x C settings, as many as there are.
-        hidden: whether it is offered for painting no more.
-        source: the row of the concept in the old dissection that it is, if it is one.
+        name, color: the concept's.
+        clusters: the clusters that it consists of.
+        effect: 2, the effects of adding and removing it.
+        exemplars: M x C activations and M x C settings of its M exemplars.
+        hidden: whether the palette leaves it out.
+        source: the concept's row in the old dissection; ``None`` if it is new.
     """
 
     name: str
@@ -48,7 +48,7 @@ def rename(dissection: Dissection, concept: str, name: str) -> Dissection:
     """Give a discovered concept another name.
 
     Raises:
-        GANPaintError: the concept does not exist, or the name is not 1 to 64 visible characters or is taken.
+        GANPaintError: the concept does not exist, or the name is taken or not 1 to 64 visible characters.
     """
     rows = _rows(dissection)
     row = dissection.index(concept)
@@ -59,14 +59,14 @@ def rename(dissection: Dissection, concept: str, name: str) -> Dissection:
 def merge(dissection: Dissection, concept: str, other: str, name: str | None = None) -> Dissection:
     """Make one concept of two discovered ones.
 
-    Its tables of units are those of the union. Its effect is the mean of the two, weighted by their area,
-    until :func:`remeasure` tries it: what became either of them has become their union, so that this is too
-    low rather than too high for additions.
+    Its tables of units are those of the union. Until :func:`remeasure` tries it, its effect is the mean of
+    the two, weighted by area. For additions this is rather too low than too high: pixels that became the
+    other concept count for the union as well.
 
     Args:
-        dissection: was discovered.
-        concept, other: which two.
-        name: by default that of ``concept``.
+        dissection: a discovered one.
+        concept, other: the names of the two.
+        name: the new name, by default that of ``concept``.
 
     Raises:
         GANPaintError: a concept does not exist, they are the same, or the name is wrong or taken.
@@ -96,10 +96,10 @@ def merge(dissection: Dissection, concept: str, other: str, name: str | None = N
 
 
 def split(dissection: Dissection, concept: str) -> Dissection:
-    """Make two concepts of a discovered one, where its clusters are least alike.
+    """Split a discovered concept in two, where its clusters are least alike.
 
-    The larger half keeps the name, the other gets a number. Both keep the effect of the whole until
-    :func:`remeasure` tries them; each exemplar goes to the half that it points to.
+    The larger half keeps the name, and the other gets a number. Both keep the effect of the whole until
+    :func:`remeasure` tries them. Each exemplar goes to the half whose direction is closer.
 
     Raises:
         GANPaintError: the concept does not exist, or it is a single cluster.
@@ -114,7 +114,7 @@ def split(dissection: Dissection, concept: str) -> Dissection:
     covered = parts.evidence.cells
     large, small = sorted(halves, key=lambda half: -float(covered[half].sum()))
     activations, settings = whole.exemplars
-    # Of exemplars only the layer's own units are known.
+    # Exemplars have activations of the layer's own units only, not of the finer layers.
     units = len(dissection.high)
     towards = F.normalize(
         torch.stack([parts.centroids[half, :units].mean(dim=0) for half in (large, small)]).cpu(), dim=1
@@ -141,10 +141,10 @@ def split(dissection: Dissection, concept: str) -> Dissection:
 
 
 def hide(dissection: Dissection, concept: str) -> Dissection:
-    """Offer a discovered concept for painting no more. It is still seen in pictures.
+    """Remove a discovered concept from the palette. The segmenter still finds it in pictures.
 
     Raises:
-        GANPaintError: the concept does not exist, or it is the last one that is offered.
+        GANPaintError: the concept does not exist, or it is the last one in the palette.
     """
     rows, row = _rows(dissection), dissection.index(concept)
     rows[row] = replace(rows[row], hidden=True)
@@ -154,17 +154,17 @@ def hide(dissection: Dissection, concept: str) -> Dissection:
 
 
 def show(dissection: Dissection, concept: str) -> Dissection:
-    """Offer a concept again that was hidden. GANPaintError if the concept does not exist."""
+    """Put a hidden concept back into the palette. GANPaintError if the concept does not exist."""
     rows, row = _rows(dissection), dissection.index(concept)
     rows[row] = replace(rows[row], hidden=False)
     return _made_of(dissection, rows)
 
 
 def _new_name(dissection: Dissection, name: str, free: set[str]) -> str:
-    """Return A name that is allowed and not taken; those in ``free`` are not."""
+    """Return the name if it is valid and not taken. Names in ``free`` may be reused."""
     name = checked_name(name)
     if name in dissection.concepts and name not in free:
-        raise GANPaintError(f"There is a part {name!r} already.", "Choose another name, or merge the two.")
+        raise GANPaintError(f"The part {name!r} already exists.", "Choose another name, or merge the two.")
     return name
 
 
@@ -189,7 +189,7 @@ def _rows(dissection: Dissection) -> list[_Row]:
 
 
 def _made_of(dissection: Dissection, rows: list[_Row]) -> Dissection:
-    """Return the dissection whose concepts are these. Unchanged ones keep their tables, tuned ones too."""
+    """Return a dissection with these concepts. Unchanged ones keep their tables, even if tuned."""
     parts = parts_of(dissection)
     member = torch.empty(len(parts.member), dtype=torch.int64)
     for place, row in enumerate(rows):
@@ -220,7 +220,7 @@ def _made_of(dissection: Dissection, rows: list[_Row]) -> Dissection:
 
 
 def _shifted(color: str) -> str:
-    """Return A color that can be told from another one: darker, or lighter if that is dark."""
+    """Return a color that differs visibly from the given one: darker, or lighter if it is dark."""
     channels = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
     dark = sum(channels) < 300
     changed = [round(one + (255 - one) * 0.4) if dark else round(one * 0.6) for one in channels]

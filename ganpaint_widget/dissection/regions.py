@@ -1,8 +1,8 @@
-"""Regions of pictures: superpixels, and those joined that look alike.
+"""Regions of pictures: superpixels, joined where they look alike.
 
-A cell of features often lies across an edge, and a cluster of such cells is a mixture of two things. Means
-over regions that keep to the picture's own edges are not. There are also far fewer of them, and a window
-counts as much as the sky.
+A cell of features often lies across an edge, and a cluster of such cells mixes two things. Means over regions
+that follow the picture's own edges avoid this. Regions are also far fewer than cells, and a window counts as
+much as the sky.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ ACROSS: Final = 12
 """Superpixels a side, where pictures are large enough."""
 
 LEFT: Final = 40
-"""Regions that remain of a picture's superpixels."""
+"""Regions that remain of a picture after joining."""
 
 COMPACT: Final = 0.2
-"""The step from one superpixel to the next, in units of color: colors lie in [-1, 1]."""
+"""The distance between neighboring superpixels, in units of color. Colors lie in [-1, 1]."""
 
 ROUNDS: Final = 5
-"""Of assigning pixels and averaging."""
+"""Rounds of assigning pixels and averaging."""
 
 
 def superpixels(pictures: Tensor, across: int) -> Tensor:
@@ -31,7 +31,7 @@ def superpixels(pictures: Tensor, across: int) -> Tensor:
 
     Args:
         pictures: B x 3 x H x W in [-1, 1].
-        across: superpixels a side, at first on a grid.
+        across: superpixels a side. They start on a grid.
 
     Returns:
         The superpixel of each pixel, int64 B x H x W, below ``across`` ** 2.
@@ -54,7 +54,7 @@ def region_means(maps: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tens
     """Return the means of maps over regions, B x R x C, and the regions' areas in pixels, B x R.
 
     Args:
-        maps: B x C x h x w; they are brought to the size of the labels.
+        maps: B x C x h x w; they are resized to the labels.
         labels: int64 B x H x W, below ``count``. A region without a pixel has the mean 0.
         count: R.
     """
@@ -72,11 +72,12 @@ def joined(described: Tensor, areas: Tensor, labels: Tensor, left: int = LEFT) -
     """Join regions that touch, the most similar ones first, until ``left`` of each picture remain.
 
     The cost of a step is the distance of the two regions, times the root of a b / (a + b) for their areas a
-    and b: the root of what Ward's method (1963) minimizes. So what remains small stands out.
+    and b. Ward's method (1963) minimizes the square of this. A region that stays small therefore differs
+    clearly from its neighbors.
 
     Args:
-        described: B x R x D, what is compared.
-        areas: B x R, in pixels; 0 for a region that is not there.
+        described: B x R x D, the descriptions to compare.
+        areas: B x R, in pixels; 0 for a region that does not exist.
         labels: int64 B x H x W, below R.
         left: regions of each picture.
 
@@ -90,7 +91,7 @@ def joined(described: Tensor, areas: Tensor, labels: Tensor, left: int = LEFT) -
     cost = torch.where(touching, torch.cdist(described, described) * weight, torch.inf)
     for _ in range(count - left):
         cheapest, pair = cost.flatten(1).min(dim=1)
-        # All pictures take their steps together; those that are done stay as they are.
+        # All pictures take their steps together. Finished ones stay as they are.
         at = ((cheapest < torch.inf) & ((areas > 0).sum(dim=1) > left)).nonzero()[:, 0]
         if not len(at):
             break
@@ -118,7 +119,7 @@ def _harmonic(areas: Tensor, others: Tensor) -> Tensor:
 
 
 def _touching(labels: Tensor, count: int) -> Tensor:
-    """Which regions have pixels side by side: bool B x R x R."""
+    """Return which regions have pixels side by side: bool B x R x R."""
     found = torch.zeros(len(labels), count * count, dtype=torch.bool)
     for one, other in (
         (labels[:, :, 1:], labels[:, :, :-1]),

@@ -1,1 +1,1 @@
-"""What the units of a layer mean, without a face."""
+"""The dissection explorer without its widget: what the units of a layer mean."""

@@ -1,4 +1,4 @@
-"""Measurements of a layer that are kept: its strongest samples, its baselines, its units' effects."""
+"""Stored measurements of a layer: its strongest samples, its baselines, and its units' effects."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ STRONGEST: Final = 4
 """Samples of each unit that the atlas keeps."""
 
 THUMBNAIL: Final = 128
-"""Pixels a side at most of the atlas's samples."""
+"""The largest side of the atlas's samples, in pixels."""
 
 BINS: Final = 48
-"""Of each unit's histogram."""
+"""Bins of each unit's histogram."""
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """What activates each of a layer's C units, from many samples.
+    """The samples that activate each of a layer's C units most, and statistics over many samples.
 
     Attributes:
-        samples: how many samples were looked at: those of ``generator.sample_z(samples, seed)``.
+        samples: the number of samples: those of ``generator.sample_z(samples, seed)``.
         seed: of their latents.
-        files: JPEG of each sample that is among some unit's strongest; ``strongest`` counts them from 0.
-        numbers: which sample each of the files shows.
+        files: a JPEG of each sample that is among some unit's strongest; ``strongest`` counts them from 0.
+        numbers: the number of the sample in each file.
         strongest: C x S, the files of the S samples with the highest activation anywhere, highest first.
         peaks: C x S, those activations.
         maps: float16 C x S x h x w, the unit's activation in them.
-        counts: C x B, the histogram over all cells of all samples; the outer bins take what lies beyond.
-        edges: C x (B + 1), its edges.
+        counts: C x B, the histogram over all cells of all samples. The outer bins include values beyond them.
+        edges: C x (B + 1), the bins' edges.
         correlation: C x C, Pearson's, over all cells of all samples.
     """
 
@@ -70,11 +70,11 @@ class Atlas:
     correlation: Floats
 
     def sample(self, file: int) -> Array:
-        """One of the files, decoded: uint8 T x T x 3."""
+        """Decode one of the files: uint8 T x T x 3."""
         return _decoded(self.files[file])
 
     def tile(self, file: int, size: int) -> Array:
-        """Return the same, scaled: uint8 size x size x 3."""
+        """Decode and resize one of the files: uint8 size x size x 3."""
         return _decoded(self.files[file], size)
 
     def save(self, path: Path) -> None:
@@ -108,7 +108,7 @@ class Atlas:
         return found
 
     def _check(self) -> None:
-        """Raise ValueError if the parts do not fit together. Files are decoded only when they are shown."""
+        """Raise ValueError if the parts do not fit together. Files are only decoded when they are shown."""
         units, strongest = self.strongest.shape
         shapes = {
             "peaks": (units, strongest),
@@ -149,14 +149,14 @@ def _decoded(file: bytes, size: int | None = None) -> Array:
 
 @dataclass(frozen=True)
 class Baselines:
-    """How many units would look interpretable by chance; K concepts, all from the same samples.
+    """Numbers of units that would look interpretable by chance, for K concepts in the same samples.
 
     Attributes:
-        samples: how many.
+        samples: the number of samples.
         concepts: their names.
-        units: units per concept (by label), of the layer's own axes.
-        rotated: the same of axes that were rotated at random.
-        position: IoU of a detector that knows where a concept usually is and never looks.
+        units: units per concept (by label), for the layer's own axes.
+        rotated: the same for randomly rotated axes.
+        position: IoU of a detector that knows the usual place of a concept and never looks at the picture.
     """
 
     samples: int
@@ -186,7 +186,7 @@ class Baselines:
 
 @dataclass(frozen=True)
 class Effects:
-    """Average causal effect of single units; see ``dissection.unit_effects``. ``effect`` is K x C."""
+    """Average causal effects of single units; see ``dissection.unit_effects``. ``effect`` is K x C."""
 
     samples: int
     concepts: tuple[str, ...]
@@ -222,14 +222,14 @@ def make_atlas(
     draft: Callable[[Atlas], object] | None = None,
     ticket: Ticket | None = None,
 ) -> Atlas:
-    """Look at ``samples`` generated pictures and keep what activates each unit of a layer most.
+    """Find the generated pictures that activate each unit of a layer most.
 
-    Memory does not grow with their number: of each picture only a JPEG is kept, as long as it is among some
-    unit's strongest.
+    Memory does not grow with the number of pictures: each picture is kept as a JPEG, and only while it is
+    among some unit's strongest.
 
     Args:
         generator, layer: G and the stage.
-        samples, seed: how many pictures, and of which latents.
+        samples, seed: the number of pictures, and the seed of their latents.
         batch: pictures at a time.
         draft: called with an atlas of the samples so far, after the first batch and each time that their
             number has doubled.
@@ -310,7 +310,7 @@ def measure_baselines(
     seed: int = 0,
     ticket: Ticket | None = None,
 ) -> Baselines:
-    """Return the layer's own axes, rotated ones and a position-only detector on the same samples."""
+    """Score the layer's own axes, rotated ones and a position-only detector on the same samples."""
     channels = generator.shape(layer)[0]
     given: dict[str, Any] = {"samples": samples, "seed": seed}
     own = dissect(generator, segmenter, layer=layer, ticket=share_of(ticket, 0.0, 0.45), **given)
@@ -347,7 +347,7 @@ def measure_effects(
 
 
 def thumbnail(array: Array) -> bytes:
-    """uint8 H x W x 3 as one of an :class:`Atlas`'s files."""
+    """Encode uint8 H x W x 3 as a file of an :class:`Atlas`."""
     image = Image.fromarray(array)
     if max(image.size) > THUMBNAIL:
         image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)

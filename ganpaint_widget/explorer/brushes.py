@@ -1,10 +1,10 @@
-"""Brushes of one's own: named sets of a layer's units, to paint with like with any concept.
+"""Users' brushes: named sets of a layer's units, to paint with like any concept.
 
-All sessions of a process that edit the same layer of the same generator share one :class:`Shelf`: a brush put
-there is a concept in each of them at once. A shelf lies beside the layer's dissection in the cache, under the
-fingerprint of the generator's weights, so that its brushes are there the next time, and never with weights to
-which their units mean nothing. Several processes may use one shelf: each write locks its file and takes over
-what the others have put there since.
+All sessions of a process that edit the same layer of the same generator share one :class:`Shelf`. A brush on
+it becomes a concept in each of them at once. The cache keeps a shelf beside the layer's dissection, under the
+fingerprint of the generator's weights. So its brushes are there the next time, but never with weights for
+which their units mean nothing. Several processes may use one shelf: each write locks the file and takes over
+the others' changes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MAX_BRUSHES: Final = 200
 
 COLORS: Final = ("#d81b60", "#1e88e5", "#b8860b", "#00897b", "#8e24aa", "#f4511e", "#5e35b1", "#43a047")
-"""For brushes that are given none, in turn."""
+"""Default colors of brushes, in turn."""
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ class Brush:
     Attributes:
         name: 1 to 64 visible characters; the palette shows it.
         units: their numbers.
-        activations: float32 C, the activations that adding aims at; read at ``units`` only.
-        concept: the concept by which it was scored; ``None`` if it was not.
-        added, removed: that score, 0 to 1: see ``dissection.causal_effect``.
+        activations: float32 C, the targets of an addition; only those of ``units`` are used.
+        concept: the concept for which it was scored; ``None`` without a score.
+        added, removed: that score, 0 to 1; see ``dissection.causal_effect``.
         color: "#rrggbb".
-        kept: whether it is written to the cache; one that is not is gone with the process.
+        kept: whether the cache keeps it. Otherwise it ends with the process.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Brush:
 
 
 class Shelf:
-    """The brushes of one layer of one generator, by name; kept in ``path`` if there is one."""
+    """The brushes of one layer of one generator, by name, kept in ``path`` if that is given."""
 
     def __init__(self, channels: int, path: Path | None = None) -> None:
         self._channels = channels
@@ -85,29 +85,29 @@ class Shelf:
 
     @property
     def brushes(self) -> tuple[Brush, ...]:
-        """All of them, the oldest first."""
+        """All brushes, the oldest first."""
         return tuple(self._brushes.values())
 
     def get(self, name: object) -> Brush | None:
-        """Return the brush of that name, or ``None``. A value that is not a name has none."""
+        """Return the brush of that name, or ``None`` if there is none or the name is not a text."""
         return self._brushes.get(name) if isinstance(name, str) else None
 
     def put(self, brush: Brush) -> None:
         """Add a brush, or replace the one of its name, and tell all sessions.
 
         Raises:
-            GANPaintError: it cannot be kept, or does not fit this layer; nothing has changed then.
+            GANPaintError: the brush cannot be kept, or does not fit this layer; nothing has changed then.
         """
         brush = checked(brush, self._channels)
         self._change(lambda brushes: {**brushes, brush.name: brush}, write=brush.kept)
 
     def take(self, name: str) -> None:
-        """Remove a brush; edits made with it stay as they are. Without such a brush, nothing happens."""
+        """Remove a brush if it exists. Edits that were made with it do not change."""
         if name in self._brushes:
             self._change(lambda brushes: {key: one for key, one in brushes.items() if key != name})
 
     def refresh(self) -> None:
-        """Take over what other processes have changed, and tell all sessions if they have."""
+        """Take over the changes of other processes, and tell all sessions if there are any."""
         if self._path is None:
             return
         with self._lock:
@@ -118,11 +118,11 @@ class Shelf:
             self._tell()
 
     def next_color(self) -> str:
-        """For the next brush."""
+        """Return the default color of the next brush."""
         return COLORS[len(self._brushes) % len(COLORS)]
 
     def watch(self, changed: Callable[[], object]) -> None:
-        """Have a method called after every change, for as long as its object lives."""
+        """Call a method after every change, for as long as its object lives."""
         with self._lock:
             self._watchers = (*self._watchers, weakref.WeakMethod(changed))
 
@@ -138,7 +138,7 @@ class Shelf:
             self._watchers = tuple(watcher for watcher in self._watchers if watcher() is not None)
 
     def _change(self, change: Callable[[Brushes], Brushes], write: bool = True) -> None:
-        """Change the brushes, those in memory and those on disk, and tell all sessions."""
+        """Change the brushes in memory and on disk, and tell all sessions."""
         with self._lock:
             if self._path is None or not write:
                 self._brushes = _few(change(self._brushes))
@@ -157,7 +157,7 @@ class Shelf:
         self._tell()
 
     def _with_theirs(self, path: Path) -> Brushes:
-        """Return the brushes on disk, from any process, and our own that are not kept there."""
+        """Return the brushes on disk, from any process, and those of this process that are not kept there."""
         ours = {name: brush for name, brush in self._brushes.items() if not brush.kept}
         return {**_read(path, self._channels), **ours}
 
@@ -166,10 +166,10 @@ Brushes = dict[str, Brush]
 
 
 def checked(brush: Brush, channels: int) -> Brush:
-    """Return the brush if it can be painted with, kept and read again, else GANPaintError.
+    """Return the brush if it can be used, kept and read again; otherwise raise GANPaintError.
 
     Args:
-        brush: to be checked, for example from a file.
+        brush: the brush to check, for example from a file.
         channels: C of the layer.
     """
     units = checked_units(brush.units, channels)
@@ -196,7 +196,7 @@ def _few(brushes: Brushes) -> Brushes:
 
 
 def _plain(brushes: Iterable[Brush]) -> list[dict[str, Any]]:
-    """Return the kept brushes in the form in which they are written."""
+    """Return the kept brushes in the form of the file."""
     return [
         {
             "name": brush.name,
@@ -217,9 +217,9 @@ def _encoded(brushes: Iterable[Brush]) -> str:
 
 
 def _read(path: Path, channels: int) -> Brushes:
-    """Read what a shelf has written, without damaged brushes.
+    """Read a shelf's file, without damaged brushes.
 
-    If there are any, the file is kept under another name, because the next write would lose them.
+    If some are damaged, the file is kept under another name as well, because the next write would lose them.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -245,7 +245,7 @@ def _read(path: Path, channels: int) -> Brushes:
 
 
 def _set_aside(path: Path, brushes: Brushes, error: Exception) -> Brushes:
-    """Keep a copy of a file that holds brushes which cannot be read, beside it."""
+    """Keep a copy of a file with unreadable brushes beside it."""
     log.warning("Brushes in %s cannot be read; they stay in a copy of the file beside it: %s", path, error)
     try:
         data = path.read_bytes()
@@ -258,7 +258,7 @@ def _set_aside(path: Path, brushes: Brushes, error: Exception) -> Brushes:
 
 
 def _brush(stored: Any, channels: int) -> Brush:
-    """Read a brush that :func:`_plain` wrote. ValueError, KeyError, IndexError or TypeError for others."""
+    """Read a brush that :func:`_plain` made. ValueError, KeyError, IndexError or TypeError for others."""
     units = stored["units"]
     numbers = checked_units(units, channels)
     if not isinstance(numbers, tuple) or list(numbers) != sorted(units):
@@ -286,13 +286,13 @@ _lock = threading.Lock()
 
 
 def folder(generator: StagedGenerator, layer: str) -> Path:
-    """Where in the cache everything is that is known of a layer: its dissection, atlas and brushes."""
+    """Return the folder in the cache that has a layer's dissection, atlas and brushes."""
     named = "".join(letter if letter.isalnum() else "_" for letter in layer)
     return cache_folder() / "dissections" / f"{fingerprint(generator)[:16]}-{named}"
 
 
 def shelf(place: Path, channels: int) -> Shelf:
-    """Return the shelf of a layer (see :func:`folder`) with C channels; all of this process share it."""
+    """Return the shelf of a layer (see :func:`folder`) with C channels, shared within this process."""
     with _lock:
         if place not in _shelves:
             _shelves[place] = Shelf(channels, place / "brushes.json")

@@ -1,7 +1,7 @@
-"""Three small charts as SVG: sharp at any size, legible in a light and a dark page, with no library behind.
+"""Three small charts as SVG: sharp at any size, legible on light and dark pages, without a plotting library.
 
-A :class:`Chart` as the last expression of a cell shows itself on white. Inside a page, ``chart.inline`` takes
-over the page's own text color.
+A :class:`Chart` as the last expression of a cell shows itself on white. Inside a page, ``chart.inline`` has
+the page's text color.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from itertools import pairwise
 from typing import Final
 
 COLORS: Final = ("#1e88e5", "#00897b", "#e07b00", "#c2488f", "#7a6ff0")
-"""Of the series in turn: each has a contrast of at least 3 with white and with JupyterLab's dark gray."""
+"""Colors of the series, in turn, with a contrast of at least 3 on white and on JupyterLab's dark gray."""
+
+DASHES: Final = ("none", "6 3", "2 3")
+"""Patterns of a histogram's marks, in turn, for readers who cannot tell the colors apart."""
 
 WIDTH: Final = 460
 ROW: Final = 13
@@ -26,9 +29,9 @@ class Chart:
     """An SVG.
 
     Attributes:
-        title: what it shows, also for those who hear it read.
+        title: its title, which screen readers read.
         width, height: in CSS pixels.
-        body: what is inside the svg element.
+        body: the content of the svg element.
     """
 
     title: str
@@ -38,7 +41,7 @@ class Chart:
 
     @property
     def inline(self) -> str:
-        """The svg element, its text in the color of the page around it."""
+        """The svg element, with text in the color of the page around it."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
             f'viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}" '
@@ -52,7 +55,7 @@ class Chart:
 
 
 def bars(names: Sequence[str], series: Mapping[str, Sequence[float]], title: str) -> Chart:
-    """Horizontal bars: for each name one of each series, its value at its end."""
+    """Draw horizontal bars: one of each series for each name, with its value at its end."""
     left, top = 90, 24 + 15 * len(series)
     largest = max([1.0, *(value for values in series.values() for value in values)])
     step = ROW * len(series) + 8
@@ -80,13 +83,13 @@ def lines(
     x_title: str,
     y_title: str,
 ) -> Chart:
-    """Curves over ``x``, from 0 to 1 on the vertical axis (further if a value is below 0 or above 1).
+    """Draw curves over ``x``, from 0 to 1 on the vertical axis, or further if values go beyond.
 
     Args:
-        x: growing, common to all series.
-        series: name to values.
+        x: the rising values of the horizontal axis, common to all series.
+        series: the values of each series, by name.
         marks: single points with a name: x, y, name.
-        title, x_title, y_title: in words.
+        title, x_title, y_title: the titles of the chart and its axes.
     """
     height, top, left, bottom = 260, 24, 44, 34
     values = [value for one in series.values() for value in one] + [y for _, y, _ in marks] or [0.0]
@@ -133,13 +136,14 @@ def lines(
 def histogram(
     counts: Sequence[int], edges: Sequence[float], marks: Sequence[tuple[float, str]], title: str
 ) -> Chart:
-    """Bars over ``edges`` (one more than ``counts``), and upright lines with names.
+    """Draw bars over ``edges`` (one more than ``counts``), and upright lines with a legend above the bars.
 
-    The heights are square roots of the counts, so that the few high activations can be seen beside the many
-    low ones.
+    The heights are square roots of the counts, so that the few high activations are visible beside the many
+    low ones. The legend lists the lines from left to right, each with its color and dashes. Names beside the
+    lines would cross them where marks lie close together.
     """
     height, left, bottom = 150, 8, 20
-    top = 24 + 13 * len(marks)
+    top = 30 + 15 * len(marks)
     low = min([edges[0], *(value for value, _ in marks)])
     high = max([edges[-1], *(value for value, _ in marks)])
     span = (high - low) or 1.0
@@ -157,13 +161,14 @@ def histogram(
             f'fill="{COLORS[0]}" opacity="0.75"><title>{start:.3g} to {end:.3g}: {count}</title></rect>'
         )
     for index, (value, name) in enumerate(sorted(marks)):
-        px, y = across(value), 32 + 13 * index
-        parts.append(
-            f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{y + 2}" y2="{top + height}" '
-            f'stroke="{COLORS[(index + 2) % len(COLORS)]}" stroke-width="1.5"/>'
+        px, y = across(value), 29 + 15 * index
+        pen = (
+            f'stroke="{COLORS[(index + 2) % len(COLORS)]}" stroke-width="1.5" '
+            f'stroke-dasharray="{DASHES[index % len(DASHES)]}"'
         )
-        anchor = "start" if px < WIDTH / 2 else "end"
-        parts.append(_text(px + (3 if anchor == "start" else -3), y, f"{name} {value:.3g}", anchor=anchor))
+        parts.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{top}" y2="{top + height}" {pen}/>')
+        parts.append(f'<line x1="4" x2="28" y1="{y - 4}" y2="{y - 4}" {pen}/>')
+        parts.append(_text(34, y, f"{name} {value:.3g}"))
     for value in (low, (low + high) / 2, high):
         anchor = {low: "start", high: "end"}.get(value, "middle")
         parts.append(_text(across(value), top + height + 13, f"{value:.3g}", anchor=anchor))

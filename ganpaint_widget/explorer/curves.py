@@ -1,4 +1,4 @@
-"""Effects of a concept's units against their number, beside chance and published values."""
+"""Causality curves: effects of a concept's units against their number, beside chance and published values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import charts
 from .rows import CurveRow
 
 CURVE: Final = (1, 2, 4, 6, 8, 10, 15, 20)
-"""Numbers of units that a causality curve tries; 20 is that of the published figures."""
+"""Numbers of units that a causality curve tries. The published figures have 20."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Causality:
     """Effects of a concept's best units against their number, beside chance and published values.
 
     Attributes:
-        curve: of the units ranked for the concept.
-        random: of as many random units, the mean of several draws.
-        published: share of the concept's pixels that switching 20 units off removes, where it was published
-            for this very generator and layer, else ``None``.
-        source: where that was published.
+        curve: for the units ranked for the concept.
+        random: for equally many random units, the mean of several draws.
+        published: the published share of the concept's pixels that vanishes with 20 units off, for this
+            generator and layer; ``None`` if nothing was published.
+        source: the publication.
     """
 
     curve: CausalCurve
@@ -39,7 +39,7 @@ class Causality:
     source: str
 
     def table(self) -> list[CurveRow]:
-        """One row for each number of units."""
+        """Return one row for each number of units."""
         return [
             CurveRow(
                 units=count,
@@ -86,16 +86,16 @@ def measure_curves(
     seed: int,
     ticket: Ticket | None = None,
 ) -> Causality:
-    """Measure the curve of the units in an order, beside the mean of random orders.
+    """Measure the curve for ranked units, beside the mean of random orders.
 
     Args:
-        generator, segmenter, found: G, what names its pixels, and what is known of its units.
+        generator, segmenter, found: G, the segmenter that names its pixels, and its dissection.
         concept: its name.
         ranking: the units' numbers, best first.
         published: see :func:`published_removal`.
-        units: numbers of units; more than there are is left out.
+        units: numbers of units. Numbers above C are left out.
         samples: pictures.
-        draws: how many random orders are averaged.
+        draws: how many random orders to average.
         seed: of the pictures and of the random orders.
         ticket: progress and cancel.
     """
@@ -119,7 +119,7 @@ def measure_curves(
 
 
 def published_removal(model: str, layer: str, concept: str) -> tuple[float | None, str]:
-    """Return the published effect of switching 20 units of a concept off, and its source, or ``None``."""
+    """Return the published effect of switching off 20 units of a concept, or ``None``, and its source."""
     entry = CATALOGUE.get(model)
     if entry is None or entry.edit_layer != layer or concept not in entry.brushes:
         return None, ""

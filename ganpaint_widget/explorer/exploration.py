@@ -1,24 +1,20 @@
-"""What the units of a layer mean, as arrays, tables and figures: the dissection explorer without a face.
+"""The dissection explorer without its widget: a layer's units as arrays, tables and figures.
 
     units = Exploration("demo")                  # or Exploration("demo", "layer4").measure()
     units.table(by="iou", concept="dome")        # the units, best first
-    units.picture(units.order(concept="dome"))   # their strongest samples, the active region outlined
+    units.picture(units.order(concept="dome"))   # their strongest samples, with active regions outlined
     units.per_concept()                          # units per concept, beside the baselines
-    units.curve("dome")                          # what the best 1, 2, ... of them cause
+    units.curve("dome")                          # the effects of the best 1, 2, ... units
     units.make_brush("my dome", [43, 8, 101])    # paint with them
 
-The cache keeps a layer's dissection, atlas, baselines and effects, under the fingerprint of the generator's
-weights. Nothing here needs Jupyter; ``widget/explorer/`` shows it.
+``measured.py`` measures a layer's dissection, atlas, baselines and effects, and keeps them in the cache. This
+file answers questions with them. Nothing here needs Jupyter. ``widget/explorer/`` shows the results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from copy import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -32,7 +28,6 @@ from ..dissection import (
     ArtifactCandidate,
     artifact_candidates,
     causal_effect,
-    dissect,
 )
 from ..errors import GANPaintError
 from ..images.arrays import Array, Floats, array_of
@@ -40,26 +35,19 @@ from ..images.contours import contours
 from ..images.files import read_mask
 from ..method.edits import Edit
 from ..method.equation import apply
-from ..models.devices import load
-from ..models.generator import StagedGenerator, State
-from ..models.model import Model
-from ..models.registry import keep_discovery
-from ..models.units import Dissection
-from ..storage import cached
-from ..tickets import Ticket, share_of, watched
+from ..models.generator import State
+from ..tickets import Ticket, watched
 from ..validation import checked_color, checked_name, checked_strength, checked_units
-from . import brushes, charts
-from .atlas import STRONGEST, Atlas, Baselines, Effects, make_atlas, measure_baselines, measure_effects
+from . import charts
+from .atlas import STRONGEST
 from .brushes import Brush
 from .curves import CURVE, Causality, measure_curves, published_removal
+from .measured import MeasuredLayer
 from .rows import ComparisonRow, ConceptRow, LabelRow, Side, UnitRow
 
 Order = Literal["number", "iou", "quality", "effect"]
-Part = Literal["dissection", "atlas", "baselines", "effects"]
 
 ORDERS: Final[tuple[Order, ...]] = ("iou", "effect", "quality", "number")
-PARTS: Final[tuple[Part, ...]] = ("dissection", "atlas", "baselines", "effects")
-"""The measured parts of a layer; each needs those before it."""
 
 INACTIVE: Final = 0.7
 """Brightness of a strip's pixels outside the active region, relative to the sample's."""
@@ -72,8 +60,8 @@ class TopSamples:
     Attributes:
         pictures: uint8 S x T x T x 3.
         maps: float32 S x h x w, the unit's activation.
-        regions: bool S x T x T, where that lies above the unit's 0.99 quantile.
-        seeds: the samples' numbers among those of the atlas.
+        regions: bool S x T x T, where the activation is above the unit's 0.99 quantile.
+        seeds: the numbers of these samples among those of the atlas.
     """
 
     pictures: Array
@@ -82,219 +70,35 @@ class TopSamples:
     seeds: tuple[int, ...]
 
 
-class Exploration:
-    """A layer of a generator, its units and what is known of them.
+class Exploration(MeasuredLayer):
+    """A layer of a generator, with measurements of its units and answers about them.
 
     Args:
         generator: as for :func:`.models.registry.load`.
-        layer: the stage; by default where edits are made.
+        layer: the stage; by default the edit layer.
         device: as for :func:`.models.devices.load`.
 
     Attributes:
-        model: with ``layer`` as its edit layer, so that sessions on it edit there.
+        model: the model with ``layer`` as its edit layer, so that sessions on it edit there.
         layer: the stage.
         dissection: which units draw which concept; ``None`` until it is measured.
         own: whether the generator came with this dissection.
         atlas, baselines, effects: see the classes; ``None`` until they are measured.
-        draft: while an atlas is measured, and after that was cancelled, the atlas of the samples so far. What
-            needs an atlas uses it, and the cache does not keep it.
+        draft: the atlas of the samples so far, while an atlas is measured and after that was cancelled. It
+            serves in place of an atlas, and the cache does not keep it.
 
     Raises:
         GANPaintError: the generator or the layer does not exist.
     """
 
-    def __init__(
-        self,
-        generator: str | Path | StagedGenerator | Model = "demo",
-        layer: str | None = None,
-        *,
-        device: str | None = None,
-    ) -> None:
-        model = load(generator, device)
-        self.layer = layer or model.generator.edit_layer
-        if self.layer not in model.generator.stages:
-            raise GANPaintError(
-                f"The generator {model.name!r} has no layer {self.layer!r}.",
-                f"Choose one of: {', '.join(model.generator.stages)}.",
-            )
-        self.folder = brushes.folder(model.generator, self.layer)
-        self._edited = self.layer == model.generator.edit_layer
-        own = model.dissection if self._edited else None
-        self.own = own is not None
-        self.dissection = own
-        self.model = replace(_at(model, self.layer), dissection=own)
-        if own is None:
-            self.dissection = self._stored("dissection", Dissection.load)
-            self.model = replace(self.model, dissection=self.dissection)
-        self.atlas: Atlas | None = self._stored("atlas", Atlas.load)
-        self.draft: Atlas | None = None
-        self.baselines: Baselines | None = self._stored("baselines", Baselines.load)
-        self.effects: Effects | None = self._stored("effects", Effects.load)
-
     def __repr__(self) -> str:
         missing = f", without {', '.join(self.missing)}" if self.missing else ""
         return f"<Exploration of {self.model.name!r}, {self.layer}: {self.channels} units{missing}>"
 
-    @cached_property
-    def channels(self) -> int:
-        """C: how many units the layer has."""
-        if self.dissection is not None:  # the generator need not run then
-            return int(self.dissection.iou.shape[1])
-        return self.model.generator.shape(self.layer)[0]
-
-    @property
-    def missing(self) -> tuple[Part, ...]:
-        """Which parts have not been measured yet."""
-        return tuple(part for part in PARTS if getattr(self, part) is None)
-
-    @property
-    def concepts(self) -> tuple[str, ...]:
-        """The names that the dissection knows; none before it is measured."""
-        return () if self.dissection is None else self.dissection.concepts
-
-    @cached_property
-    def shelf(self) -> brushes.Shelf:
-        """The layer's brushes, shared with all sessions that edit there."""
-        return brushes.shelf(self.folder, self.channels)
-
-    # --- measuring ---
-
-    def measure(
-        self,
-        *parts: Part,
-        samples: int = 500,
-        seed: int = 0,
-        executor: Executor | None = None,
-        drafted: Callable[[], object] | None = None,
-        ticket: Ticket | None = None,
-    ) -> Exploration:
-        """Measure what is missing and keep it in the cache.
-
-        Args:
-            parts: some of ``PARTS``; by default dissection and atlas, which everything else needs. What is
-                there already is not measured again.
-            samples: generated pictures.
-            seed: of their latents.
-            executor: where the dissection counts; see :func:`.measure.dissect`.
-            drafted: called when ``draft`` has changed; without it, no drafts are made.
-            ticket: progress and cancel. Parts that were whole when it was cancelled stay.
-
-        Returns:
-            This object.
-
-        Raises:
-            GANPaintError: the generator comes with no segmenter, which has to name what it draws.
-        """
-        wanted = [part for part in PARTS if part in (parts or PARTS[:2]) and part in self.missing]
-        generator = self.model.generator
-        for done, part in enumerate(wanted):
-            share = share_of(ticket, done / len(wanted), (done + 1) / len(wanted))
-            given: dict[str, Any] = {"seed": seed, "ticket": share}
-            if part == "dissection":
-                found = dissect(
-                    generator, self._segmenter, layer=self.layer, samples=samples, executor=executor, **given
-                )
-                self._keep(part, found.save)
-                self.dissection = found
-                self.__dict__.pop("_labels", None)
-                self.model = replace(self.model, dissection=found)
-            elif part == "atlas":
-                draft = None if drafted is None else partial(self._take_draft, drafted)
-                self.atlas = make_atlas(generator, self.layer, samples=samples, draft=draft, **given)
-                self.draft = None
-                self._keep(part, self.atlas.save)
-            elif part == "baselines":
-                self.baselines = measure_baselines(
-                    generator, self._segmenter, self.layer, samples=samples, **given
-                )
-                self._keep(part, self.baselines.save)
-            else:
-                self.effects = measure_effects(
-                    generator, self._segmenter, self.layer, self._dissected.high, ticket=share
-                )
-                self._keep(part, self.effects.save)
-        return self
-
-    def _take_draft(self, drafted: Callable[[], object], draft: Atlas) -> None:
-        self.draft = draft
-        drafted()
-
-    def take(self, dissection: Dissection) -> None:
-        """Go on with other discovered concepts of this layer, and keep them.
-
-        All sessions find those of the edit layer from then on. Measurements of the old concepts are deleted.
-
-        Raises:
-            GANPaintError: they cannot be kept; nothing has changed then.
-        """
-        if self._edited:
-            keep_discovery(self.model.generator, dissection)
-        else:
-            self._keep("dissection", dissection.save)
-        for part in ("baselines", "effects"):
-            (self.folder / f"{part}.safetensors").unlink(missing_ok=True)
-        self.baselines = self.effects = None
-        self.dissection, self.own = dissection, self._edited
-        self.__dict__.pop("_labels", None)
-        self.model = replace(self.model, dissection=dissection).to()
-
-    @property
-    def _segmenter(self) -> Any:
-        if self.model.segmenter is None:
-            raise GANPaintError(
-                f"The generator {self.model.name!r} comes without a segmenter to name what it draws.",
-                "Pass a Model with a segmenter, for example ganpaint_widget.models.segmentation.ade20k().",
-            )
-        return self.model.segmenter
-
-    @property
-    def _dissected(self) -> Dissection:
-        if self.dissection is None:
-            raise GANPaintError(
-                f"The layer {self.layer!r} of {self.model.name!r} has not been dissected yet.",
-                "Call measure() first.",
-            )
-        return self.dissection
-
-    @property
-    def _surveyed(self) -> Atlas:
-        found = self.atlas or self.draft
-        if found is None:
-            raise GANPaintError(
-                f"The atlas of {self.layer!r} of {self.model.name!r} has not been measured yet.",
-                'Call measure("atlas").',
-            )
-        return found
-
-    def _stored(self, part: Part, read: Callable[[Path], Any]) -> Any:
-        """Return a part that was measured before; a damaged one, or one of other units, is measured again."""
-
-        def fitting(path: Path) -> Any:
-            found = read(path)
-            if units_of(found) not in (None, self.channels):
-                raise GANPaintError(f"{path.name} is of a layer of other units.", "Measure it again.")
-            return found
-
-        return cached(self.folder / f"{part}.safetensors", fitting)
-
-    def _keep(self, part: Part, write: Callable[[Path], object]) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write(self.folder / f"{part}.safetensors")
-        except OSError as error:
-            raise GANPaintError(
-                f"The {part} cannot be kept in {self.folder}: {error.strerror or error}.",
-                "Make room there, or set GANPAINT_CACHE to another folder.",
-            ) from error
-
     # --- units: in which order, and what is known of them ---
 
-    @cached_property
-    def _labels(self) -> list[str | None]:
-        return self._dissected.labels()
-
     def label(self, unit: int) -> str | None:
-        """Return the concept of a unit's best IoU, if it is interpretable for one."""
+        """Return the concept with a unit's best IoU, or ``None`` if the unit is not interpretable."""
         return self._labels[self._checked(unit)]
 
     def order(self, by: Order = "iou", concept: str | None = None, label: str | None = None) -> list[int]:
@@ -302,10 +106,9 @@ class Exploration:
 
         Args:
             by: ``"iou"``, ``"quality"`` (the information quality ratio) or ``"effect"`` (the average causal
-                effect of the unit alone), highest first, for ``concept`` or, without one, the best of any;
-                or ``"number"``.
-            concept: see there.
-            label: only units of this label.
+                effect of the unit alone), highest first; or ``"number"``.
+            concept: the concept of these scores; by default, each unit's best one counts.
+            label: the label of the units to return; by default, all units.
 
         Raises:
             GANPaintError: the order or the concept does not exist, or has not been measured.
@@ -320,7 +123,7 @@ class Exploration:
         return sorted(units, key=lambda unit: (-values[unit], unit))
 
     def scores(self, by: Order, concept: str | None = None) -> Floats:
-        """C values by which :meth:`order` sorts: of the concept, or the largest of any."""
+        """Return the C values by which :meth:`order` sorts: of a concept, or the largest of any."""
         if by not in ORDERS or by == "number":
             raise GANPaintError(f"Units have no score {by!r}.", "Choose one of: iou, effect, quality.")
         found = self._dissected
@@ -381,7 +184,7 @@ class Exploration:
         return float(self.effects.effect[self.effects.concepts.index(concept), unit])
 
     def per_concept(self) -> list[LabelRow]:
-        """How many units have each label, beside chance: the numbers behind the bars."""
+        """Return the number of units with each label, beside chance: the numbers of the bars."""
         found = self._dissected
         rows = []
         for index, concept in enumerate(found.concepts):
@@ -414,7 +217,7 @@ class Exploration:
     # --- units: what they look like ---
 
     def top(self, unit: int) -> TopSamples:
-        """Return the samples that activate a unit most, and where."""
+        """Return the samples that activate a unit most, with the active regions."""
         atlas, unit = self._surveyed, self._checked(unit)
         pictures = np.stack([atlas.sample(int(file)) for file in atlas.strongest[unit]])
         maps = atlas.maps[unit].astype(np.float32)
@@ -423,7 +226,7 @@ class Exploration:
         return TopSamples(pictures, maps, shown > self.active_level(unit), seeds)
 
     def active_level(self, unit: int) -> float:
-        """Return the activation from which on a unit counts as active: its 0.99 quantile."""
+        """Return the activation above which a unit counts as active: its 0.99 quantile."""
         return float(self._dissected.high[self._checked(unit)])
 
     def histogram(self, unit: int) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -432,7 +235,7 @@ class Exploration:
         return atlas.counts[unit], atlas.edges[unit]
 
     def coactive_units(self, unit: int, count: int = 6) -> list[tuple[int, float]]:
-        """Return the units that are active where this one is, with Pearson's correlation over cells."""
+        """Return the units that correlate most with this one, with Pearson's correlation over cells."""
         values = self._surveyed.correlation[self._checked(unit)].copy()
         values[unit] = -np.inf
         return [(int(other), float(values[other])) for other in np.argsort(-values)[:count]]
@@ -440,7 +243,7 @@ class Exploration:
     together = Renamed("coactive_units")
 
     def heatmap(self, unit: int, features: Floats, size: int | None = None) -> Floats:
-        """Where a unit is active in a picture: float32 size x size, 0 to 1, 1 at its 0.99 quantile and above.
+        """Return a unit's activity in a picture: float32 size x size, 0 to 1 (from its 0.99 quantile on).
 
         Args:
             unit: its number.
@@ -451,7 +254,7 @@ class Exploration:
         return np.asarray(np.clip(shown / max(self.active_level(unit), 1e-6), 0, 1), np.float32)
 
     def heatmap_picture(self, unit: int, picture: Any, features: Floats, size: int = 256) -> Image.Image:
-        """Return the same over the picture: dark where the unit rests, warm and bright where it is active."""
+        """Draw :meth:`heatmap` over the picture: dark where the unit is inactive, warm where it is active."""
         base = Image.fromarray(np.asarray(picture)).resize((size, size), Image.Resampling.LANCZOS)
         heat = self.heatmap(unit, features, size)[..., None]
         gray = np.asarray(base.convert("L").convert("RGB"), np.float32)
@@ -461,7 +264,7 @@ class Exploration:
         return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
     def histogram_figure(self, unit: int, concept: str | None = None) -> charts.Chart:
-        """Return the histogram with its marks: 0.99 quantile, threshold, and what an addition aims at."""
+        """Draw the histogram, with the 0.99 quantile, the threshold, and the target of an addition marked."""
         counts, edges = self.histogram(unit)
         found = self._dissected
         marks = [(self.active_level(unit), "0.99 quantile")]
@@ -473,7 +276,7 @@ class Exploration:
         return charts.histogram(counts.tolist(), edges.tolist(), marks, f"Activation of unit {unit}")
 
     def outlines(self, unit: int) -> list[npt.NDArray[np.float32]]:
-        """Of each strongest sample the active region's border: segments N x 2 x 2 (x, y in 0 to 1)."""
+        """Return the active region's border in each strongest sample: N x 2 x 2 (x, y in 0 to 1)."""
         maps = self._surveyed.maps[self._checked(unit)].astype(np.float32)
         return contours(maps, self.active_level(unit))
 
@@ -495,10 +298,10 @@ class Exploration:
         return np.concatenate(list(shown), axis=1)
 
     def picture(self, units: Sequence[int], columns: int = 3, tile: int = 64) -> Image.Image:
-        """Return the atlas as one picture: each unit's strongest samples in a row, active regions outlined.
+        """Return the atlas as one picture: each unit's strongest samples in a row, with regions outlined.
 
         Args:
-            units: which, in this order, for example of :meth:`order`.
+            units: the units to show, for example from :meth:`order`.
             columns: units side by side.
             tile: pixels a side of a sample.
         """
@@ -518,7 +321,7 @@ class Exploration:
                     draw.line([*one, *other], fill="#ffd400", width=2)
         return sheet
 
-    # --- doing something with them ---
+    # --- units: what they do ---
 
     @torch.no_grad()
     def intervene(
@@ -534,10 +337,11 @@ class Exploration:
         """Switch units off or on in a sample, as edits do.
 
         Args:
-            off: units that are set to 0.
-            on: units that are set to ``strength`` times their 0.99 quantile.
-            seed: of the sample; or ``state``, a state at this layer, one picture.
-            mask: where, as for ``EditingSession.add``; everywhere by default.
+            off: units to set to 0.
+            on: units to set to ``strength`` times their 0.99 quantile.
+            seed: the seed of the sample.
+            state: a state of one picture at this layer, in place of a sample.
+            mask: the area, as for ``EditingSession.add``; everywhere by default.
             strength: 0 to 4.
 
         Returns:
@@ -569,7 +373,7 @@ class Exploration:
         return generator.run(generator.start(z), until=self.layer)
 
     def on_activations(self) -> Floats:
-        """C: what "on" means for each unit, its 0.99 quantile (as in GAN Dissection)."""
+        """Return the activation that means "on" for each unit: C, its 0.99 quantile (GAN Dissection)."""
         return np.asarray(self._dissected.high.numpy(), np.float32)
 
     levels = Renamed("on_activations")
@@ -584,19 +388,19 @@ class Exploration:
         samples: int = 40,
         ticket: Ticket | None = None,
     ) -> Brush:
-        """Return a named set of units to paint with, in every session of this process that edits this layer.
+        """Make a brush of some units, for all sessions of this process that edit this layer.
 
-        It is scored by the concept that it goes with, if there is a segmenter: how much of a patch at a
-        likely place turns into the concept, and how much of the concept vanishes; see
-        ``dissection.causal_effect``. It is kept in the cache.
+        If there is a segmenter, the brush is scored for its concept: how much of a patch at a likely place
+        turns into the concept, and how much of the concept vanishes. See ``dissection.causal_effect``. The
+        cache keeps the brush.
 
         Args:
-            name: 1 to 64 characters, no concept's.
+            name: 1 to 64 characters, different from all concepts.
             units: their numbers.
-            concept: by which to score it; by default that of the units' highest mean IQR.
+            concept: the concept to score it for; by default the one with the units' highest mean IQR.
             color: "#rrggbb" for the palette.
-            samples: pictures on which it is tried.
-            ticket: progress and cancel. A brush that is not scored to the end is not made.
+            samples: pictures in which it is tried.
+            ticket: progress and cancel. If the scoring is cancelled, no brush is made.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -609,7 +413,7 @@ class Exploration:
         if name in found.concepts:
             raise GANPaintError(f"The concept {name!r} already exists.", "Choose another name.")
         if concept is None:
-            # By information: by IoU, a concept that covers half of every picture would nearly always win.
+            # With IoU, a concept that covers half of every picture would nearly always win.
             table = found.iqr if bool(found.iqr.any()) else found.iou
             concept = found.concepts[int(table[:, list(numbers)].mean(dim=1).argmax())]
         found.index(concept)
@@ -641,14 +445,16 @@ class Exploration:
         seed: int = 10_000,
         ticket: Ticket | None = None,
     ) -> Causality:
-        """Ablating and inserting a concept's best units against their number, beside random units.
+        """Measure the effects of removing and adding a concept's best units, against their number.
+
+        Random units serve as comparison.
 
         Args:
             concept: its name.
-            units: numbers of units; more than there are is left out.
-            by: how they are ranked.
+            units: numbers of units. Numbers above C are left out.
+            by: the order of the units, as in :meth:`order`.
             samples: pictures.
-            draws: how many sets of random units are averaged.
+            draws: how many sets of random units to average.
             seed: of the pictures and of the random units.
             ticket: progress and cancel.
         """
@@ -670,9 +476,9 @@ class Exploration:
     def artifact_candidates(
         self, *, samples: int = 200, ticket: Ticket | None = None
     ) -> list[ArtifactCandidate]:
-        """All units, those first that are the likeliest to cause artifacts: unit, distance, excess.
+        """Rank all units by how likely they are to cause artifacts: unit, distance, excess.
 
-        See :func:`.artifacts.artifact_candidates`; the features are the segmenter's.
+        See :func:`.artifacts.artifact_candidates`. The features are the segmenter's.
         """
         segmenter = self._segmenter
         if not callable(getattr(segmenter, "features", None)):
@@ -688,7 +494,7 @@ class Exploration:
     suspects = Renamed("artifact_candidates")
 
     def before_after(self, unit: int, count: int = 4, *, ticket: Ticket | None = None) -> tuple[Array, Array]:
-        """Return a unit's strongest samples as they are and with the unit off: uint8 S x R x R x 3 each."""
+        """Draw a unit's strongest samples unchanged and with the unit off: uint8 S x R x R x 3 each."""
         atlas, unit = self._surveyed, self._checked(unit)
         generator = self.model.generator
         latents = generator.sample_z(atlas.samples, atlas.seed)
@@ -709,9 +515,9 @@ class Exploration:
 
 
 def compare(one: Exploration, other: Exploration) -> list[ComparisonRow]:
-    """Two layers, or two generators, by the concepts that both know: units, best unit, IoU of each.
+    """Compare two layers or generators by their common concepts: units, best unit and IoU of each.
 
-    Counts are given as shares of the layer's units as well, since layers differ in their number.
+    Counts are also given as shares of the layer's units, since layers differ in their number of units.
     """
 
     def side(layer: Exploration, concept: str) -> Side:
@@ -724,31 +530,11 @@ def compare(one: Exploration, other: Exploration) -> list[ComparisonRow]:
     return [ComparisonRow(concept, side(one, concept), side(other, concept)) for concept in both]
 
 
-# --- small things ---
-
-
-def units_of(part: Dissection | Atlas | Baselines | Effects) -> int | None:
-    """How many units a part that was measured is about; ``None`` if it does not say."""
-    table = {Dissection: "iou", Atlas: "correlation", Effects: "effect"}.get(type(part))
-    return None if table is None else int(getattr(part, table).shape[1])
-
-
-def _at(model: Model, layer: str) -> Model:
-    """Return the model edited at another layer, with the same weights.
-
-    It opens samples only: an encoder and the inversion of photos belong to the layer they were made for.
-    """
-    if layer == model.generator.edit_layer:
-        return model
-    generator = copy(model.generator)
-    generator.edit_layer = layer
-    behind = generator.stages[generator.stage_index(layer) + 1 :]
-    generator.fine_layers = tuple(name for name in generator.fine_layers if name in behind) or behind[-1:]
-    return replace(model, generator=generator, encoder=None, gallery=None, dissection=None)
+# --- helpers ---
 
 
 def _resized(maps: Floats, size: int) -> Floats:
-    """N x h x w brought to N x size x size as dissection compares them: bilinear, half-pixel alignment."""
+    """Resize maps N x h x w to N x size x size as dissection does: bilinear, half-pixel alignment."""
     tensor = torch.from_numpy(np.ascontiguousarray(maps, np.float32))[:, None]
     grown = F.interpolate(tensor, size=(size, size), mode="bilinear", align_corners=False)
     return np.asarray(grown[:, 0].numpy(), np.float32)

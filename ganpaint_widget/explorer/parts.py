@@ -1,8 +1,8 @@
-"""Discovered concepts in the explorer: found, looked at, and rearranged by those who look at them.
+"""Discovered concepts in the explorer: finding, showing and rearranging them.
 
-units = Exploration(generator)               # one without concepts
+units = Exploration(generator)               # a generator without concepts
 find(units, 12)
-shown(units)[2].crops                        # where pictures show the third
+shown(units)[2].crops                        # pictures of the third part
 rearrange(units, lambda found: merge(found, "part 3", "part 7", "tree"))
 """
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A discovered concept, as it is shown.
+    """A discovered concept, as the explorer shows it.
 
     Attributes:
-        name, color, hidden: as people have made them.
-        quality: 0 to 1, the mean of adding's and removing's effect.
-        clusters: of how many it consists.
-        crops: uint8 S x S x 3, where pictures show it most clearly; the first is the clearest.
+        name, color, hidden: its present name and color, and whether the palette leaves it out.
+        quality: 0 to 1, the mean of the effects of adding and removing it.
+        clusters: the number of its clusters.
+        crops: uint8 S x S x 3, cut out where pictures show it most clearly, the clearest first.
     """
 
     name: str
@@ -45,11 +45,11 @@ def find(exploration: Exploration, parts: int = 12, *, ticket: Ticket | None = N
     """Discover the concepts of a layer that has none; see :func:`.discover`.
 
     Raises:
-        GANPaintError: it has concepts, or these cannot be kept.
+        GANPaintError: the layer already has concepts, or the new ones cannot be kept.
     """
     if exploration.dissection is not None:
         raise GANPaintError(
-            f"The layer {exploration.layer!r} has its concepts already.", "Rename, merge or split them."
+            f"The layer {exploration.layer!r} already has concepts.", "Rename, merge or split them."
         )
     generator = exploration.model.generator
     exploration.take(discover(generator, parts, layer=exploration.layer, ticket=ticket))
@@ -58,13 +58,13 @@ def find(exploration: Exploration, parts: int = 12, *, ticket: Ticket | None = N
 def rearrange(
     exploration: Exploration, change: Callable[[Dissection], Dissection], *, ticket: Ticket | None = None
 ) -> None:
-    """Carry out a change of the parts, try what edits of the new ones cause, and keep the result.
+    """Change the parts, measure the effects of edits with the new ones, and keep the result.
 
     Args:
-        exploration: its dissection was discovered.
-        change: :func:`.rename`, :func:`.merge`, :func:`.split`, :func:`.hide` or :func:`.show`, with
+        exploration: an exploration with discovered concepts.
+        change: calls :func:`.rename`, :func:`.merge`, :func:`.split`, :func:`.hide` or :func:`.show`, with
             its arguments.
-        ticket: progress and cancel. A cancelled call has changed nothing.
+        ticket: progress and cancel. A cancelled call changes nothing.
 
     Raises:
         GANPaintError: the change is not possible, or cannot be kept; nothing has changed then.
@@ -86,11 +86,13 @@ def rearrange(
 
 
 def shown(exploration: Exploration, *, crops: int = 6, ticket: Ticket | None = None) -> list[Part]:
-    """Return the discovered concepts with what they look like, in their order; none where they were named.
+    """Return the discovered concepts with pictures of them, in their order.
+
+    The list is empty if a segmenter named the concepts.
 
     Args:
-        exploration: of which layer.
-        crops: of each part, at most.
+        exploration: the layer's exploration.
+        crops: how many pictures of each part, at most.
         ticket: progress and cancel.
     """
     found = exploration.dissection

@@ -1,4 +1,4 @@
-"""The rows of the explorer's tables. ``pandas.DataFrame(rows)`` makes a table of a list of them."""
+"""The rows of the explorer's tables. ``pandas.DataFrame(rows)`` turns a list of them into a table."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Row:
 
 @dataclass(frozen=True)
 class UnitRow(Row):
-    """A unit, by the concept that was asked for, else by that of its label, else by its best.
+    """A unit with its scores for the requested concept, else for its label, else for its best concept.
 
     Attributes:
         unit: its number.
         label: the concept that it is interpretable for, if there is one.
-        iou, iqr: of the concept.
-        effect: what the unit alone causes on the concept's area; ``None`` where that was not measured.
+        iou, iqr: its scores for the concept.
+        effect: the effect of the unit alone on the concept's area; ``None`` if it was not measured.
     """
 
     unit: int
@@ -41,10 +41,10 @@ class ConceptRow(Row):
 
     Attributes:
         concept: its name.
-        iou, iqr: of the two.
-        threshold: above which the unit counts as on; ``None`` where that is not known.
-        target: the activation that an addition aims at.
-        effect: what the unit alone causes on the concept's area; ``None`` where that was not measured.
+        iou, iqr: the unit's scores for the concept.
+        threshold: the activation above which the unit counts as on; ``None`` if it is unknown.
+        target: the target activation of an addition.
+        effect: the effect of the unit alone on the concept's area; ``None`` if it was not measured.
     """
 
     concept: str
@@ -57,16 +57,16 @@ class ConceptRow(Row):
 
 @dataclass(frozen=True)
 class LabelRow(Row):
-    """How many units have a concept as their label, beside chance.
+    """The number of units with a concept as their label, beside chance.
 
     Attributes:
         concept: its name.
-        units: how many have it as their label.
-        iou: of the best unit.
+        units: the number of units with this label.
+        iou: the IoU of the best unit.
         color: "#rrggbb".
-        above_position: those of the units whose IoU is above that of a detector that knows the position only.
-        rotated: how many of the randomly rotated axes have the label.
-        position_iou: of that detector.
+        above_position: the number of these units whose IoU exceeds that of a position-only detector.
+        rotated: the number of randomly rotated axes with this label.
+        position_iou: the IoU of the position-only detector.
 
     The last three are ``None`` until the baselines are measured.
     """
@@ -85,10 +85,10 @@ class CurveRow(Row):
     """The effect of a number of units, as shares of a concept's pixels.
 
     Attributes:
-        units: how many.
-        added, removed, ablated: by the best of them; see :class:`.CausalCurve`.
-        ablated_random, added_random: by random ones.
-        ablated_published: as it was published, where it was.
+        units: the number of units.
+        added, removed, ablated: the effects of the best units; see :class:`.CausalCurve`.
+        ablated_random, added_random: the effects of random units.
+        ablated_published: the published effect; ``None`` if nothing was published.
     """
 
     units: int

@@ -1,1 +1,1 @@
-"""The method, each file reading like the section of a paper that it names."""
+"""The method. Each file reads like the section of the paper that it names."""

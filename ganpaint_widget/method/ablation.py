@@ -1,9 +1,9 @@
-"""Other ways to adapt, for comparison: :func:`.adaptation.adapt` uses them if it gets an :class:`Ablation`.
+"""Other methods of adaptation, for comparison: :func:`.adaptation.adapt` uses them with an :class:`Ablation`.
 
 Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019), section 3.3, fit a
-network that makes the perturbations; Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images"
-(2021), fit the generator's own weights. The editor uses none of these. ``python -m benchmarks.speed``
-compares them.
+network that makes the perturbations. Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images"
+(2021), fit the generator's own weights. The editor uses neither. ``python -m benchmarks.speed`` compares
+them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .adaptation import AdaptationConfig, Delta, Fitted, Minimizer, Pyramid, Pyr
 
 @dataclass(frozen=True)
 class Ablation(AdaptationConfig):
-    """The way to make G'; by default, the editor's.
+    """A method to make G'; by default, the editor's.
 
     Attributes:
-        parametrization: what is fitted. ``pyramid``: a sum of grids for each delta; ``network``: R, as
-            published; ``direct``: every number of every delta by itself; ``weights``: no delta, but the
-            weights of G_F themselves, as PTI does, though with the loss used here.
+        parametrization: the parameters to fit. ``pyramid`` fits a sum of grids for each delta; ``network``
+            fits R, as published; ``direct`` fits every number of every delta. ``weights`` fits the weights
+            of G_F instead, as PTI does, but with the loss used here.
         combine: whether delta multiplies a layer's output (published) or is added to it. An added delta is
-            in units of the layer's root mean square, and is stored under ``+`` and the layer's name; a change
+            in units of the layer's root mean square, and is stored under ``+`` and the layer's name. A change
             of a weight is stored under the parameter's name.
-        regularization: lambda_reg; with ``weights`` on their mean squared change.
+        regularization: lambda_reg. With ``weights``, it applies to their mean squared change.
     """
 
     parametrization: Literal["pyramid", "network", "direct", "weights"] = "pyramid"
@@ -67,7 +67,7 @@ class Ablation(AdaptationConfig):
 
 @evaluated
 def render(generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
-    """:func:`.adaptation.render` for a delta of any of these ways."""
+    """Draw G'(z_e) like :func:`.adaptation.render`, for a delta of any of these methods."""
     weights = {name: change for name, change in delta.items() if name.lstrip("+") not in generator.stages}
     if weights:
         generator = copy.deepcopy(generator)
@@ -92,10 +92,10 @@ def _modifiers(generator: StagedGenerator, delta: Delta) -> dict[str, Modifier]:
 
 
 class PerturbationNetwork(nn.Module):
-    """R: a fixed noise picture to one delta for each fine layer, chained from fine to coarse.
+    """R: maps a fixed noise picture to one delta for each fine layer, in a chain from fine to coarse.
 
-    Each stage is two 3 x 3 convolutions on the grid of its layer and a 1 x 1 head, which begins at zero
-    so that G' begins as G; average pooling leads to the next coarser stage.
+    Each stage has two 3 x 3 convolutions on the grid of its layer and a 1 x 1 head. The heads begin at zero,
+    so that G' begins as G. Average pooling leads to the next coarser stage.
 
     Args:
         shapes: (C, H, W) of each fine layer, by name, from coarse to fine as in the generator.
@@ -147,7 +147,7 @@ class PerturbationNetwork(nn.Module):
 
 
 class _AddedFit(PyramidFit):
-    """Deltas that are added."""
+    """A fit of deltas that are added instead of multiplied."""
 
     def delta(self) -> dict[str, Tensor]:
         return {
@@ -189,7 +189,7 @@ class _WeightFit:
 
 
 def _adam(parameters: list[nn.Parameter], steps: int, rate: float) -> Minimizer:
-    """Adam with a one-cycle learning rate."""
+    """Step with Adam, at a one-cycle learning rate."""
     optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.1)
     while True:

@@ -1,24 +1,23 @@
-"""Image-specific adaptation: from G to G', whose picture keeps the photo wherever it was not edited.
+"""Image-specific adaptation: from G to G', whose picture keeps the photo outside the edits.
 
-After Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019), section 3.3.
-The early layers G_H stay as they are. Each fine layer i of G_F gets one perturbation ``delta_i`` of its
-output's shape, and that output is multiplied by ``1 + delta_i``::
+The method is that of Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019),
+section 3.3. The early layers G_H do not change. Each fine layer i of G_F gets one perturbation ``delta_i`` of
+its output's shape, and the output is multiplied by ``1 + delta_i``::
 
     L = || (G'(z_e) - x) * keep ||  +  lambda_reg * sum_i mean(delta_i^2)
 
-``keep`` is 1 where the photo must come back and 0 where the edit is. Inside the edit the loss is silent: what
-delta does there is decided by what delta is made of, its *parametrization*. The published one is a network
-with a fixed random input, fitted by 1000 steps of Adam on the L1 norm; that and others are in
-``ablation.py``. Ours is a pyramid: each delta is a sum of grids, from 4 x 4 cells to the layer's own, so that
-its coarse part, which the surroundings determine, goes on through the edit and gives it the photo's colors,
-while its fine part ends where the edit begins. No weights stand between delta and the loss, so with
-squared errors the problem is nearly quadratic, and L-BFGS solves it in tens of steps. No clamp is applied
-while fitting, so that gradients reach dark and bright pixels as well. ``python -m benchmarks.speed`` compares
-the ways.
+``keep`` is 1 where the photo must come back and 0 inside the edit. There the loss says nothing, and delta's
+*parametrization* decides what delta does. The published one is a network with a fixed random input, which
+1000 steps of Adam fit to the L1 norm. ``ablation.py`` has that and others. This file uses a pyramid: each
+delta is a sum of grids, from 4 x 4 cells to the layer's own. The surroundings determine its coarse part,
+which continues through the edit and gives it the photo's colors. Its fine part ends at the edit's border. No
+weights stand between delta and the loss, so with squared errors the problem is nearly quadratic, and L-BFGS
+solves it in tens of steps. The fit does not clamp pictures, so that gradients reach dark and bright pixels as
+well. ``python -m benchmarks.speed`` compares the methods.
 
-Two ways to a picture without fitting for each edit: a delta is fitted once to the photo as it is, and is then
-shown with any edit as far as :func:`gated` lets it through; or ``initializer.py`` says one in a single pass.
-:func:`adapt` may ``start`` from either.
+Two methods need no fit for each edit. A delta can be fitted once to the unedited photo; :func:`gated` then
+shows it with any edit. Or ``initializer.py`` predicts one in a single pass. :func:`adapt` can ``start`` from
+either.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ from ..tickets import Cancelled, Ticket
 from .lbfgs import lbfgs
 
 Delta = Mapping[str, Tensor]
-"""A perturbation as named tensors, so that it can be stored as it is: under a fine layer's name what its
-output is multiplied by, less 1 (1 x C x H x W, the layer's shape)."""
+"""A perturbation as named tensors, which can be stored directly. Under a fine layer's name is the factor of
+its output, less 1 (1 x C x H x W, the layer's shape)."""
 
 Draw = Callable[[StagedGenerator, State, Delta], Tensor]
 """See :func:`render`."""
@@ -63,15 +62,15 @@ VISIBLE = 2 / 127.5
 """A change of a picture in [-1, 1] that can be seen: two steps of 255."""
 
 HISTORY, HISTORY_BYTES = 8, 512 * 2**20
-"""L-BFGS remembers this many of its steps, and their gradients' changes, as far as they fit into this memory:
-the deltas of a large StyleGAN2 have twenty million numbers."""
+"""L-BFGS remembers this many steps and changes of gradients, or as many as fit into this memory. The deltas
+of a large StyleGAN2 have twenty million numbers."""
 
 TAU = 0.02
-"""How far an edit must move a layer's features, in mean squares of that layer, to leave 1/e of delta."""
+"""The change of a layer's features that leaves 1/e of delta, in mean squares of that layer."""
 
 
 class Fitted(Protocol):
-    """What is fitted: see :class:`PyramidFit`."""
+    """The parameters of a fit and the picture that they give; see :class:`PyramidFit`."""
 
     parameters: list[nn.Parameter]
 
@@ -84,7 +83,7 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """How G' is made. :class:`.ablation.Ablation` has other ways, for comparison.
+    """The settings of the fit of G'. :class:`.ablation.Ablation` has other methods, for comparison.
 
     Attributes:
         regularization: lambda_reg (published: 0.1 beside an L1 norm); 0 for none.
@@ -94,7 +93,7 @@ class AdaptationConfig:
 
     @property
     def steps(self) -> int:
-        """Enough of them: evaluations of the loss and its gradient."""
+        """The default budget: evaluations of the loss and its gradient."""
         return 20
 
     def fitted(self, generator: StagedGenerator, cached: State, start: Delta) -> Fitted:
@@ -112,16 +111,16 @@ class AdaptationConfig:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What :func:`adapt` found.
+    """The result of :func:`adapt`.
 
     Attributes:
         delta: the perturbation; give it to :func:`render`.
         before: PSNR of the kept pixels of G(z_e) against the photo, in dB.
         after: the same of G'(z_e).
-        survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit: 1 when the edit is as strong in
-            the result as in the preview; ``None`` when nothing is edited.
+        survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit. It is 1 if the edit is as strong in
+            the result as in the preview, and ``None`` without a visible edit.
         steps: evaluations of the loss and its gradient.
-        seconds: how long it took.
+        seconds: the time that they took.
     """
 
     delta: Delta
@@ -132,14 +131,14 @@ class Adaptation:
     seconds: float
 
 
-# --- what a delta is made of ---
+# --- the parametrization of a delta ---
 
 
 class Pyramid(nn.Module):
-    """For each fine layer a sum of grids, each twice as fine as the one before, upsampled bilinearly.
+    """A sum of grids for each fine layer, each twice as fine as the last one and upsampled bilinearly.
 
-    All begin at zero, so that G' begins as G. A gradient step moves a coarse cell by the sum over all that it
-    covers, so that coarse errors go first; ``BALANCE`` takes a part of that back.
+    All begin at zero, so that G' begins as G. A gradient step moves a coarse cell by the sum over all cells
+    that it covers, so coarse errors vanish first. ``BALANCE`` takes a part of that back.
 
     Args:
         shapes: (C, H, W) of each fine layer, by name.
@@ -147,8 +146,8 @@ class Pyramid(nn.Module):
     """
 
     BALANCE = 0.5
-    """0: a coarse grid learns by as much faster as its cells are larger; slow, and smooth across an edit.
-    1: all grids learn alike; fast, but the edit hardly takes on the photo's colors, and seams show."""
+    """At 0, a grid learns faster in proportion to the size of its cells: slow, but smooth across an edit.
+    At 1, all grids learn alike: fast, but the edit hardly takes on the photo's colors, and seams show."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, int, int]], coarsest: int | None = 4) -> None:
         super().__init__()
@@ -177,7 +176,7 @@ class Pyramid(nn.Module):
 def _added(fine: Tensor, coarse: Tensor, share: float) -> Tensor:
     """Return a fine grid plus a share of a coarse one, upsampled bilinearly.
 
-    By two small matrices: torch's own upsampling and its gradient take longer than the generator does.
+    This uses two small matrices. Torch's own upsampling and its gradient take longer than the generator.
     """
     (height, width), (rows, columns) = coarse.shape[-2:], fine.shape[-2:]
     down, across = _linear(rows, height).to(coarse), _linear(columns, width).to(coarse).T
@@ -188,7 +187,7 @@ def _added(fine: Tensor, coarse: Tensor, share: float) -> Tensor:
 @cache
 def _linear(fine: int, coarse: int) -> Tensor:
     """Return the matrix (fine x coarse) of linear interpolation, with pixels as areas."""
-    with torch.inference_mode(False):  # kept for the next caller, who may want gradients
+    with torch.inference_mode(False):  # the cache's next caller may need gradients
         return F.interpolate(torch.eye(coarse)[None], size=fine, mode="linear", align_corners=False)[0].T
 
 
@@ -197,7 +196,7 @@ def _linear(fine: int, coarse: int) -> Tensor:
 
 @evaluated
 def render(generator: StagedGenerator, state: State, delta: Delta) -> Tensor:
-    """G'(z_e): the picture (B x 3 x R x R, not clamped) of a state before the first fine layer."""
+    """Draw G'(z_e): the picture (B x 3 x R x R, not clamped) of a state before the first fine layer."""
     return generator.picture(generator.run(state, modify=modifiers(delta)))
 
 
@@ -213,12 +212,12 @@ def modifiers(delta: Delta) -> dict[str, Modifier]:
 @evaluated
 @torch.no_grad()
 def gated(generator: StagedGenerator, delta: Delta, original: State, edited: State) -> dict[str, Tensor]:
-    """Return a delta that was fitted to the photo without edits, held back where an edit is.
+    """Weaken a delta that was fitted to the unedited photo inside an edit; return the result.
 
-    GANPaint Studio multiplies it by 1 - strokes. Here, the change that the edit makes at each fine layer
-    decides, because an edit reaches further than its strokes, and changes little in other places:
+    GANPaint Studio multiplies it by 1 - strokes. Here, the change of features at each fine layer decides:
     ``delta_i * exp(-d / TAU)``, where d is the mean over the channels of (f_i(z_e) - f_i(z))^2 at a place,
-    divided by that of f_i(z)^2 over the layer.
+    divided by that of f_i(z)^2 over the layer. This follows the edit itself, which reaches beyond the strokes
+    in some places and changes little in others.
 
     Args:
         generator: G.
@@ -240,10 +239,10 @@ def gated(generator: StagedGenerator, delta: Delta, original: State, edited: Sta
 @evaluated
 @torch.no_grad()
 def gates(generator: StagedGenerator, delta: Delta, original: State) -> Mapping[str, Modifier]:
-    """:func:`gated` in the same pass that draws the picture: ``generator.run(edited, modify=gates(...))``.
+    """Do the same as :func:`gated` while drawing: ``generator.run(edited, modify=gates(...))``.
 
-    What an edit moves is measured against the features of G'(z), which are computed here and kept: so without
-    an edit the picture is G'(z) itself, and with one no layer runs twice.
+    The change of an edit is measured against the features of G'(z), which this function computes and keeps.
+    So the picture without an edit is G'(z) itself, and with an edit no layer runs twice.
 
     Args:
         generator, delta, original: as in :func:`gated`.
@@ -268,7 +267,7 @@ def _gate(home: Tensor, delta: Tensor) -> Modifier:
     return modify
 
 
-# --- where the photo must stay ---
+# --- the pixels that must keep the photo ---
 
 
 @evaluated
@@ -276,20 +275,19 @@ def _gate(home: Tensor, delta: Tensor) -> Modifier:
 def keep_mask(
     generator: StagedGenerator, original: State, edited: State, strokes: Tensor, *, painted: bool = True
 ) -> Tensor:
-    """How much each pixel must stay the photo's: 1 x 1 x R x R in [0, 1].
+    """Return how much each pixel must keep the photo: 1 x 1 x R x R in [0, 1].
 
-    Zero on the strokes dilated by ``DILATION`` and on the footprint that the edit really has, feathered by
-    ``FEATHER``. An edit works in cells of the edit layer, and the convolutions behind it carry it further
-    than the stroke; the footprint is where ``|G(z_e) - G(z)|`` can be seen and is more than a quarter of its
-    largest value, within one cell of the dilated strokes. What it changes further away is not wanted and is
-    given back to the photo.
+    It is zero on the strokes, dilated by ``DILATION``, and on the edit's footprint, feathered by ``FEATHER``.
+    An edit works in cells of the edit layer, and the convolutions behind it carry it beyond the stroke. In
+    the footprint, ``|G(z_e) - G(z)|`` is visible and more than a quarter of its largest value. It ends one
+    cell beyond the dilated strokes. Changes further away are unwanted, and the photo replaces them.
 
     Args:
         generator: G.
         original: z at the edit layer.
         edited: z_e at the edit layer.
         strokes: the union of the edits' masks, 1 x 1 x R x R in [0, 1].
-        painted: ``False`` for strokes that say no more than where the edit may show: only its footprint
+        painted: ``False`` for strokes that only limit where the edit may show. Then only its footprint
             counts.
     """
     size = generator.resolution
@@ -315,13 +313,13 @@ def keep_mask(
 def dilate(mask: Tensor, radius: int) -> Tensor:
     """Grow a binary mask, ... x H x W, by a disc of ``radius`` pixels.
 
-    The disc is a row of columns: dx beside its middle, it reaches ``sqrt(radius^2 - dx^2)`` up and down. So
-    the mask is grown up and down pixel by pixel, from the disc's edge to its middle, and laid beside itself
-    at each dx: O(H W radius), where a convolution by the disc would take O(H W radius^2).
+    The disc is a row of columns: at dx from its center, it reaches ``sqrt(radius^2 - dx^2)`` up and down. So
+    the mask grows up and down pixel by pixel, from the disc's edge to its center, and is shifted sideways by
+    each dx. This takes O(H W radius), and a convolution with the disc would take O(H W radius^2).
 
     Args:
-        mask: above 0.5 is painted.
-        radius: in pixels; below 1 the mask stays as it is.
+        mask: painted above 0.5.
+        radius: in pixels. Below 1, the mask does not change.
 
     Returns:
         0 and 1, of the mask's shape and type.
@@ -347,20 +345,20 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
 
 
 class Fit:
-    """G' of one picture, being fitted. It can be interrupted after each evaluation of the loss.
+    """The fit of G' to one picture. It can be interrupted after each evaluation of the loss.
 
-    It then goes on as if nothing had happened: the optimizer keeps what it has learned, and the budget counts
-    what was done.
+    An interrupted fit resumes without a loss: the optimizer keeps the curvature that it has measured, and the
+    budget counts the steps so far.
 
     Args:
-        generator: G; its weights are not changed.
-        edited: z_e at the edit layer; z itself for a delta that is to serve for any edit (see :func:`gated`).
+        generator: G; its weights do not change.
+        edited: z_e at the edit layer, or z for a delta that is to serve any edit (see :func:`gated`).
         x: the photo, 1 x 3 x R x R in [-1, 1].
         keep: see :func:`keep_mask`.
         original: z at the edit layer, for the survival of the edit.
-        steps: most evaluations of the loss and its gradient; by default ``config.steps``.
-        config: what is fitted and how.
-        start: a delta from before, of the same config, to go on from.
+        steps: the budget, in evaluations of the loss and its gradient; by default ``config.steps``.
+        config: the settings of the fit.
+        start: an earlier delta of the same config to start from.
 
     Attributes:
         delta: the best perturbation so far; empty before the first evaluation.
@@ -385,7 +383,7 @@ class Fit:
     ) -> None:
         self._config = config or AdaptationConfig()
         self._budget = steps or self._config.steps
-        # In float32 whatever a user's generator computes in, and its weights take no gradients.
+        # In float32, whatever type a user's generator computes in, and without gradients of its weights.
         self._generator = generator = usable(generator, edited.features.device)
         like = next(generator.parameters())
         self._original, self._edited = original.to(like), edited.to(like)
@@ -393,7 +391,7 @@ class Fit:
         self._weight = keep / keep.mean().clamp_min(1e-6)
         self._begun = bool(start)
         with torch.inference_mode(False), torch.no_grad():
-            # What no perturbation reaches is computed once: all up to the first fine layer's own output.
+            # Everything up to the first fine layer's own output is computed once, since no delta changes it.
             cached = generator.run(self._edited, until=generator.fine_layers[0])
             self.before = self.after = kept_psnr(generator.picture(generator.run(cached)), x, keep)
         self.delta: Delta = {}
@@ -411,10 +409,10 @@ class Fit:
         ticket: Ticket | None = None,
         on_picture: OnPicture | None = None,
     ) -> None:
-        """Go on until it is :attr:`done`, time is up or the ticket is cancelled, by one step at least.
+        """Run until it is :attr:`done`, time is up or the ticket is cancelled, for at least one step.
 
         Args:
-            seconds: most time for this run. The result then depends on the machine.
+            seconds: the time limit of this run. The result then depends on the machine.
             ticket: progress and cancel.
             on_picture: see :func:`adapt`.
         """
@@ -441,7 +439,7 @@ class Fit:
                     return
 
     def _step(self) -> Tensor | None:
-        """Evaluate the loss once; the picture, if it is the best so far."""
+        """Evaluate the loss once; return the picture if it is the best so far."""
         delta = self._fitted.delta()
         picture = self._fitted.picture(delta)
         missed = self._config.missed(picture - self._x)
@@ -454,7 +452,7 @@ class Fit:
         better = value < self._best_loss
         if better:
             self._best_loss = value
-            # Only leaves are written to later.
+            # The optimizer writes to leaves later, so only these are copied.
             self.delta = {
                 name: one.detach().clone() if one.is_leaf else one.detach() for name, one in delta.items()
             }
@@ -489,14 +487,14 @@ def adapt(
     ticket: Ticket | None = None,
     on_picture: OnPicture | None = None,
 ) -> Adaptation:
-    """Fit delta so that G'(z_e) is the photo wherever ``keep`` says so; the best on the way is returned.
+    """Fit delta so that G'(z_e) matches the photo where ``keep`` demands it; return the best that was found.
 
     Args:
         generator, edited, x, keep, original, steps, config, start: as for :class:`Fit`.
-        seconds: most time. The result then depends on the machine.
-        ticket: progress and cancel; a cancelled run returns the best so far.
-        on_picture: receives the best picture about eight times, the first time as soon as it is better
-            than the preview, or with what ``start`` gives before any step.
+        seconds: the time limit. The result then depends on the machine.
+        ticket: progress and cancel. A cancelled run returns the best so far.
+        on_picture: receives the best picture about eight times. The first call comes as soon as the picture
+            is better than the preview, or before any step if ``start`` is given.
     """
     fit = Fit(generator, edited, x, keep, original=original, steps=steps, config=config, start=start)
     fit.run(seconds=seconds, ticket=ticket, on_picture=on_picture)
@@ -504,10 +502,10 @@ def adapt(
 
 
 class PyramidFit:
-    """Fits the grids of a pyramid. What it starts from stays added.
+    """The fit of a pyramid's grids. The initial delta stays added to them.
 
     Attributes:
-        parameters: what is fitted; the gradients belong into their ``grad``.
+        parameters: the parameters to fit. Their gradients go into their ``grad``.
     """
 
     def __init__(
@@ -519,14 +517,14 @@ class PyramidFit:
         self.parameters = list(self.module.parameters())
 
     def delta(self) -> dict[str, Tensor]:
-        """Return the perturbation that the parameters make now."""
+        """Return the perturbation for the present parameters."""
         deltas = dict(self.start)
         for name, one in self.module().items():
             deltas[name] = one + deltas[name] if name in deltas else one
         return deltas
 
     def picture(self, delta: Delta) -> Tensor:
-        """G'(z_e), with gradients."""
+        """Draw G'(z_e), with gradients."""
         modify = modifiers(delta)
         assert self.cached.stage is not None
         state = self.cached.replace(modify[self.cached.stage](self.cached.features))
@@ -551,9 +549,9 @@ def survival(
     keep: Tensor,
     draw: Draw | None = None,
 ) -> float | None:
-    """||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| over the pixels that need not be kept.
+    """Return ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| over the pixels that need not be kept.
 
-    ``None`` without an edit that can be seen.
+    It is ``None`` without a visible edit.
 
     Args:
         generator, original, edited, delta, keep: as for :class:`Fit`.

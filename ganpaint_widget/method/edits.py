@@ -1,9 +1,9 @@
 """Edits: a user's strokes as data.
 
-An :class:`Edit` says *what* (add, remove or restyle a concept), *where* (a mask in picture pixels) and
-*how much*. :func:`.equation.apply` carries it out on the features of the edit layer.
+An :class:`Edit` states *what* to do (add, remove or restyle a concept), *where* (a mask in picture pixels)
+and *how much*. :func:`.equation.apply` carries it out on the features of the edit layer.
 
-Importing this module does not import torch: the widget and the journal use edits, too.
+Importing this module does not import torch, because the widget and the journal use edits as well.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ VERBS: Final = ("add", "remove", "restyle", "suppress")
 MAX_STRENGTH: Final = 4.0
 
 TARGETS: Final = ("tuned", "quantile", "mean", "exemplar")
-"""What an addition aims at: the activation that dissection has tuned, the unit's 0.99 quantile over many
-samples (GAN Dissection), its mean over the places where the concept is (GANPaint), or its mean over one
-object of the concept, from the picture that is most like the one that is edited."""
+"""The targets of an addition: the activation that dissection has tuned, the unit's 0.99 quantile over many
+samples (GAN Dissection), its mean over the places of the concept (GANPaint), or its mean over one object of
+the concept, from the picture most similar to the edited one."""
 
 MAX_VARIANT: Final = 9999
 MAX_SEED: Final = 2**31 - 1
 
 
 class _WithArrays:
-    """Data of which some fields may be arrays: read-only, and compared by their values."""
+    """Data with fields that may be arrays. Arrays are read-only and compared by their values."""
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ class _WithArrays:
         return all(map(_same, self._values(), other._values()))
 
     def __hash__(self) -> int:
-        """Of all but the arrays, whose values it would take long to go through."""
+        """Hash all fields except arrays, whose values would take long to read."""
         return hash(tuple(None if isinstance(value, np.ndarray) else value for value in self._values()))
 
     def _values(self) -> list[Any]:
@@ -63,13 +63,13 @@ def _same(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Reference(_WithArrays):
-    """Where a restyle takes the look of its concept from: a sample of the generator, or a picture.
+    """The source of a restyle's look: a sample of the generator, or a picture.
 
     Attributes:
         seed: of the sample G(z); ``None`` for a picture.
         picture: uint8 R x R x 3, read-only; ``None`` for a sample.
-        region: which part of it counts: uint8 R x R, 0 to 255, read-only; ``None``: where the segmenter
-            sees the concept.
+        region: the part of it that counts: uint8 R x R, 0 to 255, read-only; ``None`` stands for the pixels
+            where the segmenter sees the concept.
     """
 
     seed: int | None = None
@@ -79,25 +79,25 @@ class Reference(_WithArrays):
 
 @dataclass(frozen=True, eq=False)
 class Edit(_WithArrays):
-    """One edit, immutable: a change makes a new one, so that undo only has to keep the old.
+    """One edit. It is immutable, and a change makes a new one, so that undo only keeps the old ones.
 
     Attributes:
         id: 1 to 32 characters of ``A-Z a-z 0-9 -``.
-        verb: ``"add"``, ``"remove"``, ``"restyle"`` (draw the concept as a reference does) or
-            ``"suppress"`` (switch units off whatever they draw, such as those that cause artifacts).
-        concept: a concept that the generator's dissection knows, or the name of a brush (then the edit has
-            units of its own, and activations if it adds); empty for ``"suppress"``.
+        verb: ``"add"``, ``"remove"``, ``"restyle"`` (draw the concept as it looks in a reference) or
+            ``"suppress"`` (switch units off, such as those that cause artifacts).
+        concept: a concept of the generator's dissection, or the name of a brush. An edit with a brush has the
+            brush's units, and its activations if it adds. Empty for ``"suppress"``.
         mask: uint8 R x R in picture pixels, 0 to 255, read-only.
-        strength: s of the equation, 0 to 4. It fades what takes away, from 0 (nothing is) to 1 (all is); more
-            is as 1 there.
-        enabled: an edit that is switched off stays in its place and does nothing.
-        units: on which units it acts: ``None`` for all, each as far as the dissection says;
-            ``"low"``, ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or their numbers.
+        strength: s of the equation, 0 to 4. For ``"remove"`` and ``"suppress"``, it fades the effect from 0
+            (none) to 1 (full), and more counts as 1.
+        enabled: whether the edit has an effect. A disabled one keeps its place.
+        units: the units that it acts on: ``None`` for all, each with its weight in the dissection; ``"low"``,
+            ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or their numbers.
         target: one of ``TARGETS``, for an addition.
-        variant: which of several plausible versions of an addition this is; 0 is the plain one.
-        activations: p of the equation where it does not come from the dissection alone, as for restyles,
+        variant: the number of one of several plausible versions of an addition; 0 is the plain one.
+        activations: p of the equation if it does not come from the dissection alone, as for restyles,
             variants and brushes: float32, one for each unit, read-only.
-        reference: where a restyle's ``activations`` come from.
+        reference: the source of a restyle's ``activations``.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""z to z_e: an edit carried out on the features of a generator's edit layer.
+"""The edit equation, from z to z_e: edits are carried out on the features of a generator's edit layer.
 
 The equation is that of Bau, Strobelt, Peebles, Wulff, Zhou, Zhu and Torralba, "Semantic Photo Manipulation
 with a Generative Image Prior" (SIGGRAPH 2019), with the units and levels of "GAN Dissection" (ICLR 2019).
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     from ..models.generator import State
 
 HELD_DOWN: Final = 0.5
-"""How far a removal holds the concept's units down in what it continues from the surroundings, which still
-show a trace of what is removed."""
+"""How far a removal lowers the concept's units in the continued surroundings, which still show a trace of the
+removed object."""
 
 SIDEWAYS: Final = 3.0
-"""How much more a removal is like what lies beside it than like what lies above and below: ground, horizon
-and sky are layers."""
+"""The weight of neighbors to the left and right in a removal, relative to those above and below. Ground,
+horizon and sky are layers."""
 
 
 class Knowledge(Protocol):
-    """What an edit has to know about a layer's units; a ``Dissection`` knows it."""
+    """What an edit must know about a layer's units. A ``Dissection`` provides it."""
 
     def target(self, concept: str, by: str) -> Tensor:
-        """C: the activation of each unit that stands for the concept: "tuned", "quantile" or "mean"."""
+        """Return each unit's target activation for the concept, C: "tuned", "quantile" or "mean"."""
 
     def exemplar(self, concept: str, features: Tensor, variant: int = 0) -> Tensor:
-        """C: the activations of one object of the concept that suits the features of a picture."""
+        """Return the activations of one object of the concept that suits a picture's features: C."""
 
     def units(self, concept: str, count: int) -> Tensor:
         """Return the ``count`` best units of a concept, best first."""
 
     def weights(self, concept: str, verb: str) -> Tensor:
-        """C: how far each unit takes part in an edit, 0 to 1."""
+        """Return how far each unit takes part in an edit, 0 to 1: C."""
 
 
 Imagine = Callable[["State", str], "tuple[Tensor, Tensor]"]
-"""What the generator itself would draw in place of a state, see ``Model.imagine``: features of the state's
-shape, and B x 1 x H x W in [0, 1], which of them are free of a concept."""
+"""Returns what the generator itself would draw in place of a state: features of the state's shape, and which
+of their cells are free of a concept, B x 1 x H x W in [0, 1]. See ``Model.imagine``."""
 
 
 def apply(
@@ -54,36 +54,36 @@ def apply(
 ) -> State:
     """Carry out edits on the features of the edit layer, in their order: z to z_e.
 
-    For every unit u and location i (Bau et al. 2019, section "Editing"; s is the strength there, too)::
+    For every unit u and location i (Bau et al. 2019, section "Editing", with the same strength s)::
 
         z_e[u,i] = (1 - alpha[u,i]) z[u,i] + alpha[u,i] (s p[u])
 
     alpha is the mask on the layer's grid, times the unit's weight for the concept, or 1 for each of the
-    edit's own units. An addition or a restyle goes wholly into cells of which the mask covers two thirds, and
-    less into others, or it would spill over by up to a cell. Other edits take every cell that the mask
-    touches (max-pooling, as in GANPaint), or remains of the object would show.
+    edit's own units. An addition or a restyle fills cells of which the mask covers two thirds or more, and
+    others in proportion. Otherwise it would spill over by up to a cell. Other edits take every cell that the
+    mask touches (max-pooling, as in GANPaint). Otherwise remains of the object would show.
 
     p depends on the verb:
 
     * *add*: the unit's target for the concept; *restyle*: its activation in the reference;
     * *suppress*, and *remove* with units of the edit's own: 0, as published;
     * *remove* otherwise acts on all units, since zero does not mean "nothing here". p is then the
-      surroundings, :func:`continued` into the mask, with the concept's units held down. That is smooth, but a
-      horizon behind a tree is not. If the generator can be asked, ``imagine`` therefore draws the result
-      again. p is its answer, matched to the surroundings, as far as it is free of the concept.
+      surroundings, :func:`continued` into the mask, with the concept's units lowered. That is smooth, but a
+      horizon behind a tree is not. With ``imagine``, the generator therefore draws the result again. p is its
+      answer, matched to the surroundings, as far as that is free of the concept.
 
-    s is a factor of alpha instead of p in two cases. It fades a removal, from 0 (nothing is removed) to 1
-    (all of it is; more counts as 1). And it scales an exemplar, because a generator that normalizes features
-    would undo a common factor of p. Below 1, the place's own picture remains visible; above 1, the object
-    differs from it even more than the exemplar does.
+    s is a factor of alpha instead of p in two cases. First, it fades a removal, from 0 (nothing is removed)
+    to 1 (everything is, and more counts as 1). Second, it scales an exemplar, because a generator that
+    normalizes features would undo a common factor of p. Below 1, the place's own picture remains visible;
+    above 1, the object differs from it even more than the exemplar does.
 
-    Each edit starts from the features that the one before has left. Edits that are switched off are skipped.
+    Each edit starts from the features that the last one has left. Disabled edits are skipped.
 
     Args:
         state: the generator's state at the dissected layer, B x C x H x W; it is not changed.
         edits: in the order of their strokes.
-        dissection: says which units draw a concept, and at which level.
-        imagine: asks the generator, for removals; without it they go by the surroundings alone.
+        dissection: knows the units of each concept and their activations.
+        imagine: asks the generator, for removals. Without it, they use the surroundings alone.
     """
     import torch
     from torch.nn import functional as F
@@ -100,7 +100,7 @@ def apply(
             reach = F.adaptive_max_pool2d(mask[None, None], (height, width))
         exemplary = edit.verb == "add" and edit.target == "exemplar"
         if edit.units is None and exemplary:
-            weight = features.new_ones(1, features.shape[1], 1, 1)  # all of an object, not its typical units
+            weight = features.new_ones(1, features.shape[1], 1, 1)  # an exemplar sets all units
         elif edit.units is None:
             weight = dissection.weights(edit.concept, edit.verb).to(features).view(1, -1, 1, 1)
         else:
@@ -124,7 +124,7 @@ def apply(
             if edit.activations is not None:
                 target = torch.tensor(edit.activations).to(features).view(1, -1, 1, 1)
             elif exemplary:
-                # By the picture as it was before all edits, which stays the same while the user paints.
+                # Chosen by the picture before all edits, which stays the same while the user paints.
                 chosen = dissection.exemplar(edit.concept, state.features, edit.variant)
                 target = chosen.to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":
@@ -143,14 +143,14 @@ def apply(
 def continued(features: Tensor, hidden: Tensor) -> Tensor:
     """Continue the surroundings into hidden cells: each becomes the mean of its four neighbors.
 
-    Those to the left and right count ``SIDEWAYS`` times in that mean; at the picture's border a cell has only
-    the neighbors that there are. This is Laplace's equation with the cells around as its boundary values,
-    solved for all cells at once, by elimination row by row: forwards each row hands on what it knows, and
-    backwards each is filled in from the row below.
+    Neighbors to the left and right count ``SIDEWAYS`` times in that mean. At the picture's border, a cell has
+    fewer neighbors. This is Laplace's equation, with the visible cells as boundary values. It is solved for
+    all cells at once by block elimination: a forward pass carries known values down row by row, and a
+    backward pass fills each row from the one below.
 
     Args:
         features: B x C x H x W.
-        hidden: H x W, boolean. Where all cells are hidden there is nothing to continue: they become 0.
+        hidden: H x W, boolean. If all cells are hidden, they become 0.
 
     Returns:
         ``features`` with other values in the hidden cells.
@@ -178,15 +178,15 @@ def continued(features: Tensor, hidden: Tensor) -> Tensor:
 
 
 def _around(places: Tensor) -> slice:
-    """From the first to the last of some places, and one more on either side."""
+    """Return the range from the first to the last of some places, and one more on each side."""
     return slice(max(0, int(places[0]) - 1), int(places[-1]) + 2)
 
 
 def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
     """Return the factors of each row of a box in :func:`continued`: rows x columns x columns.
 
-    That depends on the mask alone, so it is computed on the CPU in double precision: other devices may have
-    neither that nor matrix inversion.
+    They depend on the mask alone, and are computed on the CPU in double precision. Other devices may lack
+    double precision or matrix inversion.
 
     Args:
         hidden: H x W, on the CPU.
@@ -206,7 +206,7 @@ def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
     beside = SIDEWAYS * torch.ones(width, width, dtype=torch.float64).tril(1).triu(-1)
     found: list[Tensor] = []
     for row, (here, count) in enumerate(zip(inside, neighbors[rows, columns], strict=True)):
-        # A visible cell is what it is; a hidden one times its neighbors' weights is their sum.
+        # A visible cell keeps its value. For a hidden one, value times count is the neighbors' weighted sum.
         block = -here[:, None] * beside
         block.diagonal().copy_(torch.where(here > 0, count, 1.0))
         if row:
@@ -222,8 +222,8 @@ def mean_activations(state: State, region: Tensor) -> Tensor:
 
         p[u] = sum_i m[i] z[u,i] / sum_i m[i]
 
-    m[i] is the share of cell i that the region covers, so that this is the mean over the region's pixels of
-    the features brought to the picture's size without interpolation.
+    m[i] is the share of cell i that the region covers. This equals the mean over the region's pixels, with
+    the features enlarged to the picture's size without interpolation.
 
     Args:
         state: the reference's state at the edit layer, one picture.

@@ -1,4 +1,4 @@
-"""What opening a photo will do and how long it will take, said before it begins."""
+"""The forecast of an opening: how a photo will be inverted, and how long that will take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..models.model import Model
 
 PASSES: Final = DRAWS + 3 * (STARTS * SEARCH_STEPS + STEPS)
-"""Of an inversion without an encoder: passes through the generator; a step with its gradient is three."""
+"""Passes through the generator in an inversion without an encoder; three for a step with its gradient."""
 
 ENOUGH: Final = 0.2
 """Seconds after which no further pass is timed."""
@@ -23,11 +23,11 @@ ENOUGH: Final = 0.2
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is about to happen.
+    """The forecast of an opening.
 
     Attributes:
-        seconds: how long it will take, about.
-        sentence: for users.
+        seconds: its approximate duration.
+        sentence: the same for users, in words.
     """
 
     seconds: float
@@ -37,29 +37,30 @@ class Forecast:
 @evaluated
 @torch.no_grad()
 def forecast(model: Model) -> Forecast | None:
-    """Of opening a photo without an encoder, from a few passes that are timed; ``None`` for a model with one.
+    """Estimate the time to open a photo without an encoder; return ``None`` for a model with an encoder.
 
-    An estimate: the perceptual metric is not in it, and other work on the machine is.
+    The estimate comes from a few timed passes. It leaves out the perceptual metric, and other work on the
+    machine distorts it.
     """
     if model.encoder is not None:
         return None
     generator = model.generator
     z = generator.here(generator.sample_z(1, seed=0))
     passes: list[float] = []
-    while sum(passes) < ENOUGH and len(passes) < 5:  # the first of a quick one says little
+    while sum(passes) < ENOUGH and len(passes) < 5:  # the first pass of a quick generator says little
         began = time.perf_counter()
-        generator(z).sum().item()  # which waits for a GPU
+        generator(z).sum().item()  # item() waits for a GPU
         passes.append(time.perf_counter() - began)
     seconds = PASSES * min(passes)
     return Forecast(
         seconds,
-        f"{model.name} has no encoder: photos are found by searching from {STARTS} places, which takes about "
-        f"{_spoken(seconds)} each here. `ganpaint train encoder` makes it seconds.",
+        f"{model.name} has no encoder: photos are searched for from {STARTS} places, which takes about "
+        f"{_spoken(seconds)} each on this machine. With one (`ganpaint train encoder`), it takes seconds.",
     )
 
 
 def _spoken(seconds: float) -> str:
-    """As people say it: 7 seconds, 40 seconds, 12 minutes, 3 hours."""
+    """Return a duration in everyday words: 7 seconds, 40 seconds, 12 minutes, 3 hours."""
     if seconds < 90:
         return f"{max(1, round(seconds, -1 if seconds >= 20 else None)):.0f} seconds"
     if seconds < 90 * 60:

@@ -1,15 +1,15 @@
-"""Inversion: from a photo to the latent that makes the generator draw it again, z = E(x).
+"""Inversion: from a photo to the latent from which the generator draws it again, z = E(x).
 
-After section 3.1 of Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019):
-an encoder gives a first guess, and optimization of the features goes on from it. Edits work on the features
-of the edit layer, so those are what is optimized; staying near the encoder's guess keeps them in the
+The method is that of Bau et al., "Semantic Photo Manipulation with a Generative Image Prior" (SIGGRAPH 2019),
+section 3.1: an encoder gives a first guess, and optimization of the features improves it. Edits work on the
+features of the edit layer, so these are optimized. A penalty keeps them near the encoder's guess, in the
 region that the generator knows. The loss is the paper's::
 
     L_r = mean |x - G(z)|  +  lambda * sum_i mean |F_i(x) - F_i(G(z))|
 
-F_i are the feature maps of a *perceptual metric*. The paper takes VGG16; any callable from pictures to a list
-of feature maps will do. By default it is the model's segmenter, which knows what matters in its world;
-without one it is VGG16, if its weights are at hand (``models/vgg.py``).
+F_i are the feature maps of a *perceptual metric*. The paper uses VGG16, but any callable from pictures to a
+list of feature maps will do. The default is the model's segmenter, which knows what matters in its world.
+Without one, it is VGG16, if its weights are in the cache (``models/vgg.py``).
 """
 
 from __future__ import annotations
@@ -41,34 +41,35 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 STEPS = 60
 LEARNING_RATE = 0.05
 BETAS = 0.8, 0.9
-"""Adam's, shorter than usual: a photo is fixed, so its gradients are without noise that must be averaged."""
+"""The betas of Adam. They average less than usual, since the gradients for a fixed photo have no noise."""
 
 PRIOR = 0.02
 """Weight of the mean squared distance from the guess, in units of the guess's own mean square."""
 
 LAMBDA_PERCEPTUAL = 0.1
-"""lambda for the segmenter's features, kept near 1 by batch normalization. The paper: 10 for VGG16's."""
+"""lambda for the segmenter's features, which batch normalization keeps near 1. The paper has 10 for VGG16."""
 
 DRAWS, STARTS, SEARCH_STEPS = 64, 4, 150
-"""Without an encoder: this many latents are drawn, the best of them are improved for this many steps."""
+"""The search without an encoder: latents to draw, the best of these to improve, and steps of improvement."""
 
 DOMAIN_SAMPLES, DOMAIN_SCENES = 24, 8
-"""A generator's own pictures, with which photos are compared: samples, and pictures of its gallery."""
+"""The generator's own pictures to compare photos with: samples, and pictures of its gallery."""
 
 OUTSIDE = 1.25
-"""A :func:`distance` above this is outside the world. The margin is for what 32 pictures cannot say."""
+"""A photo with a larger :func:`distance` is outside the world. The margin allows for the small number of
+pictures, 32."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How good an inversion is; over a batch, the mean.
+    """The quality of an inversion; over a batch, the mean.
 
     Attributes:
         psnr: PSNR of the reconstruction against the photo, in dB, at most 99.
         ssim: structural similarity, at most 1.
         perceptual: ``sum_i mean |F_i(x) - F_i(G(z))|``, 0 for the same picture; ``None`` without a metric.
-        in_domain, distance: see the functions of these names; ``None`` unless they were asked for and there
-            is an encoder.
+        in_domain, distance: see the functions of these names; ``None`` without an encoder, or if they were
+            not requested.
     """
 
     psnr: float
@@ -82,13 +83,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What :func:`invert` found.
+    """The result of :func:`invert`.
 
     Attributes:
-        z: the latent, B x latent_size; where the search went on in a larger space (W+), where it began.
+        z: the latent, B x latent_size. If the search left this space (for W+), it is the latent where the
+            search began.
         state: the generator's state at its edit layer.
         scores: of the reconstruction from that state.
-        seconds: how long it took.
+        seconds: the time that it took.
     """
 
     z: Tensor
@@ -106,7 +108,7 @@ def default_metric(model: Model) -> Features | None:
     return None if vgg is None else usable(vgg, next(model.generator.parameters()).device)
 
 
-# A job that lets this in at a checkpoint may be in the middle of a computation without gradients.
+# At a checkpoint, this may run inside a job that computes without gradients.
 @torch.inference_mode(False)
 @torch.enable_grad()
 @evaluated
@@ -125,17 +127,18 @@ def invert(
     """Find z and the edit layer's features for photos.
 
     Args:
-        model: the generator and, if it has one, its encoder; without an encoder z is searched from
-            several random starts.
+        model: the generator and, if it has one, its encoder. Without an encoder, z is searched from several
+            random starts.
         x: the photos, B x 3 x R x R in [-1, 1].
         steps: optimizer steps on the features.
-        seconds: a budget; when it is used up, the best so far is returned, at least the first guess.
-        starts: how many latents are improved at once without an encoder; the best is taken.
+        seconds: a time limit, after which the best so far is returned, or at least the first guess.
+        starts: how many latents to improve together without an encoder. The best one is used.
         perceptual: the metric F, by default :func:`default_metric`.
-        weight: lambda, of the metric in the loss; 0 goes by pixels alone. By default the paper's for VGG16,
-            and ``LAMBDA_PERCEPTUAL`` for others.
-        domain: also score whether the photos are of the generator's world; takes a moment the first time.
-        ticket: progress and cancel; a cancelled inversion returns the best so far.
+        weight: lambda, the weight of the metric in the loss; 0 compares pixels only. The default is the
+            paper's for VGG16, and ``LAMBDA_PERCEPTUAL`` for others.
+        domain: also score whether the photos are of the generator's world. This takes a moment the first
+            time.
+        ticket: progress and cancel. A cancelled inversion returns the best so far.
     """
     began = time.monotonic()
     end = None if seconds is None else began + seconds
@@ -166,7 +169,7 @@ def invert(
 
 
 def _metric(model: Model, given: Features | None) -> Features | None:
-    """Return the metric of a ready model; a user's own is made ready as well."""
+    """Return the default metric of a ready model, or the given one on the model's device."""
     return (
         default_metric(model) if given is None else usable(given, next(model.generator.parameters()).device)
     )
@@ -177,11 +180,11 @@ def _metric(model: Model, given: Features | None) -> Features | None:
 def score(
     model: Model, picture: Tensor, x: Tensor, *, perceptual: Features | None = None, domain: bool = True
 ) -> Scores:
-    """How good pictures G(z) are as reconstructions of photos x, both B x 3 x R x R.
+    """Score pictures G(z) as reconstructions of photos x, both B x 3 x R x R.
 
     Args:
         perceptual: the metric, by default :func:`default_metric`.
-        domain: also :func:`in_domain` and :func:`distance`, which take a moment the first time.
+        domain: also measure :func:`in_domain` and :func:`distance`, which takes a moment the first time.
     """
     model = model.to()
     metric = _metric(model, perceptual)
@@ -196,7 +199,7 @@ def score(
 
 
 class _Loss:
-    """L_r of pictures against fixed photos; one number for each of the batch."""
+    """The loss L_r of pictures against fixed photos: one number for each picture of the batch."""
 
     def __init__(self, x: Tensor, metric: Features | None, weight: float) -> None:
         self.x, self.metric, self.weight = x, metric, weight
@@ -206,7 +209,7 @@ class _Loss:
     def __call__(self, picture: Tensor) -> Tensor:
         loss = (picture - self.x).abs().flatten(1).mean(dim=1)
         if self.metric is not None:
-            # The metric was made for pictures: beyond [-1, 1] it would mean nothing.
+            # The metric is meaningless beyond [-1, 1], the range of pictures.
             loss = loss + self.weight * _distance(self.metric(picture.clamp(-1, 1)), self.wanted)
         return loss
 
@@ -216,7 +219,7 @@ class _Loss:
 
 
 def _distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """``sum_i mean |F_i - F_i'|`` for each picture of the batch."""
+    """Return ``sum_i mean |F_i - F_i'|`` for each picture of the batch."""
     parts = [(one - other).abs().flatten(1).mean(dim=1) for one, other in zip(maps, wanted, strict=True)]
     return torch.stack(parts).sum(dim=0)
 
@@ -243,10 +246,11 @@ def _search(
 ) -> tuple[Tensor, Tensor]:
     """Return the best of several random latents, each improved by Adam in the generator's extended space.
 
-    All take a step, then all the next, one picture at a time: a gradient of large ones takes a gigabyte.
+    All latents take each step together, but one picture at a time, since the gradient of a large picture
+    takes a gigabyte.
 
     Returns:
-        The z from which the best began, 1 x latent_size, and where it has come to.
+        The z from which the best one began, 1 x latent_size, and its final place in the extended space.
     """
     draws = generator.here(generator.sample_z(DRAWS, seed=0))
     drawn = []
@@ -256,7 +260,7 @@ def _search(
                 drawn.append(loss(generator(one[None])))
                 work.passed(1)
     except Cancelled:
-        pass  # what was drawn so far is looked at once
+        pass  # the latents drawn so far are still compared
     with torch.no_grad():
         begins = draws[torch.cat(drawn).argsort()[:starts]]
         guess, scale = generator.extended(begins), generator.extended(draws).std()
@@ -264,7 +268,7 @@ def _search(
     best = torch.full((len(guess),), torch.inf, device=loss.x.device)
     offset = torch.zeros_like(guess).requires_grad_()
     adam = _Adam(offset)
-    # Half of the budget, so that the features get theirs.
+    # The search gets half of the time, and the features the rest.
     half = None if end is None else time.monotonic() + (end - time.monotonic()) / 2
     try:
         for step in range(SEARCH_STEPS + 1):
@@ -297,7 +301,7 @@ def _refine(
     end: float | None,
     work: _Work,
 ) -> State:
-    """Adam on the features: the loss, plus the distance from where they began. Returns the best met."""
+    """Improve features with Adam on the loss plus their distance from the guess; return the best."""
     guess = state.features.detach()
     scale = guess.square().mean().sqrt()
     offset = torch.zeros_like(guess).requires_grad_()
@@ -326,8 +330,8 @@ def _refine(
 class _Adam:
     """Adam (Kingma and Ba, 2015) on one tensor.
 
-    PyTorch's own, up to 2.13 at least, imports its compiler (``torch._dynamo``) when the first is made: a
-    second of a photo's opening, many on a cold disk.
+    The first Adam of PyTorch, up to 2.13 at least, imports its compiler (``torch._dynamo``). That adds a
+    second to the opening of a photo, and many seconds on a cold disk.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -336,7 +340,7 @@ class _Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the tensor by its gradient."""
+        """Take a step along the tensor's gradient."""
         gradient = self.tensor.grad
         assert gradient is not None
         self.steps += 1
@@ -352,16 +356,16 @@ _own_errors: weakref.WeakKeyDictionary[StagedGenerator, Tensor] = weakref.WeakKe
 
 
 def in_domain(model: Model, x: Tensor) -> float | None:
-    """How usual photos are in the generator's world, 0 to 1; ``None`` without an encoder.
+    """Score how typical photos are of the generator's world, 0 to 1; return ``None`` without an encoder.
 
-    The share of the generator's own pictures that are redrawn from their latents, G(E(x)), at least as badly
-    as the photo, by mean absolute error. For one of its own any value is as likely as any other; 0 means that
-    none is redrawn that badly. Only z is used: features, which can be chosen freely, redraw what is in no
-    generator's world.
+    Each picture is redrawn from its latent, G(E(x)). The score is the share of the generator's own pictures
+    with at least the photo's mean absolute error. For one of its own pictures, all values are equally likely.
+    At 0, none is redrawn that badly. Only z is used, because free features can redraw pictures that lie
+    outside the world.
 
     Args:
-        model: with an encoder; 32 of its own pictures are measured once and remembered.
-        x: the photos, B x 3 x R x R in [-1, 1]; over a batch, the mean.
+        model: a model with an encoder. 32 of its own pictures are measured once and remembered.
+        x: the photos, B x 3 x R x R in [-1, 1]. The score of a batch is the mean.
     """
     if model.encoder is None:
         return None
@@ -370,9 +374,10 @@ def in_domain(model: Model, x: Tensor) -> float | None:
 
 
 def distance(model: Model, x: Tensor) -> float | None:
-    """How far photos are from the generator's world; arguments as for :func:`in_domain`.
+    """Measure how far photos are from the generator's world; arguments as for :func:`in_domain`.
 
-    The error that is meant there, in units of that of the worst of the generator's own pictures.
+    The distance is the error that is described there, divided by that of the worst of the generator's own
+    pictures.
     """
     if model.encoder is None:
         return None
@@ -382,7 +387,7 @@ def distance(model: Model, x: Tensor) -> float | None:
 
 @torch.no_grad()
 def _errors(model: Model, x: Tensor) -> Tensor:
-    """Mean absolute error of G(E(x)) for each photo of a batch."""
+    """Return the mean absolute error of G(E(x)) for each photo of a batch."""
     assert model.encoder is not None
     x = model.generator.here(x)
     z, _ = model.encoder(x)

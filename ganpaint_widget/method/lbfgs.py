@@ -1,9 +1,9 @@
 """L-BFGS with a line search, one evaluation at a time, so that it can be interrupted anywhere.
 
-After Nocedal and Wright, "Numerical Optimization" (2nd edition): the two-loop recursion is their algorithm
-7.4, the line search for the strong Wolfe conditions their algorithms 3.5 and 3.6, with the cubic
-interpolation of equation 3.59. PyTorch has the same method, but only from beginning to end: an interruption
-loses the curvature that it has learned. Its first use also imports PyTorch's compiler, which takes seconds.
+It follows Nocedal and Wright, "Numerical Optimization" (2nd edition). The two-loop recursion is their
+algorithm 7.4. The line search for the strong Wolfe conditions is their algorithms 3.5 and 3.6, with the cubic
+interpolation of equation 3.59. PyTorch's own L-BFGS loses the curvature that it has measured if it is
+interrupted. Its first use also imports PyTorch's compiler, which takes seconds.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ SUFFICIENT, CURVATURE = 1e-4, 0.9
 """c1 and c2 of the Wolfe conditions, as Nocedal and Wright advise for quasi-Newton methods."""
 
 TRIES: Final = 25
-"""Most evaluations of one line search."""
+"""The largest number of evaluations in one line search."""
 
 SMALLEST: Final = 1e-9
-"""A bracket that moves no parameter by more than this is not searched any further."""
+"""The search ends when its bracket moves no parameter by more than this."""
 
 FIRST: Final = 0.1
-"""Of the way on which a loss would fall to zero if it were linear: what is tried first."""
+"""The first length to try, as a share of the length at which a linear loss would reach zero."""
 
 RESOLUTION: Final = 1e-7
-"""Of a loss: changes below this share are lost in single precision."""
+"""The share of a loss below which single precision loses changes."""
 
 POSITIVE: Final = 1e-10
-"""A step is remembered if the gradient has grown along it by more than this. PyTorch's value: a step that is
-too small to be remembered is followed by one that goes as far as the gradient says."""
+"""The growth of the gradient along a step above which the step is remembered (PyTorch's value). While
+no step is remembered, the next one first tries the length of the gradient."""
 
 
 @dataclass(frozen=True)
 class _Point:
-    """Where a line search has been: how far, the loss there, its slope along the line and its gradient."""
+    """A point of a line search: its distance, the loss there, the slope along the line and the gradient."""
 
     length: float
     loss: float
@@ -49,7 +49,7 @@ class _Point:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A step that was taken, the gradient's change along it, and 1 over the product of the two."""
+    """A past step, the gradient's change along it, and 1 over the product of the two."""
 
     step: Tensor
     change: Tensor
@@ -59,10 +59,10 @@ class _Pair:
 def lbfgs(
     parameters: Sequence[Tensor], history: int, *, first: float | None = None
 ) -> Generator[None, float, None]:
-    """Minimize a loss; the generator's frame is all the state there is.
+    """Minimize a loss. All state is in the generator's frame.
 
-    It yields whenever it wants to know the loss at the parameters as they are at that moment. Put the
-    gradients into their ``grad`` and send the loss::
+    It yields whenever it needs the loss at the present parameters. Put the gradients into their ``grad`` and
+    send the loss::
 
         minimizer = lbfgs(parameters, 12)
         next(minimizer)
@@ -70,18 +70,18 @@ def lbfgs(
             ...  # the loss and its gradients
             minimizer.send(loss)
 
-    It ends, with ``StopIteration``, where no step leads further down.
+    It ends, with ``StopIteration``, when no step lowers the loss further.
 
     Args:
-        parameters: leaves, which are changed in place.
-        history: how many steps are remembered. Each takes twice the memory of the parameters.
+        parameters: leaves, which change in place.
+        history: how many steps to remember. Each takes twice the memory of the parameters.
         first: the first step's length, in gradients. By default it follows from the loss.
     """
     loss = yield
     gradient = _gathered(parameters)
     pairs: deque[_Pair] = deque(maxlen=history)
-    # Nothing is known of the curvature yet. A straight line would meet zero, the least of most losses, at the
-    # loss over the squared gradient; a part of that is tried.
+    # The curvature is still unknown. A linear loss would reach zero, the minimum of most losses, at the loss
+    # over the squared gradient. A part of that length comes first.
     length = FIRST * abs(loss) / max(float(gradient @ gradient), 1e-30) if first is None else first
     while True:
         direction = _direction(gradient, pairs)
@@ -102,7 +102,7 @@ def lbfgs(
 
 
 def _direction(gradient: Tensor, pairs: Sequence[_Pair]) -> Tensor:
-    """Minus the gradient, times the inverse Hessian as far as the last steps tell of it."""
+    """Return minus the gradient, times the inverse Hessian that the last steps approximate."""
     direction = -gradient
     shares = []
     for pair in reversed(pairs):
@@ -119,7 +119,7 @@ def _direction(gradient: Tensor, pairs: Sequence[_Pair]) -> Tensor:
 def _line_search(
     parameters: Sequence[Tensor], home: Sequence[Tensor], direction: Tensor, begin: _Point, length: float
 ) -> Generator[None, float, _Point]:
-    """How far to go from ``home``: where the strong Wolfe conditions hold, or the lowest point found."""
+    """Return a point along the line from ``home``: a strong Wolfe point, or the lowest that was found."""
 
     def at(length: float) -> Generator[None, float, _Point]:
         _move(parameters, home, direction, length)
@@ -138,7 +138,7 @@ def _line_search(
     def further_down(point: _Point, before: _Point) -> bool:
         return point.loss < before.loss + unseen
 
-    # Go on until the minimum is passed.
+    # Move on until the minimum is passed.
     before, point, tries = begin, (yield from at(length)), 1
     while lower(point) and further_down(point, before) and point.slope < 0:
         if flat(point) or tries == TRIES:
@@ -149,7 +149,7 @@ def _line_search(
     if lower(point) and flat(point) and further_down(point, before):
         return point
 
-    # It is between the two: come closer.
+    # The minimum lies between the two. Narrow the bracket.
     low, high = sorted((before, point), key=lambda one: one.loss)
     reach, hesitated = float(direction.abs().max()), False
     while tries < TRIES and abs(high.length - low.length) * reach >= SMALLEST:
@@ -157,7 +157,7 @@ def _line_search(
         middle, margin = _minimum(low, high, first, last), 0.1 * (last - first)
         near = min(last - middle, middle - first) < margin
         if near and (hesitated or middle in (first, last)):
-            # The cubic says "at the border" for the second time: it learns more a little away from there.
+            # The cubic points to the border for the second time. A point a little inside tells more.
             middle, near = (last - margin if last - middle < middle - first else first + margin), False
         hesitated = near
         point, tries = (yield from at(middle)), tries + 1
@@ -171,7 +171,7 @@ def _line_search(
 
 
 def _minimum(one: _Point, other: _Point, least: float, most: float) -> float:
-    """Of the cubic through two points with their slopes, between two bounds; half way where it has none."""
+    """Return the minimum of the cubic through two points and slopes, within bounds, or else their middle."""
     first, last = sorted((one, other), key=lambda point: point.length)
     width = last.length - first.length
     bend = first.slope + last.slope - 3 * (first.loss - last.loss) / (first.length - last.length)
@@ -195,7 +195,7 @@ def _move(parameters: Sequence[Tensor], home: Sequence[Tensor], direction: Tenso
 
 @torch.no_grad()
 def _gathered(parameters: Sequence[Tensor]) -> Tensor:
-    """All gradients in one vector of their own."""
+    """Return a new vector of all gradients."""
     return torch.cat(
         [torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in parameters]
     )

@@ -1,17 +1,18 @@
-"""G(z_e) while the user paints: only what an edit can change is computed again.
+"""G(z_e) while the user paints: only the part that an edit can change is computed again.
 
-Edits act on the output of the edit layer, so everything up to there is the same for all edits of a
-picture and is computed once. A preview is then the edit equation and the layers that follow.
+Edits act on the output of the edit layer. Everything up to there is the same for all edits of a picture, and
+is computed once. A preview then takes the edit equation and the layers that follow.
 
-Of those layers, too, a piece of a stroke changes little: a convolution looks no further than its
-``reach``. So the features of the last preview are kept, and of each layer only the *window* is computed
-again that the changed cells can reach. The result is that of the whole layer, up to the rounding of sums.
+A piece of a stroke changes little in those layers, since a convolution looks no further than its ``reach``.
+So the features of the last preview are kept. In each layer, only the *window* that the changed cells can
+reach is computed again. The result is that of the whole layer, up to the rounding of sums.
 
-How far a cell's change spreads in a layer's output is tried out with one cell. It is less than the layer's
-reach may say: one that doubles its input spreads it by a pixel of the doubled grid on each side, half a cell
-of its own. Over the octaves that adds up: at 256 px a small stroke's window has 156 pixels a side, not 248.
+A trial with one cell finds how far a change spreads in a layer's output. It may be less than the layer's
+reach. A layer that doubles its input spreads a change by one pixel of the doubled grid on each side. That is
+half a cell of its input. Over the octaves it adds up: at 256 px, a small stroke's window has 156 pixels a
+side, not 248.
 
-Only a removal asks for more while its mask changes: for what the generator itself would draw there.
+A removal needs more while its mask changes: the picture that the generator itself would draw there.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ if TYPE_CHECKING:
 
 
 LITTLE = 100_000_000
-"""A window's layer with fewer products than this (2 ms of one core) is computed by one thread: others would
-wait for each other, on the browser's cores."""
+"""A window's layer with fewer products than this (2 ms of one core) runs on one thread. More threads would
+wait for each other, on cores that the browser needs."""
 
 
 class Preview:
     """The fast path of G(z_e) for one picture.
 
     Args:
-        model: its generator draws, its dissection says which units an edit acts on. A model without
-            a dissection can draw G(z) only.
+        model: a model with the generator and the dissection of its units. A model without a dissection can
+            only draw G(z).
         state: the picture's state at the edit layer, from inversion or sampling.
     """
 
@@ -60,8 +61,8 @@ class Preview:
         self._stages = generator.stages[generator.stage_index(generator.edit_layer) + 1 :]
         # The features of the edit layer and of the stages after it, then the picture, as last rendered.
         self._grids: list[Tensor] = []
-        self._spreads: list[_Spread] = []  # from each of them to the next
-        # What the generator imagined for the removals of the last preview: concept, features, answer.
+        self._spreads: list[_Spread] = []  # from each of these grids to the next
+        # The imagined pictures for the removals of the last preview: concept, features, answer.
         self._imagined: list[tuple[str, Tensor, tuple[Tensor, Tensor]]] = []
 
     def edited(self, edits: Sequence[Edit]) -> State:
@@ -72,7 +73,7 @@ class Preview:
         known, self._imagined = self._imagined, []
 
         def imagine(state: State, concept: str) -> tuple[Tensor, Tensor]:
-            """Asked once, not at every piece of a later stroke."""
+            """Ask the model once, not at every piece of a later stroke."""
             for entry in known:
                 if entry[0] == concept and torch.equal(entry[1], state.features):
                     break
@@ -84,22 +85,21 @@ class Preview:
         return apply(self.state, edits, model.dissection, imagine if model.encoder is not None else None)
 
     def render(self, edits: Sequence[Edit], modify: Mapping[str, Modifier] | None = None) -> Tensor:
-        """G(z_e): 1 x 3 x R x R, nominally in [-1, 1], not clamped. On the thread that owns the model.
+        """Draw G(z_e), on the thread that owns the model: 1 x 3 x R x R, about [-1, 1], not clamped.
 
         Args:
-            modify: as in :meth:`StagedGenerator.run`; with :func:`.adaptation.gates` the picture is the
-                faithful preview G'(z_e), whose layers are run whole.
+            modify: as in :meth:`StagedGenerator.run`. With :func:`.adaptation.gates`, the picture is the
+                faithful preview G'(z_e), whose layers run whole.
         """
         generator = self.model.generator
         with torch.inference_mode():
-            with threads(
-                1
-            ):  # a mask is little work: threads would wait for each other, on the browser's cores
+            # A mask is little work. More threads would wait for each other, on cores that the browser needs.
+            with threads(1):
                 edited = self.edited(edits)
             if generator.reach is None or modify:
                 follow_load()
                 return generator.picture(generator.run(edited, modify=modify))
-            # Absent while they are renewed: an interruption must not leave half-renewed ones.
+            # Taken away while they are renewed, so that an interruption leaves no half-renewed grids.
             grids, self._grids = self._grids, []
             if grids:
                 self._renew(grids, edited.features)
@@ -108,7 +108,7 @@ class Preview:
                 states = [edited]
                 for name in self._stages:
                     states.append(generator.run(states[-1], until=name))
-                # Copies, since windows are written into them: a stage may hand on what it got, or a view.
+                # Copies, since windows are written into them, and a stage may return its input or a view.
                 drawn = [*(state.features for state in states[1:]), generator.picture(states[-1])]
                 grids = [edited.features, *(grid.clone() for grid in drawn)]
                 self._spreads = [
@@ -120,7 +120,7 @@ class Preview:
             return picture
 
     def _renew(self, grids: list[Tensor], edited: Tensor) -> None:
-        """Bring the grids, from the edit layer's to the picture, to what follows from ``edited``."""
+        """Update the grids, from the edit layer to the picture, for the features ``edited``."""
         changed = (edited != grids[0]).any(dim=1)[0]
         if not changed.any():
             return
@@ -129,8 +129,8 @@ class Preview:
         for index, spread in enumerate(self._spreads):
             before, after = grids[index], grids[index + 1]
             height, width = before.shape[-2:]
-            # What can change, and what has to be seen for it. At the picture's border the grid ends, as it
-            # does for the whole; anywhere else what lies too near to a cut is not taken.
+            # The cells that can change, and the cells that they depend on. Results too close to a cut are
+            # dropped, except at the picture's border, where the whole grid ends as well.
             rows, columns = rows.spread(spread, height), columns.spread(spread, width)
             seen_rows, seen_columns = rows.seen(spread, height), columns.seen(spread, width)
             part = before[..., seen_rows.slice(), seen_columns.slice()]
@@ -152,10 +152,10 @@ class Preview:
 
 @dataclass(frozen=True)
 class _Spread:
-    """What becomes of one changed cell in a stage.
+    """How a stage spreads the change of one cell.
 
-    The output has ``scale`` cells a side for each of the input. Those of the changed one change, and so many
-    ``before`` and ``after`` them.
+    The output has ``scale`` cells a side for each cell of the input. The changed cell's own output cells
+    change, as well as so many ``before`` and ``after`` them.
     """
 
     scale: int
@@ -164,9 +164,9 @@ class _Spread:
 
 
 def _spread(step: Callable[[Tensor], Tensor], features: Tensor, reach: int) -> _Spread:
-    """Find out how far a stage spreads a cell's change, with a piece of the features that it was given.
+    """Measure how far a stage spreads a cell's change, with a piece of its input features.
 
-    What is not a number stays so in all that is computed from it, whatever the weights are.
+    One cell is set to NaN. Every value that depends on it becomes NaN, whatever the weights are.
     """
     piece = features[..., : 2 * reach + 1, : 2 * reach + 1].clone()
     cell = piece.shape[-1] // 2
@@ -174,7 +174,7 @@ def _spread(step: Callable[[Tensor], Tensor], features: Tensor, reach: int) -> _
     made = step(piece)
     scale = made.shape[-1] // piece.shape[-1]
     where = made.isnan().any(dim=1)[0].nonzero()
-    if not len(where):  # a stage that hides such numbers is taken at its word
+    if not len(where):  # a stage that hides NaN has its declared reach
         return _Spread(scale, scale * reach, scale * reach)
     return _Spread(
         scale,
@@ -191,12 +191,12 @@ class _Window:
     stop: int
 
     def spread(self, by: _Spread, size: int) -> _Window:
-        """Return what changes in a stage's output, of an input with ``size`` cells along this side."""
+        """Return the cells that change in a stage's output, for an input of ``size`` cells on this side."""
         start, stop = self.start * by.scale - by.before, self.stop * by.scale + by.after
         return _Window(max(0, start), min(size * by.scale, stop))
 
     def seen(self, by: _Spread, size: int) -> _Window:
-        """Return the cells of the input, of ``size`` along this side, on which these of the output depend."""
+        """Return the input cells, of ``size`` on this side, that these output cells depend on."""
         start, stop = (self.start - by.after) // by.scale, -(-(self.stop + by.before) // by.scale)
         return _Window(max(0, start), min(size, stop))
 
@@ -206,7 +206,7 @@ class _Window:
 
 
 def _window(changed: Tensor) -> _Window:
-    """Around all cells that have changed; in steps of two, since each new size costs preparations."""
+    """Return a window around all changed cells, in steps of two because each new size costs setup time."""
     where = changed.nonzero()
     start, stop = int(where[0]), int(where[-1]) + 1
     return _Window(start - start % 2, min(stop + stop % 2, len(changed)))

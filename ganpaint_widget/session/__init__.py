@@ -1,4 +1,4 @@
-"""The editing session: the product without a face."""
+"""The editing session: the whole product, without its widget."""
 
 from __future__ import annotations
 

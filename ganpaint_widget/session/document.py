@@ -1,8 +1,8 @@
 """The edits of a picture, their undo and their journal.
 
-The edits are an immutable tuple of immutable objects. Every change goes through :meth:`History._commit`. By
-then, everything has been checked. The method writes the journal, swaps the tuple for another, and increments
-the revision. A failure therefore changes nothing, and undo only needs to keep the old tuples.
+The edits are an immutable tuple of immutable objects. Every change is checked first, and then goes through
+:meth:`History._commit`, which writes the journal, swaps the tuple for another, and increments the revision. A
+failure therefore changes nothing, and undo only needs to keep the old tuples.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MAX_UNDO: Final = 200
 MAX_EDITS: Final = 200
 
 SPEAKER: Final[ContextVar[tuple[str, int] | None]] = ContextVar("ganpaint-speaker", default=None)
-"""On whose behalf a verb is carried out: a page and the number of its message. It goes into the journal, so
-that after a recovery a page that says its last messages again is not obeyed twice."""
+"""The page that asked for a verb, and the number of its message. The journal keeps both, so that messages
+that the page repeats after a recovery are not carried out twice."""
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +42,15 @@ class History:
     It is not thread-safe: the session changes it under its own lock.
 
     Args:
-        journal: the directory that the journal is made in; ``None`` keeps none.
+        journal: the directory for the journal; ``None`` keeps none.
 
     Attributes:
         edits: in the order in which they apply.
-        revision: grows by one with everything that changes what is edited.
-        touched: the id of the edit that the newest revision painted, if it did.
-        continues: the names of the journals that this one goes on with.
-        acknowledged: page to its last message that is in the journal, from before a recovery, too.
-        notice: what the user has to know of the journal, such as that it could not be written.
+        revision: grows by one with each change of the edits or the picture.
+        touched: the id of the edit that the newest revision painted; ``None`` after any other change.
+        continues: the names of the journals that this one continues.
+        acknowledged: the last message of each page that the journal has, also from before a recovery.
+        notice: a warning about the journal, such as that it cannot be written.
     """
 
     def __init__(self, journal: Path | None) -> None:
@@ -62,13 +62,13 @@ class History:
         self.notice: Noticed | None = None
         self._undo: list[Edits] = []
         self._redo: list[Edits] = []
-        self._stroke: tuple[Hashable] | None = None  # key of the stroke that the next paint() may go on with
+        self._stroke: tuple[Hashable] | None = None  # key of the stroke that paint() may continue
         self._stroke_count = 0
         self._journal = None if journal is None else record.Journal(journal)
         self._news: list[Event] = []
 
     def begin(self, opening: record.Operation, photo: Array, original: Original | None = None) -> None:
-        """Another picture: its edits, its undo and its journal begin. ``opening`` describes it."""
+        """Begin with another picture, without edits or undo. ``opening`` describes it in the journal."""
         self.edits = ()
         self._undo.clear()
         self._redo.clear()
@@ -79,13 +79,13 @@ class History:
             "format": record.FORMAT,
             **opening,
             "continues": list(self.continues),
-            # Nothing before this line is played back, and a page may say it again.
+            # Nothing before this line is played back, but a page may repeat earlier messages.
             "heard": dict(self.acknowledged),
         }
         self._journalling(lambda journal: journal.open(operation, photo, original))
 
     def resume(self, edits: Edits) -> None:
-        """Begin with edits that were made earlier, as from a project; undo cannot go back before them."""
+        """Begin with earlier edits, for example of a project. Undo cannot go back before them."""
         self.edits = edits
         self._count()
         if edits:
@@ -99,7 +99,7 @@ class History:
         self.acknowledged = record.acknowledged_of(recording.opening)
 
     def close(self) -> None:
-        """Let go of the journal, which stays on disk. What follows is not in it."""
+        """Release the journal. It stays on disk, and does not record later changes."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -126,7 +126,7 @@ class History:
 
     @property
     def journals(self) -> tuple[str, ...]:
-        """The name of the journal, then those that it continues; none where none is kept."""
+        """The name of the journal, then of those that it continues; empty without a journal."""
         return () if self._journal is None else (self._journal.path.name, *self.continues)
 
     def find(self, edit_id: str) -> int | None:
@@ -160,7 +160,7 @@ class History:
     ) -> None:
         """Paint a piece of a stroke (:meth:`.EditingSession.paint`). An unknown edit begins as ``fresh``.
 
-        GANPaintError if it is unknown and ``fresh`` is ``None``.
+        GANPaintError if the edit is unknown and ``fresh`` is ``None``.
         """
         place = self.find(edit_id)
         edit = fresh if place is None and fresh is not None else self.edit(edit_id)
@@ -169,7 +169,7 @@ class History:
         piece = checked_mask(values, height, width)
         if place is None and len(self.edits) >= MAX_EDITS:
             raise GANPaintError(
-                f"This picture already has {MAX_EDITS} edits, the most that are kept.",
+                f"This picture already has {MAX_EDITS} edits, the largest number.",
                 "Delete one, or continue painting in one of them.",
             )
         if not piece.size:
@@ -189,7 +189,7 @@ class History:
         self.touched = edit_id
 
     def paint_all(self, edits: Iterable[Edit]) -> None:
-        """Paint new edits as one step of undo. GANPaintError if they are too many; then there are none."""
+        """Paint new edits as one step of undo. GANPaintError if they are too many; then none is made."""
         edits = tuple(edits)
         if len(self.edits) + len(edits) > MAX_EDITS:
             raise GANPaintError(f"A picture keeps at most {MAX_EDITS} edits.", "Delete some.")
@@ -200,7 +200,7 @@ class History:
             self.paint(edit.id, (0, 0, size, size), edit.mask, blank, stroke)
 
     def alter(self, edit_id: str, name: Literal["retune", "toggle"], changes: Mapping[str, Any]) -> Edit:
-        """Change an edit's attributes, and return it as it is then."""
+        """Change an edit's attributes; return the changed edit."""
         place = self.place(edit_id)
         after = replace(self.edits[place], **changes)
         if after != self.edits[place]:
@@ -218,13 +218,13 @@ class History:
             self._commit(edits, {"op": "move", "edit": edit_id, "index": index})
 
     def delete(self, edit_id: str) -> None:
-        """Take an edit away."""
+        """Delete an edit."""
         place = self.place(edit_id)
         edits = self.edits[:place] + self.edits[place + 1 :]
         self._commit(edits, {"op": "delete", "edit": edit_id})
 
     def step(self, name: Literal["undo", "redo"]) -> bool:
-        """Undo or redo; ``False`` when there is nothing."""
+        """Undo or redo a step; return ``False`` if none is left."""
         source, target = (self._undo, self._redo) if name == "undo" else (self._redo, self._undo)
         if not source:
             return False
@@ -236,7 +236,7 @@ class History:
 
     def _commit(self, edits: Edits, operation: record.Operation, *, new_step: bool = True) -> None:
         if new_step and self._journal is not None and self._journal.too_long:
-            # Between two steps only: the next piece of a stroke could not tell which step it belongs to.
+            # Only between two steps. Within one, the next piece of a stroke would lose its step.
             self._journalling(lambda journal: journal.rewrite(self._operations()))
         self._write(operation)
         if new_step:
@@ -261,7 +261,7 @@ class History:
         self._journalling(lambda journal: journal.write(operation))
 
     def _acknowledge(self) -> tuple[str, int] | None:
-        """Note on whose behalf something is done; ``None`` where no page asked for it."""
+        """Note and return the page and message that asked for a change; ``None`` if no page asked."""
         speaker = SPEAKER.get()
         if speaker is not None:
             page, sequence = speaker
@@ -269,7 +269,7 @@ class History:
         return speaker
 
     def _operations(self) -> list[record.Operation]:
-        """Operations that lead to the present state, its undo and redo included."""
+        """Return operations that lead to the present state, including its undo and redo."""
         states = [*self._undo, self.edits, *reversed(self._redo)]
         operations = [*record.operations_of(states), *({"op": "undo"} for _ in self._redo)]
         return [
@@ -278,7 +278,7 @@ class History:
         ]
 
     def _journalling(self, work: Callable[[record.Journal], None]) -> None:
-        """Keep the user painting when the disk is full, and tell them."""
+        """Run ``work`` on the journal. If it fails, as on a full disk, close the journal with a warning."""
         if self._journal is None:
             return
         try:
@@ -292,7 +292,7 @@ class History:
             self._news.append(self.notice)
 
     def replay(self, recording: record.Recording, check: Callable[[Edit], Edit]) -> None:
-        """Do again what a journal has recorded, as far as it is sound; a notice tells of what is not."""
+        """Repeat the operations of a journal, up to the first damaged one. A notice tells of the rest."""
         for number, operation in enumerate(recording.operations):
             try:
                 token = SPEAKER.set(_speaker_of(operation))
@@ -333,15 +333,15 @@ class History:
 
 
 def with_edit(edits: Edits, place: int, edit: Edit) -> Edits:
-    """Return the edits with another one in one place."""
+    """Return the edits with one of them replaced."""
     return (*edits[:place], edit, *edits[place + 1 :])
 
 
 def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
-    """On whose behalf a journal's operation was carried out. ValueError if that is damaged."""
+    """Return the page and message that asked for a journal's operation. ValueError if they are damaged."""
     match operation.get("by"):
         case None:
             return None
         case [str() as page, int() as sequence] if sequence > 0:
             return page, sequence
-    raise ValueError("It does not say who asked for it.")
+    raise ValueError("The page or the number of its message is damaged.")

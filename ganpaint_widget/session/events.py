@@ -1,4 +1,4 @@
-"""What a session's observers are called with; see :meth:`.EditingSession.observe`."""
+"""Events, with which a session calls its observers; see :meth:`.EditingSession.observe`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Changed:
 
 @dataclass(frozen=True)
 class Opened:
-    """Another picture was opened; all reads are about it now."""
+    """Another picture was opened. All reads now return its data."""
 
 
 @dataclass(frozen=True)
 class PaletteChanged:
-    """There are other concepts to paint with: a brush was made or removed, or concepts were found."""
+    """The palette has changed: a brush was made or removed, or concepts were found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,10 @@ class Blended:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is. ``psnr``: PSNR of the kept pixels so far, of a blend.
+    """The progress of a job. For a blend, ``psnr`` is the PSNR of the kept pixels so far.
 
-    ``open``: a picture, or a reference, that is being opened; ``fit``: a faithful preview that is waited for;
-    ``discover``: concepts that are looked for.
+    The job ``open`` opens a picture or a reference. ``fit`` fits a faithful preview for a waiting caller.
+    ``discover`` looks for concepts.
     """
 
     job: Literal["blend", "open", "fit", "discover"]
@@ -67,14 +67,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """A job has ended, well or not; ``session.job`` is ``None`` unless another one has begun."""
+    """A job has ended, successfully or not. ``session.job`` is ``None`` unless another one has begun."""
 
     job: Literal["blend"]
 
 
 @dataclass(frozen=True)
 class Noticed:
-    """Something the user should know; nothing failed."""
+    """A notice for the user. Nothing has failed."""
 
     level: Literal["info", "warning"]
     text: str
@@ -95,14 +95,14 @@ Event = Changed | Opened | PaletteChanged | Rendered | Blended | Progress | Fini
 
 
 class Observers:
-    """The callbacks that are told of what happens. Thread-safe."""
+    """The callbacks that receive events. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._callbacks: tuple[tuple[object, Callable[[Event], None]], ...] = ()
 
     def add(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Have ``callback`` called with every event from now on, until what is returned is called."""
+        """Call ``callback`` with every event from now on. Return a function that ends this."""
         own = object()  # the same callback may be registered twice
         with self._lock:
             self._callbacks = (*self._callbacks, (own, callback))
@@ -114,7 +114,7 @@ class Observers:
         return leave
 
     def tell(self, event: Event) -> None:
-        """Call all of them; what one of them raises is logged and goes no further."""
+        """Call all observers. Their exceptions are logged and go no further."""
         for _, callback in self._callbacks:
             try:
                 callback(event)

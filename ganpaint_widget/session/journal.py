@@ -1,20 +1,20 @@
-"""The journal: what a session did, on disk before anybody is told that it was done.
+"""The journal: a record of each change, on disk before the change is confirmed.
 
-If the kernel dies, ``EditingSession.recover()`` plays the journal back. Since it holds people's
-photos, this is what it keeps, where, and for how long:
+If the kernel dies, ``EditingSession.recover()`` plays the journal back. It holds people's photos, so these
+rules say what it keeps, where, and for how long:
 
-- A session gets a directory of its own, readable by its user alone (mode 0700), when the first edit
-  is painted. Who only looks leaves nothing behind.
-- The directory lies in ``ganpaint/journal`` in the user's data directory (``platformdirs``), or where the
-  environment variable ``GANPAINT_JOURNAL`` says. ``GANPAINT_JOURNAL=off`` keeps no journal at all.
-- In it are ``original-N``, a photo as it came, and ``photo-N.png``, the square of it that is being edited
-  (earlier ones are deleted when another
-  picture is opened), and ``ops.jsonl``, one operation a line, with the references of restyles in it.
-- When a session starts a journal, the oldest sessions that are not in use are deleted until all
+- A session gets a directory of its own with the first edit. Only its user can read it (mode 0700). A session
+  without edits leaves nothing on disk.
+- The directory lies in ``ganpaint/journal`` in the user's data directory (``platformdirs``), or in the folder
+  that the environment variable ``GANPAINT_JOURNAL`` names. ``GANPAINT_JOURNAL=off`` keeps no journal at all.
+- It contains ``original-N``, the photo's own file, and ``photo-N.png``, the square that is edited. When
+  another picture is opened, the earlier ones are deleted. ``ops.jsonl`` has one operation in each line,
+  including the references of restyles.
+- When a session starts a journal, the oldest sessions that are not in use are deleted until all journals
   together have at most 200 MB. Deleting the directory by hand is always safe.
 
-Each line is flushed, so that what a session has accepted survives the end of its process; a last line cut
-short by a power failure is ignored.
+Each line is flushed, so accepted changes survive the end of the process. A last line that a power failure cut
+short is ignored.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ Operation = dict[str, Any]
 
 FORMAT: Final = 2
 READABLE: Final = (1, 2)
-"""1 knew no restyles, moves, units, targets and variants; what it did know reads the same."""
+"""Format 1 lacks restyles, moves, units, targets and variants, and is the same otherwise."""
 
 MAX_TOTAL_BYTES: Final = 200 * 2**20
-# A journal longer than this is written anew: an hour of painting is mostly masks that have been painted over.
+# A longer journal is written anew: after an hour of painting, most of it is masks that were painted over.
 MAX_OPERATIONS_BYTES: Final = 16 * 2**20
 
 _OPERATIONS = "ops.jsonl"
 _LOCK = "lock"
 _OURS = re.compile(r"ops\.jsonl|lock|photo-\d+\.png|original-\d+")
 _LEFTOVER = re.compile(r"ops\.jsonl\.new|\.(ops\.jsonl|photo-\d+\.png|original-\d+)\.[0-9a-f]{8}")
-"""What a process has left that was killed while it wrote."""
+"""Temporary files of a process that was killed while writing."""
 _DIRECTORY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 
 
@@ -79,8 +79,8 @@ class Journal:
     """The append-only log of one session. Not thread-safe: the session writes under its own lock.
 
     Args:
-        root: where the journals of all sessions lie; this one makes a directory in it.
-        max_total: bytes that all journals together may have before the oldest are deleted.
+        root: the directory of all journals, in which this one makes its own.
+        max_total: the bytes that all journals may have together. Beyond that, the oldest are deleted.
 
     Every method may raise ``OSError``, for example when the disk is full.
     """
@@ -102,8 +102,7 @@ class Journal:
     ) -> None:
         """Note that a picture was opened, which ends everything before it.
 
-        The operation is written with its photo. In a session that has painted nothing yet this
-        waits for the first edit.
+        The operation is written together with the photo, but not before the session's first edit.
         """
         self._opening = operation, photo, original
         self._preface: list[Operation] = []
@@ -111,7 +110,7 @@ class Journal:
             self._begin_picture()
 
     def preface(self, operations: Iterable[Operation]) -> None:
-        """Note the state at the opening of the picture, as from a project; written with the opening."""
+        """Note the state at the opening of the picture, for example a project's. It follows the opening."""
         self._preface = list(operations)
         if self._file is not None:
             for operation in self._preface:
@@ -126,23 +125,23 @@ class Journal:
 
     @property
     def too_long(self) -> bool:
-        """Whether :meth:`rewrite` would be worth its while."""
+        """Whether the journal is long enough for :meth:`rewrite` to pay."""
         return self._file is not None and self._file.tell() > self._limit
 
     def rewrite(self, operations: Iterable[Operation]) -> None:
-        """Replace all that followed the opening of the picture by ``operations``, in one step."""
+        """Replace everything after the opening of the picture with ``operations``, in one step."""
         assert self._file is not None and self._opening is not None
         with replacing(self.path / _OPERATIONS) as fresh:
             with fresh.open("wb") as file:
                 file.write(_line(self._opening[0]))
                 file.writelines(map(_line, operations))
-            self._file.close()  # before it is replaced: Windows insists
+            self._file.close()  # Windows does not replace an open file
         self._file = (self.path / _OPERATIONS).open("ab")
-        # A session whose history alone is that long would otherwise be rewritten with every stroke.
+        # Otherwise a session with that long a history would be rewritten with every stroke.
         self._limit = max(MAX_OPERATIONS_BYTES, 2 * self._file.tell())
 
     def close(self) -> None:
-        """Let go of the files; the journal stays, to be recovered or purged."""
+        """Release the files. The journal stays on disk until it is recovered or purged."""
         if self._file is not None:
             self._file.close()
         if self._lock is not None:
@@ -175,7 +174,7 @@ class Journal:
             kept.add(name)
         for one in (operation, *self._preface):
             self._append(one)
-        # Only now: had we died before the line was written, the picture before this one would still count.
+        # Only now, since a crash before the line was written would leave the earlier picture as the open one.
         for old in (*self.path.glob("photo-*.png"), *self.path.glob("original-*")):
             if old.name not in kept:
                 old.unlink()
@@ -187,7 +186,7 @@ class Journal:
 
 
 def purge(root: Path, max_total: int) -> None:
-    """Delete the oldest journals in ``root`` that no session is using until ``max_total`` bytes are left."""
+    """Delete the oldest unused journals in ``root`` until at most ``max_total`` bytes are left."""
     journals = sorted(_journals(root), key=_last_used)
     sizes = {path: _size(path) for path in journals}
     total = sum(sizes.values())
@@ -195,8 +194,8 @@ def purge(root: Path, max_total: int) -> None:
         if total <= max_total:
             return
         if not _in_use(path):
-            # File by file, and only files that are ours: the root may have been set to any directory.
-            # Another session that starts now may be doing the same.
+            # File by file, and only our own files, because the root may be any directory. Another session
+            # that starts now may be doing the same.
             with contextlib.suppress(OSError):
                 for file in path.iterdir():
                     if _OURS.fullmatch(file.name) or _LEFTOVER.fullmatch(file.name):
@@ -206,15 +205,15 @@ def purge(root: Path, max_total: int) -> None:
 
 
 def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
-    """Operations that, played back, lead through the given states, one step of undo from each to the next.
+    """Yield operations that lead through the given states, with one step of undo from each to the next.
 
     Args:
-        history: states of the edits as undo keeps them, the oldest first. Each came from the one before
-            it by one verb or one stroke. The oldest may hold several edits, whose undo is lost already.
+        history: states of the edits as undo keeps them, the oldest first. One verb or one stroke leads from
+            each to the next. The oldest may hold several edits, whose undo was dropped earlier.
     """
     for number, after in enumerate(history):
         before = history[number - 1] if number else ()
-        # A stroke may have crossed several edits. Words, so that no stroke of the session has the same key.
+        # A stroke may have crossed several edits. Its key is a text, unlike those of the session's strokes.
         stroke = f"step {number}"
         known = {edit.id: edit for edit in before}
         kept = {edit.id for edit in after}
@@ -239,7 +238,7 @@ def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
             yield move
             told = True
         if number and not told:
-            # Painting over what was painted already is a step, too, and undo will take it back.
+            # A stroke over painted pixels changes nothing, but it is a step that undo takes back.
             yield _repainting(after[-1], stroke, begins=False)
 
 
@@ -256,7 +255,7 @@ def _moves(before: list[str], after: list[str]) -> list[Operation]:
         return []
     pairs = enumerate(zip(stayed, ordered, strict=True))
     first = next(place for place, (one, other) in pairs if one != other)
-    # Either the edit that is there now has come up, or the one that was there has gone down.
+    # Either the edit that is now in this place has moved up, or the one that was there has moved down.
     for moved in (ordered[first], stayed[first]):
         if [one for one in stayed if one != moved] == [one for one in ordered if one != moved]:
             return [{"op": "move", "edit": moved, "index": after.index(moved)}]
@@ -271,10 +270,10 @@ def _repainting(edit: Edit, stroke: str, *, begins: bool) -> Operation:
 # --- edits as JSON ---
 
 SETTINGS: Final = ("strength", "units", "target", "variant", "activations", "reference")
-"""What :meth:`EditingSession.update` can change."""
+"""The settings that :meth:`EditingSession.update` can change."""
 
 _KEYS: Final = {"activations": "levels"}
-"""How a journal calls a setting that has been renamed since."""
+"""The names that a journal uses for settings that have been renamed since."""
 
 
 def painting(
@@ -283,7 +282,7 @@ def painting(
     """Return the operation of one piece of a stroke, with mask ``values`` inside ``rect``.
 
     Args:
-        begins: whether this is the edit's first; then all its settings are kept with it.
+        begins: whether this is the edit's first piece, which carries all its settings.
     """
     plain = Edit(edit.id, edit.verb, edit.concept, edit.mask, edit.strength)
     unusual = [one for one in SETTINGS if begins and _differ(plain, edit, one)]
@@ -319,10 +318,10 @@ def packed(edit: Edit, names: Iterable[str]) -> Operation:
 
 
 def unpacked(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of an edit that an operation holds. Not all errors in them are found here.
+    """Return the attributes of an edit in an operation. This does not find all errors in them.
 
     Raises:
-        ValueError, KeyError, TypeError or zlib.error: it holds something else.
+        ValueError, KeyError, TypeError or zlib.error: the operation is damaged.
     """
     keys = {name: _KEYS.get(name, name) for name in (*SETTINGS, "enabled")}
     fields = {name: operation[key] for name, key in keys.items() if key in operation}
@@ -359,7 +358,7 @@ def _pack(data: bytes) -> str:
 
 
 def _unpack(text: str, count: int) -> bytes:
-    """Unpack :func:`_pack`'s bytes: at most one more than ``count``, so that a bomb is not unpacked."""
+    """Unpack :func:`_pack`'s bytes, but at most ``count`` + 1 of them, as a guard against zip bombs."""
     return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), count + 1)
 
 
@@ -372,14 +371,14 @@ def _line(operation: Operation) -> bytes:
 
 @dataclass(frozen=True)
 class Recording:
-    """A journal that has been read: the last picture that was opened, and what was done to it.
+    """The content of a journal: the last opened picture, and the operations on it.
 
     Attributes:
         path: the session's directory.
         opening: the operation that opened the picture.
         photo: uint8 R x R x 3.
         original: the photo at its own size, if it is one.
-        operations: what followed, in order.
+        operations: the operations after the opening, in order.
     """
 
     path: Path
@@ -418,9 +417,9 @@ def read(path: Path) -> Recording:
 
 
 def acknowledged_of(opening: Mapping[str, Any]) -> dict[str, int]:
-    """Page to its last message that was carried out when the picture was opened, that message included.
+    """Return the last message of each page that was carried out up to the opening of the picture.
 
-    A journal of an earlier version does not say it, and a damaged one says nothing that counts.
+    It is empty for journals of earlier versions, which did not keep it, and for damaged ones.
     """
     stored = opening.get("heard")
     if not isinstance(stored, dict):
@@ -432,7 +431,7 @@ def newest(root: Path | None) -> Path:
     """Return the newest journal in ``root`` with edits, of an ended session if there is one.
 
     Raises:
-        GANPaintError: there is none.
+        GANPaintError: no journal has edits.
     """
     painted = [] if root is None else [path for path in _journals(root) if _has_edits(path)]
     if not painted:
@@ -440,7 +439,7 @@ def newest(root: Path | None) -> Path:
             "No journal was found to recover.",
             "Journals begin with the first edit; GANPAINT_JOURNAL says where they are, or that they are off.",
         )
-    # Newest first, but those in use last: another kernel may be alive and well.
+    # The newest wins, but journals in use come last, since their kernels are alive.
     return max(painted, key=lambda path: (not _in_use(path), _last_used(path)))
 
 
@@ -487,15 +486,15 @@ def _last_used(path: Path) -> tuple[float, str]:
 
 
 def _in_use(path: Path) -> bool:
-    """Whether the session that writes this journal is still there."""
-    if not (path / _LOCK).is_file():  # locking would make it
+    """Whether the session that writes this journal is still running."""
+    if not (path / _LOCK).is_file():  # lock_of() would create it
         return False
     lock = lock_of(path / _LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         return True
-    except OSError:  # another user's, whose permission is not asked for
+    except OSError:  # it belongs to another user
         return False
     lock.release()
     return False

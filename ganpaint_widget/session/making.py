@@ -1,7 +1,7 @@
-"""Making edits: what a verb's arguments say becomes a complete edit, or an error before anything changes.
+"""Construction of edits: a verb's arguments become a complete edit, or an error before anything changes.
 
-An edit is complete when it carries all that draws it. The target activations of a restyle, a variant or an
-exemplar are measured here, once for each edit, before its first pixel is painted.
+A complete edit carries all data that it needs to be drawn. This file measures the target activations of a
+restyle, a variant or an exemplar once for each edit, before its first pixel is painted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Keep(Enum):
 
 
 KEEP: Final = Keep.KEEP
-"""Stands for "as it is": ``None`` says something of its own to :meth:`.EditingSession.update`."""
+"""Leaves a setting as it is. ``None`` has a meaning of its own in :meth:`.EditingSession.update`."""
 
 
 def new_id() -> str:
@@ -46,11 +46,11 @@ def new_edit(
     region: object = None,
     **details: Any,
 ) -> Edit:
-    """Return a complete edit, of which nothing is painted yet. May wait for the model.
+    """Return a complete edit with an empty mask. This may wait for the model.
 
     Args:
-        state: for whose picture it is.
-        edit_id: of the edit.
+        state: the state with the picture to edit.
+        edit_id: the new edit's id.
         verb, concept, strength, reference, region, details: see :meth:`.EditingSession.paint`.
 
     Raises:
@@ -62,13 +62,13 @@ def new_edit(
 
 
 def altered(state: SessionState, before: Edit, *, region: object, **settings: Any) -> dict[str, Any]:
-    """Return the attributes of an edit that new settings change. May wait for the model.
+    """Return the attributes of an edit that new settings change. This may wait for the model.
 
     Args:
-        state: for whose picture it is.
-        before: the edit as it is.
+        state: the state with the edited picture.
+        before: the present edit.
         region: of a new reference.
-        settings: see :meth:`.EditingSession.update`; those that are :data:`KEEP` stay.
+        settings: see :meth:`.EditingSession.update`. Settings that are :data:`KEEP` stay.
 
     Raises:
         GANPaintError: a setting is wrong for this edit.
@@ -84,7 +84,7 @@ def altered(state: SessionState, before: Edit, *, region: object, **settings: An
 
 
 def recorded(state: SessionState, source: object) -> list[Edit]:
-    """Return the edits of a recording of GANPaint Studio, painted. May wait for the model.
+    """Return the edits of a recording of GANPaint Studio, with their masks. This may wait for the model.
 
     Raises:
         GANPaintError: see :meth:`.EditingSession.import_studio`.
@@ -97,17 +97,17 @@ def recorded(state: SessionState, source: object) -> list[Edit]:
 
 
 def completed(state: SessionState, edit: Edit) -> Edit:
-    """Check an edit, and measure its target activations if it needs them. Waits for that.
+    """Check an edit, and measure its target activations if it needs them. This may wait for the model.
 
     Raises:
-        GANPaintError: something in it is wrong, or its activations cannot be measured.
+        GANPaintError: the edit is wrong, or its activations cannot be measured.
     """
     palette = state.palette
     verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
     exemplary = verb == "add" and edit.target == "exemplar"
     if edit.activations is not None or not (verb == "restyle" or variant or exemplary):
         return palette.checked(edit)
-    # Everything else is checked first: measuring takes a while.
+    # Measuring takes a while, so everything else is checked first.
     blank = np.zeros(palette.channels, np.float32)
     checked = palette.checked(replace(edit, activations=blank))
     if exemplary:

@@ -1,4 +1,4 @@
-"""What can be painted with: the concepts of the generator's dissection, and brushes made of its units."""
+"""The palette: the concepts of the generator's dissection, and the brushes made of its units."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Concept:
-    """What can be painted: ``color`` as "#rrggbb", ``quality`` 0 to 1 (how well the generator knows it)."""
+    """A concept to paint: ``color`` as "#rrggbb"; ``quality``, 0 to 1: how well the generator knows it."""
 
     name: str
     color: str
@@ -29,10 +29,10 @@ class Concept:
 
 
 class Palette:
-    """The concepts of one generator, and the edits that can be made of them.
+    """The concepts of one generator, and the edits that can be made with them.
 
     Args:
-        changed: called when a brush was made or removed.
+        changed: called after a brush was made or removed.
     """
 
     def __init__(self, model: Model, changed: Callable[[], None]) -> None:
@@ -58,7 +58,7 @@ class Palette:
         return (*self._dissected, *(Concept(brush.name, brush.color, brush.quality) for brush in made))
 
     def fresh(self, edit_id: str, verb: str, concept: str, strength: float, **details: Any) -> Edit:
-        """Return a new edit, not yet painted or checked; for a brush, with its units."""
+        """Return a new edit, not yet painted or checked. With a brush, it has the brush's units."""
         size = self._model.generator.resolution
         brush = None if self._shelf is None else self._shelf.get(concept)
         if brush is not None and details.get("units") is None:
@@ -69,9 +69,9 @@ class Palette:
         return Edit(edit_id, verb, concept, np.zeros((size, size), np.uint8), strength, **details)
 
     def _default_target(self, verb: object, concept: object, units: object) -> str:
-        """Return the default target of an edit. An exemplar is all units, so chosen units have none.
+        """Return the default target of an edit. An exemplar sets all units, so chosen units have none.
 
-        Nothing has been checked yet, so anything may come.
+        The arguments have not been checked yet, and may be of any type.
         """
         dissection = self._model.dissection
         adding = isinstance(verb, str) and verb == "add" and units is None
@@ -92,7 +92,7 @@ class Palette:
 
     def checked(self, edit: Edit) -> Edit:
         """Return an edit after checking everything in it. GANPaintError if something is wrong."""
-        # Brushes are none of these: their edits bring units and activations of their own.
+        # Brushes are not among these, since their edits have their own units and activations.
         known = tuple(concept.name for concept in self._dissected)
         size = self._model.generator.resolution
         return checked_edit(edit, known, self._model.name, size, self.channels)

@@ -1,4 +1,4 @@
-"""The project file: a whole edit in one ``.ganpaint`` file, to go on with or to hand on.
+"""The project file: a whole edit in one ``.ganpaint`` file, to continue or to share.
 
 It is a zip archive of
 
@@ -6,20 +6,20 @@ It is a zip archive of
 ``project.json``            format, versions, the generator's name and the hash of its weights, the
                             settings of the edits and their order
 ``photo.png``               x, R x R
-``original``                the photo at its own size, as the file that it came as
+``original``                the photo at its own size, in its own file format
 ``result.png``              G'(z_e), if there was a blend
 ``masks/N.png``             the mask of edit N, 8-bit gray
-``references/N.png``        the picture that edit N restyles after, unless it is a sample
-``regions/N.png``           the region of it
+``references/N.png``        the reference of edit N, unless it is a sample
+``regions/N.png``           the region of the reference
 ``tensors.safetensors``     z, the features of the edit layer, the activations of edits, delta; float32
 ==========================  ==========================================================================
 
-Since z and the features are in it, nothing has to be inverted again, and the same machine draws the same
-picture, bit for bit. Undo is not in it.
+It has z and the features, so nothing has to be inverted again, and the same machine draws the same picture,
+bit for bit. It does not have the steps of undo.
 
-A project may come from a stranger. Nothing of it is unpacked to disk, nothing in it is executed, only the
-names above are accepted, nothing may be compressed (so that nothing can swell), and every size is looked at
-before anything is read or decoded.
+A project may come from a stranger. The reader unpacks nothing to disk, executes nothing, and accepts only the
+names above. It refuses compressed entries, which could grow without limit, and checks every size before it
+reads or decodes anything.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ MAX_FILE_BYTES: Final = 512 * 2**20
 MAX_MANIFEST_BYTES: Final = 8 * 2**20
 MAX_PNG_BYTES: Final = 64 * 2**20
 MAX_EDITS: Final = 400
-"""The edits of the session and those of a blend that was made before, each at most 200."""
+"""The edits of the session and those of an earlier blend, at most 200 each."""
 MAX_DIRECTORY_BYTES: Final = 2**20
-"""Of the archive's table of contents, which is read whole: some ten thousand names."""
+"""The largest table of contents of an archive, which is read at once: some ten thousand names."""
 
 _MANIFEST, _PHOTO, _RESULT, _TENSORS = "project.json", "photo.png", "result.png", "tensors.safetensors"
 _ORIGINAL = "original"
@@ -75,7 +75,7 @@ _DATA_URL = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]*)")
 
 @dataclass(frozen=True, eq=False)
 class StoredBlend:
-    """A blend as a project keeps it; see :class:`.session.Blend`."""
+    """A blend as it is stored in a project; see :class:`.session.Blend`."""
 
     array: Array
     edits: tuple[Edit, ...]
@@ -87,16 +87,16 @@ class StoredBlend:
 
 @dataclass(frozen=True, eq=False)
 class Project:
-    """What a project file holds, its types and sizes checked; what fits a generator, the session checks.
+    """The content of a project file, with checked types and sizes. The session checks it against a generator.
 
     Attributes:
-        generator: its name; ``None`` if it was given as an object.
-        weights: SHA-256 of its weights, see :func:`.generators.checkpoints.fingerprint`.
-        kind, title, index: where the picture came from; ``index`` is the scene or the sample's seed.
+        generator: the generator's name; ``None`` if it was given as an object.
+        weights: SHA-256 of its weights; see :func:`.storage.fingerprint`.
+        kind, title, index: the picture's source. ``index`` is the scene or the sample's seed.
         photo: x, uint8 R x R x 3.
         z: 1 x latent_size.
         features: of the edit layer, 1 x C x H x W.
-        extra: what else the generator's state holds, by name.
+        extra: the other tensors of the generator's state, by name.
         edits: in their order.
         blend: the last blend, if there was one.
         original: the photo at its own size, if it is one.
@@ -125,7 +125,7 @@ def encode(project: Project) -> bytes:
     """Return the bytes of a project file.
 
     Raises:
-        GANPaintError: something in it is such that :func:`read` would refuse it.
+        GANPaintError: :func:`read` would refuse the file.
     """
     from safetensors.numpy import save
 
@@ -195,12 +195,12 @@ def encode(project: Project) -> bytes:
     large = [name for name, data in entries.items() if len(data) > _limit(name)]
     if large or sum(map(len, entries.values())) > MAX_FILE_BYTES - MAX_DIRECTORY_BYTES:
         raise GANPaintError(
-            f"The project has more than {MAX_FILE_BYTES // 2**20} MB, and would not be read again.",
-            "Delete edits that you do not need, or open the photo smaller.",
+            f"The project has more than {MAX_FILE_BYTES // 2**20} MB, so it could not be read again.",
+            "Delete edits that you do not need, or open a smaller copy of the photo.",
         )
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
-        # Not compressed: pictures are already, and features hardly can be.
+        # Not compressed: the pictures already are, and features hardly shrink.
         for name, data in entries.items():
             archive.writestr(zipfile.ZipInfo(name), data)
     return target.getvalue()
@@ -212,7 +212,7 @@ def _limit(name: str) -> int:
 
 
 def write(path: Path, project: Project) -> None:
-    """Write a project in one step, so that no half file is left. GANPaintError if that cannot be done."""
+    """Write a project in one step, so that no partial file remains. GANPaintError if that fails."""
     storage.write(path, encode(project), "The project")
 
 
@@ -236,12 +236,12 @@ def read(source: str | Path | bytes) -> Project:
         raise
     except OSError as error:
         raise GANPaintError(f"The file {named} cannot be read: {error}.", "Check its permissions.") from error
-    except Exception as error:  # zip, JSON, PNG and safetensors each have their own ways to be damaged
+    except Exception as error:  # damaged zip, JSON, PNG and safetensors raise different exceptions
         raise _refusal(named, "is damaged") from error
 
 
 def _stream(source: Path | bytes, named: str) -> BinaryIO:
-    """Return the file, if it is one and not too large."""
+    """Open the file, if it is a regular file of an allowed size."""
     if isinstance(source, bytes):
         size = len(source)
     elif source.is_file():  # a device or a pipe has no size and may never end
@@ -261,11 +261,11 @@ def _refusal(named: str, why: str) -> GANPaintError:
 
 
 def _check_directory(named: str, file: BinaryIO) -> None:
-    """Refuse an archive whose table of contents is large, for ``zipfile`` reads that before anything else."""
+    """Refuse an archive with a large table of contents, which ``zipfile`` reads before anything else."""
     file.seek(0, os.SEEK_END)
     size = file.tell()
-    # The end record, without the comment that may follow it in other archives, and without the locator of
-    # an end record for archives of more than 4 GB before it.
+    # The end record comes last here. Other archives may have a comment after it, or before it the locator of
+    # an end record for archives of more than 4 GB.
     file.seek(max(0, size - _END_RECORD.size - 20))
     tail = file.read()
     if len(tail) < _END_RECORD.size:
@@ -290,7 +290,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
         if not known or name in entries or not plain:
             raise _refusal(named, "holds something that does not belong to a project")
         limit = min(left, _limit(name))
-        if entry.file_size > limit:  # what it claims; what it has is looked at as well
+        if entry.file_size > limit:  # the declared size; the real size is checked as well
             raise _refusal(named, "holds something that is too large")
         with archive.open(entry) as packed:
             data = packed.read(limit + 1)
@@ -302,7 +302,7 @@ def _files(named: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _parsed(named: str, entries: Mapping[str, bytes]) -> Project:
-    """Return the project in the files; any exception means that they are damaged."""
+    """Return the project in the files. Any exception means that they are damaged."""
     from safetensors.numpy import load
 
     manifest = json.loads(entries[_MANIFEST])
@@ -388,7 +388,7 @@ def _edit(
 
 
 def _picture(data: bytes, size: int | None = None) -> Array:
-    """Return a PNG of the project: a square, of a side that must be ``size`` if that is known."""
+    """Return a PNG of the project: a square, whose side must be ``size`` if that is given."""
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError("It is not a PNG.")
     width, height = struct.unpack(">II", data[16:24])
@@ -421,14 +421,14 @@ def _count(value: Any) -> int:
 
 
 def read_interventions(source: object, size: int) -> list[tuple[str, str, float, Mask]]:
-    """Edits that GANPaint Studio has recorded: of each, verb, concept, strength and mask.
+    """Read a recording of GANPaint Studio: the verb, concept, strength and mask of each edit.
 
     A recording is a JSON list of objects ``{"erase": bool, "feature": concept, "strength": number,
     "value_mask": "data:image/png;base64,..."}``.
 
     Args:
-        source: the path of a JSON file, or what it says.
-        size: R: the masks are brought to uint8 R x R.
+        source: the path of a JSON file, or the list in it.
+        size: R. The masks are resized to uint8 R x R.
 
     Raises:
         GANPaintError: it is not such a recording, or has more than 64 MB.

@@ -36,10 +36,10 @@ class Referred:
     """A restyle's reference, to be passed to :meth:`EditingSession.restyle`, and how it looks.
 
     Attributes:
-        reference: the same reference can serve several edits.
-        photo: the picture, R x R; of a sample G(z).
+        reference: the reference, which can serve several edits.
+        photo: the picture, R x R; for a sample, G(z).
         reconstruction: the generator's version of it.
-        psnr: PSNR of that.
+        psnr: the PSNR of that version.
     """
 
     reference: Reference
@@ -54,16 +54,16 @@ class Referred:
 class View:
     """The visible state of a session at one moment. Arrays are read-only, R x R.
 
-    What is not listed here is as the session has it under the same name.
+    The attributes that are not listed here have the meaning of the session's attributes of the same name.
 
     Attributes:
         photo: x.
         original: the photo at its own size; ``None`` for anything else.
         reconstruction: G(z).
-        preview: the newest G(z_e), or G'(z_e), which may be without the last edits.
+        preview: the newest G(z_e) or G'(z_e), which may lack the last edits.
         labels: see :attr:`EditingSession.labels`.
         faithful: whether the preview is to be faithful to the photo.
-        is_faithful: whether it can be by now.
+        is_faithful: whether it already can be.
     """
 
     photo: Array
@@ -86,7 +86,7 @@ class View:
 
 
 class Reading:
-    """The reads of an :class:`.EditingSession`, which has what is declared here."""
+    """The reads of an :class:`.EditingSession`. They only need the state that is declared here."""
 
     _state: SessionState
 
@@ -145,18 +145,18 @@ class Reading:
 
     @property
     def journals(self) -> tuple[str, ...]:
-        """The name of this session's journal, then those that it continues; none where none is kept."""
+        """The name of this session's journal, then of those that it continues; empty without a journal."""
         return self._state.history.journals
 
     @property
     def acknowledged(self) -> dict[str, int]:
-        """Page to its last message that is in the journal, from before a recovery, too."""
+        """The last message of each page that the journal has, including those from before a recovery."""
         with self._state.lock:
             return dict(self._state.history.acknowledged)
 
     @property
     def model(self) -> Model:
-        """The generator with all that belongs to it; sessions share it."""
+        """The generator with its companions. Sessions share it."""
         return self._state.model
 
     @property
@@ -169,27 +169,27 @@ class Reading:
 
     @property
     def scene_count(self) -> int:
-        """How many scenes the gallery has; 0 without one."""
+        """The number of scenes in the gallery; 0 without one."""
         return 0 if self._state.model.gallery is None else self._state.model.gallery.count
 
     @property
     def scene(self) -> int | None:
-        """Which scene of the gallery is open; ``None`` for a photo, or a sample of the generator."""
+        """The number of the open scene of the gallery; ``None`` for a photo or a sample."""
         source = self._state.picture.source
         return source.index % self.scene_count if source.kind == "scene" and self.scene_count else None
 
     def scenes(self, first: int = 0, count: int = 20) -> tuple[tuple[str, Image.Image], ...]:
-        """Scenes of the gallery, to choose one for :meth:`open_scene`. Asks the gallery alone, not the model.
+        """Return scenes of the gallery, to choose one for :meth:`open_scene`. The model is not needed.
 
         Args:
-            first: the first of them, from 0.
-            count: how many; fewer where the gallery ends.
+            first: the first scene, from 0.
+            count: how many; fewer at the end of the gallery.
 
         Returns:
-            Of each its title and its picture, R x R.
+            The title and the picture of each scene, R x R.
 
         Raises:
-            GANPaintError: the generator has no gallery, or its gallery no such scene.
+            GANPaintError: the generator has no gallery, or the first scene does not exist.
         """
         gallery = self._state.model.gallery
         if gallery is None:
@@ -203,7 +203,7 @@ class Reading:
 
     @property
     def notice(self) -> Noticed | None:
-        """What the user should know at present: about the last stroke, else about the picture."""
+        """The present notice for the user: about the last stroke, else about the picture."""
         state = self._state
         with state.lock:
             stroke = state.rendering.notice or state.reviewing.notice
@@ -211,12 +211,12 @@ class Reading:
 
     @property
     def job(self) -> Progress | None:
-        """How far the running blend is; ``None`` when none runs."""
+        """The progress of the running blend; ``None`` when none runs."""
         return self._state.blending.progress
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """How near the pictures come to the photo.
+        """Scores of how close the pictures come to the photo.
 
         ``reconstruction_psnr`` is the PSNR of G(z), at most 99; ``blend`` is ``None`` or has
         ``before``, ``after`` and ``survival``, see :class:`Blend`.
@@ -242,7 +242,7 @@ class Reading:
 
     @property
     def blend(self) -> Blend | None:
-        """The last finished blend of this picture; its ``revision`` says whether edits were made since."""
+        """The last finished blend of this picture. Its ``revision`` tells whether later edits exist."""
         return self._state.blending.result
 
     @property
@@ -252,27 +252,27 @@ class Reading:
 
     @property
     def reconstruction(self) -> Image.Image:
-        """G(z): what the generator makes of the photo."""
+        """G(z): the generator's version of the photo."""
         return image(self._state.picture.reconstruction)
 
     @property
     def preview(self) -> Image.Image:
-        """G(z_e), or G'(z_e) if it is to be faithful, with all edits made so far: waits for it.
+        """G(z_e), or G'(z_e) if it is to be faithful, with all edits made so far. This waits for it.
 
         Raises:
-            GANPaintError: it could not be.
+            GANPaintError: the preview failed.
         """
         return image(self._state.frame().array)
 
     @property
     def result(self) -> Image.Image | None:
-        """G'(z_e) of the last blend, ``None`` before. Edits made since are not in it: see ``blend``."""
+        """G'(z_e) of the last blend; ``None`` before. It lacks later edits: see ``blend``."""
         blend = self._state.blending.result
         return None if blend is None else image(blend.array)
 
     @property
     def rendered(self) -> Rendered:
-        """The newest G(z_e) that there is, which may be without the last edits: waits for nothing."""
+        """The newest finished G(z_e), which may lack the last edits. This waits for nothing."""
         newest = self._state.rendering.newest
         return Rendered("preview", newest.array, newest.revision)
 
@@ -284,7 +284,7 @@ class Reading:
 
     @property
     def view(self) -> View:
-        """All that is to be seen, read together: no part of it is of another picture. Waits for nothing."""
+        """Everything visible, read under one lock, so that all parts belong to one picture. Does not wait."""
         with self._state.lock:
             picture, frame = self._state.picture, self._state.rendering.newest
             return View(
@@ -342,10 +342,10 @@ class Reading:
         return Referred(read, image(opened.photo), image(opened.reconstruction), opened.psnr)
 
     def samples(self, concept: str, count: int = 8) -> tuple[Referred, ...]:
-        """Return samples of the generator that show a concept, for restyles to refer to.
+        """Return samples of the generator that show a concept, as references for restyles.
 
-        Those of the first 32 seeds on which the segmenter sees most of the concept; without a segmenter, the
-        first seeds.
+        Of the first 32 seeds, these are the samples in which the segmenter sees most of the concept. Without
+        a segmenter, they are the first seeds.
 
         Raises:
             GANPaintError: the concept does not exist.
@@ -355,7 +355,7 @@ class Reading:
         return tuple(self.refer(seed) for seed in self._state.references.showing(concept, count))
 
     def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
-        """G(z_e) with the variants 0 to ``count`` - 1 of an addition: choose one with :meth:`update`.
+        """Return G(z_e) with the variants 0 to ``count`` - 1 of an addition. Choose one with :meth:`update`.
 
         Raises:
             GANPaintError: the addition does not exist, or the generator's samples do not show its concept.
@@ -374,13 +374,14 @@ class Reading:
         )
 
     def footprint(self, edit: str | Edit | None = None) -> Mask:
-        """Where an edit changes G(z_e), and how much: uint8 R x R, the largest change of three channels.
+        """Return how much an edit changes each pixel of G(z_e): uint8 R x R, the largest of three channels.
 
         An edit acts on cells of the edit layer, and the layers behind carry it further. The footprint is
-        therefore larger than the mask. Where the generator refuses an edit, it is 0.
+        therefore larger than the mask. It is 0 where the generator refuses an edit.
 
         Args:
-            edit: the id of an edit, an edit that has not been made (put last), or ``None`` for all together.
+            edit: the id of an edit; an edit that has not been made, which then comes last; or ``None`` for
+                all edits together.
 
         Raises:
             GANPaintError: the edit does not exist, or does not fit this picture.
@@ -402,10 +403,10 @@ class Reading:
 
     @property
     def full(self) -> Image.Image:
-        """The result, or the preview before there is one, pasted into the photo at the photo's own size.
+        """The result, or else the preview, pasted into the photo at the photo's own size.
 
-        The seam is feathered, and where nothing was edited the photo's own pixels stay. A scene or a sample
-        has no larger photo: R x R.
+        The seam is feathered, and unedited places keep the photo's own pixels. For a scene or a sample, the
+        picture is R x R.
         """
         return self._pasted(self._current())
 
@@ -419,18 +420,19 @@ class Reading:
         shown = self._current()
         blended = isinstance(shown, Blend)
         if blended and shown.revision != self.revision:
-            text = "The saved picture is the last blend, without the edits made since. Blend again first."
+            text = "The saved picture is the last blend, without later edits. Blend again to include them."
             self._state.observers.tell(Noticed("info", text))
         return saving.png(self._pasted(shown), shown.edits, blended=blended, generator=self.generator_name)
 
     def save_png(self, path: str | Path) -> None:
-        """Write :meth:`png` to a file. GANPaintError when it cannot be written."""
+        """Write :meth:`png` to a file. GANPaintError if that fails."""
         storage.write(Path(path).expanduser(), self.png(), "The picture")
 
     def save(self, path: str | Path) -> None:
-        """Save everything in one ``.ganpaint`` file, which :meth:`load` opens; see ``project.py``.
+        """Save the session in one ``.ganpaint`` file, which :meth:`load` opens; see ``project.py``.
 
-        The photo, the inversion, the edits with their masks and references, and the last blend; not undo.
+        It contains the photo, the inversion, the edits with their masks and references, and the last blend,
+        but not the steps of undo.
 
         Raises:
             GANPaintError: the file cannot be written.
@@ -449,7 +451,7 @@ class Reading:
         return saving.stored(state.generator_name, state.model, picture, edits, blend)
 
     def _current(self) -> Blend | Frame:
-        """Return what is saved, the last blend or else the preview. Both carry their picture."""
+        """Return the last blend, or else the preview, for saving. Both carry their picture."""
         return self._state.blending.result or self._state.frame()
 
     def _pasted(self, shown: Blend | Frame) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What a session writes and reads: pictures with their provenance, and projects."""
+"""Files of a session: pictures with their provenance, and projects."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def stored(
     """Return a project of a picture, its edits and its blend.
 
     Args:
-        generator: the name that finds it again; ``None`` if it was given as an object.
+        generator: the name under which it was loaded; ``None`` if it was given as an object.
     """
     import torch
 
@@ -91,14 +91,14 @@ def stored(
 
 
 def source_of(found: project.Project, model: Model) -> Source:
-    """Return the picture of a project. With other weights than its own, it is inverted again, and says so."""
+    """Return the picture of a project. If the weights differ, it is inverted again, with a notice."""
     cached = notice = None
     if weights_of(model) == found.weights:
         cached = CachedInversion(found.z, found.features, found.extra)
     else:
         notice = Noticed(
             "warning",
-            f"The weights of {model.name!r} are not those that the project was made with: "
+            f"The weights of {model.name!r} differ from those of the project: "
             "the photo was inverted again, and the edits may look different.",
         )
     kind: Any = found.kind
@@ -106,10 +106,10 @@ def source_of(found: project.Project, model: Model) -> Source:
 
 
 def source_in_place(found: project.Project, model: Model, generator: str | None) -> Source:
-    """Return the picture of a project that is to be opened in a session that has a generator already.
+    """Return the picture of a project, for a session that already has a generator.
 
     Args:
-        generator: the name that finds the generator again, if there is one.
+        generator: the name under which that generator was loaded, if there is one.
 
     Raises:
         GANPaintError: the project was made with another generator.
@@ -128,7 +128,7 @@ def generator_of(found: project.Project) -> str:
     """Return the name of a project's generator.
 
     Raises:
-        GANPaintError: it was an object or a file. Projects come from strangers: they choose no files.
+        GANPaintError: it was an object or a file. Projects of strangers must not choose which files to open.
     """
     name = found.generator
     if name is None or Path(name).name != name or Path(name).suffix:
@@ -140,7 +140,7 @@ def generator_of(found: project.Project) -> str:
 
 
 def fitting_edits(found: project.Project, state: SessionState) -> tuple[Edits, Edits | None]:
-    """Return a project's edits, and those of its blend if that can be kept. May wait for the model.
+    """Return a project's edits, and those of its blend if it can be kept. This may wait for the model.
 
     Raises:
         GANPaintError: they do not fit the session's generator.
@@ -149,7 +149,7 @@ def fitting_edits(found: project.Project, state: SessionState) -> tuple[Edits, E
     same_weights = weights_of(model) == found.weights
 
     def fitting(edit: Edit) -> Edit:
-        # Activations of these weights say nothing about others.
+        # Activations that were measured with other weights mean nothing here.
         return completed(state, edit if same_weights else replace(edit, activations=None))
 
     if max(len(found.edits), 0 if found.blend is None else len(found.blend.edits)) > MAX_EDITS:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ..models.model import Model
 
 _FAITHFUL: Final = {
-    True: "The preview keeps to the photo as soon as the generator is fitted to it, in a few seconds.",
+    True: "The preview becomes faithful to the photo once the generator is fitted to it, in a few seconds.",
     False: "The preview is the generator's own picture.",
 }
 
@@ -63,9 +63,9 @@ class EditingSession(Reading):
     It is thread-safe: any thread may call any method, even from an observer's callback.
 
     Args:
-        photo: a path, a PIL image, an array or a tensor, or a file in any other wrapping, see
-            :func:`.images.sources.opened`; its colors are brought to sRGB, and its centered square is resized
-            to the generator's size. ``None``: a scene of the generator's gallery.
+        photo: a path, a PIL image, an array or a tensor, or a file in any other wrapping; see
+            :func:`.images.sources.opened`. Its colors are converted to sRGB, and its centered square is
+            resized to the generator's size. ``None`` opens a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
         fit: for a photo that is not square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
@@ -76,8 +76,8 @@ class EditingSession(Reading):
         journal: ``True`` keeps a journal in the usual place (see ``journal.py``), ``False`` keeps none, and a
             path keeps it there.
         worker: the thread that runs the model; by default, all sessions share one.
-        device: of torch, such as ``"cuda"``; by default what the environment's ``GANPAINT_DEVICE`` names, and
-            without that where the generator is.
+        device: a device of torch, such as ``"cuda"``. The default is the environment's ``GANPAINT_DEVICE``,
+            and without that the generator's own device.
 
     Raises:
         GANPaintError: the picture cannot be read, or the generator cannot be loaded.
@@ -121,9 +121,8 @@ class EditingSession(Reading):
         """Return a new session with all edits of one whose kernel has ended, undo included.
 
         Args:
-            path: the journal's directory; by default that of the newest session that has ended and in
-                which something was painted.
-            generator: needed when that session's generator was given as an object: the journal knows
+            path: the journal's directory; by default that of the newest ended session with edits.
+            generator: needed if that session's generator was given as an object, since the journal keeps
                 names only.
             journal, worker, device: as in the constructor. The new session keeps a journal of its own.
 
@@ -154,8 +153,8 @@ class EditingSession(Reading):
 
         Args:
             source: the path of a ``.ganpaint`` file, or its bytes.
-            generator: needed when the project's generator was given as an object or as a file: a project
-                may come from a stranger, and has no say in which files are opened.
+            generator: needed if the project's generator was given as an object or as a file. A project may
+                come from a stranger, so it cannot choose which files are opened.
             journal, worker, device: as in the constructor.
 
         Raises:
@@ -207,12 +206,12 @@ class EditingSession(Reading):
             strength: 0 to 4; 1 is the plain edit. See :func:`.equation.apply` for its two meanings.
             units: the units that take part: ``None`` for all, each with the dissection's weight; ``"low"``,
                 ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
-            target: the activations to aim at. ``"exemplar"`` takes those of one true object of the concept,
-                from the picture that is most like this one. ``"tuned"`` takes the dissection's,
-                ``"quantile"`` the units' 0.99 quantiles, ``"mean"`` their means over the concept. The default
-                is an exemplar if the dissection has some, else ``"tuned"``.
-            variant: 1, 2, ... are other plausible versions, the same for the same number; 0 is the plain
-                one. See :meth:`variants`.
+            target: the activations to aim at. ``"exemplar"`` takes those of one real object of the concept,
+                from the picture most similar to this one. ``"tuned"`` takes the dissection's, ``"quantile"``
+                the units' 0.99 quantiles, and ``"mean"`` their means over the concept. The default is an
+                exemplar if the dissection has some, else ``"tuned"``.
+            variant: 0 is the plain version. Each number 1, 2, ... gives another plausible version, always the
+                same one. See :meth:`variants`.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -236,7 +235,7 @@ class EditingSession(Reading):
         region: object = None,
         units: object = None,
     ) -> Edit:
-        """Draw a concept as a reference does, where the mask says; waits for the reference's inversion.
+        """Draw a concept as it looks in a reference, under the mask; wait for the reference's inversion.
 
         Args:
             concept, mask, strength, units: as in :meth:`add`. In the paper's equation, the strength is a
@@ -253,11 +252,11 @@ class EditingSession(Reading):
         return self._put("restyle", concept, mask, strength, **details)
 
     def suppress(self, units: object, mask: object = None) -> Edit:
-        """Switch units off whatever they draw, for example units that cause artifacts.
+        """Switch off units, for example units that cause artifacts.
 
         Args:
             units: their numbers.
-            mask: where, as in :meth:`add`; everywhere by default.
+            mask: the area, as in :meth:`add`; everywhere by default.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -266,7 +265,7 @@ class EditingSession(Reading):
         return self._put("suppress", "", everywhere if mask is None else mask, 1.0, units=units)
 
     def _put(self, verb: str, concept: str, mask: object, strength: float, **details: Any) -> Edit:
-        # Checked in the order of the arguments, so that the message is about the first that is wrong.
+        # Arguments are checked in their order, so that the message names the first wrong one.
         if verb != "suppress":
             checked_concept(concept, self.concepts, self.generator_name)
         values = files.read_mask(mask, self.size, self._state.picture.source.original)
@@ -293,9 +292,8 @@ class EditingSession(Reading):
     ) -> int:
         """Paint a piece of a stroke: set an edit's mask inside ``rect`` to ``values``.
 
-        Values are absolute, so that applying the same piece twice is harmless. Consecutive pieces
-        with the same ``stroke`` (not ``None``) are one step of undo. A rectangle without pixels changes
-        nothing.
+        Values are absolute, so applying the same piece twice is harmless. Consecutive pieces with the same
+        ``stroke`` (not ``None``) are one step of undo. A rectangle without pixels changes nothing.
 
         Args:
             edit_id: 1 to 32 characters of ``A-Z a-z 0-9 -``. An unknown one begins a new edit.
@@ -317,7 +315,7 @@ class EditingSession(Reading):
                 if fresh is not None or history.find(edit_id) is not None:
                     history.paint(edit_id, rect, values, fresh, stroke)
                     return history.revision
-            # A new edit takes a look at the model, which is long for a lock.
+            # A new edit may wait for the model, which would hold the lock too long.
             fresh = making.new_edit(
                 self._state, edit_id, verb, concept, strength,
                 units=units, target=target, variant=variant, reference=reference, region=region,
@@ -358,7 +356,7 @@ class EditingSession(Reading):
             return history.alter(edit_id, "toggle", changes)
 
     def move(self, edit_id: str, index: int) -> None:
-        """Move an edit to a place in the order, from 0 (first) on. GANPaintError if one does not exist."""
+        """Move an edit to a place in the order; 0 is the first. GANPaintError if either does not exist."""
         with self._state.change() as history:
             history.move(edit_id, index)
 
@@ -383,7 +381,7 @@ class EditingSession(Reading):
             history.delete(edit_id)
 
     def undo(self) -> bool:
-        """Take back the last step; return ``False`` if none is left. At most 200 are kept."""
+        """Take back the last step; return ``False`` if none is left. The session keeps up to 200 steps."""
         with self._state.change() as history:
             return history.step("undo")
 
@@ -438,12 +436,12 @@ class EditingSession(Reading):
         self._state.inverting.start(lambda: source)
 
     def find_concepts(self, parts: int = 12) -> tuple[Concept, ...]:
-        """Find concepts to paint with, for a generator that has none. Waits for them: it takes minutes.
+        """Find concepts to paint with, for a generator that has none. This takes minutes.
 
-        See :func:`.discover`. They are kept in the cache for the next session with this generator.
+        See :func:`.discover`. The cache keeps them for the next session with this generator.
 
         Args:
-            parts: how many, 2 to 64.
+            parts: how many to find, 2 to 64.
 
         Returns:
             The palette.
@@ -458,7 +456,7 @@ class EditingSession(Reading):
         return self.palette
 
     def adapt(self) -> Image.Image | None:
-        """Blend the edits into the photo: G'(z_e). Blocks; Ctrl-C ends it and keeps the best result.
+        """Blend the edits into the photo: G'(z_e). This blocks. Ctrl-C ends it and keeps the best result.
 
         Returns:
             The result, R x R; ``None`` if it was stopped before the first one.
@@ -471,7 +469,7 @@ class EditingSession(Reading):
 
     @property
     def faithful(self) -> bool:
-        """Whether the preview shall be G'(z_e), with a G' that is fitted to the unedited photo."""
+        """Whether the preview is to be G'(z_e), with a G' that is fitted to the unedited photo."""
         return self._state.fitting.on
 
     @faithful.setter
@@ -485,9 +483,9 @@ class EditingSession(Reading):
     def start_faithful(self) -> None:
         """Make the preview G'(z_e) instead of G(z_e), with a G' that is fitted to the unedited photo.
 
-        With an initializer (see :class:`Model`), the next preview already is one. The fit continues in the
-        background while nothing else runs, and takes a few seconds; :meth:`adapt` starts with it. Without an
-        initializer, reading :attr:`preview` waits for the fit.
+        With an initializer (see :class:`Model`), the next preview is already faithful. The fit continues in
+        the background while nothing else runs, and takes a few seconds; :meth:`adapt` starts with it. Without
+        an initializer, reading :attr:`preview` waits for the fit.
         """
         state = self._state
         with state.lock:
@@ -502,18 +500,18 @@ class EditingSession(Reading):
         self._state.rendering.start()
 
     def start_adapt(self) -> Future[Blend]:
-        """Start blending in the background, while editing may go on; observers get its events.
+        """Start blending in the background. Editing can continue, and observers get the blend's events.
 
-        The result belongs to the present edits. If a job already blends these, this returns that job; a job
+        The result belongs to the present edits. If a job already blends these, this returns that job. A job
         for other edits is asked to end. A cancelled blend resumes where it stopped.
         """
         return self._start_adapt()[0]
 
     def cancel(self) -> None:
-        """Ask running jobs to end, if there are any.
+        """Ask all running jobs to end.
 
-        A blend, and a fit with a waiting caller, keep the best result so far. The opening of a picture or a
-        reference, and a search for concepts, are given up, and a waiting caller gets a GANPaintError.
+        A blend, and a fit with a waiting caller, keep the best result so far. A picture or a reference that
+        is being opened, and a search for concepts, are abandoned: a waiting caller gets a GANPaintError.
         """
         self._state.cancel()
 
@@ -522,8 +520,8 @@ class EditingSession(Reading):
 
         The call comes on the event's own thread: the caller's for verbs, the worker's for pictures and
         progress. It never comes under the session's lock, so events of different threads may overtake each
-        other: compare their revisions. Be quick, because the worker waits for the callback. Exceptions in it
-        are logged and go no further.
+        other: compare their revisions. Return quickly, because the worker waits for the callback. Its
+        exceptions are logged and go no further.
 
         Returns:
             A function that ends the calls.

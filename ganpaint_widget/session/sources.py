@@ -1,4 +1,4 @@
-"""Where a session's picture comes from: a photo, a scene, what a journal has recorded."""
+"""Sources of a session's picture: a photo, a scene, a sample, or a recorded journal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def photo(photo: object, size: int, *, title: str | None, fit: framing.Fit, besi
 
     Args:
         photo: what :func:`.files.read_original` reads.
-        size: R of the square that is edited.
-        title: what to call it; by default the file's name.
-        fit: which square of it is edited.
+        size: R of the edited square.
+        title: the title; by default the file's name.
+        fit: which square of the photo is edited.
         beside: the scene from which the next one is counted.
 
     Raises:
-        GANPaintError: it cannot be read, or ``title`` is none.
+        GANPaintError: the photo cannot be read, or ``title`` is not a valid title.
     """
     original = files.read_original(photo, fit)
     title = checked_title(original.name or "photo" if title is None else title)
@@ -38,7 +38,7 @@ def photo(photo: object, size: int, *, title: str | None, fit: framing.Fit, besi
 
 
 def scene(model: Model, number: int) -> Source:
-    """Return a scene of the gallery, counted round and round; without a gallery, a sample."""
+    """Return a scene of the gallery, starting over after the last; without a gallery, a sample."""
     if model.gallery is None:
         return Source("sample", f"sample {number}", number)
     return Source("scene", model.gallery.title(number % model.gallery.count), number)
@@ -83,7 +83,7 @@ def recorded(recording: Recording) -> Source:
     return Source(
         kind,
         str(opening.get("title", "")),
-        opening["index"] % (MAX_SEED + 1),  # earlier versions have kept negative ones, too
+        opening["index"] % (MAX_SEED + 1),  # journals of earlier versions may have negative ones
         recording.photo,
         original=recording.original,
     )

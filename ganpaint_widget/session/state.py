@@ -1,8 +1,8 @@
 """A session's state: the open picture, its edits, and the processes that work on them.
 
 The state changes under one lock. Observers are called once the lock is free, so they may call the session.
-The processes (see ``processes/``) do the slow work on the worker's thread. They pass on what they have found,
-and this file puts it in place: a picture, a better inversion of it, or new concepts.
+The processes (see ``processes/``) do the slow work on the worker's thread. They hand over a picture, a better
+inversion of it, or new concepts, and this file puts these in place.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ log = logging.getLogger(__name__)
 
 
 class SessionState:
-    """What a session holds, and its processes.
+    """The picture, the edits, the palette and the processes of a session.
 
     Args:
         model: the generator with its companions.
-        generator_name: the name that finds it again; ``None`` if it was given as an object.
+        generator_name: the name under which it was loaded; ``None`` if it was given as an object.
         worker: the thread that runs the model.
         scene: the scene from which the next one is counted.
-        journal: the directory in which the journal is made; ``None`` keeps none.
+        journal: the directory for the journal; ``None`` keeps none.
         progressive: see :class:`.EditingSession`.
 
     Attributes:
-        lock: everything below changes under it.
-        picture: the open picture; there is none before :attr:`inverting` has opened the first.
+        lock: protects everything below.
+        picture: the open picture. It does not exist until :attr:`inverting` has opened the first.
         history: the edits of the picture.
-        palette: what can be painted with.
+        palette: the concepts and brushes to paint with.
     """
 
     picture: OpenedPicture
@@ -109,7 +109,7 @@ class SessionState:
         )
 
     def cancel(self) -> None:
-        """Ask all processes to end that a user can stop."""
+        """Ask all processes that a user can stop to end."""
         for process in (self.blending, self.fitting, self.inverting, self.references, self.discovering):
             process.cancel()
 
@@ -124,11 +124,11 @@ class SessionState:
     # --- what a file has kept ---
 
     def resume(self, stored: project.Project, edits: Edits, blended: Edits | None) -> None:
-        """Take over a project's edits and blend, its picture having been opened.
+        """Take over a project's edits and blend, after its picture was opened.
 
         Args:
             stored: the project.
-            edits, blended: its edits and those of its blend, see :func:`.saving.fitting_edits`.
+            edits, blended: its edits and those of its blend; see :func:`.saving.fitting_edits`.
         """
         with self.change() as history:
             history.resume(edits)
@@ -137,7 +137,7 @@ class SessionState:
                 self.blending.begin(restored(stored.blend, blended, revision, self.picture))
 
     def replay(self, recording: record.Recording) -> None:
-        """Make a journal's edits again, its picture having been opened; this journal continues that one."""
+        """Make a journal's edits again, after its picture was opened. This journal continues that one."""
         with self.change() as history:
             history.goes_on_with(recording)
             history.begin(self._opening(), self.picture.photo, self.picture.source.original)
@@ -152,7 +152,7 @@ class SessionState:
             return self.picture, self.history.edits
 
     def frame(self) -> Frame:
-        """Return the preview of the present revision; waits for it."""
+        """Wait for the preview of the present revision; return it."""
         self.inverting.wait()
         self.fitting.wait(self.picture)
         return self.rendering.result()
@@ -172,7 +172,7 @@ class SessionState:
     # --- results of processes, put in place ---
 
     def _take_over(self, picture: OpenedPicture, commit: Callable[[], None]) -> None:
-        """Put a picture that is there in the last one's place."""
+        """Replace the last picture with one that has been opened."""
         source = picture.source
         with self.lock:
             picture = self._in_concepts(picture)
@@ -191,7 +191,7 @@ class SessionState:
         self.tell([*events, rendered])
 
     def _take_over_refined(self, guess: OpenedPicture, picture: OpenedPicture) -> None:
-        """Put a picture that is inverted further in the place of its guess."""
+        """Replace a picture's rough inversion with a better one."""
         with self.lock:
             if self.picture.x is not guess.x:
                 return
@@ -204,7 +204,7 @@ class SessionState:
         self.rendering.start()
 
     def _take_over_concepts(self, model: Model) -> None:
-        """Paint with what a model knows, the generator being the same."""
+        """Use the concepts of a model with the same generator."""
         with self.lock:
             self.model = model
             for process in (self.inverting, self.reviewing, self.fitting, self.blending, self.references):
@@ -217,7 +217,7 @@ class SessionState:
         return Palette(model, lambda: self.tell([PaletteChanged()]))
 
     def _in_concepts(self, picture: OpenedPicture) -> OpenedPicture:
-        """Return a picture that may have been opened before the concepts were found."""
+        """Return the picture with the present concepts, since it may have been opened before them."""
         known = picture.fast.model.dissection is self.model.dissection
         return picture if known else reconceived(self.model, picture)
 
@@ -234,7 +234,7 @@ class SessionState:
     # --- telling, outside the lock ---
 
     def tell(self, events: list[Event]) -> None:
-        """Call the observers; a change then asks for its preview, so that they know of it before that."""
+        """Call the observers. A change asks for its preview afterwards, so that they hear of it first."""
         for event in events:
             self.observers.tell(event)
             if isinstance(event, Changed):
@@ -243,7 +243,7 @@ class SessionState:
                 self.reviewing.start()
 
     def _tell_failure(self, what: str, error: BaseException) -> None:
-        """Of work in the background: nobody waits for it to whom it could be raised."""
+        """Report a failure of background work, which has no waiting caller to raise it to."""
         log.error("%s.", what, exc_info=error)
         told = explained(what, error)
         self.tell([Failed(told.message, told.hint)])

@@ -1,19 +1,19 @@
 """The one thread that owns the model.
 
-A model is not thread-safe, strokes arrive faster than pictures can be computed, and a blend takes
-half a minute during which the user goes on painting. A :class:`Worker` is the answer to all three:
+A model is not thread-safe, strokes arrive faster than pictures can be computed, and users continue to paint
+during a blend of half a minute. A :class:`Worker` solves all three problems:
 
-- a *job* is done in its turn, first come first served, and hands back a ``Future``;
-- a *request* has a key, and only the newest one of a key is done: older ones that are still
-  waiting are dropped, since nobody wants the preview of the stroke before last. Requests go first, and so
-  does what a waiting caller has *asked* for;
-- a long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports
-  how far it is, learns that it has been cancelled, and lets waiting requests in between. A *courteous*
-  one also rests there for as long as requests keep coming and no other job waits;
-- *idle* work begins when nothing else has been asked for a while, and ends at its next checkpoint when
-  something is. It is called again until it says that it is done.
+- *Jobs* run in the order in which they were submitted. Each hands back a ``Future``.
+- A *request* has a key, and only the newest of each key runs. Older ones that still wait are dropped: the
+  preview of the stroke before last is useless. Requests run before jobs, and so does the work that a waiting
+  caller *asks* for.
+- A long job carries a :class:`Ticket` and calls :meth:`Ticket.checkpoint` often. There it reports its
+  progress, learns of its cancellation, and lets waiting requests run. A *courteous* job also rests there
+  while requests keep coming and no other job waits.
+- *Idle* work begins when nothing else has been requested for a while, and stops at its next checkpoint when
+  something is. The worker calls it again until it is done.
 
-An error in a job or a request goes to the caller that asked for it; the thread continues.
+An error in a job or a request goes to its caller, and the thread continues.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ OnError = Callable[[BaseException], None]
 log = logging.getLogger(__name__)
 
 QUIET: Final = 0.5
-"""Seconds without requests after which idle work begins and courteous jobs go on: longer than between two
-strokes."""
+"""Seconds without requests after which idle work begins and courteous jobs continue. It is longer than the
+pause between two strokes."""
 
-# How long a wait may last before Python looks for Ctrl-C again: on Windows an endless wait is deaf to it.
+# Seconds of a wait before Python looks for Ctrl-C again. On Windows, an endless wait would ignore it.
 _TICK = 0.1
 
 
 class _IdleTicket(Ticket):
-    """Ends as soon as anybody wants anything else."""
+    """A ticket that is cancelled as soon as other work waits."""
 
     def __init__(self, worker: Worker) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class Worker:
     """One daemon thread, and the queues in front of it.
 
     Args:
-        start: ``False`` makes a worker with no thread of its own, which works only inside
-            :meth:`run_pending` (and :meth:`call` and :meth:`wait`): for tests, step by step.
+        start: ``False`` makes a worker without a thread of its own, which tests can step. It works only
+            inside :meth:`run_pending`, :meth:`call` and :meth:`wait`.
     """
 
     def __init__(self, name: str = "ganpaint-worker", *, start: bool = True) -> None:
@@ -79,10 +79,10 @@ class Worker:
         self._jobs: deque[tuple[Future[Any], Callable[[], object]]] = deque()
         self._requests: dict[Hashable, _Request] = {}
         self._idle: dict[Hashable, tuple[Callable[[Ticket], bool], OnError | None]] = {}
-        self._worked = time.monotonic()  # when the last work ended that was not idle
+        self._worked = time.monotonic()  # when the last work other than idle work ended
         self._served = -math.inf  # when requests were served last
         self._closed = False
-        self._owner: int | None = None  # the thread that is doing our work at this moment
+        self._owner: int | None = None  # the thread that does our work at this moment
         self._thread: threading.Thread | None = None
         if start:
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -91,7 +91,7 @@ class Worker:
     # --- asking for work, from any thread ---
 
     def submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
-        """Queue ``work(*arguments)``; its value or its exception comes with the future.
+        """Queue ``work(*arguments)``; the future gets its value or its exception.
 
         Raises:
             GANPaintError: the worker has been closed.
@@ -104,24 +104,24 @@ class Worker:
         return future
 
     def request(self, key: Hashable, work: Callable[[], object], on_error: OnError | None = None) -> None:
-        """Have ``work()`` done soon; a waiting request with the same key is dropped in its favor.
+        """Run ``work()`` soon, in place of a waiting request with the same key.
 
         Args:
-            on_error: called on the worker's thread with what ``work`` raised; the log gets it otherwise.
+            on_error: called on the worker's thread with an exception of ``work``, which is logged otherwise.
 
         Raises:
             GANPaintError: the worker has been closed.
         """
         with self._wake:
             self._refuse_if_closed()
-            # The newest request keeps the place of the one that it replaces, so that no key waits for ever.
+            # The newest request takes the place of the one that it replaces, so that no key waits for ever.
             self._requests[key] = _Request(work, on_error)
             self._wake.notify()
 
     def ask(self, work: Callable[..., T], *arguments: object) -> T:
-        """As :meth:`call`, but served like a request: inside the checkpoints of long jobs, too.
+        """Do the same as :meth:`call`, but run like a request, also inside the checkpoints of long jobs.
 
-        If it takes more than a moment, it must have checkpoints of its own, which serve what comes meanwhile.
+        Work that takes more than a moment must have checkpoints of its own, which serve other requests.
         """
         if self.current:
             return work(*arguments)
@@ -140,10 +140,10 @@ class Worker:
         return self.wait(future)
 
     def idle(self, key: Hashable, work: Callable[[Ticket], bool], on_error: OnError | None = None) -> None:
-        """Have ``work(ticket)`` done when nothing else is: again and again, until it returns ``True``.
+        """Run ``work(ticket)`` when nothing else is to be done, again and again, until it returns ``True``.
 
-        ``Cancelled`` counts as ``False``. Other work of the same key is dropped in its favor; an exception
-        ends it, see :meth:`request`.
+        ``Cancelled`` counts as ``False``. It replaces idle work of the same key. An exception ends it; see
+        :meth:`request`.
         """
         with self._wake:
             self._refuse_if_closed()
@@ -155,23 +155,22 @@ class Worker:
         return Ticket(self, observer, courteous=courteous)
 
     def call(self, work: Callable[..., T], *arguments: object) -> T:
-        """Do ``work(*arguments)`` on the worker's thread and wait; on that thread itself, do it at once."""
+        """Run ``work(*arguments)`` on the worker's thread and wait. On that thread itself, run it at once."""
         if self.current:
             return work(*arguments)
         return self.wait(self.submit(work, *arguments))
 
     def wait(self, future: Future[T], timeout: float | None = None) -> T:
-        """Wait for a job's future so that Ctrl-C can end the wait, and return its value.
+        """Wait for a job's future, and return its value. Ctrl-C can end the wait.
 
         Raises:
             TimeoutError: ``timeout`` seconds have passed.
-            GANPaintError: called on the worker's own thread, where the job could never begin; or the worker
-            has
-                been closed before it began.
+            GANPaintError: the call came on the worker's own thread, where the job could never begin, or the
+                worker was closed before the job began.
         """
         if self.current and not future.done():
             raise GANPaintError(
-                "This call would wait for the very thread that it is made on.",
+                "This call would wait for the thread that it is made on.",
                 "Make it outside the observer's callback, for example from a thread of your own.",
             )
         if self._thread is None:
@@ -183,14 +182,14 @@ class Worker:
             except CancelledError:
                 raise self._closed_error() from None
             except FutureTimeout:
-                if future.done():  # the job's own TimeoutError, not that of our wait
+                if future.done():  # the job's own TimeoutError, not that of this wait
                     raise
                 if end is not None and time.monotonic() >= end:
                     raise TimeoutError from None
 
     @property
     def current(self) -> bool:
-        """Whether the calling thread is the one that does this worker's work just now."""
+        """Whether the calling thread does this worker's work at this moment."""
         return self._owner == threading.get_ident()
 
     @property
@@ -200,7 +199,7 @@ class Worker:
 
     @property
     def wanted(self) -> bool:
-        """Whether anything waits to be done that is not idle work."""
+        """Whether any work waits, apart from idle work."""
         return self._closed or bool(self._jobs or self._requests)
 
     @property
@@ -208,7 +207,7 @@ class Worker:
         return self._closed
 
     def close(self, timeout: float | None = None) -> None:
-        """End the thread: the job that is running is asked to stop, what still waits is cancelled."""
+        """End the thread. The running job is asked to stop, and waiting work is cancelled."""
         with self._wake:
             self._closed = True
             asked = [request.future for request in self._requests.values() if request.future is not None]
@@ -225,15 +224,15 @@ class Worker:
     # --- doing it, on one thread ---
 
     def serve(self) -> None:
-        """Do the requests that are waiting now. Called from checkpoints; elsewhere it does nothing."""
+        """Run the requests that wait now. Checkpoints call this; on other threads it does nothing."""
         if not self.current:
             return
         with self._wake:
-            # Later requests wait for the next turn, so that jobs get theirs, however fast the user paints.
+            # Later requests wait for the next turn, so that jobs get a turn however fast the user paints.
             waiting = list(self._requests)
         for key in waiting:
             with self._wake:
-                # One by one: a request may itself take long, and serve the others at its own checkpoints.
+                # One by one, since a long request may serve the others at its own checkpoints.
                 request = self._requests.pop(key, None)
             if request is None:
                 continue
@@ -244,7 +243,7 @@ class Worker:
             self._served = time.monotonic()
 
     def give_way(self, ticket: Ticket) -> None:
-        """Do what is requested until nothing has been for a while, another job waits or the ticket ends."""
+        """Run requests until none has come for a while, another job waits, or the ticket is cancelled."""
         while self.current and self.threaded:
             with self._wake:
                 while not (self.wanted or ticket.cancelled):
@@ -257,7 +256,7 @@ class Worker:
             self.serve()
 
     def run_pending(self) -> None:
-        """Do all that is waiting, on the calling thread: how a worker made with ``start=False`` is driven."""
+        """Do all waiting work on the calling thread. This drives a worker made with ``start=False``."""
         if self._thread is not None:
             raise RuntimeError("This worker has a thread of its own. Make it with start=False to step it.")
         if self.current:
@@ -289,7 +288,7 @@ class Worker:
                 self._idle_turn()
 
     def _turn(self) -> None:
-        """All requests that are waiting, then one job."""
+        """Run all waiting requests, then one job."""
         self.serve()
         with self._wake:
             if not self._jobs:
@@ -353,7 +352,7 @@ def default_worker() -> Worker:
         # Threads do not survive a fork, so a forked child needs a worker of its own.
         if _default is None or _default[0] != os.getpid():
             worker = Worker()
-            # A thread that is inside torch while the interpreter is taken down can crash it.
+            # A thread that is inside torch during the interpreter's shutdown can crash it.
             atexit.register(worker.close, timeout=2.0)
             _default = (os.getpid(), worker)
         return _default[1]

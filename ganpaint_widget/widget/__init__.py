@@ -1,1 +1,1 @@
-"""The Jupyter side: messages in, pictures out. No torch here; everything about editing is `paint.session`."""
+"""The Jupyter side: messages in, pictures out, without torch. `paint.session` does all editing."""

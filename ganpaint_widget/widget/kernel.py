@@ -1,8 +1,8 @@
-"""Everything that works around the kernel, in one place: for which versions, and why.
+"""All workarounds for the kernel, with their versions and reasons.
 
-The page's messages come through ipykernel, some of whose behavior no public name can change. Each patch below
-says for which versions of ipykernel it was written and tried (``make test`` runs the widget on 6.31, 7.3 and
-7.4). On any other version, and under a kernel other than ipykernel, it does nothing.
+The page's messages come through ipykernel, and no public name can change some of its behavior. Each patch
+below names the versions of ipykernel that it was written for and tested with (``make test`` runs the widget
+on 6.31, 7.3 and 7.4). On any other version, and on other kernels, it does nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Versions:
-    """From ``first`` on, and before ``end``: (major, minor) of ipykernel."""
+    """Versions of ipykernel from ``first`` up to, but not including, ``end``: (major, minor) each."""
 
     first: tuple[int, int]
     end: tuple[int, int]
 
     def of(self, comm: Any) -> Any:
-        """Return the kernel that carries a comm, if it is an ipykernel of these versions; else ``None``."""
+        """Return the kernel of a comm if it is an ipykernel of these versions, else ``None``."""
         version = tuple(getattr(sys.modules.get("ipykernel"), "version_info", ())[:2])
         return getattr(comm, "kernel", None) if version and self.first <= version < self.end else None
 
@@ -38,16 +38,16 @@ FORGETFUL = Versions((7, 4), (8, 0))
 
 
 def along(work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """``work(*arguments)``, to be called on another thread, in the context of this one.
+    """Return ``work(*arguments)`` as a function that runs in this thread's context on another thread.
 
-    ipykernel 7 takes from a context variable which shell a message belongs to. What a control starts in the
-    background has to send its news along the way of the message that asked for it; see :meth:`Way.send`.
+    ipykernel 7 reads the shell of a message from a context variable. A control's background work must send
+    its messages in the context of the message that started it; see :meth:`Way.send`.
     """
     return partial(contextvars.copy_context().run, work, *arguments)
 
 
 class Way:
-    """The way between a widget and its pages: what has to be known of it, and done to it."""
+    """The connection between a widget and its pages, with the workarounds that it needs."""
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.RLock()
@@ -55,28 +55,28 @@ class Way:
         self._handler: int | None = None
 
     def opened(self, comm: Any) -> None:
-        """Patch the kernel as far as needed, now that the widget's comm is open."""
+        """Patch the kernel where needed, once the widget's comm is open."""
         forget_route(comm)
         hush(comm)
         keep_awake(comm)
 
     def arrived(self) -> None:
-        """To be called when a page's message comes in, on the thread that handles it."""
+        """Note that a page's message has come in. Called on the thread that handles it."""
         self._context = contextvars.copy_context()
         self._handler = threading.get_ident()
 
     @property
     def handling(self) -> bool:
-        """Whether this thread is the one that handles messages: to wait on it would only keep them out."""
+        """Whether this thread handles messages. Waiting on it would only block them."""
         return threading.get_ident() == self._handler
 
     def send(self, comm: Any, send: Callable[..., object], *message: Any) -> None:
         """Send a message from any thread, one at a time, in the context of the last incoming one.
 
-        ipykernel 7 handles the page's messages on a subshell's thread, and takes the shell from a context
+        ipykernel 7 handles the page's messages on a subshell's thread, and reads the shell from a context
         variable. Version 7.4 delivers the page's next messages to the shell that *sent* last. After a message
-        from the worker's bare thread, or from a cell, acknowledgments and Cancel would wait until the cell
-        ends. ipykernel 6 has one shell, and needs none of this.
+        from the worker's thread or from a cell, acknowledgments and Cancel would wait until the cell ends.
+        ipykernel 6 has one shell, and needs none of this.
         """
         with self._one_at_a_time:
             if self._context is None or IN_CONTEXT.of(comm) is None:
@@ -88,30 +88,29 @@ class Way:
 
 
 def forget_route(comm: Any) -> None:
-    """Have ipykernel 7.4 deliver the page's messages where the page addresses them.
+    """Make ipykernel 7.4 deliver the page's messages to the shell that they address.
 
-    It remembers the shell from which a comm was opened or last written to (``_reply_subshell_id``), over what
-    the message says. That shell is the running cell's own when the widget is made there, and may be one that
-    ended with the page that is gone.
+    It prefers the shell from which a comm was opened or last written to (``_reply_subshell_id``). For a
+    widget that a cell makes, that is the cell's own shell. It may also be a shell that ended with its page.
     """
     if FORGETFUL.of(comm) is not None:
         vars(comm).pop("_reply_subshell_id", None)
 
 
 _hushed: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[str, Any]] = weakref.WeakKeyDictionary()
-"""Kernel to the comms for whose messages it does not say "busy", by their ids."""
+"""The comms, by id, for whose messages a kernel does not report "busy"."""
 
 LATE = 1.0
-"""Seconds that the handling of a message may take before the kernel says "busy" for it after all: what hangs
-would otherwise look idle, and this editor's kernel gone."""
+"""Seconds of handling a message after which the kernel reports "busy" for it after all. Otherwise a hanging
+kernel would look idle, and the editor would take it for gone."""
 
 
 def hush(comm: Any) -> None:
-    """Have ipykernel 6 and 7 not say "busy" for each message of this comm; its "idle" ends it as before.
+    """Stop ipykernel 6 and 7 from reporting "busy" for each message of this comm. "idle" is still reported.
 
-    JupyterLab answers every change from idle to busy and back with another icon of the page, which the
-    browser loads, and with a new layout of its toolbars. At thirty messages a second that costs the page
-    more than the pictures do. This replaces ``_publish_status(status, channel, parent)`` of the kernel.
+    At every change between idle and busy, JupyterLab loads another icon for the page and lays out its
+    toolbars anew. At thirty messages a second, that costs the page more than the pictures. This function
+    replaces ``_publish_status(status, channel, parent)`` of the kernel.
     """
     kernel = HUSHED.of(comm)
     announce: Any = getattr(kernel, "_publish_status", None)
@@ -137,7 +136,7 @@ def hush(comm: Any) -> None:
                     announce(status, channel, parent)
 
         def watch() -> None:
-            # A thread that sleeps costs a message nothing; a timer for each would.
+            # A sleeping thread costs a message nothing, unlike a timer for each.
             while begun.wait():
                 begun.clear()
                 time.sleep(LATE)
@@ -157,15 +156,16 @@ def hush(comm: Any) -> None:
 _kept_awake: weakref.WeakSet[Any] = weakref.WeakSet()
 
 LOOK_AGAIN = 100
-"""Milliseconds between two looks at whether a message was overlooked."""
+"""Milliseconds between two checks for an overlooked message."""
 
 
 def keep_awake(comm: Any) -> None:
-    """Have ipykernel 7.0 to 7.3 notice all of the page's messages.
+    """Make ipykernel 7.0 to 7.3 notice all of the page's messages.
 
-    It sends replies past the stream that reads requests: a message that comes just then is not noticed, nor
-    are those after it (mended in 7.4 by ipython/ipykernel#1529). So the stream is told to look again, on the
-    thread that reads it: ``shell_channel_thread.io_loop`` and ``shell_stream`` of the kernel.
+    It sends replies past the stream that reads requests. A message that arrives at that moment goes
+    unnoticed, and so do those after it (fixed in 7.4 by ipython/ipykernel#1529). So the stream is told to
+    look again, on the thread that reads it: ``shell_channel_thread.io_loop`` and ``shell_stream`` of the
+    kernel.
     """
     kernel = KEPT_AWAKE.of(comm)
     loop = getattr(getattr(kernel, "shell_channel_thread", None), "io_loop", None)

@@ -1,25 +1,25 @@
 """`GANPaint`: the editing session as a widget.
 
-The widget repeats none of the session's verbs. It carries messages in (docs/protocol.md) and pictures out. A
-stroke takes this way::
+The widget repeats none of the session's verbs. It carries messages in (docs/protocol.md) and pictures out.
+These are the stations of a stroke::
 
-    _handle_msg     the page's message, on the kernel's shell thread or on a subshell's
-    _receive        protocol.parse: from here on it is a checked dataclass
-    Turns.take      its number: again, missing, or next
-    _carry_out      session.paint, journal first; `accepted`, if no frame is going to say so
-    _on_changed     within that: which revision the message has made
-    _on_event       on the worker's thread, a moment later: the session has rendered
-    FrameStream     the newest picture, when the pages are ready for it
-    _rest           after a pause of the user: pictures and edits at rest, as widget state
+    _handle_msg     takes the page's message, on the kernel's shell thread or on a subshell's
+    _receive        parses it (protocol.parse) into a checked dataclass
+    Turns.take      checks its number: repeated, missing, or next
+    _carry_out      calls session.paint, which writes the journal first; confirms it if no frame will
+    _on_changed     within that, notes the revision that the message has made
+    _on_event       hears a moment later, on the worker's thread, that the session has rendered
+    FrameStream     sends the newest picture when the pages are ready for it
+    _rest           when the user pauses, writes pictures and edits at rest as widget state
 
-Threads. Messages come on one or several threads of the kernel, pictures and progress on the session's
-worker, Python's own verbs on whatever thread calls them. Each lock has one purpose, and they are taken in
-this order only: the lane of `Turns` (the order of messages), `_resting` (the order of states at rest), the
-stream's own, `_books` here and in `Turns` (small counts), that of `Way` (one message at a time to the
-kernel). A thread that holds one does not wait for the worker.
+Threads. Messages come on one or several threads of the kernel, pictures and progress on the session's worker,
+and Python's own verbs on the caller's thread. Each lock has one purpose, and they are taken in this order
+only: the lane of `Turns` (the order of messages), `_resting` (the order of states at rest), the stream's own,
+`_books` here and in `Turns` (small counts), and that of `Way` (one message at a time to the kernel). A thread
+that holds one does not wait for the worker.
 
-The kernel's event loop is not used: it does not turn while a cell runs, and a blocking `adapt()` in a cell
-would wait for itself. Therefore, each thread sends its own news, through `kernel.Way`.
+The widget does not use the kernel's event loop, which stands still while a cell runs: a blocking `adapt()` in
+a cell would wait for itself. Therefore, each thread sends its own messages, through `kernel.Way`.
 """
 
 from __future__ import annotations
@@ -73,28 +73,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent.parent / "static"
-"""Where the built front end lies: a part of the wheel, made from js/ by `make setup` in a checkout."""
+"""The folder of the built front end. The wheel has it, and in a checkout `make setup` builds it from js/."""
 
 REST_PAUSE = 0.3
-"""Seconds after a stroke until its state at rest is written: the next one may begin at once, and the pictures
-of a stroke come before the PNG files of the last."""
+"""Seconds after a stroke before its state at rest is written. The next stroke may begin at once, and its
+pictures are more urgent than the PNG files of the last one."""
 
 READ_PATIENCE = 2.0
-"""Most seconds that a read from Python waits for an open stroke or a picture that is being opened."""
+"""The longest time that a read from Python waits for an open stroke or an opening picture, in seconds."""
 
 PROGRESS_PAUSE = 0.05
-"""Seconds between two progress messages: more than a page can show helps nobody."""
+"""Seconds between two progress messages. A page cannot show more."""
 
 
 class GANPaint(anywidget.AnyWidget):
     """The painting editor, as the last expression of a cell.
 
     Args:
-        photo: as for an EditingSession: a path, a PIL image, an array, the value of a FileUpload, ... None: a
-            scene of the generator's gallery.
+        photo: as for an EditingSession, for example a path, a PIL image, an array or the value of a
+            FileUpload. None opens a scene of the generator's gallery.
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
-        session: an EditingSession to show, instead of making one from `photo` and `generator`.
-        device: of torch, such as "cuda"; by default what the environment's GANPAINT_DEVICE names.
+        session: an EditingSession to show, in place of `photo` and `generator`.
+        device: a device of torch, such as "cuda"; by default the environment's GANPAINT_DEVICE.
 
     `paint.session` offers every verb to Python, and the editor shows its effects.
 
@@ -108,17 +108,17 @@ class GANPaint(anywidget.AnyWidget):
     _reconstruction = traitlets.Bytes(b"").tag(sync=True)
     """PNG of G(z), the reconstruction."""
     _preview = traitlets.Bytes(b"").tag(sync=True)
-    """PNG of G(z_e), with the edits, as it was when painting last rested."""
+    """PNG of G(z_e), with the edits, at the last pause in painting."""
     _result = traitlets.Bytes(b"").tag(sync=True)
     """PNG of G'(z_e), the last finished blend of this picture; empty before there is one."""
     _masks = traitlets.Dict().tag(sync=True)
-    """Edit id to PNG (8-bit gray, the picture's size)."""
+    """The mask of each edit by its id, as PNG (8-bit gray, the picture's size)."""
     _segments = traitlets.Bytes(b"").tag(sync=True)
     """PNG (8-bit gray) of the photo's labels, indices into the state's `classes`; may be empty."""
     _state = traitlets.Dict().tag(sync=True)
-    """Everything else at rest: see docs/protocol.md."""
+    """The rest of the state at rest; see docs/protocol.md."""
 
-    # Ends the session's calls. Here, because ipywidgets closes also what was never finished.
+    # Ends the session's calls. A class attribute, because ipywidgets may close a widget before __init__ ends.
     _leave: Callable[[], None] | None = None
 
     def __init__(
@@ -136,8 +136,8 @@ class GANPaint(anywidget.AnyWidget):
                 "A session already has its photo, its generator and its device.",
                 "Pass the session alone, or the others.",
             )
-        # anywidget makes synchronized text of these two. Read here and not in the class, so that a checkout
-        # without the built files can be imported, and says what it lacks.
+        # anywidget turns these two into synchronized text. They are read here, not in the class body, so that
+        # a checkout without the built files can be imported and raises a clear error.
         self._esm = static_file("widget.js").read_text(encoding="utf-8")
         self._css = static_file("widget.css").read_text(encoding="utf-8")
 
@@ -157,7 +157,7 @@ class GANPaint(anywidget.AnyWidget):
         self._progressed = -math.inf
         self._stream = FrameStream(self.send)
 
-        # Listen first and look then: what happens in between is heard.
+        # Observe before reading, so that no event in between is missed.
         self._shown: events.Rendered | None = None
         self._leave = self._session.observe(self._on_event)
         try:
@@ -165,8 +165,8 @@ class GANPaint(anywidget.AnyWidget):
             with self._books:
                 if self._shown is None:
                     self._shown = rendered
-            # Held, so that no newer state falls between the one that opens the comm and the first that can
-            # be sent.
+            # Under the lock, so that no newer state falls between the one that opens the comm and the first
+            # one that can be sent.
             with self._resting:
                 self._rest()
                 super().__init__()
@@ -194,8 +194,8 @@ class GANPaint(anywidget.AnyWidget):
     def mask(self) -> NDArray[np.uint8]:
         """The current edit's mask, uint8 R x R, 0 to 255, in picture pixels; zeros without an edit. A copy.
 
-        The current edit is the one that was painted last, if it is still there, else the last in the list.
-        Setting it is a stroke like any other: undo takes it back.
+        The current edit is the one that was painted last, if it still exists, else the last in the list.
+        Setting the mask is a stroke, which undo takes back.
 
         Raises:
             GANPaintError: the picture has no edit yet, or the mask is not as above (or boolean); nothing has
@@ -227,7 +227,7 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def shown(self) -> NDArray[np.uint8]:
-        """G(z_e) as it was rendered last, uint8 R x R x 3, read-only; waits for nothing."""
+        """The last rendered G(z_e), uint8 R x R x 3, read-only. This waits for nothing."""
         shown = self._shown
         assert shown is not None
         return shown.array
@@ -238,7 +238,7 @@ class GANPaint(anywidget.AnyWidget):
         return self._turns.painting
 
     def snapshot(self) -> Image.Image:
-        """Return the picture as it is now: G'(z_e) if it was blended since the last edit, else G(z_e).
+        """Return the present picture: G'(z_e) if it was blended since the last edit, else G(z_e).
 
         As the last expression of a cell, it stores the picture in the notebook, which shows it without a
         kernel.
@@ -252,8 +252,8 @@ class GANPaint(anywidget.AnyWidget):
     def stats(self) -> dict[str, Any]:
         """Return statistics of the stream, for benchmarks: see `FrameStream.stats`.
 
-        Further: `accepted`, page to its last applied sequence; `waiting`, messages that wait for a slow
-        command; `failures`, messages to the page that could not be sent.
+        There are three more: `accepted`, the last applied sequence of each page; `waiting`, the number of
+        messages that wait for a slow command; `failures`, the number of messages that could not be sent.
         """
         stats = self._stream.stats()
         turns = self._turns
@@ -287,14 +287,14 @@ class GANPaint(anywidget.AnyWidget):
         return data, metadata
 
     def _settle(self) -> None:
-        """Wait a moment for strokes that are on their way, so that Python sees what the user sees."""
+        """Wait a moment for strokes on their way, so that Python reads the state that the user sees."""
         if not self._way.handling:
             self._turns.settle(READ_PATIENCE)
 
     # --- messages in ------------------------------------------------------------------------------
 
     def _handle_msg(self, msg: Mapping[str, Any]) -> None:
-        """Everything that a page sends. Nothing in it may raise: ipywidgets would print that into a cell."""
+        """Handle a page's message. This never raises, since ipywidgets would print errors into a cell."""
         self._way.arrived()
         try:
             data = msg["content"]["data"]
@@ -312,9 +312,9 @@ class GANPaint(anywidget.AnyWidget):
             self._say(protocol.error(None, None, "The page sent something that is not a message.", _RELOAD))
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
-        """Refuse a page's write of widget state: a page sends messages.
+        """Refuse a page's write of widget state, since a page sends messages instead.
 
-        Without this a page could write every synchronized trait, `_esm` included, which is code that other
+        Otherwise a page could write every synchronized trait, including `_esm`, which is code that other
         pages run.
         """
         ours = [name for name in sync_data if name in self.keys]
@@ -376,7 +376,7 @@ class GANPaint(anywidget.AnyWidget):
         self._stream.touch(message.page)
         self._questions.ask(message)
 
-    # --- what they say is done --------------------------------------------------------------------
+    # --- strokes and commands ---------------------------------------------------------------------
 
     def _carry_out(self, turn: Stroke | Command) -> None:
         if isinstance(turn, Stroke):
@@ -389,7 +389,7 @@ class GANPaint(anywidget.AnyWidget):
         with self._books:
             rendered = self._shown is not None and self._shown.revision >= revision
         if rendered:
-            # The worker was faster than this, or nothing had to be rendered.
+            # The worker was faster than this thread, or nothing had to be rendered.
             if not booked:
                 self._offer_again()
             self._rest_soon()
@@ -449,16 +449,16 @@ class GANPaint(anywidget.AnyWidget):
         storage.write(path, data, "The file", "Download it instead.")
         self._say(protocol.notice("info", f"Saved beside the notebook's kernel as {path}."))
 
-    # --- what the session says --------------------------------------------------------------------
+    # --- events of the session --------------------------------------------------------------------
 
     def _on_event(self, event: events.Event) -> None:
-        """On the thread where it happens; the session logs what is raised."""
+        """Handle an event, on the event's own thread. The session logs exceptions."""
         handler = _ON_EVENT.get(type(event))
         if handler is not None:
             handler(self, event)
 
     def _on_changed(self, event: events.Changed) -> None:
-        """On the thread of the message that has changed something, before its picture is asked for."""
+        """Note a change on the thread of the message that made it, before its picture is requested."""
         self._turns.changed(event.revision)
 
     def _on_rendered(self, event: events.Rendered) -> None:
@@ -467,8 +467,8 @@ class GANPaint(anywidget.AnyWidget):
                 return
             self._shown = event
         self._offer("preview", event.array, event.revision)
-        # Not for every picture of a stroke: at rest is what a reload, a second view or a saved notebook
-        # shows.
+        # Not for every picture of a stroke, since only a reload, a second view or a saved notebook shows the
+        # state at rest.
         if event.revision == self._session.revision:
             self._rest_soon()
 
@@ -477,7 +477,7 @@ class GANPaint(anywidget.AnyWidget):
 
     def _on_progress(self, event: events.Progress) -> None:
         if event.job == "fit":
-            return  # Python waits for it, and nothing of it is shown in the editor
+            return  # a Python caller waits for it, and the editor does not show it
         now = time.monotonic()
         if now - self._progressed >= PROGRESS_PAUSE or event.fraction in (0, 1):
             self._progressed = now
@@ -513,7 +513,7 @@ class GANPaint(anywidget.AnyWidget):
     # --- at rest ----------------------------------------------------------------------------------
 
     def _rest_soon(self) -> None:
-        """At rest as soon as nobody paints, and nobody has for a moment."""
+        """Write the state at rest once the user has paused for a moment."""
         with self._books:
             if self._turns.painting:
                 return
@@ -532,12 +532,12 @@ class GANPaint(anywidget.AnyWidget):
         self._rest_soon()
 
     def _rest(self) -> None:
-        """Write the state at rest. What has not changed is neither encoded nor sent."""
+        """Write the state at rest. Unchanged parts are neither encoded nor sent."""
         with self._resting:
             covers = self._turns.all_accepted(self._stream.pages)
             traits = self._at_rest.traits(covers)
             try:
-                # One message with all that differs, so that a page never sees half of a state.
+                # One message with all differences, so that a page never sees half of a state.
                 with self.hold_sync():
                     for name, value in traits.items():
                         setattr(self, name, value)
@@ -548,7 +548,7 @@ class GANPaint(anywidget.AnyWidget):
     # --- messages out -----------------------------------------------------------------------------
 
     def _say(self, outgoing: protocol.Outgoing) -> None:
-        """Send a message; a broken line is counted and ignored."""
+        """Send a message. A failure is counted and ignored."""
         try:
             self.send(*outgoing)
         except Exception:
@@ -556,7 +556,7 @@ class GANPaint(anywidget.AnyWidget):
             log.debug("A message could not be sent.", exc_info=True)
 
     def _send(self, msg: Any, buffers: Any = None) -> None:
-        """Everything that leaves for the page, states and messages alike."""
+        """Send a state or a message to the pages. All traffic takes this way."""
         self._way.send(self.comm, super()._send, msg, buffers)
 
 
@@ -606,7 +606,7 @@ _ON_EVENT: Mapping[type, Callable[[GANPaint, Any], None]] = {
 
 
 def static_file(name: str) -> Path:
-    """Where a built file of the front end lies. GANPaintError if it has not been built."""
+    """Return the path of a built file of the front end. GANPaintError if it has not been built."""
     path = STATIC / name
     if not path.is_file():
         raise GANPaintError(

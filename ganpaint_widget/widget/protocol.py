@@ -1,14 +1,14 @@
 """The messages between the page and the kernel: docs/protocol.md as code.
 
-`parse` turns a page's message into a frozen dataclass, or raises `ProtocolError`. The code behind it checks a
-message again only against the session's knowledge (is the concept known, does the rectangle lie in the
-picture). The functions below `parse` build the kernel's messages.
+`parse` turns a page's message into a frozen dataclass, or raises `ProtocolError`. Later code only checks a
+message against the session: whether the concept is known, or the rectangle lies in the picture. The functions
+below `parse` build the kernel's messages.
 
-A page is as foreign as any web page: it may send any JSON, and binary buffers. Therefore, everything is
-checked: a boolean is not an integer, NaN is not a number, an extra field is refused. Everything has a largest
+A page can send any JSON and any binary buffers, like any web page. Therefore, everything is checked. A
+boolean does not pass as an integer or NaN as a number, extra fields are refused, and everything has a largest
 size. Messages quote a page's text only as short, plain ASCII.
 
-`validation.py` defines the valid values, for pages as for every caller; this file defines their JSON. It
+`validation.py` defines the valid values, for pages and all other callers. This file defines their JSON. It
 needs neither ipywidgets nor torch. The tests of both sides read the examples in tests/fixtures/protocol.json.
 """
 
@@ -35,22 +35,21 @@ LARGEST_FILE = 64 * 1024 * 1024
 """Largest file that `open` takes, in bytes (64 MB as in the session)."""
 
 LARGEST_SHEET = 48
-"""Most scenes that a page may ask for at once."""
+"""The largest number of scenes that a page may request at once."""
 
 LARGEST_COUNT = 2**53 - 1
 """Largest integer that JavaScript counts without a gap (Number.MAX_SAFE_INTEGER)."""
 
 Buffer = bytes | bytearray | memoryview
 Outgoing = tuple[dict[str, Any], list[bytes]]
-"""What the kernel sends: the JSON object and its buffers (none or one)."""
+"""A message of the kernel: the JSON object and its buffers (none or one)."""
 
 
 class ProtocolError(GANPaintError):
-    """A message that is not of the protocol.
+    """A message that breaks the protocol.
 
-    `page` and `sequence` are those of the message where they could be read, so that the refusal can be
-    addressed and counted: a refused message counts as accepted (it changed nothing and must not be sent
-    again).
+    `page` and `sequence` are the message's, if they could be read, so that the refusal can be addressed and
+    counted. A refused message counts as accepted: it changed nothing and must not be sent again.
     """
 
     def __init__(
@@ -61,19 +60,19 @@ class ProtocolError(GANPaintError):
         self.sequence = sequence
 
 
-# --- what a page can say --------------------------------------------------------------------------
+# --- messages of a page ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Said:
-    """What any message has: the page that it comes from."""
+    """Any message of a page, with the page's name."""
 
     page: str
 
 
 @dataclass(frozen=True)
 class Hello(Said):
-    """A page has started or come back: its credit starts anew, and it asks where the kernel is."""
+    """A page has started or come back. Its credit starts anew, and it asks for the kernel's count."""
 
     version: int
 
@@ -82,7 +81,8 @@ class Hello(Said):
 class Referring:
     """The reference of a restyle.
 
-    A key from the kernel, and the rectangle that counts; None stands for where the concept is seen.
+    It has a key from the kernel, and the rectangle that counts. None stands for the pixels that show the
+    concept.
     """
 
     key: str
@@ -93,7 +93,7 @@ class Referring:
 class Stroke(Said):
     """A piece of a stroke: the edit's absolute mask values (0 to 255) in a rectangle, row by row.
 
-    drawn: the newest frame that the page has drawn, as in `Ack`; None: nothing is said about that.
+    drawn: the newest frame that the page has drawn, as in `Ack`, or None.
     """
 
     sequence: int
@@ -128,29 +128,29 @@ class Ack(Said):
 
 @dataclass(frozen=True)
 class Cancel(Said):
-    """Stop the running blend and keep its best. Without a sequence, so that nothing can hold it up."""
+    """Stop the running blend and keep its best result. It has no sequence, so that nothing can delay it."""
 
 
 @dataclass(frozen=True)
 class Beat(Said):
-    """Is anybody there?"""
+    """Ask whether the kernel is alive."""
 
 
 @dataclass(frozen=True)
 class Hidden(Said):
-    """Nobody sees the page: it wants no frames until it says hello again."""
+    """The page is out of sight, and needs no frames until it says hello again."""
 
 
 @dataclass(frozen=True)
 class Samples(Said):
-    """Which references are there for restyling a concept?"""
+    """Ask for references to restyle a concept."""
 
     concept: str
 
 
 @dataclass(frozen=True)
 class Refer(Said):
-    """A picture of the user's own, to be referred to. file: its bytes."""
+    """Pass one of the user's own pictures as a reference. file: its bytes."""
 
     name: str
     file: bytes
@@ -158,21 +158,21 @@ class Refer(Said):
 
 @dataclass(frozen=True)
 class Variants(Said):
-    """What do the other versions of an edit look like?"""
+    """Ask for pictures of the other versions of an edit."""
 
     edit: str
 
 
 @dataclass(frozen=True)
 class Scenes(Said):
-    """What do the scenes of the gallery from `first` on look like, so many of them?"""
+    """Ask for pictures of `count` scenes of the gallery, from `first` on."""
 
     first: int
     count: int
 
 
 Question = Samples | Refer | Variants | Scenes
-"""What is answered when there is time, and changes nothing."""
+"""Messages that change nothing and are answered when there is time."""
 
 Message = Hello | Stroke | Command | Ack | Cancel | Beat | Hidden | Question
 
@@ -181,7 +181,7 @@ Message = Hello | Stroke | Command | Ack | Cancel | Beat | Hidden | Question
 
 
 class _Wrong(Exception):
-    """Why a value is refused, as the end of a sentence that begins with the field's name."""
+    """The reason for refusing a value, as the end of a sentence that begins with the field's name."""
 
 
 Rule = Callable[[Any], Any]
@@ -218,7 +218,7 @@ def _choice(*known: str) -> Rule:
 
 
 def _as(check: Callable[[Any], Any], description: str) -> Rule:
-    """Return a check of `validation.py` as a rule, with a rule's words."""
+    """Return a check of `validation.py` as a rule, with a rule's message."""
 
     def rule(value: Any) -> Any:
         try:
@@ -249,7 +249,7 @@ def _rectangle(value: Any) -> tuple[int, int, int, int]:
 
 
 def _either(*rules: Rule) -> Rule:
-    """Return the value that one of the rules accepts; if none does, the last one says what is wrong."""
+    """Return a rule that accepts what one of the rules accepts; the last one's message is used."""
 
     def rule(value: Any) -> Any:
         for each in rules[:-1]:
@@ -276,8 +276,8 @@ def _referring(value: Any) -> Referring:
 _ID = "A-Z a-z 0-9 -"
 _PAGE = _text(r"[A-Za-z0-9-]{8,64}", f"8 to 64 characters of {_ID}")
 _EDIT = _as(checked_id, f"1 to 32 characters of {_ID}")
-# Lone surrogates can be written in JSON but not in UTF-8: one of them would break the journal and every
-# message that quotes it. Control characters have no business in a name.
+# JSON can express lone surrogates, but UTF-8 cannot. One of them would break the journal and every message
+# that quotes it. Names do not contain control characters either.
 _VISIBLE = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _KEY = _text(r"s\d{1,10}|p[0-9a-f]{40}", "the key of a reference")
 _CONCEPT = _as(checked_name, "1 to 64 visible characters")
@@ -303,28 +303,28 @@ COMMANDS: Mapping[str, Mapping[str, Rule]] = {
 
 SETTINGS: Mapping[str, Rule] = {
     "strength": _STRENGTH,
-    # No numbers of units: which there are, a page does not know.
+    # No numbers of units, since a page does not know the units.
     "units": _as(lambda value: checked_units(value, 0), f"null or one of {', '.join(UNITS)}"),
     "target": _as(checked_target, f"one of {', '.join(TARGETS)}"),
     "variant": _integer(0, MAX_VARIANT),
     "reference": _referring,
 }
-"""What `retune` may change: one of these at least."""
+"""The settings of `retune`, which changes at least one of them."""
 
 
 OPTIONS: Mapping[str, Mapping[str, Rule]] = {"retune": SETTINGS, "scene": {"index": _integer(0)}}
-"""Arguments that may be left out."""
+"""Optional arguments."""
 
 
 def _arguments(value: Any) -> dict[str, Any]:
-    # Which arguments are right depends on the command's name: `_command` looks into them.
+    # The arguments depend on the command's name, so `_command` checks them.
     if type(value) is not dict:
         raise _Wrong("must be an object")
     return value
 
 
 FIELDS: Mapping[str, Mapping[str, Rule]] = {
-    # The version is any count here: another one than ours gets a sentence of its own.
+    # Any version is valid here, so that a wrong one gets an error message of its own.
     "hello": {"page": _PAGE, "version": _integer(0)},
     "stroke": {
         "page": _PAGE,
@@ -347,10 +347,10 @@ FIELDS: Mapping[str, Mapping[str, Rule]] = {
     "variants": {"page": _PAGE, "edit": _EDIT},
     "scenes": {"page": _PAGE, "first": _integer(0), "count": _integer(1, LARGEST_SHEET)},
 }
-"""Each type of message: its fields (all of them, no others) and their rules."""
+"""The required fields of each type of message, with their rules."""
 
 OPTIONAL: Mapping[str, Mapping[str, Rule]] = {"stroke": {"reference": _referring, "drawn": _integer(1)}}
-"""Fields that may be left out."""
+"""Optional fields."""
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -361,8 +361,8 @@ _HINT = "Reload the page, so that it and the kernel are of the same version; see
 def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
     """Read one message of a page.
 
-    content: what the page's JSON said. buffers: its binary buffers.
-    Raises ProtocolError, and nothing else, for everything that is not of the protocol.
+    content: the page's JSON. buffers: its binary buffers.
+    Raises ProtocolError, and nothing else, for everything that breaks the protocol.
     """
     page, sequence = _address(content)
     try:
@@ -379,7 +379,7 @@ def parse(content: object, buffers: Sequence[Buffer] | None = None) -> Message:
 
 
 def _address(content: object) -> tuple[str | None, int | None]:
-    """Whom a refusal of this message concerns, as far as it can be read."""
+    """Return the page and sequence of a message, where they can be read, to address a refusal."""
     if type(content) is not dict:
         return None, None
     try:
@@ -420,7 +420,7 @@ def _single(kind: str, buffers: Sequence[Buffer] | None) -> memoryview | None:
         raise _Wrong(f"The {kind} message has {len(buffers)} buffers; one is the most.")
     try:
         view = memoryview(buffers[0])
-        # As it comes from ZMQ, or flattened by a copy (another item type, gaps).
+        # ZMQ's own buffers are plain. Any other (another item type, gaps) is flattened with a copy.
         plain = view.format == "B" and view.ndim == 1 and view.contiguous
         return view if plain else memoryview(view.tobytes())
     except TypeError:
@@ -484,7 +484,7 @@ Build = Callable[[dict[str, Any], memoryview | None], Message]
 
 
 def _plain(kind: str, message: Callable[..., Message]) -> Build:
-    """How a message is built that is nothing but its fields."""
+    """Return a builder for a message that consists of its fields only."""
 
     def build(fields: dict[str, Any], buffer: memoryview | None) -> Message:
         _no_buffer(kind, buffer)
@@ -517,14 +517,14 @@ def _shown(value: object) -> str:
     if type(value) is float:
         return repr(value)
     if type(value) is int:
-        # Printing an integer of thousands of digits is slow, and from 3.11 on an error.
+        # Printing an integer of thousands of digits is slow, and an error from Python 3.11 on.
         return str(value) if abs(value) <= LARGEST_COUNT else "a number beyond counting"
     if type(value) is list:
         return f"a list of {len(value)}"
     return "an object" if type(value) is dict else "something else"
 
 
-# --- what the kernel says -------------------------------------------------------------------------
+# --- messages of the kernel -----------------------------------------------------------------------
 
 
 def welcome(page: str, sequence: int, revision: int) -> Outgoing:
@@ -539,7 +539,7 @@ def welcome(page: str, sequence: int, revision: int) -> Outgoing:
 
 
 def accepted(page: str, sequence: int, revision: int) -> Outgoing:
-    """Everything of this page up to `sequence` is applied and in the journal."""
+    """Confirm that all messages of this page up to `sequence` are applied and in the journal."""
     return {"type": "accepted", "page": page, "sequence": sequence, "revision": revision}, []
 
 
@@ -558,7 +558,7 @@ def frame(
     format: str,
     encoded: bytes,
 ) -> Outgoing:
-    """Return a picture in motion. covers: page to the last sequence that it shows. format: a MIME type."""
+    """Return a picture in motion. covers: the last sequence of each page in it. format: a MIME type."""
     content = {
         "type": "frame",
         "frame": frame,
@@ -573,7 +573,7 @@ def frame(
 
 
 def progress(job: str, fraction: float, seconds_left: float | None, psnr: float | None) -> Outgoing:
-    """How far a job is, 0 to 1. A number that is not finite is sent as null: JSON has no word for it."""
+    """Report a job's progress, 0 to 1. NaN and infinity are sent as null, since JSON cannot express them."""
     return {
         "type": "progress",
         "job": job,
@@ -589,12 +589,12 @@ def notice(level: str, text: str) -> Outgoing:
 
 
 def error(page: str | None, sequence: int | None, message: str, hint: str) -> Outgoing:
-    """Say what went wrong and what to do, one sentence each. With a sequence, the message is accepted."""
+    """Report an error and its remedy, one sentence each. With a sequence, that message counts as accepted."""
     return {"type": "error", "page": page, "sequence": sequence, "what": message, "mend": hint}, []
 
 
 def references(page: str, concept: str, entries: Sequence[Mapping[str, Any]], sheet: bytes) -> Outgoing:
-    """Offer references for a restyle. concept: empty for one picture that was asked for.
+    """Offer references for a restyle. concept: empty for one requested picture.
 
     sheet: a PNG with a column for each entry, the picture above the generator's version of it.
     """

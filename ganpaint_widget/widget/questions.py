@@ -1,6 +1,6 @@
-"""What a page asks and what changes nothing: references, variants and scenes.
+"""A page's questions, which change nothing: references, variants and scenes.
 
-Answered on a thread of their own, one by one; of a page's questions of a kind, the newest.
+A thread of their own answers them one by one. Of each page and kind, only the newest question is answered.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .stream import encode_jpeg
 log = logging.getLogger(__name__)
 
 STRIP = 8
-"""How many samples a page is offered as references."""
+"""Samples to offer to a page as references."""
 
 VARIANTS = 6
-"""How many versions of an edit a page is shown, the plain one among them."""
+"""Versions of an edit to show to a page, including the plain one."""
 
 TILE = 128
-"""Largest side of a picture in a sheet, in pixels."""
+"""The largest side of a picture in a sheet, in pixels."""
 
 
 class Questions:
@@ -42,11 +42,11 @@ class Questions:
         self._session, self._say = session, say
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, type], Question] = {}
-        # A user's own pictures that restyles refer to, by their keys; those in edits are found there.
+        # The user's own pictures for restyles, by their keys. The edits have those that they use.
         self._own: dict[str, Reference] = {}
 
     def ask(self, question: Question) -> None:
-        """Have a question answered when there is time."""
+        """Queue a question."""
         with self._lock:
             begin = not self._waiting
             self._waiting[question.page, type(question)] = question
@@ -54,7 +54,7 @@ class Questions:
             threading.Thread(target=self._answer_all, name="ganpaint-answers", daemon=True).start()
 
     def reference(self, referring: Referring) -> Reference:
-        """Return the reference that a page means. GANPaintError if it is not known any more."""
+        """Return the reference that a page names. GANPaintError if the kernel lacks it by now."""
         key, size = referring.key, self._session.size
         with self._lock:
             found = self._own.get(key)
@@ -64,7 +64,7 @@ class Questions:
             known = (edit.reference for edit in self._session.edits)
             found = next((one for one in known if one is not None and key_of(one) == key), None)
         if found is None:
-            raise GANPaintError("The kernel does not have that reference any more.", "Choose it again.")
+            raise GANPaintError("The kernel no longer has that reference.", "Choose it again.")
         if referring.region is None:
             return replace(found, region=None)
         x, y, width, height = referring.region
@@ -104,7 +104,7 @@ class Questions:
                 return self._scenes(question)
 
     def _samples(self, question: Samples) -> protocol.Outgoing:
-        """Return references: the user's own pictures first, then the generator's."""
+        """Return references: the user's own pictures first, then the generator's samples."""
         with self._lock:
             own = dict(self._own)
         own |= {key_of(edit.reference): edit.reference for edit in self._session.edits if edit.reference}
@@ -121,7 +121,7 @@ class Questions:
         return _references(question.page, "", [referred])
 
     def _scenes(self, question: Scenes) -> protocol.Outgoing:
-        """Answer without the model, while strokes go on."""
+        """Answer without the model, so that strokes can continue."""
         shown = self._session.scenes(question.first, question.count)
         _, sheet = encode_jpeg(_tiles([[picture for _, picture in shown]]))
         titles = [title for title, _ in shown]
@@ -129,7 +129,7 @@ class Questions:
 
 
 def key_of(reference: Reference) -> str:
-    """By this the page names a reference: the seed of a sample, or what is in the picture."""
+    """Return the page's name for a reference: the seed of a sample, or a hash of the picture."""
     if reference.picture is None:
         return f"s{reference.seed}"
     return f"p{hashlib.sha1(reference.picture.tobytes(), usedforsecurity=False).hexdigest()}"
@@ -145,7 +145,7 @@ def _references(page: str, concept: str, referred: Sequence[Referred]) -> protoc
 
 
 def _sheet(rows: Sequence[Sequence[Image.Image]]) -> bytes:
-    """Pictures of one size in rows, as a PNG; an empty PNG of one pixel for none."""
+    """Return rows of pictures as one PNG, or a PNG of one black pixel if there are none."""
     if not rows[0]:
         return files.encode_png(np.zeros((1, 1, 3), np.uint8))
     return files.encode_png(_tiles(rows))

@@ -1,4 +1,4 @@
-"""The state at rest: what a reload, a second view or a saved notebook shows (docs/protocol.md)."""
+"""The state at rest, which a reload, a second view or a saved notebook shows (docs/protocol.md)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .questions import key_of
 
 
 class AtRest:
-    """The widget's synchronized traits. What has not changed is not encoded again."""
+    """The widget's synchronized traits. Only changed pictures are encoded again."""
 
     def __init__(self, session: EditingSession) -> None:
         self._session = session
@@ -26,12 +26,12 @@ class AtRest:
         self._masks: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
 
     def traits(self, covers: Mapping[str, int]) -> dict[str, Any]:
-        """Return the traits by their names, all of one moment.
+        """Return the traits by their names, all from one moment.
 
         Args:
-            covers: page to its last message that is in the state. Read before this is called: a message
-                applied in between is in the edits but not yet in covers, and its page waits for the next
-                state. The other way round the page would take over a state without it.
+            covers: the last message of each page that the state contains. Read it before this call. Then a
+                message that is applied in between is in the edits but not in covers, and its page waits for
+                the next state. In the other order, the page would take over a state without the message.
         """
         view = self._session.view
         return {
@@ -77,7 +77,7 @@ class AtRest:
         }
 
     def _png(self, kind: str, array: NDArray[np.uint8]) -> bytes:
-        """PNG of a picture, encoded once."""
+        """Return the PNG of a picture, encoded once."""
         known = self._pictures.get(kind)
         if known is not None and (known[0] is array or np.array_equal(known[0], array)):
             return known[1]
@@ -85,7 +85,7 @@ class AtRest:
         return self._pictures[kind][1]
 
     def _mask_pngs(self, edits: Edits) -> dict[str, bytes]:
-        # Edits never change their mask in place: the same array is the same mask.
+        # Edits never change their mask in place, so the same array is the same mask.
         known, self._masks = self._masks, {}
         for edit in edits:
             old = known.get(edit.id)
@@ -96,7 +96,7 @@ class AtRest:
 
 
 def _described(edit: Edit) -> dict[str, Any]:
-    """Return an edit without its mask, for the page, which has no use for many unit numbers."""
+    """Return an edit for the page, without its mask and its unit numbers, which the page does not use."""
     reference = edit.reference
     return {
         "id": edit.id,
@@ -117,14 +117,14 @@ def _described(edit: Edit) -> dict[str, Any]:
 
 
 def _size(photo: Original | None) -> dict[str, Any] | None:
-    """Return a photo's own size, and the way its square was taken."""
+    """Return a photo's own size, and how its square was cut out or padded."""
     if photo is None:
         return None
     return {"width": photo.image.width, "height": photo.image.height, "fit": photo.fit}
 
 
 def _box(mask: NDArray[np.uint8]) -> list[int]:
-    """x, y, width and height of what is painted."""
+    """Return x, y, width and height of the painted area."""
     (rows, columns) = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return [0, 0, 0, 0]
@@ -133,7 +133,7 @@ def _box(mask: NDArray[np.uint8]) -> list[int]:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no word for NaN and infinity: null."""
+    """Replace NaN and infinity with null, since JSON cannot express them."""
     if isinstance(value, Mapping):
         return {key: _without_nan(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

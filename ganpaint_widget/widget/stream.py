@@ -1,22 +1,22 @@
-"""Pictures in motion: the stream decides which frame is sent, and when.
+"""Pictures in motion: the stream decides which frames to send, and when.
 
-The kernel can render faster than a page can draw, and a page can be slow, hidden or gone without a word.
+The kernel can render faster than a page can draw, and a page can be slow, hidden or gone without notice.
 Therefore, pictures are *offered*. The stream keeps the newest of each kind, and sends it when no live page
-has `IN_FLIGHT` frames left to acknowledge. Pictures offered meanwhile become one frame (the idea of the dirty
-flag, from jupyter_rfb), and only sent pictures are encoded.
+has `IN_FLIGHT` frames left to acknowledge. Pictures that are offered meanwhile become one frame (the dirty
+flag of jupyter_rfb), and only sent pictures are encoded.
 
-Every message reaches every page, so there is one count of frames, and each page has its own credit in it:
+Every message reaches every page, so there is one count of frames. Each page has its own credit in it:
 
-- An acknowledgment is cumulative; late, doubled and unknown ones change nothing.
+- An acknowledgment is cumulative. Late, doubled and unknown ones change nothing.
 - A page that has not acknowledged for `SILENCE` seconds is *silent*: its debt is written off, and it does not
-  hold up others. When only silent pages are left, they get `IN_FLIGHT` frames per `SILENCE`: enough to come
-  back after a lost acknowledgment, and little if they are gone.
+  hold up others. When only silent pages are left, they get `IN_FLIGHT` frames per `SILENCE`. That is enough
+  to come back after a lost acknowledgment, and little if they are gone.
 - A silent page that sends any message is alive again, with fresh credit. `hello` always gives fresh credit.
-- A page that says that it is *hidden* gets nothing, and does not hold up others, until it says hello again.
-- Without any page, or with only hidden ones, nothing is encoded or sent; the newest pictures wait for a
-hello.
+- A page that reports itself *hidden* gets nothing, and does not hold up others, until it says hello again.
+- Without any page, or with only hidden ones, nothing is encoded or sent. The newest pictures wait for a
+  hello.
 
-The stream has neither a thread nor a timer: it notices time-outs at the next offer, message or `tick()`. That
+The stream has neither a thread nor a timer. It notices time-outs at the next offer, message or `tick()`. That
 is enough, because the picture at rest travels as widget state.
 """
 
@@ -34,27 +34,27 @@ from ..images.arrays import Array
 from . import protocol
 
 IN_FLIGHT = 2
-"""Most frames in flight to a page: one being drawn, one on its way, as in jupyter_rfb."""
+"""The most frames in flight to a page: one that it draws and one on the way, as in jupyter_rfb."""
 
 SILENCE = 5.0
 """Seconds without an acknowledgment after which a page no longer holds the others up."""
 
 MOST_PAGES = 32
-"""Most pages that are kept; the one that has been quiet the longest goes first."""
+"""The largest number of pages to keep. The one that was quiet for the longest time is dropped first."""
 
 Encoder = Callable[[Array], tuple[str, bytes]]
 
 
 def encode_jpeg(array: Array) -> tuple[str, bytes]:
-    """Return a picture in motion: uint8 HxWx3 to (MIME type, bytes)."""
+    """Encode a picture, uint8 H x W x 3, as (MIME type, bytes)."""
     return "image/jpeg", files.encode_jpeg(array)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is offered: an uint8 HxWx3 array, the revision that it shows, and what it covers.
+    """An offered picture: an array, uint8 H x W x 3, its revision, and the messages that it covers.
 
-    covers is asked when the frame is sent, because a message may be booked a moment after its picture was
+    covers is called when the frame is sent, because a message may be booked a moment after its picture was
     rendered.
     """
 
@@ -69,9 +69,9 @@ class _Page:
     """One page's account: the frames that it owes an acknowledgment, oldest first."""
 
     last_seen: float
-    """When it last spoke: decides which page is forgotten when there are too many."""
+    """The time of its last message. If there are too many pages, the oldest is dropped."""
     waiting_since: float
-    """Since when it owes something without having acknowledged anything."""
+    """The time since which it has owed acknowledgments without sending one."""
     owed: deque[int] = field(default_factory=deque)
     silent: bool = False
     hidden: bool = False
@@ -80,8 +80,8 @@ class _Page:
 class FrameStream:
     """Sends the newest pictures to the pages, at their pace. Thread-safe.
 
-    send(content, buffers) sends one message to every page; if it throws, that is counted, and the picture
-    stays pending for the next occasion. encode makes (MIME type, bytes) of a picture. clock returns seconds.
+    send(content, buffers) sends one message to every page. If it raises, that is counted, and the picture
+    stays pending. encode turns a picture into (MIME type, bytes). clock returns seconds.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class FrameStream:
         # One lock for everything. Reentrant, because an answer may come before `send` returns.
         self._lock = threading.RLock()
         self._pages: dict[str, _Page] = {}
-        # Kind to newest picture, in the order in which they wait. Replacing a picture keeps its place and
-        # sending it gives it up, so kinds take turns and none starves.
+        # The newest picture of each kind, in the order in which they wait. A replaced picture keeps its place
+        # and a sent one gives it up, so kinds take turns and none starves.
         self._pending: dict[str, Picture] = {}
         self._frame = 0
         self._offered = self._sent = self._dropped = self._failed = self._bytes = 0
@@ -106,7 +106,7 @@ class FrameStream:
     # --- what happens ---
 
     def offer(self, picture: Picture) -> None:
-        """Offer a newer picture of its kind: sent at once, later, or never if a newer one comes first."""
+        """Offer a picture, to be sent at once, later, or never if a newer one of its kind comes first."""
         with self._lock:
             self._offered += 1
             self._dropped += picture.kind in self._pending
@@ -118,7 +118,7 @@ class FrameStream:
         self._start(page, hidden=False)
 
     def hide(self, page: str) -> None:
-        """Note that nobody sees a page, until its next hello."""
+        """Note that a page is out of sight until its next hello."""
         self._start(page, hidden=True)
 
     def _start(self, page: str, *, hidden: bool) -> None:
@@ -138,7 +138,7 @@ class FrameStream:
         """Note that a page has drawn `frame` and all before it."""
         with self._lock:
             account = self._pages.get(page)
-            # A page that never said hello, or a frame that was never sent: not ours to guess what is meant.
+            # Acknowledgments from unknown pages, and of frames that were never sent, are ignored.
             if account is not None and frame <= self._frame:
                 self._spoken(page)
                 while account.owed and account.owed[0] <= frame:
@@ -147,7 +147,7 @@ class FrameStream:
             self._pump()
 
     def tick(self) -> None:
-        """Nothing happened but time."""
+        """Check for time-outs."""
         with self._lock:
             self._pump()
 
@@ -186,22 +186,22 @@ class FrameStream:
             page.silent = False
             page.owed.clear()
         page.last_seen = now
-        self._pages[name] = page  # at the end: the order of the dictionary is the order of speaking
+        self._pages[name] = page  # at the end: the dictionary is in the order of speaking
         while len(self._pages) > MOST_PAGES:
             del self._pages[next(iter(self._pages))]
 
     def _pump(self) -> None:
-        """Send what may be sent now."""
+        """Send the pictures that may be sent now."""
         self._expire()
         while self._pending and self._open():
             picture = self._pending.pop(next(iter(self._pending)))
             if not self._post(picture):
-                # It keeps its claim unless the failing send was overtaken by a newer offer of its kind.
+                # It waits again, unless a newer picture of its kind was offered during the failed send.
                 self._pending.setdefault(picture.kind, picture)
                 return
 
     def _expire(self) -> None:
-        """Notice pages that have become silent, and write off what they owe."""
+        """Find pages that have become silent, and write off their debts."""
         now = self._clock()
         for page in self._pages.values():
             if page.owed and now - page.waiting_since >= SILENCE:
@@ -209,7 +209,7 @@ class FrameStream:
                 page.owed.clear()
 
     def _open(self) -> bool:
-        """May a frame be sent?"""
+        """Return whether a frame may be sent."""
         seen = [page for page in self._pages.values() if not page.hidden]
         alive = [page for page in seen if not page.silent]
         if alive:
@@ -222,7 +222,7 @@ class FrameStream:
         number = self._frame
         now = self._clock()
         for page in self._pages.values():
-            # What is sent for others is not counted: a hidden page's, or a silent one's beyond its credit.
+            # Frames for other pages do not count for a hidden page, or for a silent one without credit.
             if not page.hidden and len(page.owed) < IN_FLIGHT:
                 if not page.owed:
                     page.waiting_since = now
@@ -234,7 +234,7 @@ class FrameStream:
                 number, picture.kind, picture.revision, picture.covers(), width, height, format, encoded
             )
             self._send(content, buffers)
-        except Exception as failure:  # a closed comm, say: editing goes on, stats() tells
+        except Exception as failure:  # e.g. a closed comm: editing continues, stats() counts it
             for page in self._pages.values():
                 if number in page.owed:
                     page.owed.remove(number)

@@ -1,10 +1,10 @@
-"""Each message of a page once and in order, and which of them a picture shows.
+"""The order of messages: each is carried out once and in turn, and pictures know which ones they show.
 
-A page numbers its strokes and commands. :class:`Turns` holds an account of each page, carries out what is
-next in its count, answers what is not, and queues what comes behind a command that waits for the model.
+A page numbers its strokes and commands. :class:`Turns` keeps an account of each page. It carries out the next
+message in its count, answers any other, and queues messages behind a command that waits for the model.
 
-Locks, in this order only: the lane (the order of messages), then the books (the accounts). Nobody waits for
-the worker while one is held.
+The locks are taken in this order only: the lane (the order of messages), then the books (the accounts). A
+thread that holds one does not wait for the worker.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from .protocol import Command, ProtocolError, Stroke
 log = logging.getLogger(__name__)
 
 STROKE_PATIENCE = 5.0
-"""Seconds after its last message that a stroke counts as open: a page may vanish in the middle of one."""
+"""Seconds after its last message for which a stroke counts as open, since a page may vanish during one."""
 
 HISTORY = 4096
-"""How many (sequence, revision) pairs a page's history keeps: more than a minute of painting."""
+"""The number of (sequence, revision) pairs that a page's history keeps: more than a minute of painting."""
 
 SLOW = frozenset({"open", "scene", "save", "discover"})
 """The commands that wait for the model."""
 
 Turn = Stroke | Command | ProtocolError
-"""What takes a number: strokes, commands, and refused ones of both."""
+"""Messages with a sequence number: strokes, commands, and refused ones of both."""
 
 
 @dataclass
 class Page:
-    """What the kernel knows of a page."""
+    """The kernel's account of a page."""
 
     received: int = 0
-    """Its last sequence that came, and is applied or waits to be."""
+    """The page's last sequence that was received. It is applied, or waits to be."""
     accepted: int = 0
-    """Its last sequence that is applied, or was refused."""
+    """The page's last sequence that was applied or refused."""
     told: int = 0
-    """Its last sequence that it has been told of, by `accepted` or by a frame that covers it."""
+    """The last sequence that was confirmed to the page, with `accepted` or with a frame that covers it."""
     applied: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    """(sequence, revision once it was applied), both growing; of one revision only the last sequence."""
+    """Pairs (sequence, revision after it), both rising, with only the last sequence of each revision."""
     stroke_since: float | None = None
-    """When the last message of a stroke that is not over came."""
+    """The time of the last message of an open stroke."""
 
     def book(self, sequence: int, revision: int) -> None:
-        """Note that a message is applied, with the revision that it made."""
+        """Note that a message was applied and made this revision."""
         if self.applied and self.applied[-1][1] == revision:
             self.applied.pop()
         self.applied.append((sequence, revision))
@@ -63,12 +63,12 @@ class Turns:
     """The pages' messages in order.
 
     Args:
-        session: whose revisions are booked. Its `acknowledged` messages, from before a recovery, count as
-            carried out: a page may say them again.
-        carry_out: does what a stroke or a command says, or raises; what it raises has changed nothing.
+        session: the session whose revisions are booked. Its `acknowledged` messages, from before a recovery,
+            count as carried out, since a page may repeat them.
+        carry_out: carries out a stroke or a command, or raises without having changed anything.
         say: sends a message to the pages.
         done: called after each message with its revision, and whether that was booked before its picture
-            was asked for.
+            was requested.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Turns:
         self._lane = threading.RLock()
         self._books = threading.RLock()
         self._calm = threading.Condition(self._books)
-        # Never forgotten while the kernel lives: a page that was would be asked for messages that it no
+        # Kept as long as the kernel lives. The kernel would ask a forgotten page for messages that it no
         # longer has.
         self._pages = {name: Page(count, count, count) for name, count in session.acknowledged.items()}
         self._backlog: deque[Turn] = deque()
@@ -95,13 +95,13 @@ class Turns:
             return self._page(name).accepted
 
     def all_accepted(self, names: Iterable[str] | None = None) -> dict[str, int]:
-        """Return that of the known pages, or of all."""
+        """Return the same for those of the named pages that are known, or for all."""
         with self._books:
             chosen = self._pages if names is None else names
             return {name: self._pages[name].accepted for name in chosen if name in self._pages}
 
     def covers(self, names: Iterable[str], revision: int) -> dict[str, int]:
-        """Page to its last message that was applied before this revision was complete. They are told so."""
+        """Return and confirm each page's last message that was applied before this revision was complete."""
         with self._books:
             covers = {}
             for name in names:
@@ -123,11 +123,11 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait for a slow command, itself included."""
+        """The number of messages that wait for a slow command, including the command."""
         return len(self._backlog)
 
     def settle(self, seconds: float) -> None:
-        """Wait, at most so long, until no stroke is open and nothing waits."""
+        """Wait until no stroke is open and no message waits, but not longer than ``seconds``."""
         end = time.monotonic() + seconds
         with self._books:
             while (self._backlog or self.painting) and (left := end - time.monotonic()) > 0:
@@ -136,12 +136,11 @@ class Turns:
     # --- messages ---
 
     def take(self, name: str, sequence: int, turn: Turn) -> None:
-        """Carry out a page's message if it is the next in its count, else answer where the kernel is.
+        """Carry out a page's message if it is the next in its count, else answer with the kernel's count.
 
-        Strokes and most commands are done here and now, in well under a millisecond plus the journal's
-        write: so they are in before the next cell runs. A command that waits for the model is done on a
-        thread of its own, and everything that comes meanwhile queues behind it; the kernel's thread stays
-        free for acknowledgments and Cancel.
+        Strokes and most commands run at once, in well under a millisecond plus the journal's write, so they
+        take effect before the next cell runs. A command that waits for the model runs on a thread of its own,
+        and later messages queue behind it. The kernel's thread stays free for acknowledgments and Cancel.
         """
         with self._lane:
             with self._books:
@@ -163,7 +162,7 @@ class Turns:
             try:
                 self._apply(name, sequence, turn)
             except BaseException:
-                page.received = accepted  # Ctrl-C in the middle: the page will be asked to say it again
+                page.received = accepted  # after Ctrl-C, the page will be asked to repeat the message
                 raise
 
     def changed(self, revision: int) -> None:
@@ -180,7 +179,7 @@ class Turns:
         return self._pages.setdefault(name, Page())
 
     def _work_off(self) -> None:
-        """Do what has queued up, in order; a message leaves the queue when it is done."""
+        """Carry out the queued messages in order. A message leaves the queue when it is done."""
         while True:
             turn = self._backlog[0]
             assert turn.page is not None and turn.sequence is not None
@@ -196,7 +195,7 @@ class Turns:
                 return
 
     def _apply(self, name: str, sequence: int, turn: Turn) -> None:
-        """Do it, book it, say so. What fails has changed nothing, and counts as accepted."""
+        """Carry out, book and confirm a message. A failed one changes nothing and counts as accepted."""
         if isinstance(turn, Stroke):
             with self._books:
                 self._page(name).stroke_since = None if turn.last else time.monotonic()
@@ -217,8 +216,8 @@ class Turns:
             )
         finally:
             SPEAKER.reset(speaker)
-        # Read after the verb: it may be higher than the verb's own when other threads edit as well, never
-        # lower, so that no frame claims to cover what it does not.
+        # Read after the verb. If other threads edit as well, it may be higher than the verb's own revision.
+        # It is never lower, so that no frame claims to cover a message that it does not show.
         revision = self._session.revision
         with self._books:
             page = self._page(name)
@@ -226,8 +225,8 @@ class Turns:
             if not booked:
                 page.book(sequence, revision)
             page.accepted = sequence
-            # In the middle of a stroke its frame says that a message is accepted, and halves what the page
-            # has to read. Where frames do not keep up, every second message is answered; the last one always.
+            # Within a stroke, a frame confirms the message, which halves the messages that the page reads. If
+            # frames do not keep up, every second message is answered. The last one always is.
             answered = not isinstance(turn, Stroke) or turn.last or page.told < sequence - 1
             if refused is not None or answered:
                 page.told = sequence

@@ -1,6 +1,6 @@
 /**
- * The anywidget adapter: carries messages and traits between the widget's model and the editor. The page's copy of the
- * session is created once per model and shared by all its views: frames and sequences are counted per page.
+ * The anywidget adapter, which carries messages and traits between the widget's model and the editor. Each model has
+ * one copy of the session in the page, which all its views share, because frames and sequences are counted per page.
  */
 
 import { decodePicture, download } from "./browser/pictures";
@@ -11,23 +11,23 @@ import { EditorSession } from "./core/session";
 import type { SyncedState } from "./core/state-sync";
 import { createEditor } from "./editor/editor";
 
-/** The part of anywidget's model that is used here; the types of its values are checked. */
+/** The part of anywidget's model that this file uses. The types of its values are checked. */
 interface Model {
   get(name: string): unknown;
   on(event: string, callback: (...values: unknown[]) => void): void;
   off(event: string, callback: (...values: unknown[]) => void): void;
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBufferView[]): void;
-  /** JupyterLab's and Notebook's widget manager has the kernel's connection; other hosts' may not. */
+  /** The widget managers of JupyterLab and Notebook have the kernel's connection. Those of other hosts may not. */
   widget_manager?: { kernel?: { status?: string; connectionStatus?: string } | null };
 }
 
-/** Milliseconds between two looks at whether the kernel is there. */
+/** Milliseconds between two checks of the kernel. */
 const BEAT = 1000;
 
 function kernelStatus(model: Model): HostKernelStatus | null {
   const kernel = model.widget_manager?.kernel;
   if (!kernel?.status) {
-    // In an exported notebook the models have no comms. The widget's own cannot be seen here, but its layout's is.
+    // In an exported notebook, models have no comms. The widget's own comm is not visible here, but its layout's is.
     const layout = model.get("layout") as { comm_live?: boolean } | null | undefined;
     return layout?.comm_live === false ? "none" : null;
   }
@@ -38,14 +38,14 @@ function kernelStatus(model: Model): HostKernelStatus | null {
 
 const TRAITS = ["_state", "_masks", "_photo", "_reconstruction", "_preview", "_result", "_segments"];
 
-/** The bytes of one trait or buffer: a DataView is often a window onto a whole message. */
+/** Returns the bytes of a trait or buffer, since a DataView is often a window onto a whole message. */
 function bytesOf(value: unknown): Uint8Array | null {
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
   if (!ArrayBuffer.isView(value)) return null;
   return new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
 }
 
-/** The same view gives the same bytes object, by which the page sees what has not changed. */
+/** Returns the same bytes object for the same view, so that the page can recognize unchanged data. */
 function remembering(): (value: unknown) => Uint8Array | null {
   const known = new WeakMap<object, Uint8Array>();
   return (value) => {
@@ -79,7 +79,7 @@ export default () => {
   let session: EditorSession<ImageBitmap> | null = null;
 
   return {
-    // Returns at once: anywidget holds back the widget's messages while this runs.
+    // This returns at once, because anywidget holds back the widget's messages while it runs.
     initialize({ model }: { model: Model }) {
       const created = new EditorSession<ImageBitmap>(randomId(32), {
         send: (message, buffer) => model.send(message, undefined, buffer ? [buffer] : []),
@@ -95,7 +95,7 @@ export default () => {
       const bytes = remembering();
       let reading = false;
       const traitsChanged = (): void => {
-        // One update changes several traits, one event each; they belong together.
+        // One update changes several traits with one event each. They belong together.
         if (reading) return;
         reading = true;
         queueMicrotask(() => {

@@ -1,8 +1,7 @@
-"""Blending: G'(z_e), the edits in a photo that is otherwise as it was, on demand.
+"""Blending: G'(z_e), the edits in an otherwise unchanged photo, on demand.
 
-G' is fitted to the photo around the edits. It begins with what :mod:`.fitting` has found for the photo
-without them, or with what the model's initializer says. A blend that was stopped goes on where it was, if the
-same edits are to be blended again.
+G' is fitted to the photo around the edits. The fit starts with the G' that :mod:`.fitting` has found for the
+unedited photo, or with the initializer's. A stopped blend resumes if the same edits are blended again.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
     from ..project import StoredBlend
 
 WARM_STEPS: Final = 12
-"""Evaluations of the loss for a blend that begins from a fitted G': half of what it takes from nothing.
-More would bring back more of the photo's own pixels, also where the edit is."""
+"""Evaluations of the loss for a blend that starts with a fitted G': half of the number without one. More
+would restore more of the photo's own pixels, even inside the edit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +43,12 @@ class Blend:
 
     Attributes:
         array: uint8 R x R x 3, read-only.
-        revision, edits: what it shows.
+        revision, edits: the revision that it shows, and its edits.
         before, after: PSNR of the kept pixels against the photo, of G(z_e) and of G'(z_e).
-        survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit, near 1 when the edit has
-            survived; ``None`` without one.
-        picture: what was edited.
-        delta: the perturbation that makes G' of G, by fine layer; see ``adaptation.render``.
+        survival: ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| inside the edit, near 1 if the edit has survived;
+            ``None`` without an edit.
+        picture: the edited picture.
+        delta: the perturbation that turns G into G', by fine layer; see ``adaptation.render``.
     """
 
     array: Array
@@ -84,15 +83,15 @@ class Blending:
     """The blends of a session's picture, one at a time.
 
     Args:
-        lock: that of the owner.
-        picture: the picture that is open at present.
-        fitted: the delta of a picture without edits, if it is fitted; see :meth:`.Fitting.result`.
-        tell: called on the worker's thread with what has happened.
-        failed: called there with what could not be done, and why.
+        lock: the owner's lock.
+        picture: returns the open picture.
+        fitted: returns the delta of a picture without edits, if it is fitted; see :meth:`.Fitting.result`.
+        tell: called on the worker's thread with new events.
+        failed: called there with the failed step and the reason.
 
     Attributes:
         result: the last finished blend of the picture; ``None`` before.
-        progress: how far the running one is; ``None`` when none runs.
+        progress: the progress of the running one; ``None`` when none runs.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Blending:
     def start(self, edits: Edits, revision: int) -> tuple[Future[Blend], Ticket]:
         """Blend edits into the picture, in the worker's turn.
 
-        If these are being blended already, this is that job; one of other edits is asked to end.
+        If a job already blends these, this returns that job. A job for other edits is asked to end.
         """
         with self._lock:
             running = self._running
@@ -132,13 +131,13 @@ class Blending:
         return future, ticket
 
     def wait(self, future: Future[Blend], ticket: Ticket) -> Blend | None:
-        """Wait for a blend that was started; Ctrl-C ends it, and keeps the best so far.
+        """Wait for a blend. Ctrl-C ends it and keeps the best result so far.
 
         Returns:
             The blend; ``None`` if it was stopped before its first result.
 
         Raises:
-            GANPaintError: it failed, or this is the worker's own thread.
+            GANPaintError: the blend failed, or the call came on the worker's own thread.
         """
         try:
             try:
@@ -152,13 +151,13 @@ class Blending:
             raise explained("The blend failed", error) from error
 
     def cancel(self) -> None:
-        """Ask the running blend to end; the best so far is its result."""
+        """Ask the running blend to end. Its result is the best so far."""
         with self._lock:
             if self._running is not None:
                 self._running.ticket.cancel()
 
     def begin(self, result: Blend | None = None) -> None:
-        """Another picture, with the blend that it comes with; under the lock. The last one's is cancelled."""
+        """Begin with another picture and its stored blend; cancel the last one's. Called under the lock."""
         self.cancel()
         self._running = self._stopped = self.progress = None
         self.result = result
@@ -180,14 +179,14 @@ class Blending:
                 self._tell([Blended(array_of(found), revision, final=False)])
 
         try:
-            # Told here and not where the job was queued, so that it cannot come after the job's end.
+            # Sent here, not where the job was queued, so that it cannot come after the job's end.
             self._tell([Progress("blend", 0.0, None, None)])
             if ticket.cancelled:
                 raise Cancelled
             with self._lock:
                 now = self._picture()
             if now.source is picture.source:
-                picture = now  # inverted since
+                picture = now  # a better inversion may have replaced it
             fit = self._fit(picture, edits)
             fit.run(ticket=ticket, on_picture=on_picture)
             blend = self._blended(picture, edits, revision, fit)
@@ -206,7 +205,7 @@ class Blending:
             raise
         finally:
             with self._lock:
-                # Another one may have been queued since; then the session is still at work.
+                # Another one may have been queued since. Then the session still has a running job.
                 if self._running is not None and self._running.ticket is ticket:
                     self._running = self.progress = None
             self._tell([Finished("blend")])
@@ -248,10 +247,10 @@ class Blending:
 
 
 def kept(generator: StagedGenerator, picture: OpenedPicture, edits: Edits) -> Tensor:
-    """How much each pixel must stay the photo's: 1 x 1 x R x R, see :func:`.adaptation.keep_mask`.
+    """Return how much each pixel must keep the photo: 1 x 1 x R x R, see :func:`.adaptation.keep_mask`.
 
-    Both a blend and a saved picture go by it. An edit counts wherever it was painted. Suppressed units, which
-    are usually switched off everywhere, count where that can be seen.
+    Blends and saved pictures both use it. An edit counts wherever it was painted. Suppressed units, which are
+    usually off everywhere, count where the change is visible.
     """
     import torch
 
@@ -277,7 +276,7 @@ def kept(generator: StagedGenerator, picture: OpenedPicture, edits: Edits) -> Te
 
 
 def pasted(generator: StagedGenerator, picture: OpenedPicture, edits: Edits, array: Array) -> Image.Image:
-    """Return a picture of these edits in the photo at its own size; unedited parts keep its pixels.
+    """Paste a picture of these edits into the photo at its own size. Unedited parts keep its pixels.
 
     Args:
         array: G(z_e) or G'(z_e), uint8 R x R x 3; returned unchanged without a larger photo.

@@ -1,4 +1,4 @@
-"""Discovering: concepts for a generator that has none, so that it can be painted with."""
+"""Discovering: the search for concepts to paint with, for a generator that has none."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Discovering:
-    """A session's search for concepts. The caller waits and can stop it; previews are drawn meanwhile.
+    """A session's search for concepts. The caller waits and can stop it. Previews continue meanwhile.
 
     Args:
-        found: called on the worker's thread with the model that knows its concepts.
-        report: called with how far it is.
+        found: called on the worker's thread with a model that has the concepts.
+        report: called with the progress.
     """
 
     def __init__(
@@ -41,23 +41,23 @@ class Discovering:
         """Find concepts, and keep them in the cache for the next session with this generator.
 
         Raises:
-            GANPaintError: the model has concepts, or they are being looked for, or it was cancelled; nothing
+            GANPaintError: the model has concepts, a search is already running, or it was cancelled; nothing
                 has changed then.
         """
         if model.dissection is not None:
             raise GANPaintError(
-                f"The generator {model.name!r} has its concepts already.",
-                "For others make a Model whose dissection is that of discover(generator).",
+                f"The generator {model.name!r} already has concepts.",
+                "To use others, make a Model with dissection=discover(generator).",
             )
         if not self._searching.acquire(blocking=False):
-            raise GANPaintError("Concepts are being looked for already.", "Wait for them, or cancel.")
+            raise GANPaintError("A search for concepts is already running.", "Wait for it, or cancel it.")
         try:
             self._waiting.run(self._discover, model, parts)
         finally:
             self._searching.release()
 
     def cancel(self) -> None:
-        """Give up the search; who waits for it gets an error that says so."""
+        """Abandon the search. The waiting caller gets an error that says so."""
         self._waiting.cancel()
 
     def _discover(self, ticket: Ticket, model: Model, parts: int) -> None:

@@ -1,8 +1,7 @@
-"""Fitting: G' of a photo as it is, so that each preview can be faithful to the photo.
+"""Fitting: G' of the unedited photo, with which each preview can be faithful to the photo.
 
-It is fitted when nothing else is to be done, and makes way for whatever is; it then goes on where it was.
-Where the model has an initializer the first G' is what that says in one pass: the very next preview is
-faithful.
+The fit runs when nothing else is to be done, makes way for all other work, and then resumes. If the model has
+an initializer, one pass of it gives the first G', so that the next preview is already faithful.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class _Work:
-    """What there is of one picture's G'."""
+    """The state of the fit of one picture's G'."""
 
     picture: OpenedPicture
     begun: bool = False
@@ -37,15 +36,15 @@ class _Work:
 
 
 class Fitting:
-    """G' of the photo that is open, without its edits.
+    """G' of the open photo without its edits.
 
     Args:
-        changed: called on the worker's thread when :meth:`modify` has another answer.
+        changed: called on the worker's thread when :meth:`modify` has a new result.
         failed: called there with the failed step and the reason; previews are plain from then on.
         report: called with the progress while a caller waits for it.
 
     Attributes:
-        on: whether it is wanted.
+        on: whether previews are to be faithful.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Fitting:
         self._work: _Work | None = None
 
     def start(self, picture: OpenedPicture) -> None:
-        """Fit G' to a picture from now on, or go on with it. Another picture's is dropped."""
+        """Start or resume the fit of G' to a picture. The fit of another picture is dropped."""
         self.on = True
         if self._work is None or self._work.picture is not picture:
             self._work = _Work(picture)
@@ -76,7 +75,7 @@ class Fitting:
             self._worker.idle((id(self), "fit"), lambda ticket: self._go_on(ticket, work), self._give_up)
 
     def stop(self) -> None:
-        """Previews are plain from now on. What was fitted is kept, to be gone on with."""
+        """Make previews plain from now on. The fit is kept, and can be resumed."""
         self.on = False
 
     def cancel(self) -> None:
@@ -84,10 +83,10 @@ class Fitting:
         self._waiting.cancel()
 
     def wait(self, picture: OpenedPicture) -> None:
-        """Until there is a first G' to draw with, if one is wanted. On the worker's thread it is as it is.
+        """Wait for a first G', if previews are to be faithful. On the worker's thread, do not wait.
 
         Raises:
-            GANPaintError: it could not be fitted.
+            GANPaintError: the fit failed.
         """
         work = self._of(picture)
         if work is not None and work.modify is None and not self._worker.current:
@@ -108,7 +107,7 @@ class Fitting:
         return work if self.on and work is not None and work.picture is picture else None
 
     def _begin(self, work: _Work) -> None:
-        """Make the first G', if the initializer has one in one pass."""
+        """Make the first G' with one pass of the initializer, if there is one."""
         import torch
 
         if work.begun:
@@ -126,7 +125,7 @@ class Fitting:
             self._found(work, work.fit.delta)
 
     def _go_on(self, ticket: Ticket, work: _Work) -> bool:
-        """Fit on until it is done, which is returned, or the ticket is cancelled."""
+        """Continue the fit; return ``True`` once it is done, ``False`` if the ticket was cancelled before."""
         import torch
 
         from ...method.adaptation import Fit
@@ -142,7 +141,7 @@ class Fitting:
         fit.run(ticket=ticket)
         if not fit.done:
             return False
-        if not work.fitted:  # a caller that would not wait may have done it meanwhile
+        if not work.fitted:  # another caller may have finished it meanwhile
             self._found(work, fit.delta)
             work.fitted, work.fit = True, None
         return True

@@ -1,8 +1,8 @@
-"""Inverting: from a picture to something that can be edited.
+"""Inverting: from a picture to its latent z and the edit layer's features, which can be edited.
 
-That is z, the edit layer's features, and what follows from them. :func:`open_picture` does it in one go.
-:class:`Inverting` is what a session does with it: a picture replaces the last one only once it is there, and
-the inversion of the last goes on until then. So a picture that cannot be opened has changed nothing.
+:func:`open_picture` does this in one go. :class:`Inverting` does it for a session: a picture replaces the
+last one only once it is open, and the inversion of the last one continues until then. A picture that cannot
+be opened therefore changes nothing.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 
 GLANCE: Final = 10
-"""Steps of an inversion's optimization before an editor shows it: the guess has wrong colors."""
+"""Steps of optimization before an editor shows an inversion, since the encoder's guess has wrong colors."""
 
 LONG: Final = 30.0
-"""Seconds of an opening that are announced on the terminal as well."""
+"""Expected seconds above which an opening is announced on the terminal as well."""
 
 POOR: Final = 18.0
-"""Of a reconstruction, in dB: below this, nobody would call it the same photo."""
+"""PSNR of a reconstruction in dB, below which it hardly resembles the photo."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Where a picture comes from; ``array`` is uint8 R x R x 3 and ``None`` for the generator's own scenes.
+    """The source of a picture. ``array`` is uint8 R x R x 3, or ``None`` for the generator's own scenes.
 
-    ``scene`` is one of the gallery, ``sample`` is G(z) for a seed, for generators that have no gallery.
-    ``original`` is the photo at its own size, into which the result is pasted. ``notice`` is what users
-    should know of where it comes from.
+    A ``scene`` is one of the gallery. A ``sample`` is G(z) for a seed, for generators without a gallery.
+    ``original`` is the photo at its own size, into which the result is pasted. ``notice`` tells users about
+    the source.
     """
 
     kind: Literal["photo", "scene", "sample"]
@@ -61,7 +61,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class CachedInversion:
-    """What an inversion has found before, so that nothing is inverted again; ``extra`` is the state's."""
+    """The result of an earlier inversion, so that nothing is inverted again; ``extra`` is the state's."""
 
     z: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
@@ -70,19 +70,19 @@ class CachedInversion:
 
 @dataclass(frozen=True, eq=False)
 class OpenedPicture:
-    """One picture that is being edited, ready to be rendered.
+    """An open picture, ready to be edited and rendered.
 
     Attributes:
-        source: where it comes from.
+        source: the picture's source.
         photo: x, uint8 R x R x 3, read-only.
         x: the same as 1 x 3 x R x R in [-1, 1].
         z: the latent, 1 x latent_size.
-        fast: draws edits of it; its ``state`` is that of the edit layer.
+        fast: draws the picture with edits; its ``state`` is that of the edit layer.
         reconstruction: G(z), uint8 R x R x 3, read-only.
         psnr: PSNR of G(z) against x.
-        labels: what is where in the photo: uint8 R x R, indices into the segmenter's classes; ``None``
-            without one.
-        notice: what users should know of it, such as that it is outside the generator's world.
+        labels: the photo's classes: uint8 R x R, indices into the segmenter's classes; ``None`` without a
+            segmenter.
+        notice: a message for users, for example that the photo is outside the generator's world.
     """
 
     source: Source
@@ -99,10 +99,10 @@ class OpenedPicture:
 def open_picture(
     model: Model, source: Source, ticket: Ticket | None = None, *, guess: bool = False
 ) -> OpenedPicture:
-    """z, and all that follows from it, for a picture. GANPaintError and Cancelled come through.
+    """Find z of a picture, and everything that follows from z. GANPaintError and Cancelled pass through.
 
     Args:
-        guess: leave it at the encoder's guess, a little improved; :func:`inverted` does the rest.
+        guess: stop at the encoder's guess, a little improved. :func:`inverted` does the rest.
     """
     import torch
 
@@ -167,7 +167,7 @@ def _restored(model: Model, cached: CachedInversion) -> tuple[Tensor, State]:
 
 
 def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, state: State) -> OpenedPicture:
-    """Open a picture whose state at the edit layer is known; without a photo, the state's picture is it."""
+    """Open a picture with a known state at the edit layer. Without a photo, the state's picture is used."""
     from ...images.metrics import psnr
     from ...method.preview import Preview
 
@@ -181,14 +181,14 @@ def opened_at(model: Model, source: Source, photo: Array | None, z: Tensor, stat
 
 
 def reconceived(model: Model, picture: OpenedPicture) -> OpenedPicture:
-    """Return the same picture of the same generator, for a model that knows other concepts."""
+    """Return the picture for a model of the same generator with other concepts."""
     from ...method.preview import Preview
 
     return replace(picture, fast=Preview(model, picture.fast.state), labels=_labels(model, picture.x))
 
 
 def _plain(state: State) -> State:
-    """Return the same state with tensors that autograd accepts, whatever mode they were made in."""
+    """Return the state with tensors that autograd accepts, even if they were made in inference mode."""
     extra = {name: tensor.detach().clone() for name, tensor in state.extra.items()}
     return replace(state, features=state.features.detach().clone(), extra=extra)
 
@@ -199,17 +199,16 @@ def searching(model: Model) -> str | None:
 
 
 class Inverting:
-    """A session's pictures, opened in one go, or as a guess that is made better in the background.
+    """A session's pictures, opened in one go, or as a guess that improves in the background.
 
     Args:
-        progressive: take the encoder's guess first, where there is one.
-        opened: called on the worker's thread with a picture that is there, and a function. It must put the
-            picture in the last one's place and call that, under its lock: the inversion of the last one ends
-            there.
-        refined: called there with a guess and the same picture inverted as far as it will be.
-        failed: called there with what could not be done in the background, and why.
-        report: called with how far an opening is.
-        tell: called with what users should know before an opening that takes minutes.
+        progressive: show the encoder's guess first, if the model has an encoder.
+        opened: called on the worker's thread with an open picture and a function. Under its lock, it must
+            replace the last picture and call the function, which ends the inversion of the last picture.
+        refined: called there with a guess and the same picture, fully inverted.
+        failed: called there with the failed step in the background and the reason.
+        report: called with the progress of an opening.
+        tell: called with a notice for users before an opening that takes minutes.
     """
 
     def __init__(
@@ -237,22 +236,22 @@ class Inverting:
         self._refining: tuple[Ticket, Future[None]] | None = None
 
     def start(self, source: Callable[[], Source]) -> None:
-        """Open a picture, and wait until it is there. What was being opened before is cancelled then.
+        """Open a picture, and wait for it. This cancels earlier openings that are not done by then.
 
         Args:
-            source: asked on the worker's thread.
+            source: returns the source; called on the worker's thread.
 
         Raises:
-            GANPaintError: it cannot be opened, or it was cancelled; nothing has changed then.
+            GANPaintError: the picture cannot be opened, or it was cancelled; nothing has changed then.
         """
         self._waiting.run(self._open, source)
 
     def cancel(self) -> None:
-        """Give up what is being opened. A picture that is there already goes on getting better."""
+        """Abandon all openings. A picture that is already open continues to improve."""
         self._waiting.cancel()
 
     def wait(self) -> None:
-        """Until the picture is inverted as well as it will be. On the worker's own thread it is as it is."""
+        """Wait until the picture is fully inverted. On the worker's own thread, do not wait."""
         refining = self._refining
         if refining is not None and not self._worker.current:
             self._worker.wait(refining[1])
@@ -290,7 +289,7 @@ class Inverting:
                 self._waiting.say(told.sentence)
 
     def _refine(self, guess: OpenedPicture, ticket: Ticket) -> None:
-        """Finish an inversion, and replace the encoder's guess. Previews are served meanwhile."""
+        """Finish an inversion, and replace the encoder's guess. Previews continue meanwhile."""
         try:
             picture = inverted(self.model, guess.source, guess.photo, ticket)
             picture = self._looked_at(replace(picture, labels=guess.labels, notice=guess.notice))

@@ -1,8 +1,8 @@
-"""References: how a concept looks elsewhere, and the activations that are made of it.
+"""References: the look of a concept in another picture, and the activations that produce it.
 
-A restyle refers to a picture or to a sample of the generator, a variant of an addition to an instance among
-its samples. What comes of both is p, the target activations of one edit. They are measured in one place,
-:meth:`References.activations`, once for each edit: the edit keeps them while its stroke grows.
+A restyle refers to a picture or to a sample of the generator. A variant of an addition refers to an instance
+among the samples. Both give p, the target activations of one edit. :meth:`References.activations` measures
+them once for each edit, which keeps them while its stroke grows.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
     from ...models.model import Model
 
 MAX_REFERENCES: Final = 16
-"""Opened references that are kept at hand, newest first: a strip of samples has about as many."""
+"""Opened references to keep, newest first. A strip of samples has about as many."""
 
 SAMPLES: Final = 32
-"""How many samples are looked at, for a strip of those that show a concept, or for one variant of it.
+"""Samples that are searched for a strip that shows a concept, or for one variant of it.
 
-A concept that is rarer than that has no variants."""
+A concept that is rarer than one in so many samples may lack variants."""
 
 MINIMUM_SHARE: Final = 0.004
-"""The part of a picture that a concept must cover to have a look to take over: 16 of 64 x 64 pixels."""
+"""The share of a picture that a concept must cover to serve as a reference: 16 of 64 x 64 pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedReference:
-    """A reference as the generator sees it, without features of later layers: it is not drawn again.
+    """An inverted reference. It lacks the features of later layers, since it is not drawn again.
 
     Attributes:
-        photo: uint8 R x R x 3, read-only; of a sample G(z).
-        reconstruction: what the generator makes of it, the same.
-        psnr: PSNR of that.
+        photo: uint8 R x R x 3, read-only; for a sample, G(z).
+        reconstruction: the generator's version of it, in the same format.
+        psnr: the PSNR of that version.
         state: at the edit layer.
     """
 
@@ -61,10 +61,10 @@ class OpenedReference:
 
 
 class References:
-    """Opens references, and measures what edits take from them. The caller waits, and can be stopped.
+    """Opens references, and measures the activations that edits take from them. Callers wait for it.
 
     Args:
-        report: called with how far it is.
+        report: called with the progress.
     """
 
     def __init__(self, model: Model, worker: Worker, report: Callable[[Report], None]) -> None:
@@ -76,29 +76,29 @@ class References:
             report,
             searching(model),
         )
-        # Both are touched on the worker's thread only.
+        # Only the worker's thread uses these two.
         self._opened: OrderedDict[Reference, OpenedReference] = OrderedDict()
         self._shares: dict[int, dict[str, float]] = {}
 
     def open(self, reference: Reference) -> OpenedReference:
-        """Open a reference like a photo; the last few are kept.
+        """Open a reference like a photo. The last few are kept.
 
         Raises:
-            GANPaintError: it cannot be opened, or it was cancelled.
+            GANPaintError: the reference cannot be opened, or this was cancelled.
         """
         return self._waiting.run(self._open, reference)
 
     def activations(self, edit: Edit) -> Activations:
-        """Return p of an edit that takes it from elsewhere: a restyle, or a variant of an addition.
+        """Return p of a restyle, or of a variant of an addition.
 
         Raises:
-            GANPaintError: the reference, or the generator's samples, do not show the concept; or it was
-            cancelled.
+            GANPaintError: the reference or the generator's samples do not show the concept, or this was
+                cancelled.
         """
         return self._waiting.run(self._measure, edit)
 
     def showing(self, concept: str, count: int) -> list[int]:
-        """Seeds of samples that show a concept, those first that show most of it; see ``samples``."""
+        """Return the seeds of samples that show most of a concept, in that order; see ``samples``."""
         segmenter = self.model.segmenter
         if segmenter is None or concept not in segmenter.classes:
             return list(range(count))
@@ -107,7 +107,7 @@ class References:
         return [seed for seed in best if shown[seed] >= MINIMUM_SHARE]
 
     def cancel(self) -> None:
-        """Give up what is being opened or measured; a waiting caller gets an error that says so."""
+        """Abandon all openings and measurements. A waiting caller gets an error that says so."""
         self._waiting.cancel()
 
     def _open(self, ticket: Ticket, reference: Reference) -> OpenedReference:
@@ -134,7 +134,7 @@ class References:
         return reference_activations(self.model, opened, edit.reference, edit.concept)
 
     def _look(self, ticket: Ticket, concept: str) -> dict[int, float]:
-        """How much of each sample shows a concept. Each sample is looked at once."""
+        """Return the share of each sample that shows a concept. Each sample is segmented once."""
         for seed in range(SAMPLES):
             if seed not in self._shares:
                 self._shares[seed] = shares(self.model, seed)
@@ -146,11 +146,11 @@ def read_reference(reference: object, region: object, size: int) -> Reference:
     """Read a user's reference, and resize it to the generator's size R x R.
 
     Args:
-        reference: a picture, the seed of a sample, or a ``Reference``, which has its region already.
-        region: a mask, R x R or as large as the picture; ``None``: all where the concept is seen.
+        reference: a picture, the seed of a sample, or a ``Reference``, which already has its region.
+        region: a mask, R x R or as large as the picture; ``None`` for all pixels that show the concept.
 
     Raises:
-        GANPaintError: they are not as above.
+        GANPaintError: an argument is not as above.
     """
     if isinstance(reference, Reference):
         return reference
@@ -169,7 +169,7 @@ def reference_activations(
     """Return p for restyling a concept after an opened reference: C activations.
 
     Raises:
-        GANPaintError: the generator does not draw the concept in it, and no region is given.
+        GANPaintError: the generator's version of it does not show the concept, and no region is given.
     """
     import torch
 
@@ -190,10 +190,10 @@ def variant_activations(
 ) -> Activations:
     """Return p for one of several plausible versions of an addition: C activations.
 
-    The target, moved by what sets one *instance* of the concept apart from the average: its mean activations
-    over the concept's pixels, less the dissection's ``mean`` target. The instance is the first that shows
-    among the samples of the seeds 32 n to 32 n + 31, for variant n: the same for all who ask, whatever was
-    asked before.
+    The target is moved by the difference of one *instance* of the concept from the average: its mean
+    activations over the concept's pixels, less the dissection's ``mean`` target. For variant n, the instance
+    is the first among the samples of the seeds 32 n to 32 n + 31. Its choice does not depend on earlier
+    calls.
 
     Raises:
         GANPaintError: none of these samples shows the concept.
@@ -219,7 +219,7 @@ def variant_activations(
 
 
 def shares(model: Model, seed: int) -> dict[str, float]:
-    """Which part of a sample each of the segmenter's classes covers, 0 to 1."""
+    """Return the share of a sample that each of the segmenter's classes covers, 0 to 1."""
     assert model.segmenter is not None
     opened = open_picture(model, Source("sample", f"sample {seed}", seed))
     labels = model.segmenter.segment(opened.x)[0]
@@ -229,7 +229,7 @@ def shares(model: Model, seed: int) -> dict[str, float]:
 
 
 def _where(model: Model, state: State, concept: str, hint: str) -> Tensor:
-    """Where the segmenter sees a concept in the picture of a state: R x R, 0 or 1."""
+    """Return where the segmenter sees a concept in the picture of a state: R x R, 0 or 1."""
     import torch
 
     segmenter, generator = model.segmenter, model.generator

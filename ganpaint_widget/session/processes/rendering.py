@@ -1,8 +1,8 @@
-"""Rendering: G(z_e) of the newest edits, or G'(z_e) where the preview is faithful to the photo.
+"""Rendering: G(z_e) of the newest edits, or G'(z_e) if the preview is to be faithful to the photo.
 
-Strokes come faster than pictures can be drawn, and nobody wants the preview of the stroke before last: so
-only the newest edits are rendered, however often that was asked for. It takes a moment, inside the
-checkpoints of whatever long job is running, and is never cancelled.
+Strokes come faster than pictures can be drawn, and a preview of the stroke before last is useless. So only
+the newest edits are rendered, however many requests came. This takes a moment, inside the checkpoints of a
+long job if one is running, and is never cancelled.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .waiting import explained
 if TYPE_CHECKING:
     from ...models.generator import Modifier
 
-# A change below this (of 255) cannot be seen. Generators refuse some edits: no door in the sky.
+# A smaller change (of 255) is invisible. Generators refuse some edits, such as a door in the sky.
 VISIBLE: Final = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What is to be seen.
+    """A description of the preview to draw.
 
     Attributes:
-        picture, edits: what is edited, and how.
-        revision: that this is of.
+        picture, edits: the picture and its edits.
+        revision: their revision.
         modify: draws G'(z_e); ``None`` for G(z_e).
-        touched: the edit that the newest revision has painted, if it did.
+        touched: the id of the edit that the newest revision painted; ``None`` after any other change.
         before: the edits before that stroke.
     """
 
@@ -51,7 +51,7 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture as it was drawn: ``array`` is uint8 R x R x 3, read-only; the rest as in Wanted."""
+    """A preview that was drawn. ``array`` is uint8 R x R x 3, read-only; the rest is as in Wanted."""
 
     picture: OpenedPicture
     edits: Edits
@@ -60,7 +60,7 @@ class Frame:
     modify: Mapping[str, Modifier] | None = None
 
     def shows(self, wanted: Wanted, edits: Edits | None = None) -> bool:
-        """Whether it is what is wanted, or would be with other edits."""
+        """Whether the frame shows what is wanted, with ``edits`` in place of the wanted ones if given."""
         return (
             self.picture is wanted.picture
             and self.edits is (wanted.edits if edits is None else edits)
@@ -72,14 +72,14 @@ class Rendering:
     """The newest preview.
 
     Args:
-        lock: that of the owner; ``wanted`` is called and ``newest`` is set under it.
-        wanted: says what is to be seen at present.
-        tell: called on the worker's thread with what has happened.
-        failed: called there with what could not be done, and why.
+        lock: the owner's lock. ``wanted`` is called and ``newest`` is set under it.
+        wanted: returns the preview to draw at present.
+        tell: called on the worker's thread with new events.
+        failed: called there with the failed step and the reason.
 
     Attributes:
-        newest: the last frame, which may be without the last edits.
-        notice: what users should know of the last stroke.
+        newest: the last frame, which may lack the last edits.
+        notice: a message for users about the last stroke.
     """
 
     newest: Frame
@@ -95,25 +95,25 @@ class Rendering:
     ) -> None:
         self._worker, self._lock, self._wanted = worker, lock, wanted
         self._tell, self._failed = tell, failed
-        self._base: Frame | None = None  # as it was before the present stroke
+        self._base: Frame | None = None  # the frame before the present stroke
         self.notice: Noticed | None = None
 
     def begin(self, picture: OpenedPicture, revision: int) -> Rendered:
-        """Another picture, without edits, and what to tell of it; under the lock."""
+        """Begin with another picture without edits; return its event. Called under the lock."""
         self.newest = Frame(picture, (), picture.reconstruction, revision)
         self._base = self.notice = None
         return Rendered("preview", picture.reconstruction, revision)
 
     def start(self) -> None:
-        """Have the newest edits rendered soon. Nothing is, once the worker is closed."""
+        """Ask for the newest edits to be rendered. A closed worker renders nothing."""
         if not self._worker.closed:
             self._worker.request((id(self), "preview"), self._render, self._render_failed)
 
     def result(self) -> Frame:
-        """Return the frame of the present revision; waits for it.
+        """Wait for the frame of the present revision; return it.
 
         Raises:
-            GANPaintError: it cannot be rendered, or the worker has been closed.
+            GANPaintError: the frame cannot be rendered, or the worker has been closed.
         """
         try:
             return self._worker.ask(self._render)
@@ -126,7 +126,7 @@ class Rendering:
         if newest.revision == wanted.revision and newest.shows(wanted):
             return newest
         if wanted.touched is not None and not (base is not None and base.shows(wanted, wanted.before)):
-            # The last preview will usually be the one; a fast hand may have left it unrendered.
+            # The last preview usually shows this. After fast strokes, it may never have been rendered.
             base = newest
             if not base.shows(wanted, wanted.before):
                 array = draw(wanted.picture, wanted.before, wanted.modify)
@@ -152,12 +152,12 @@ class Rendering:
 def draw(
     picture: OpenedPicture, edits: Sequence[Edit], modify: Mapping[str, Modifier] | None = None
 ) -> Array:
-    """G(z_e), or G'(z_e): uint8 R x R x 3, read-only. On the worker's thread."""
+    """Draw G(z_e), or G'(z_e): uint8 R x R x 3, read-only. Called on the worker's thread."""
     return array_of(picture.fast.render(edits, modify))
 
 
 def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed | None:
-    """Return a notice if painting ``edit`` has made no visible change inside its mask."""
+    """Return a notice if painting ``edit`` made no visible change inside its mask."""
     if edit is None or not edit.enabled or not edit.mask.any():
         return None
     inside = edit.mask > 0

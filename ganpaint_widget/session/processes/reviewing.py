@@ -1,8 +1,8 @@
-"""Reviewing: whether an addition has worked, judged by the segmenter once the hand rests.
+"""Reviewing: the segmenter judges whether an addition has worked, when the user pauses.
 
 A generator draws what it has learned: asked for a door in a tree, it draws more tree. The preview shows that,
-but a beginner may not know why. So when nothing has been asked for half a second, the segmenter looks at the
-preview of the last stroke. A stroke never waits for it.
+but a beginner may not know why. So after half a second without requests, the segmenter looks at the preview
+of the last stroke. A stroke never waits for it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from ...models.model import Model
 
 SEEN: Final = 0.2
-"""Smallest share of the painted pixels in which the segmenter sees the concept. On three scenes of the demo,
-additions where the concept belongs reach 0.38 or more, and most others stay below 0.1."""
+"""The least share of the painted pixels in which the segmenter must see the concept. On three scenes of the
+demo, additions where the concept belongs reach 0.38 or more, and most others stay below 0.1."""
 
 LONGEST: Final = 0.3
-"""Seconds. A segmenter that takes longer for one picture is not asked again: a stroke may begin meanwhile."""
+"""Seconds. A segmenter that needs more for one picture is not used again, since a stroke may begin
+meanwhile."""
 
 
 class Reviewing:
-    """What a session's user should know of the last addition.
+    """Notices to the user about the last addition.
 
     Args:
-        model: the generator with its segmenter; others take its place when concepts are found.
-        lock: that of the owner; ``wanted`` and ``frame`` are called under it.
-        wanted: returns what is to be seen at present.
+        model: the generator with its segmenter. It is replaced when concepts are found.
+        lock: the owner's lock. ``wanted`` and ``frame`` are called under it.
+        wanted: returns the preview to draw at present.
         frame: returns the newest preview.
         tell: called on the worker's thread with the notice.
     """
@@ -68,7 +69,7 @@ class Reviewing:
         return self._latest[1]
 
     def start(self) -> None:
-        """Have the newest preview looked at when nothing else is to be done."""
+        """Ask for a review of the newest preview when nothing else is to be done."""
         if not (self._slow or self._worker.closed):
             self._worker.idle((id(self), "review"), self._review)
 
@@ -92,8 +93,8 @@ class Reviewing:
 def judged(model: Model, edit: Edit, frame: Frame) -> Noticed | None:
     """Return a notice if the segmenter sees hardly any of an addition's concept where it was painted.
 
-    ``None`` also where the segmenter does not know the concept, or less than a cell of the edit layer is
-    painted.
+    The result is also ``None`` if the segmenter does not know the concept, or if less than one cell of the
+    edit layer is painted.
     """
     segmenter, painted = model.segmenter, edit.mask >= 128
     if segmenter is None or edit.verb != "add" or not edit.enabled or edit.concept not in segmenter.classes:

@@ -1,4 +1,4 @@
-"""Work on the model that its caller waits for. It may take minutes, and can be stopped."""
+"""Work on the model with a waiting caller. It may take minutes, and can be stopped."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ T = TypeVar("T")
 class Waiting:
     """Runs work on the worker's thread and waits for it.
 
-    It is served inside the checkpoints of whatever long job is running, so that nobody waits for that; its
-    own checkpoints serve previews.
+    The work runs inside the checkpoints of a long job, if there is one, so that callers do not wait for that.
+    Its own checkpoints serve previews.
 
     Args:
-        failed, cancelled: what its errors say, such as "The picture could not be opened" and "Opening the
-            picture was cancelled".
-        report: called with how far it is.
-        note: what a bar says of it that shows after three seconds; ``None`` shows none.
+        failed, cancelled: the messages of its errors, such as "The picture could not be opened" and "Opening
+            the picture was cancelled".
+        report: called with the progress.
+        note: the text of a progress bar that appears after three seconds; ``None`` shows no bar.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Waiting:
         self._tickets: list[Ticket] = []
 
     def run(self, work: Callable[Concatenate[Ticket, P], T], *given: P.args, **named: P.kwargs) -> T:
-        """``work(ticket, *given)``. It is done in the caller's context; Ctrl-C cancels it.
+        """Run ``work(ticket, *given)`` in the caller's context. Ctrl-C cancels it.
 
         Raises:
-            GANPaintError: it failed, or it was cancelled.
+            GANPaintError: the work failed or was cancelled.
         """
         with tqdm(
             total=1.0,
@@ -85,23 +85,23 @@ class Waiting:
 
     @staticmethod
     def say(text: str) -> None:
-        """Write a line above the bar, for those who have no editor that could show it."""
+        """Write a line above the bar, for callers without an editor that could show it."""
         tqdm.write(text, file=_stream())
 
     def cancel(self, before: Ticket | None = None) -> None:
-        """Ask what is waited for to end; with ``before``, only what was begun earlier than that."""
+        """Ask all such work to end; with ``before``, only the work that began earlier than that ticket."""
         tickets = list(self._tickets)
         for ticket in tickets if before is None else tickets[: tickets.index(before)]:
             ticket.cancel()
 
 
 def _stream() -> TextIO:
-    # What a cell says on the other stream looks like an error, and leaves a red line behind.
+    # In a notebook, text on stderr looks like an error and leaves a red line.
     return sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr
 
 
 def explained(what: str, error: BaseException) -> GANPaintError:
-    """Return a message for users about an error that was not meant for them."""
+    """Return a GANPaintError that explains an unexpected error to users."""
     if isinstance(error, GANPaintError):
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

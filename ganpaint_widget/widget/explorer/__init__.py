@@ -1,4 +1,4 @@
-"""The dissection explorer's face: ipywidgets around a canvas."""
+"""The dissection explorer's widget: ipywidgets around canvases."""
 
 from __future__ import annotations
 

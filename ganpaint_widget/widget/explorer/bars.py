@@ -1,4 +1,4 @@
-"""How many units each concept has, as bars beside the atlas. A click on a concept filters."""
+"""The number of units of each concept, as bars beside the atlas. A click on a concept filters the atlas."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .tables import tracks
 
 
 class Bars:
-    """The bars, a row for each concept.
+    """The bars, with a row for each concept.
 
     Args:
         kit: makes the controls.
-        picked: called with a concept that was clicked.
+        picked: called with a clicked concept.
     """
 
     def __init__(self, kit: Kit, picked: Callable[[str], object]) -> None:
@@ -34,8 +34,8 @@ class Bars:
 
         Args:
             rows: see :meth:`.Exploration.per_concept`.
-            chosen: the concept by which the atlas is filtered.
-            measured: whether the baselines are.
+            chosen: the concept that filters the atlas.
+            measured: whether the baselines were measured.
         """
         largest = max([1, *(max(row.units, row.rotated or 0) for row in rows)])
         shown = []
@@ -49,13 +49,13 @@ class Bars:
         self.box.children = (*shown, self._legend)
 
     def close(self) -> None:
-        """Close the rows, also those that are not shown at present."""
+        """Close all rows, including those that are not shown at present."""
         close_all([self.box, self._legend, self._name, self._track, *self._rows.values()])
 
     def _row(self, concept: str) -> HBox:
-        """Return a concept's row, made once: widgets are never forgotten by the page."""
+        """Return a concept's row, which is made once, because a page never forgets a widget."""
         if concept not in self._rows:
-            tooltip = f"Show only units labeled {concept}; again: show all"
+            tooltip = f"Show only units labeled {concept}, or all units again"
             button: Button = self._kit.button(description=concept, tooltip=tooltip, layout=self._name)
             button.on_click(partial(self._clicked, concept))
             track = self._kit.html(layout=self._track)

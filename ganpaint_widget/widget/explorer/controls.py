@@ -1,4 +1,4 @@
-"""The explorer's controls and how they are arranged. `explorer.py` says what they do."""
+"""The explorer's controls and their arrangement. `explorer.py` defines their actions."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .tables import heading, note
 
 
 class Controls(VBox):  # type: ignore[misc]
-    """The explorer's controls, not connected to anything; those of its tabs are in `further.py`."""
+    """The explorer's controls, without handlers. Those of its tabs are in `further.py`."""
 
     def _build(self, kit: Kit, bars: Bars) -> None:
-        """All controls, once."""
+        """Make all controls."""
         html, button, row, column = kit.html, kit.button, kit.row, kit.column
         self._layer = kit.dropdown(description="Layer", layout=kit.width(160))
         self._sort = kit.dropdown(options=list(SORTS), description="Sort by", layout=kit.width(190))
@@ -59,7 +59,7 @@ class Controls(VBox):  # type: ignore[misc]
         atlas = row(self._stages)
         atlas.add_class("gpx-atlas")
 
-        # Of its own, because it comes and goes.
+        # It has a layout of its own, because it appears and disappears.
         self._baseline = button(
             description="Measure baselines", layout=Layout(width="auto", align_self="flex-start")
         )

@@ -1,21 +1,19 @@
-"""`DissectionExplorer`: what the units of a layer mean, to look at and to try out.
+"""`DissectionExplorer`: a widget to look at the units of a layer and to try them.
 
-Everything that is computed comes from `explorer/exploration.py`, and all editing is done by the session of a
-`GANPaint` that is part of the explorer: what units do is watched in the same editor that one paints in, and a
-region is painted there.
+`explorer/exploration.py` computes everything. The explorer contains a `GANPaint`, whose session does all
+editing. Its editor shows the effects of units, and users paint a region there.
 
-A control shows what is so: one whose change is refused goes back, and that of the layer, too, when the other
-layer could not be opened.
+A control always shows the present state. If a change is refused, or another layer cannot be opened, the
+control returns to its old value.
 
 Threads. Controls are handled on one or several threads of the kernel, long jobs and heatmaps on the session's
-worker. A thread that changes what is shown holds `_lock`, and does not wait for the worker meanwhile.
+worker. A thread that changes the display holds `_lock`, and does not wait for the worker meanwhile.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -27,37 +25,26 @@ from ipywidgets import Button
 from ... import session as events
 from ...errors import GANPaintError, refuse_unknown
 from ...explorer.brushes import Brush
-from ...explorer.exploration import Exploration, Part
+from ...explorer.exploration import Exploration
+from ...explorer.measured import Part
 from ...explorer.parts import find
-from ...session import EditingSession
 from ...session.worker import default_worker
 from ...tickets import Ticket, share_of
 from ..kernel import along
 from ..paint import GANPaint
 from .bars import Bars
 from .controls import Controls
+from .editors import Editors
 from .further import Further
 from .jobs import Jobs
 from .kit import Kit, close_all, mark, replace_children
-from .look import (
-    ANY,
-    COMPANY,
-    EVERYWHERE,
-    HEAT,
-    MODES,
-    OUTLINE,
-    PAGE,
-    SELECTED,
-    SORTS,
-    STYLE,
-)
-from .pads import SHARPNESS, Pad
-from .sheets import Sheets, columns, gaps, read
+from .look import ANY, COMPANY, EVERYWHERE, HEAT, MODES, PAGE, SELECTED, SORTS, STYLE
+from .pads import SHARPNESS
+from .sheets import Sheets, columns, draw_column, read
+from .switching import switch, switch_back, switch_others
 from .tables import note, unit_table
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ...models.generator import StagedGenerator
     from ...models.model import Model
 
@@ -67,20 +54,20 @@ class DissectionExplorer(Controls):
 
     Args:
         generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
-        layer: the stage; by default where edits are made. Where it has not been dissected, the explorer
-            offers to do it; where it has no atlas yet, it measures one by itself and shows it as it grows,
-            until that is cancelled.
-        paint: an editor to try units out in, whose generator this is; by default one of the explorer's own,
-            which is closed with it.
-        device: of torch, such as "cuda"; by default what the environment's GANPAINT_DEVICE names.
+        layer: the stage; by default the edit layer. If it has not been dissected, the explorer offers to do
+            that. If it has no atlas, the explorer measures one and shows it as it grows, until that is
+            cancelled.
+        paint: an editor of the same generator, in which to try units. By default, the explorer makes one of
+            its own, and closes it at the end.
+        device: a device of torch, such as "cuda"; by default the environment's GANPAINT_DEVICE.
 
-    `explorer.exploration` computes everything that is shown, `explorer.paint` is the editor.
+    `explorer.exploration` computes all results, and `explorer.paint` is the editor.
 
     Raises:
         GANPaintError: an unknown argument, generator, layer or device, or an editor of another generator.
     """
 
-    # Here, because ipywidgets closes also what was never finished.
+    # Class attributes, because ipywidgets may close a widget before __init__ ends.
     _leave: Callable[[], None] | None = None
     _closed = True
 
@@ -97,17 +84,23 @@ class DissectionExplorer(Controls):
         self._generator, self._device = generator, device
         self._worker = default_worker()
         self._lock = threading.RLock()
-        self._quiet = 0  # above 0: controls are being set by the explorer itself
-        self._given = paint
-        self._editors: dict[str, GANPaint] = {}
-        self._opening: dict[str, Future[None]] = {}
+        self._quiet = 0  # above 0 while the explorer itself sets controls
+        self._editors = Editors(
+            generator,
+            device,
+            paint,
+            self._worker,
+            self._lock,
+            ready=self._editor_ready,
+            failed=lambda text: self._say(text, wrong=True),
+        )
         self._units: list[int] = []
         self._page = 0
         self._unit: int | None = None
         self._selection: list[int] = []
         self._label: str | None = None
         self._by = "IoU"
-        # The page loads the controls' code while the layer is read.
+        # The worker reads the layer while the page loads the controls' code.
         reading = self._worker.submit(read, generator, layer, device)
         self._kit = Kit()
         self._bars = Bars(self._kit, lambda concept: self._guarded(partial(self._bar_clicked, concept)))
@@ -138,7 +131,7 @@ class DissectionExplorer(Controls):
                         "The editor's generator or layer is not the explorer's.",
                         "Pass an editor of the same generator, or none.",
                     )
-                self._editors[self._exploration.layer] = paint
+                self._editors.open[self._exploration.layer] = paint
         except BaseException:
             self._close_controls()
             raise
@@ -152,36 +145,35 @@ class DissectionExplorer(Controls):
 
     @property
     def exploration(self) -> Exploration:
-        """The shown layer, as arrays, tables and figures."""
+        """The layer on display, as arrays, tables and figures."""
         return self._exploration
 
     @property
     def paint(self) -> GANPaint:
-        """The editor in which units are tried out. It opens when a page shows the atlas; this waits for it.
+        """The editor in which units are tried. It opens when a page shows the atlas, and this waits for it.
 
         Raises:
-            GANPaintError: it could not be opened, or the layer has not been dissected yet.
+            GANPaintError: the editor could not be opened, or the layer has not been dissected yet.
         """
-        layer = self._exploration.layer
-        self._open_editor()
-        if layer not in self._editors and layer in self._opening:
-            self._worker.wait(self._opening[layer])
+        found = self._exploration
+        self._editors.request(found)
+        self._editors.wait(found.layer)
         return self._opened()
 
     @property
     def unit(self) -> int | None:
-        """The unit that is looked at; ``None`` before one was chosen."""
+        """The unit on display; ``None`` before one was chosen."""
         return self._unit
 
     @property
     def selection(self) -> tuple[int, ...]:
-        """The units that are switched, and of which a brush is made: those added, else the one looked at."""
+        """The units to switch or to make a brush of: those that were added, else the unit on display."""
         if self._selection:
             return tuple(self._selection)
         return () if self._unit is None else (self._unit,)
 
     def show_unit(self, unit: int) -> None:
-        """Look at a unit, as if it were clicked. GANPaintError if the unit does not exist."""
+        """Show a unit, like a click on it. GANPaintError if the unit does not exist."""
         self._exploration.label(unit)
         with self._lock:
             self._unit = int(unit)
@@ -190,7 +182,11 @@ class DissectionExplorer(Controls):
             self._retry()
 
     def select(self, units: Sequence[int]) -> None:
-        """Choose the units to be switched; none: the one that is looked at. GANPaintError for no units."""
+        """Choose the units to switch; an empty list stands for the unit on display.
+
+        Raises:
+            GANPaintError: a unit does not exist.
+        """
         for unit in units:
             self._exploration.label(unit)
         with self._lock:
@@ -199,11 +195,12 @@ class DissectionExplorer(Controls):
             self._retry()
 
     def close(self) -> None:
-        """Take the explorer off the page with all that it has made. Brushes and a given editor stay."""
+        """Remove the explorer and its controls from the page. Brushes and a given editor stay."""
         if not self._closed:
             with self._lock:
                 self._guarded(self._let_go)
                 self._closed = True
+                self._editors.close()
                 self._jobs.close()
             for pad in self._pads:
                 pad.close()
@@ -212,13 +209,14 @@ class DissectionExplorer(Controls):
         super().close()
 
     def _close_controls(self) -> None:
-        """Everything that was made, also what is not on the page at present."""
+        """Close all controls, including those that are not on the page at present."""
         self._closed = True
-        own = [paint for paint in self._editors.values() if paint is not self._given]
-        keep = [] if self._given is None else [self._given]
+        self._editors.close()
         self._bars.close()
         self._further.parts.close()
-        close_all([*self._rooms, *self._below, self._waiting, *self._company, *own], keep)
+        given = self._editors.given
+        controls = [*self._rooms, *self._below, self._waiting, *self._company, *self._editors.own]
+        close_all(controls, [] if given is None else [given])
         self._kit.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -236,7 +234,7 @@ class DissectionExplorer(Controls):
     # --- the controls ---
 
     def _connect(self) -> None:
-        """Say what each control does; what they show comes with :meth:`_enter`."""
+        """Connect each control with its handler. :meth:`_enter` sets their values."""
         self._columns[0].canvas.on_client_ready(self._go_on_soon)
         for place, cell in enumerate(self._cells):
             self._on_click(cell, partial(self._cell_clicked, place))
@@ -270,20 +268,20 @@ class DissectionExplorer(Controls):
         button.on_click(lambda _: self._guarded(clicked))
 
     def _on_change(self, changed: Callable[[], object], change: Any) -> None:
-        # Under the lock: another thread's values must not hide the user's change.
+        # Under the lock, so that another thread's values do not hide the user's change.
         with self._lock:
             if self._quiet:
                 return
-            # A typed text stays, to be mended; any other control goes back to the present value.
+            # A typed text stays, so that the user can correct it. Any other control returns to its old value.
             if not self._guarded(changed) and change.owner not in self._texts:
                 self._set(change.owner, value=change.old)
 
     def _guarded(self, handle: Callable[[], object]) -> bool:
-        """Run a control's action; show an error in the status line, with nothing else changed."""
+        """Run a control's action; show an error in the status line. Return whether it succeeded."""
         return self._closed or self._jobs.guarded(handle)
 
     def _set(self, control: Any, **values: Any) -> None:
-        """Set a control without its handler being called."""
+        """Set a control without calling its handler."""
         with self._lock:
             self._quiet += 1
             try:
@@ -298,7 +296,7 @@ class DissectionExplorer(Controls):
     # --- a layer ---
 
     def _enter(self) -> None:
-        """Show the layer of ``_exploration``: what is known of it, or the offer to measure it."""
+        """Show the layer of ``_exploration``: its results, or the offer to measure it."""
         found = self._exploration
         self._page, self._unit, self._selection, self._label = 0, None, [], None
         self._set(self._layer, value=found.layer)
@@ -322,8 +320,8 @@ class DissectionExplorer(Controls):
         if SORTS[self._sort.value] == "effect" and found.effects is None:
             self._set(self._sort, value="IoU")
         self._further.enter()
-        if found.layer in self._editors:
-            self._attach(self._editors[found.layer])
+        if found.layer in self._editors.open:
+            self._attach(self._editors.open[found.layer])
         else:
             self._editor.children = (self._waiting,)
         self._show_order()
@@ -335,7 +333,7 @@ class DissectionExplorer(Controls):
             self._go_on_soon()
 
     def _show_offer(self) -> None:
-        """Offer to measure what is missing, unless that is under way."""
+        """Offer to measure missing parts, unless that is under way."""
         missing = [part for part in ("dissection", "atlas") if part in self._exploration.missing]
         self._offer.layout.display = None if missing and not self._jobs.busy else "none"
         self._offer.description = "Find concepts" if self._nameless else f"Measure {' and '.join(missing)}"
@@ -347,11 +345,11 @@ class DissectionExplorer(Controls):
         so_far = "" if found.draft is None else " so far"
         self._say(f"{found.layer}: {found.channels} units in {atlas.samples} samples{so_far}.")
         self._waiting.value = note(
-            "Opening the editor …" if found.draft is None else "The editor opens when the atlas is whole."
+            "Opening the editor …" if found.draft is None else "The editor opens when the atlas is complete."
         )
 
     def _go_on_soon(self) -> None:
-        """Build what is below the atlas, after a page has had the processor for itself to show the atlas."""
+        """Build the controls below the atlas later, so that the page shows the atlas first."""
         if self._jobs.busy:
             self._worker.request((id(self), "below"), along(self._guarded, self._go_on))
         else:
@@ -361,55 +359,31 @@ class DissectionExplorer(Controls):
         if self._closed:
             return True
         self._known.children = (self._known.children[0], *self._below)
-        self._open_editor()
+        self._editors.request(self._exploration)
         return True
 
-    def _open_editor(self) -> None:
-        """Have the worker make a session for the layer, if that is dissected: it takes a moment."""
-        found = self._exploration
-        with self._lock:
-            known = found.layer in self._editors or found.layer in self._opening
-            if self._closed or known or found.dissection is None:
-                return
-            self._opening[found.layer] = self._worker.submit(along(self._make_editor, found))
-
-    def _make_editor(self, found: Exploration) -> None:
-        # By its name where that is all there is to know, so that the journal can tell whose session it was.
-        named = found.own and isinstance(self._generator, str)
-        try:
-            source = self._generator if named else found.model
-            paint = GANPaint(session=EditingSession(generator=source, progressive=True, device=self._device))
-        except Exception as error:
-            with self._lock:
-                del self._opening[found.layer]  # to be tried again
-            self._say(f"The editor could not be opened: {error}", wrong=True)
-            raise
-        with self._lock:
-            if self._closed:
-                close_all([paint])
-                return
-            self._editors[found.layer] = paint
-            if self._exploration.layer == found.layer:
-                self._attach(paint)
-                self._ask_for_heat()
+    def _editor_ready(self, layer: str, paint: GANPaint) -> None:
+        if self._exploration.layer == layer:
+            self._attach(paint)
+            self._ask_for_heat()
 
     def _attach(self, paint: GANPaint) -> None:
-        """Show an editor, and hear its news."""
+        """Show an editor, and observe its session."""
         self._editor.children = (paint,)
         self._leave = paint.session.observe(self._on_event)
 
     def _let_go(self) -> None:
-        """Of the editor that is shown: its units as they were, and no more news of it."""
+        """Stop observing the editor on display, and switch its units back."""
         if self._leave is not None:
             self._leave()
             self._leave = None
-        if self._exploration.layer in self._editors:
+        if self._exploration.layer in self._editors.open:
             self._switch_back()
 
     def _opened(self) -> GANPaint:
         """Return the editor, without waiting for it."""
         try:
-            return self._editors[self._exploration.layer]
+            return self._editors.open[self._exploration.layer]
         except KeyError:
             raise GANPaintError("The editor has not been opened yet.", "Try again in a moment.") from None
 
@@ -429,7 +403,7 @@ class DissectionExplorer(Controls):
 
     @property
     def _nameless(self) -> bool:
-        """Whether nothing is known of the layer, and nothing could name it: concepts can be discovered."""
+        """Whether the layer has neither concepts nor a segmenter, so that concepts can be discovered."""
         found = self._exploration
         return found.dissection is None and found.model.segmenter is None
 
@@ -451,7 +425,7 @@ class DissectionExplorer(Controls):
         self._show_offer()
 
     def _show_atlas(self, found: Exploration) -> None:
-        """Show an atlas that is new, or is of more samples than before."""
+        """Show an atlas that is new, or has more samples than before."""
         if found is not self._exploration:
             return
         self._sheets = Sheets(found)
@@ -464,16 +438,13 @@ class DissectionExplorer(Controls):
         self._show_unit()
 
     def _other_concepts(self) -> None:
-        """Show what is known of renamed, merged or split concepts. An own editor is opened anew with them."""
+        """Show renamed, merged, split or hidden concepts. The explorer's own editor is reopened with them."""
         layer = self._exploration.layer
         self._let_go()
-        paint = self._editors.get(layer)
-        if paint is not None and paint is not self._given:
-            del self._editors[layer]
-            close_all([paint])
+        self._editors.drop(layer)
         self._enter()
-        if paint is not None and paint is self._given:
-            self._say("The parts are kept; the editor that was passed goes on with those that it knows.")
+        if layer in self._editors.open:
+            self._say("The parts are kept. The editor that you passed still has the old ones.")
 
     def _measure_part(self, part: Part) -> None:
         found = self._exploration
@@ -500,7 +471,7 @@ class DissectionExplorer(Controls):
         found = self._exploration.search(self._search.value)
         if not found:
             raise GANPaintError(
-                f"No concept is like {self._search.value!r}.",
+                f"No concept matches {self._search.value!r}.",
                 f"Known concepts: {', '.join(self._exploration.concepts)}.",
             )
         self._say("")
@@ -512,7 +483,7 @@ class DissectionExplorer(Controls):
         self._show_bars()
 
     def _show_order(self) -> None:
-        """Sort and filter the units, and show the page."""
+        """Sort and filter the units; show the page."""
         found = self._exploration
         name = self._sort.value
         if SORTS[name] == "effect" and found.effects is None:
@@ -557,7 +528,7 @@ class DissectionExplorer(Controls):
         sheets = self._sheets
         for pad, stage, shown in zip(self._columns, self._stages, columns(tuple(units)), strict=True):
             stage.layout.display = None if shown else "none"
-            pad.show(partial(_draw_column, shown, *sheets.drawn(shown)))
+            pad.show(partial(draw_column, shown, *sheets.drawn(shown)))
         ahead = columns(tuple(self._units[first + PAGE : first + 2 * PAGE]))
 
         def draw_ahead(_: Ticket) -> bool:
@@ -566,7 +537,7 @@ class DissectionExplorer(Controls):
         self._worker.idle((id(self), "ahead"), draw_ahead)
 
     def _show_cells(self) -> None:
-        """Show the captions of the page, and which unit is selected."""
+        """Show the captions of the page, and mark the current and the chosen units."""
         found, units = self._exploration, self._shown()
         by = SORTS[self._sort.value]
         concept = None if self._concept.value == ANY else self._concept.value
@@ -628,12 +599,12 @@ class DissectionExplorer(Controls):
         self.show_unit(int(button.description))
 
     def _ask_for_heat(self) -> None:
-        # On the worker, where features are at hand, beside whatever long job runs there.
+        # On the worker, which has the features, inside the checkpoints of a long job if one is running.
         self._worker.request((id(self), "heat"), along(self._guarded, self._show_heat))
 
     def _show_heat(self) -> None:
         found, unit = self._exploration, self._unit
-        if unit is None or found.layer not in self._editors:
+        if unit is None or found.layer not in self._editors.open:
             return
         paint = self._opened()
         shown = found.heatmap_picture(unit, paint.shown, paint.session.features(), HEAT * SHARPNESS)
@@ -641,9 +612,9 @@ class DissectionExplorer(Controls):
         self._heat.show(lambda pad: pad.picture(array, 0, 0))
 
     def _on_event(self, event: events.Event) -> None:
-        """React to the session's events. During a stroke, the editor's own preview goes first."""
+        """Handle the session's events. During a stroke, the editor's own preview comes first."""
         if isinstance(event, events.Rendered):
-            paint = self._editors.get(self._exploration.layer)
+            paint = self._editors.open.get(self._exploration.layer)
             if paint is not None and not paint.painting:
                 self._ask_for_heat()
         elif isinstance(event, events.PaletteChanged):
@@ -666,51 +637,32 @@ class DissectionExplorer(Controls):
         self._show_cells()
 
     def _switched(self) -> None:
-        """Make the session's edits as the switches say."""
+        """Make the session's edits that the switches describe."""
         verb, everywhere = MODES[self._mode.value], self._region.value == EVERYWHERE
         session = self._opened().session
-        old = [edit for edit in session.edits if edit.concept == SELECTED]
         if verb is None:
             self._switch_back()
             return
         units = self.selection
         if not units:
             raise GANPaintError("No units are chosen.", "Click one in the atlas.")
-        activations = self._exploration.on_activations()
-        # In the editor it is a brush like any other, with which its region is painted.
-        self._exploration.shelf.put(Brush(SELECTED, units, activations, color="#b03060", kept=False))
-        strength = self._strength.value if verb == "add" else 1.0
-        full = np.full((session.size, session.size), 255, np.uint8)
-        masks = [edit.mask for edit in old if everywhere or not edit.mask.all()]
-        mask = full if everywhere else masks[-1] if masks else np.zeros_like(full)
-        for edit in old:
-            session.delete(edit.id)
-        rect = (0, 0, session.size, session.size)
-        session.paint(_NAME, rect, mask, verb=verb, concept=SELECTED, strength=strength)
+        strength = self._strength.value
+        switch(session, self._exploration, units, verb, strength=strength, everywhere=everywhere)
         self._hint.value = "" if everywhere else (
             "<div class='gpx-note'>Paint the region in the editor below: choose “selected units” and "
             f"“{'Add' if verb == 'add' else 'Remove'}” there.</div>"
         )  # fmt: skip
 
     def _switch_back(self) -> None:
-        """Undo all switches: the units are as the generator has them."""
-        session = self._opened().session
-        for edit in session.edits:
-            if edit.concept == SELECTED:
-                session.delete(edit.id)
-        self._exploration.shelf.take(SELECTED)
+        """Undo all switches."""
+        switch_back(self._opened().session, self._exploration)
         self._set(self._mode, value="as it is")
         self._hint.value = ""
 
     def _retry(self) -> None:
-        """Switch the units that are chosen now instead of the old ones."""
-        if MODES[self._mode.value] is None or not self.selection:
-            return
-        session, activations = self._opened().session, self._exploration.on_activations()
-        self._exploration.shelf.put(Brush(SELECTED, self.selection, activations, color="#b03060", kept=False))
-        for edit in session.edits:
-            if edit.concept == SELECTED:
-                session.update(edit.id, units=self.selection)
+        """Switch the present choice of units in place of the old one."""
+        if MODES[self._mode.value] is not None and self.selection:
+            switch_others(self._opened().session, self._exploration, self.selection)
 
     def _reset_clicked(self) -> None:
         self._set(self._mode, value="as it is")
@@ -728,7 +680,7 @@ class DissectionExplorer(Controls):
         def done(brush: Brush) -> None:
             self._say(
                 f"The brush “{brush.name}” is in every editor of {found.layer} now. Scored as "
-                f"{brush.concept}: adds it to {brush.added:.0%} of what is painted, removes "
+                f"{brush.concept}: it adds that to {brush.added:.0%} of the painted area, and removes "
                 f"{brush.removed:.0%} of it."
             )
 
@@ -752,16 +704,3 @@ class DissectionExplorer(Controls):
             self._on_click(drop, partial(shelf.take, brush.name))
             shown += [choose, drop]
         replace_children(self._brushes, shown)
-
-
-def _draw_column(units: Sequence[int], picture: bytes, borders: NDArray[np.float32], pad: Pad) -> None:
-    """Draw a column of the atlas, its active regions outlined."""
-    pad.encoded(picture, 0, 0)
-    for gap in gaps(len(units)):
-        pad.wipe(*gap)
-    pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
-    pad.lines(borders, OUTLINE, 1.5)
-
-
-_NAME = "explorer"
-"""The id of the edit by which the explorer switches units."""

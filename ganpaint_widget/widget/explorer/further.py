@@ -1,4 +1,4 @@
-"""Below the atlas, in tabs: effects of units, artifacts, two layers compared, and discovered parts."""
+"""The tabs below the atlas: effects of units, artifacts, a comparison of two layers, and discovered parts."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from .sheets import enlarged
 from .tables import comparison
 
 SUSPECTS = 12
-"""How many candidates for artifacts are offered."""
+"""Candidates for artifacts to show."""
 
 PAIR = (4 * 120, 2 * 120)
 """CSS pixels of the pictures with and without a unit."""
 
 
 class Further:
-    """The tabs, and what their buttons measure.
+    """The tabs, and the measurements of their buttons.
 
     Args:
         kit: makes the controls.
-        jobs: does what takes longer.
-        found: the exploration that is shown, ``None`` before there is one.
+        jobs: runs long jobs.
+        found: returns the exploration on display.
         explore: opens a layer of a generator, on the explorer's device.
-        generator: as it was given to the explorer: what another layer is of.
+        generator: the generator as the explorer got it, for its other layers.
         look_at: shows a unit.
-        other_concepts: called when discovered concepts were renamed, merged, split or hidden.
+        other_concepts: called after discovered concepts were renamed, merged, split or hidden.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class Further:
             self._on_click(button, clicked)
 
     def enter(self) -> None:
-        """Another layer: nothing of it has been measured here."""
+        """Begin with another layer, without any results."""
         found = self._found()
         for dropdown, names in (
             (self.curve_concept, found.concepts),
             (self.other, found.model.generator.stages),
         ):
             dropdown.options = names
-            dropdown.value = names[0]  # ipywidgets chooses none by itself
+            dropdown.value = names[0]  # ipywidgets does not choose one by itself
         self.curves.value = self.compared.value = self.pair_title.value = ""
         self.pair.show(lambda pad: None)
         replace_children(self.suspects, ())

@@ -1,4 +1,4 @@
-"""One long job at a time, with progress and Cancel, and the line that says how things are."""
+"""Long jobs, one at a time, with progress and Cancel, and the status line."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Jobs:
     """Long jobs, one at a time.
 
     Args:
-        worker: where it is done.
-        lock: held by a thread that changes what is shown.
-        cancel: the button that stops what runs.
+        worker: runs the jobs.
+        lock: held by a thread that changes the display.
+        cancel: the button that stops the running job.
     """
 
     def __init__(self, worker: Worker, lock: threading.RLock, cancel: Button) -> None:
@@ -46,12 +46,12 @@ class Jobs:
         self.box = HBox([self.progress, cancel], layout=Layout(display="none", align_items="center"))
 
     def say(self, text: str, *, wrong: bool = False) -> None:
-        """Say how things are, in the status line."""
+        """Show a text in the status line."""
         kind = "gpx-wrong" if wrong else "gpx-note"
         self.status.value = f"<div class='{kind}' role='status'>{escape(text)}</div>"
 
     def guarded(self, handle: Callable[[], object]) -> bool:
-        """Run it under the lock, and show an error in the status line. Return whether it went well."""
+        """Run an action under the lock; show errors in the status line. Return whether it succeeded."""
         try:
             with self._lock:
                 handle()
@@ -66,7 +66,7 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether something runs, or waits to."""
+        """Whether a job runs or waits."""
         return self._ticket is not None
 
     def start(
@@ -76,15 +76,16 @@ class Jobs:
         done: Callable[[T], object],
         otherwise: Callable[[], object] = lambda: None,
     ) -> None:
-        """``work`` on the worker, with progress and Cancel, then ``done`` with what it found.
+        """Run ``work`` on the worker, with progress and Cancel, then ``done`` with its result.
 
         Args:
-            what: it is called so in the status line.
-            work, done: see above; ``done`` under the lock.
-            otherwise: called under the lock when it was cancelled or went wrong.
+            what: the job's name in the status line.
+            work: the job.
+            done: called under the lock with the job's result.
+            otherwise: called under the lock if the job was cancelled or failed.
 
         Raises:
-            GANPaintError: something runs already.
+            GANPaintError: another job is running.
         """
 
         def job() -> None:
@@ -111,13 +112,13 @@ class Jobs:
             self.say(f"{what} …")
 
     def cancel(self) -> None:
-        """Stop what runs at its next checkpoint."""
+        """Stop the running job at its next checkpoint."""
         if self._ticket is not None:
             self._ticket.cancel()
             self.say("Stopping …")
 
     def close(self) -> None:
-        """Stop what runs; nothing is shown of it."""
+        """Stop the running job, without showing anything more of it."""
         with self._lock:
             self._closed = True
             if self._ticket is not None:

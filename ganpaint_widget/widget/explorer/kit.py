@@ -1,4 +1,4 @@
-"""How the explorer's controls are made and closed."""
+"""Helpers that make and close the explorer's controls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ipywidgets.widgets.widget_string import HTMLStyle, TextStyle
 
 
 class Kit:
-    """Makes controls with layouts and styles in common: each of its own would be one more model for the page.
+    """Makes controls with shared layouts and styles, since each one adds a model to the page.
 
     ``kit.button(description=...)`` makes a button, and so on for ``html``, ``dropdown``, ``text``,
     ``switch``, ``row`` and ``column``.
@@ -36,14 +36,14 @@ class Kit:
         self.width = cache(lambda pixels: Layout(width=f"{pixels}px"))
 
     def close(self) -> None:
-        """Close the layouts and styles that the controls have in common; the controls close themselves."""
+        """Close the shared layouts and styles. The controls close themselves."""
         made = (self.html, self.button, self.row, self.column, self.dropdown, self.text, self.switch)
         shared = [value for one in made for value in one.keywords.values()]
         close_all([self.plain, self.auto, self.fitting, *shared])
 
 
 def close_all(controls: Iterable[Any], keep: Sequence[Any] = ()) -> None:
-    """Close controls with all that is in them, their layouts and styles too; not what is in ``keep``."""
+    """Close controls with their children, layouts and styles, except those in ``keep``."""
     kept = {id(one) for one in keep}
     waiting = list(controls)
     while waiting:
@@ -57,7 +57,7 @@ def close_all(controls: Iterable[Any], keep: Sequence[Any] = ()) -> None:
 
 
 def replace_children(box: HBox, controls: Sequence[Button]) -> None:
-    """Put other controls in a box and close the old ones. Layouts that they share with others stay."""
+    """Put other controls into a box, and close the old ones without their shared layouts."""
     old, box.children = box.children, tuple(controls)
     for control in old:
         if control not in box.children:
@@ -65,7 +65,7 @@ def replace_children(box: HBox, controls: Sequence[Button]) -> None:
 
 
 def mark(control: Any, name: str, on: bool) -> None:
-    """Give a control a CSS class, or take it away."""
+    """Add a CSS class to a control, or remove it."""
     if on:
         control.add_class(name)
     else:

@@ -7,31 +7,31 @@ from importlib.resources import files
 from ...explorer.exploration import Order
 
 COLUMNS, ROWS = 3, 5
-"""Units on a page of the atlas, which fills column by column. A narrow page stacks the columns."""
+"""Units on a page of the atlas, which is filled column by column. A narrow page stacks the columns."""
 
 PAGE = COLUMNS * ROWS
 
 SAMPLES = 3
-"""Strongest samples that the page shows of each unit."""
+"""Strongest samples of each unit to show."""
 
 TILE, HEAD, GAP = 72, 22, 5
-"""CSS pixels: a sample's side, the line above the samples, the space around a unit."""
+"""A sample's side, the height of the line above the samples, and the space around a unit, in CSS pixels."""
 
 CELL = (SAMPLES * TILE + 2 * GAP, TILE + HEAD + GAP)
 
 STORED_TILE = 56
-"""Pixels of a sample's side in a stored notebook, which should stay small."""
+"""A sample's side in a stored notebook, in pixels. Stored notebooks should stay small."""
 
 COMPANY = 6
-"""Of a unit: so many others that are active with it."""
+"""Coactive units to show for a unit."""
 
 HEAT = 200
-"""CSS pixels of the heatmap's side."""
+"""The heatmap's side, in CSS pixels."""
 
 OUTLINE = "#ffd400"
 
 SELECTED = "selected units"
-"""How the units that are being tried out are called in the editor."""
+"""The editor's name for the units that the explorer switches."""
 
 ANY = "any concept"
 SORTS: dict[str, Order] = {
@@ -43,4 +43,6 @@ SORTS: dict[str, Order] = {
 MODES = {"as it is": None, "off": "remove", "on": "add"}
 EVERYWHERE, PAINTED = "whole picture", "painted region"
 
-STYLE = f"<style>{files(__package__).joinpath('explorer.css').read_text(encoding='utf-8')}</style>"
+_WIDGET = files("ganpaint_widget.widget")
+_SHEETS = (_WIDGET / "colors.css", _WIDGET / "explorer" / "explorer.css")
+STYLE = f"<style>{''.join(sheet.read_text(encoding='utf-8') for sheet in _SHEETS)}</style>"

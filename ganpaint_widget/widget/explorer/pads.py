@@ -1,20 +1,20 @@
-"""Drawing on ipycanvas without stepping into its traps.
+"""Safe drawing on ipycanvas.
 
-All canvases of a process share one manager, and a page handles its commands one after the other. So what goes
-wrong on one canvas can stop all of them:
+All canvases of a process share one manager, and a page handles its commands one after the other. An error on
+one canvas can therefore stop all of them. This module avoids four traps:
 
-- ``hold_canvas`` has no ``finally``: after an exception inside it everything is held for ever. Here the
-  commands of a sketch are collected apart; one that raises has sent nothing.
-- The manager remembers which canvas it drew on last, and a page that was reloaded does not. Here every sketch
-  says first where it goes.
+- ``hold_canvas`` has no ``finally``: after an exception inside it, all commands are held for ever. Here each
+  sketch collects its commands separately, and one that raises sends nothing.
+- The manager remembers the last canvas that it drew on, but a reloaded page does not. Here every sketch names
+  its canvas first.
 - A command that the page cannot carry out (a picture that does not decode, a canvas that is gone) ends its
-  queue. Here only pictures that were just encoded are sent, and nothing to a canvas that is closed.
-- A canvas swallows wheel and touch, so that the notebook cannot be scrolled over it, and tells the kernel of
-  every move of the pointer. Here what is clicked lies above it: real buttons, which keys reach as well.
+  queue. Here only freshly encoded pictures are sent, and nothing goes to a closed canvas.
+- A canvas swallows wheel and touch, so that the notebook does not scroll over it, and reports every move of
+  the pointer to the kernel. Here real buttons lie above it, which keys can reach as well.
 
-The first three need private parts of ipycanvas: the canvas's ``_canvas_manager``, and of that ``_caching``,
-``_commands_cache``, ``_buffers_cache`` and ``_current_canvas``. They are the same in 0.13 and 0.14, and
-nothing else in the package touches them. Where one is missing, a sketch raises before anything is sent.
+The first three need private parts of ipycanvas: the canvas's ``_canvas_manager``, and its ``_caching``,
+``_commands_cache``, ``_buffers_cache`` and ``_current_canvas``. They are the same in 0.13 and 0.14, and only
+this module uses them. If one is missing, a sketch raises before anything is sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ...images.files import encode_jpeg
 
 SHARPNESS = 2
-"""Canvas pixels for each CSS pixel: sharp on screens of twice the usual density."""
+"""Canvas pixels for each CSS pixel, for sharp pictures on screens of twice the usual density."""
 
 _drawing = threading.RLock()
 
@@ -40,10 +40,10 @@ Sketch = Callable[["Pad"], object]
 
 
 class Pad:
-    """A canvas of ``width`` x ``height`` CSS pixels that knows what is drawn on it.
+    """A canvas of ``width`` x ``height`` CSS pixels that remembers its drawing.
 
-    A pad keeps its drawing as a function, a *sketch*, and runs it again for every page that opens. In a
-    sketch, all measures are CSS pixels.
+    A pad keeps its drawing as a function, a *sketch*, and runs it again for every page that opens. All
+    measures in a sketch are CSS pixels.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -61,29 +61,29 @@ class Pad:
         self.ready = False
 
     def show(self, sketch: Sketch) -> None:
-        """Draw this from now on.
+        """Replace the drawing.
 
-        An exception of the sketch comes through, and the canvas keeps its picture.
+        Exceptions of the sketch pass through, and the canvas then keeps its picture.
         """
         if self.ready:
             self._draw(sketch)
         self._sketch = sketch
 
     def picture(self, array: NDArray[np.uint8], x: float, y: float) -> None:
-        """Inside a sketch: a picture, uint8 H x W x 3, in canvas pixels, its corner at x, y."""
+        """Draw a picture inside a sketch, uint8 H x W x 3 in canvas pixels, with its corner at x, y."""
         self.encoded(encode_jpeg(array), x, y)
 
     def encoded(self, file: bytes, x: float, y: float) -> None:
-        """Inside a sketch: the same, encoded by :func:`.encode_jpeg` already."""
+        """Draw a picture inside a sketch that :func:`.encode_jpeg` has encoded."""
         place = [round(x * SHARPNESS), round(y * SHARPNESS)]
         self.canvas._canvas_manager.send_draw_command(self.canvas, COMMANDS["putImageData"], place, [file])
 
     def wipe(self, x: float, y: float, width: float, height: float) -> None:
-        """Inside a sketch: nothing there, so that what lies behind the canvas is seen."""
+        """Clear a rectangle inside a sketch, so that the page behind the canvas is visible."""
         self.canvas.clear_rect(*(SHARPNESS * value for value in (x, y, width, height)))
 
     def lines(self, segments: NDArray[np.float32], color: str, width: float) -> None:
-        """Inside a sketch: N segments, N x 2 x 2 of x and y."""
+        """Draw N segments inside a sketch, N x 2 x 2 of x and y."""
         if len(segments):
             self.canvas.stroke_style = color
             self.canvas.line_width = width * SHARPNESS
@@ -91,7 +91,7 @@ class Pad:
             self.canvas.stroke_line_segments(np.ascontiguousarray(segments * SHARPNESS, np.float32))
 
     def close(self) -> None:
-        """Draw no more."""
+        """Stop drawing."""
         self.ready = False
         self._sketch = None
 

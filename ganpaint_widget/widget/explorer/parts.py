@@ -1,7 +1,6 @@
-"""Discovered concepts side by side: what each looks like, and its name, as a tab of the explorer.
+"""The explorer's tab of discovered concepts, with pictures and names side by side.
 
-A click renames, merges, splits or hides a part. What that takes (new parts are tried out) is a job like
-others, with progress and Cancel.
+Its controls rename, merge, split or hide a part. New parts are tried in a job with progress and Cancel.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from .jobs import Jobs
 from .kit import Kit, close_all, mark
 
 CROPS = 6
-"""Of each part."""
+"""Pictures of each part."""
 
 
 class PartsTab:
-    """The tab, and what its buttons do.
+    """The tab, and the actions of its buttons.
 
     Args:
         kit: makes the controls.
-        jobs: does what takes longer.
-        found: the exploration that is shown, ``None`` before there is one.
-        changed: called when there are other concepts.
+        jobs: runs long jobs.
+        found: returns the exploration on display.
+        changed: called when the concepts have changed.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class PartsTab:
         self.look.on_click(lambda _: jobs.guarded(self._look))
 
     def enter(self) -> None:
-        """Another layer, or other concepts."""
+        """Begin with another layer, or with other concepts."""
         self._partner = None
         found = self._found().dissection
         discovered = found is not None and found.parts is not None
@@ -63,19 +62,19 @@ class PartsTab:
         self._clear()
 
     def close(self) -> None:
-        """Close the rows, and the layouts that they have in common."""
+        """Close the rows and their shared layouts."""
         close_all([self.box, self._swatch, self._strip])
 
     def _clear(self) -> None:
         old, self.rows.children = self.rows.children, ()
         for row in old:
             for control in (*row.children, row):
-                control.close()  # their layouts serve the next ones, too
+                control.close()  # without their layouts, which the next rows use
 
     def _look(self) -> None:
         found = self._found()
         self._jobs.start(
-            "Cutting out what the parts look like",
+            "Cutting out pictures of the parts",
             lambda ticket: parts.shown(found, crops=CROPS, ticket=ticket),
             self._show,
         )
@@ -100,8 +99,10 @@ class PartsTab:
             made.on_click(lambda _: self._jobs.guarded(clicked))
             buttons.append(made)
 
-        button("Merge", f"Make one of {part.name} and another part", partial(self._merge, part.name))
-        button("Split", f"Take {part.name} apart", partial(self._split, part.name), part.clusters < 2)
+        button("Merge", f"Merge {part.name} with another part", partial(self._merge, part.name))
+        button(
+            "Split", f"Split {part.name} into two parts", partial(self._split, part.name), part.clusters < 2
+        )
         if part.hidden:
             button("Show", f"Offer {part.name} for painting", partial(self._change, show, part.name))
         else:
@@ -120,7 +121,7 @@ class PartsTab:
     def _merge(self, name: str) -> None:
         if self._partner is None:
             self._partner = name
-            self._jobs.say(f"Merge “{name}” with which part? Click its Merge; the same again: none.")
+            self._jobs.say(f"Click Merge on the part to merge with “{name}”, or again on “{name}” to stop.")
             return
         first, self._partner = self._partner, None
         if first == name:
@@ -132,11 +133,11 @@ class PartsTab:
         self._change(split, name)
 
     def _change(self, verb: Callable[..., Any], *names: str) -> None:
-        """Carry out one of the verbs; the parts are shown anew when it is done."""
+        """Carry out one of the verbs, and show the parts anew afterwards."""
         found = self._found()
         before = found.dissection
         assert before is not None
-        verb(before, *names)  # what cannot be is said at once
+        verb(before, *names)  # an impossible change raises at once
 
         def work(ticket: Any) -> list[parts.Part]:
             parts.rearrange(found, lambda one: verb(one, *names), ticket=ticket)
@@ -150,7 +151,7 @@ class PartsTab:
 
 
 def _strip(part: parts.Part) -> bytes:
-    """Its crops in a row, as JPEG; gray where there are fewer."""
+    """Return a part's crops in a row, as JPEG, with gray tiles for missing ones."""
     side = part.crops[0].shape[0] if part.crops else 48
     blank = np.full((side, side, 3), 128, np.uint8)
     tiles = [*part.crops, *([blank] * (CROPS - len(part.crops)))]

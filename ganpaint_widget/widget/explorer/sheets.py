@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,15 @@ import numpy as np
 
 from ...explorer.exploration import Exploration
 from ...images.files import encode_jpeg
-from .look import CELL, COLUMNS, GAP, HEAD, PAGE, ROWS, SAMPLES, STORED_TILE, TILE
-from .pads import SHARPNESS
+from .look import CELL, COLUMNS, GAP, HEAD, OUTLINE, PAGE, ROWS, SAMPLES, STORED_TILE, TILE
+from .pads import SHARPNESS, Pad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 class Sheets:
-    """Pages of an atlas as pictures, column by column. The latest ones are kept."""
+    """Pages of an atlas as pictures, column by column, with a cache of the latest ones."""
 
     def __init__(self, found: Exploration) -> None:
         self.drawn = lru_cache(maxsize=64)(partial(_drawn, found))
@@ -26,7 +27,7 @@ class Sheets:
 
 
 def read(generator: Any, layer: str | None, device: str | None) -> tuple[Exploration, Sheets]:
-    """Prepare a layer, and the first page of its atlas, which will be needed at once."""
+    """Prepare a layer, and the first page of its atlas, which is needed at once."""
     found = Exploration(generator, layer, device=device)
     sheets = Sheets(found)
     if found.dissection is not None and found.atlas is not None:
@@ -38,15 +39,15 @@ def read(generator: Any, layer: str | None, device: str | None) -> tuple[Explora
 
 
 def columns(units: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Split a page's units into those of each column; the last columns may be empty."""
+    """Split a page's units into columns. The last ones may be empty."""
     return [units[place * ROWS : (place + 1) * ROWS] for place in range(COLUMNS)]
 
 
 def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[np.float32]]:
     """Return a column for its canvas: one JPEG of all samples, and the borders of active regions.
 
-    One JPEG, because each picture costs a round trip of its own. The borders are N x 2 x 2 in CSS pixels. The
-    canvas wipes what lies between the units.
+    It is one JPEG because each picture costs a round trip. The borders are N x 2 x 2 in CSS pixels. The
+    canvas clears the space between the units.
     """
     picture = np.full((ROWS * CELL[1] * SHARPNESS, CELL[0] * SHARPNESS, 3), 128, np.uint8)
     borders = [np.empty((0, 2, 2), np.float32)]
@@ -62,14 +63,23 @@ def _drawn(found: Exploration, units: tuple[int, ...]) -> tuple[bytes, NDArray[n
     return encode_jpeg(picture), np.concatenate(borders)
 
 
+def draw_column(units: Sequence[int], picture: bytes, borders: NDArray[np.float32], pad: Pad) -> None:
+    """Draw a column of the atlas, with outlined active regions."""
+    pad.encoded(picture, 0, 0)
+    for gap in _gaps(len(units)):
+        pad.wipe(*gap)
+    pad.lines(borders, "rgba(0, 0, 0, 0.65)", 3)
+    pad.lines(borders, OUTLINE, 1.5)
+
+
 def _stored(found: Exploration, units: tuple[int, ...]) -> str:
     """Return a page for places without a kernel: a JPEG in base64, small enough for a notebook."""
     picture = encode_jpeg(found.picture(units, COLUMNS, STORED_TILE), quality=80)
     return base64.b64encode(picture).decode("ascii")
 
 
-def gaps(units: int) -> list[tuple[int, int, int, int]]:
-    """Where a column of so many units shows nothing: x, y, width, height in CSS pixels."""
+def _gaps(units: int) -> list[tuple[int, int, int, int]]:
+    """Return the empty areas of a column with so many units: x, y, width, height in CSS pixels."""
     wide, high = CELL[0], ROWS * CELL[1]
     gaps = [(0, row * CELL[1] - GAP, wide, HEAD + GAP) for row in range(ROWS + 1)]
     gaps += [(0, 0, GAP, high), (wide - GAP, 0, GAP, high)]
@@ -78,7 +88,7 @@ def gaps(units: int) -> list[tuple[int, int, int, int]]:
 
 
 def _corner(place: int) -> tuple[int, int]:
-    """Where the samples of a column's unit begin, in CSS pixels."""
+    """Return the corner of the samples of a column's unit, in CSS pixels."""
     return GAP, place * CELL[1] + HEAD
 
 

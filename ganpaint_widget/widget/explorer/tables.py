@@ -17,7 +17,7 @@ def note(text: str) -> str:
 
 
 def tracks(row: LabelRow, largest: int) -> str:
-    """Two bars: units, those above the position baseline darker, and rotated axes."""
+    """Return two bars: units, with a darker part above the position baseline, and rotated axes."""
     units, rotated = row.units, row.rotated
     above = units if row.above_position is None else row.above_position
     wide = 112

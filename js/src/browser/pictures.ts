@@ -1,4 +1,4 @@
-/** Decodes pictures and hands files to the user, by means of the browser. */
+/** Decodes pictures and downloads files, with the functions of the browser. */
 
 export function download(bytes: Uint8Array, name: string, format: string): void {
   const address = URL.createObjectURL(new Blob([bytes.slice()], { type: format }));
@@ -8,13 +8,12 @@ export function download(bytes: Uint8Array, name: string, format: string): void 
   document.body.append(link);
   link.click();
   link.remove();
-  // The browser has begun the download by then; a link that stays would keep the file in memory.
+  // The browser has begun the download by then. The link would keep the file in memory.
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
 export async function decodePicture(bytes: Uint8Array, format: string): Promise<ImageBitmap> {
-  // By way of a blob every picture goes through another process; for some browsers, and without https, that is the
-  // only way there is.
+  // A blob sends every picture through another process. Some browsers, and pages without https, have no other way.
   if (!("ImageDecoder" in window)) {
     return createImageBitmap(new Blob([bytes.slice()], { type: format }));
   }

@@ -1,7 +1,7 @@
 /**
- * Keeps undelivered messages in the browser's IndexedDB, a record for each, so that a large file is written once.
- * Nothing is written as long as the kernel answers promptly; nothing at all for a session without a journal. Records
- * that no session has asked for within thirty days are thrown away.
+ * Keeps undelivered messages in the browser's IndexedDB, with a record for each, so that a large file is written once.
+ * Nothing is written while the kernel answers promptly, or for a session without a journal. Records that no session
+ * has requested for thirty days are deleted.
  */
 
 import type { Undelivered } from "../core/outbox";
@@ -9,14 +9,14 @@ import type { UndeliveredStore } from "../core/undelivered";
 
 /** One message; earlier versions kept all messages of a page in one record. */
 interface StoredMessage {
-  /** The page's id, and after a space the sequence. The name is that of the store's key. */
+  /** The page's id, a space and the sequence. The field has the name of the store's key. */
   page: string;
   journal: string;
   at: number;
   kept: Undelivered[];
 }
 
-/** The part of a database that is used here. Tests replace it. */
+/** The part of a database that this file uses. Tests replace it. */
 export interface Records {
   put(record: StoredMessage): Promise<unknown>;
   /** Removes the records with keys from the first to the last. */
@@ -29,7 +29,7 @@ const NAME = "ganpaint";
 const STORE = "undelivered";
 const DAYS_30 = 30 * 24 * 3600 * 1000;
 
-/** Milliseconds that a message may wait for the kernel before it is written down. */
+/** Milliseconds that a message may wait for the kernel before it is stored. */
 const PROMPT = 300;
 
 const warn = (reason: unknown): void => console.warn("ganpaint: the browser keeps nothing", reason);
@@ -39,19 +39,19 @@ export class UndeliveredDb implements UndeliveredStore {
   readonly #window: EventTarget;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #latest: { journal: string; page: string; undelivered: readonly Undelivered[] } | null = null;
-  /** The entries to be written, by key. */
+  /** The entries to write, by key. */
   readonly #written = new Map<string, Undelivered>();
 
   constructor(records: Records, window: EventTarget) {
     this.#records = records;
     this.#window = window;
-    // The last chance: the page goes, or may be going.
+    // The last chance, since the page may be about to close.
     window.addEventListener("pagehide", this.#write);
   }
 
   save(journal: string, page: string, undelivered: readonly Undelivered[]): void {
     this.#latest = { journal, page, undelivered: [...undelivered] };
-    // A prompt kernel has accepted everything when the time is over, and then nothing is written.
+    // A prompt kernel has accepted everything by then, and nothing is written.
     if (undelivered.length > 0 || this.#written.size > 0) this.#timer ??= setTimeout(this.#write, PROMPT);
   }
 
@@ -74,7 +74,7 @@ export class UndeliveredDb implements UndeliveredStore {
     }));
   }
 
-  /** Writes what waits, and lets go of the page and the database. */
+  /** Writes the waiting entries, and releases the page and the database. */
   close(): void {
     this.#window.removeEventListener("pagehide", this.#write);
     this.#write();
@@ -132,6 +132,6 @@ function openRecords(): Records {
 }
 
 export function createUndeliveredStore(): UndeliveredStore | undefined {
-  // Some hosts put widgets into frames without storage; painting goes on without it.
+  // Some hosts put widgets into frames without storage. Painting continues without it.
   return typeof indexedDB === "undefined" ? undefined : new UndeliveredDb(openRecords(), window);
 }

@@ -1,19 +1,19 @@
-/** When the page blends by itself: again after each edit, once the user pauses, and never the same edits twice. */
+/** Decides when the page blends by itself: after each edit, once the user pauses, and never twice the same edits. */
 
 /** Milliseconds without a change after which the edits are blended again. */
 const PAUSE_BEFORE_BLEND = 900;
 
 export class BlendPolicy {
-  /** Does the user want the edits to be blended again after each change? */
+  /** Whether the user wants edits to be blended again after each change. */
   enabled = false;
-  /** Was the last blend started by this policy? */
+  /** Whether this policy started the last blend. */
   automatic = false;
-  /** Has this page changed the edits since it last asked for a blend? */
+  /** Whether this page has changed the edits since it last requested a blend. */
   #edited = false;
-  /** With how many messages sent it was found that a blend is due, and when. */
+  /** The number of sent messages when a blend was found to be due, and the time. */
   #due: { sent: number; since: number } | null = null;
 
-  /** The user changes the edits. True if the running blend is to be canceled: it started by itself. */
+  /** The user changes the edits. True if the running blend started by itself and must be canceled. */
   edited(blending: boolean): boolean {
     this.#edited = true;
     const cancel = this.automatic && blending;
@@ -26,15 +26,15 @@ export class BlendPolicy {
     this.#edited = false;
   }
 
-  /** A blend has been asked for. */
+  /** A blend was requested. */
   blendStarted(automatic = false): void {
     this.#edited = false;
     this.automatic = automatic;
   }
 
   /**
-   * Is it time to blend? `sent` counts the messages to the kernel; `ready` says that the last blend is older than the
-   * edits and that nothing else is going on.
+   * Whether it is time to blend. `sent` counts the messages to the kernel. `ready` means that the last blend is older
+   * than the edits and that no other job is running.
    */
   isDue(now: number, sent: number, ready: boolean): boolean {
     if (!this.enabled || !this.#edited || !ready) this.#due = null;

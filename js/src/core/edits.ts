@@ -1,11 +1,11 @@
-/** Which edit a tool works on, and edits in another order. */
+/** The edit that a tool changes, and edits in another order. */
 
 import type { Verb } from "../protocol/messages";
 import type { Edit } from "../protocol/state";
 
 /**
- * Which edit a brush stroke paints: the selected one or else the last one, if verb and concept agree with it; null
- * means a new edit.
+ * Returns the edit that a brush stroke paints: the selected one, or else the last one, if its verb and concept match.
+ * Null stands for a new edit.
  */
 export function paintedEdit(
   edits: readonly Edit[],
@@ -17,12 +17,12 @@ export function paintedEdit(
   return candidates.find((edit) => edit?.verb === verb && edit.concept === concept)?.id ?? null;
 }
 
-/** The edit that the eraser works on: the selected one, else the last one. */
+/** Returns the edit that the eraser changes: the selected one, or else the last one. */
 export function erasedEdit(edits: readonly Edit[], selected: string | null): string | null {
   return (edits.find(({ id }) => id === selected) ?? edits.at(-1))?.id ?? null;
 }
 
-/** The edits with one of them at another place. */
+/** Returns the edits with one of them moved. */
 export function movedEdit(edits: readonly Edit[], id: string, index: number): Edit[] {
   const edit = edits.find((each) => each.id === id);
   const others = edits.filter((each) => each.id !== id);

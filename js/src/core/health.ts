@@ -1,29 +1,29 @@
-/** Does the kernel answer? It is asked when it has been quiet; its silence is told with what the host adds to it. */
+/** Checks whether the kernel answers. A quiet kernel is asked, and the host may explain its silence. */
 
 import type { HostKernelStatus } from "./host";
 
 /**
- * Without an answer, `silent` is all that is known; `busy`, `gone` and `unreachable` are what the host adds. In an
- * exported notebook no kernel will ever answer: what was `saved` can be looked at, and not be changed.
+ * Without an answer, the page only knows `silent`. The host may add `busy`, `gone` and `unreachable`. In an exported
+ * notebook, no kernel will ever answer: a `saved` session can be viewed but not changed.
  */
 export type Health = "answers" | "silent" | "busy" | "gone" | "unreachable" | "saved";
 
-/** Milliseconds: so long without a message from the kernel, and it is asked; again after so long; silent after so long. */
+/** Milliseconds: without a message before a question, between questions, and without an answer before "silent". */
 const ASK_AFTER = 2000;
 const ASK_AGAIN_AFTER = 5000;
 const SILENT_AFTER = 4000;
-/** Where the host says that the kernel is idle, it may only be starved, as by another program. Not for so long. */
+/** Milliseconds for which a silent kernel that the host reports idle may merely be starved by another program. */
 const GONE_AFTER = 20_000;
 
 export class KernelHealth {
   status: Health = "answers";
   #now = 0;
   #lastMessage = 0;
-  /** Since when the kernel owes an answer, and when it was asked last. */
+  /** The time since which the kernel owes an answer, and the time of the last question. */
   #askedSince: number | null = null;
   #askedLast = 0;
 
-  /** To be called every second or so; `now` in milliseconds. True if the kernel is to be asked for an answer. */
+  /** Call this about every second, with `now` in milliseconds. Returns true if the kernel must be asked. */
   check(now: number, host: HostKernelStatus | null): boolean {
     this.#now = now;
     this.#lastMessage ||= now;
@@ -39,7 +39,7 @@ export class KernelHealth {
     }
     const silence = this.#askedSince === null ? 0 : now - this.#askedSince;
     if (host === "dead") this.status = "gone";
-    // A kernel that is gone stays gone until it answers: the host tells of another one.
+    // A kernel that is gone stays gone until it answers, since the host may report another kernel.
     else if (silence >= SILENT_AFTER && this.status !== "gone") {
       if (host !== "idle") this.status = host ?? "silent";
       else this.status = silence >= GONE_AFTER ? "gone" : "silent";
@@ -47,7 +47,7 @@ export class KernelHealth {
     return ask;
   }
 
-  /** The kernel has sent a message. True if it comes back from a silence, in which messages may have been lost. */
+  /** The kernel has sent a message. Returns true after a silence, in which messages may have been lost. */
   answered(): boolean {
     this.#lastMessage = this.#now;
     this.#askedSince = null;

@@ -1,7 +1,7 @@
 /**
- * The page's copy of the session: its state, edits and masks, with what the user has changed ahead of the kernel. The
- * kernel keeps the history and has the last word. But what is painted right after an undo must not go into what the
- * kernel has already taken back, so the page shows what it knows of the way.
+ * The page's copy of the session: its state, edits and masks, with the user's changes ahead of the kernel. The kernel
+ * keeps the history and has the last word. But a stroke right after an undo must not go into an edit that the kernel
+ * has already taken back. So the page predicts undo and redo as far as it knows the history.
  */
 
 import type { CommandArguments, CommandName } from "../protocol/messages";
@@ -10,22 +10,22 @@ import { Mask } from "../raster/mask";
 import type { Labels } from "../raster/regions";
 import { movedEdit } from "./edits";
 
-/** The edits and their masks as they were; nothing paints in these masks any more. */
+/** A snapshot of the edits and their masks. These masks no longer change. */
 export interface Snapshot {
   edits: Edit[];
   masks: Map<string, Mask>;
 }
 
-/** The commands that change the edits, and the ones of these that make a step of undo. */
+/** The commands that change the edits, and those of them that make a step of undo. */
 const STEPPING: ReadonlySet<CommandName> = new Set(["retune", "toggle", "delete", "move"]);
 
 export const changesEdits = (name: CommandName): boolean =>
   name === "undo" || name === "redo" || STEPPING.has(name);
 
-/** So many steps back and forth show at once; for those before, the page waits for the kernel's state. */
+/** Steps of undo and redo that show at once. For earlier ones, the page waits for the kernel's state. */
 const STEPS = 20;
 
-/** What tells the edits of two states apart, but for the masks. The page's own edits do not have all the rest yet. */
+/** The properties, besides masks, that tell two states apart. The page's own edits lack the others at first. */
 const identity = (edits: readonly Edit[]): string =>
   JSON.stringify(
     edits.map(({ id, verb, concept, strength, enabled }) => [id, verb, concept, strength, enabled]),
@@ -34,13 +34,13 @@ const identity = (edits: readonly Edit[]): string =>
 const equal = (a: Uint8Array, b: Uint8Array): boolean => a.every((value, at) => value === b[at]);
 
 export class SessionMirror {
-  /** Which class each pixel of the photo belongs to, where the kernel has a segmenter. */
+  /** The class of each pixel of the photo, if the kernel has a segmenter. */
   labels: Labels | null = null;
   #state: SessionState | null = null;
   #edits: Edit[] = [];
   readonly #masks = new Map<string, Mask>();
   #undone = false;
-  /** Where undo and redo will lead, as far as this page knows, the nearest last. */
+  /** The states that undo and redo lead to, as far as this page knows, the nearest last. */
   #past: Snapshot[] = [];
   #future: Snapshot[] = [];
 
@@ -56,7 +56,7 @@ export class SessionMirror {
     return this.#masks;
   }
 
-  /** Was the last thing that the user did an undo or a redo? */
+  /** Whether the user's last action was undo or redo. */
   get undone(): boolean {
     return this.#undone;
   }
@@ -77,7 +77,7 @@ export class SessionMirror {
     return { edits: this.#edits, masks: new Map(this.#masks) };
   }
 
-  /** An edit has this mask from now on; true if the edit is new. */
+  /** Gives an edit this mask; true if the edit is new. */
   paint(edit: Edit, mask: Mask): boolean {
     this.#masks.set(edit.id, mask);
     const isNew = !this.#edits.includes(edit);
@@ -85,7 +85,7 @@ export class SessionMirror {
     return isNew;
   }
 
-  /** The edits become others than they were in this snapshot: undo leads there. */
+  /** Notes a change of the edits; undo leads back to this snapshot. */
   stepFrom(before: Snapshot): void {
     this.#undone = false;
     this.#past.push(before);
@@ -93,7 +93,7 @@ export class SessionMirror {
     this.#future = [];
   }
 
-  /** Shows at once what a command will do, where the page can know it. */
+  /** Shows the effect of a command at once, if the page can know it. */
   apply<N extends CommandName>(name: N, values: CommandArguments[N]): void {
     if (name === "scene" || name === "open") this.#past = this.#future = [];
     if (name !== "blend") this.#undone = name === "undo" || name === "redo";
@@ -116,7 +116,7 @@ export class SessionMirror {
     }
   }
 
-  /** Takes over what the kernel has. */
+  /** Takes over the kernel's state. */
   adopt(state: SessionState, masks: ReadonlyMap<string, Uint8Array>): void {
     let expected = identity(state.edits) === identity(this.#edits);
     const adopted: Snapshot = { edits: state.edits, masks: new Map() };
@@ -126,7 +126,7 @@ export class SessionMirror {
       adopted.masks.set(id, same ? own : new Mask(state.width, state.height, values.slice()));
       expected &&= same;
     }
-    // The edits were changed elsewhere: what this page knows of the way back is not the whole of it.
+    // The edits were changed elsewhere, so this page no longer knows the whole history.
     if (!expected) this.#past = this.#future = [];
     this.#state = state;
     this.#show(adopted);

@@ -1,7 +1,7 @@
 /**
- * What this page has told the kernel. Strokes and commands are numbered and kept until the kernel has accepted them.
- * Not accepted does not mean lost: a kernel that opens a large photo accepts it minutes after it has come. So what was
- * sent once is sent again only if the kernel is known to lack something.
+ * This page's messages to the kernel. Strokes and commands are numbered, and kept until the kernel has accepted them.
+ * A message that is not accepted is not necessarily lost: a kernel may take minutes to open and accept a large photo.
+ * So messages are sent again only if the kernel is known to lack some.
  */
 
 import {
@@ -19,10 +19,10 @@ import {
   type WelcomeMessage,
 } from "../protocol/messages";
 
-/** Sends a message to the kernel, or throws where that is not possible now. */
+/** Sends a message to the kernel, or throws if that is impossible at present. */
 export type Transmit = (message: PageMessage, buffer?: Uint8Array) => void;
 
-/** A question before the outbox fills in which page asks. */
+/** A question, before the outbox adds the page. */
 export type UnaddressedQuestion<Q = Question> = Q extends Question ? Omit<Q, "page"> : never;
 
 /** A message that the kernel has not accepted yet. */
@@ -32,39 +32,39 @@ export interface Undelivered {
 }
 
 /**
- * At most so many messages are under way during a stroke; what is painted meanwhile goes with the next one. Each costs
- * the server, the kernel and this page some milliseconds, and one that overtakes the pictures makes none of them newer.
+ * The most messages on the way during a stroke. The next one carries everything that is painted meanwhile. Each message
+ * costs the server, the kernel and this page some milliseconds, and sending faster than pictures come gains nothing.
  */
 const CONGESTED = 2;
-/** Bytes: a message with more is not sent again just to find out whether the kernel has it. */
+/** Bytes. A larger message is not sent again only to find out whether the kernel has it. */
 const LARGE = 10_000;
-/** The edit of strokes without pixels: they change nothing and only ask, by their number, what the kernel has. */
+/** The edit of strokes without pixels. They change nothing, and their number asks which messages the kernel has. */
 const PROBE = "probe";
-/** So many pointer times are remembered: more than can be under way. */
+/** Pointer times to remember: more than there can be messages on the way. */
 const STAMPS = 1000;
 
 export class Outbox {
-  /** The last sequence that was given out. */
+  /** The last assigned sequence. */
   sent = 0;
   /** The last sequence that the kernel has accepted. */
   accepted = 0;
-  /** Has the kernel answered? Until then everything waits here. */
+  /** Whether the kernel has answered. Until then, all messages wait. */
   welcomed = false;
   readonly #transmit: Transmit;
   #hidden = false;
   #undelivered: Undelivered[] = [];
-  /** Everything up to this sequence has been handed to the connection. */
+  /** The last sequence that was handed to the connection. */
   #posted = 0;
-  /** Has everything been sent again since the kernel was asked last, or accepted something? */
+  /** Whether everything was sent again since the kernel was last asked or last accepted a message. */
   #replayed = false;
-  /** Is a `hello` not answered yet? */
+  /** Whether a `hello` is unanswered. */
   #greeting = false;
   #strokes = 0;
-  /** The newest frame that has been drawn, and the newest that the kernel has been told of. */
+  /** The newest drawn frame, and the newest that was acknowledged. */
   #drawn = 0;
   #acknowledged = 0;
   readonly #refused = new Set<number>();
-  /** When the newest pointer event happened that a sequence contains. */
+  /** The time of the newest pointer event in each sequence. */
   #stamps: { sequence: number; stamp: number }[] = [];
 
   constructor(
@@ -74,10 +74,10 @@ export class Outbox {
     this.#transmit = transmit;
   }
 
-  /** What an earlier page could not deliver, to be sent again in its name: its numbers tell the kernel what it has. */
+  /** Messages that an earlier page could not deliver, to be sent again in its name. Their numbers prevent repeats. */
   static resume(page: string, transmit: Transmit, undelivered: readonly Undelivered[]): Outbox {
     const outbox = new Outbox(page, transmit);
-    outbox.#hidden = true; // its pictures go to the page that speaks for it
+    outbox.#hidden = true; // the page that speaks for it gets the pictures
     outbox.#undelivered = [...undelivered];
     outbox.sent = outbox.#posted = undelivered.at(-1)?.message.sequence ?? 0;
     outbox.accepted = (undelivered[0]?.message.sequence ?? 1) - 1;
@@ -87,7 +87,7 @@ export class Outbox {
   hello(): void {
     this.#greeting = true;
     this.#post({ type: "hello", version: VERSION, page: this.page });
-    // To the kernel, a page that says hello wants to see pictures.
+    // After a hello, the kernel sends pictures to the page.
     if (this.#hidden) this.#post({ type: "hidden", page: this.page });
   }
 
@@ -132,17 +132,17 @@ export class Outbox {
     this.#post({ type: "beat", page: this.page });
   }
 
-  /** Questions are sent once, and not kept. */
+  /** Sends a question once, without keeping it. */
   ask(question: UnaddressedQuestion, buffer?: Uint8Array): void {
     this.#post({ ...question, page: this.page } as Question, buffer);
   }
 
-  /** The frames up to this one have been drawn: the next message of a stroke says so, or `ack`. */
+  /** Notes that frames up to this one are drawn. The next message of a stroke, or `ack`, reports it. */
   frameDrawn(frame: number): void {
     this.#drawn = Math.max(this.#drawn, frame);
   }
 
-  /** Says once what has been drawn. */
+  /** Acknowledges drawn frames once. */
   acknowledge(): void {
     if (this.#drawn <= this.#acknowledged) return;
     this.#acknowledged = this.#drawn;
@@ -153,7 +153,7 @@ export class Outbox {
     return this.waiting >= CONGESTED;
   }
 
-  /** How many messages the kernel has not accepted yet. */
+  /** The number of messages that the kernel has not accepted yet. */
   get waiting(): number {
     return this.#undelivered.length;
   }
@@ -165,7 +165,7 @@ export class Outbox {
 
   // ------------------------------------------------------------------------------------------------- answers
 
-  /** Takes in an answer of the kernel; true if it was meant for this page. */
+  /** Handles an answer of the kernel; true if it was for this page. */
   receive(message: WelcomeMessage | AcceptedMessage | ErrorMessage): boolean {
     if (message.page !== this.page) return message.page === null;
     if (message.type === "welcome") {
@@ -174,8 +174,8 @@ export class Outbox {
       this.#greeting = false;
       if (message.sequence < this.accepted) this.#renumber(message.sequence);
       else if (!greeted && !this.#replayed) {
-        // It was not asked: something is missing before the message that the kernel answers. It says so for each of
-        // the messages that are on their way, and all is sent again once.
+        // An unrequested welcome means that a message before the answered one is missing. The kernel sends it for each
+        // message on the way, and everything is sent again once.
         this.#posted = message.sequence;
         this.#replayed = this.waiting > 0;
       }
@@ -183,14 +183,14 @@ export class Outbox {
       if (greeted && this.#posted === this.sent) this.checkDelivery();
       for (const each of this.#undelivered) if (each.message.sequence > this.#posted) this.#deliver(each);
     } else if (message.sequence !== null) {
-      // A refused message counts as accepted, or it would be replayed for ever.
+      // A refused message counts as accepted. Otherwise it would be repeated for ever.
       if (message.type === "error" && message.sequence > 0) this.#refused.add(message.sequence);
       this.acceptUpTo(message.sequence);
     }
     return true;
   }
 
-  /** The kernel has accepted everything up to `sequence`, or shows it in a picture. */
+  /** Notes that the kernel has accepted everything up to `sequence`, or shows it in a picture. */
   acceptUpTo(sequence: number): void {
     const accepted = Math.max(this.accepted, Math.min(sequence, this.sent));
     this.#replayed &&= accepted === this.accepted;
@@ -200,8 +200,8 @@ export class Outbox {
   }
 
   /**
-   * Asks whether the kernel has all that was sent: the last message says so by its number, and after a large one a
-   * stroke without pixels. A kernel that lacks something before it answers with `welcome`.
+   * Asks whether the kernel has everything that was sent, by sending the last message again, or a stroke without pixels
+   * if that is large. A kernel that lacks an earlier message answers with `welcome`.
    */
   checkDelivery(): void {
     this.#replayed = false;
@@ -215,15 +215,15 @@ export class Outbox {
     }
   }
 
-  /** Is this the number of a stroke that only asks? If the kernel refuses it, that answers as well. */
+  /** Whether this is the number of a stroke that only asks. A refusal answers the question as well. */
   isProbe(sequence: number | null): boolean {
     const found = this.#undelivered.find(({ message }) => message.sequence === sequence)?.message;
     return found?.type === "stroke" && found.edit === PROBE;
   }
 
   /**
-   * Do these covers include everything that this page has sent? A refused message changed nothing, so that a state
-   * which was written before it is still the newest.
+   * Whether these covers include everything that this page has sent. A refused message changed nothing, so a state from
+   * before it is still the newest.
    */
   coveredBy(covers: Covers): boolean {
     let covered = covers[this.page] ?? 0;
@@ -233,12 +233,12 @@ export class Outbox {
 
   // -------------------------------------------------------------------------------------------- pointer times
 
-  /** A pointer event has changed nothing, so that a picture which covers all that was sent covers it, too. */
+  /** Notes a pointer event without a change. A picture that covers all sent messages covers it as well. */
   unchanged(stamp: number): void {
     this.#note(this.sent, stamp);
   }
 
-  /** The time of the newest pointer event in a picture that covers `sequence`; 0 if unknown. */
+  /** Returns the time of the newest pointer event in a picture that covers `sequence`; 0 if unknown. */
   stampAt(sequence: number): number {
     for (let index = this.#stamps.length - 1; index >= 0; index--) {
       const noted = this.#stamps[index] as { sequence: number; stamp: number };
@@ -271,10 +271,10 @@ export class Outbox {
     if (this.#post(message, buffer) && message.sequence === this.#posted + 1) this.#posted++;
   }
 
-  /** The kernel knows less of this page than it did: it started anew. What waits continues from what it knows. */
+  /** The kernel has restarted and knows less of this page. Waiting messages are renumbered from its count. */
   #renumber(sequence: number): void {
     const before = this.#undelivered.map(({ message }) => message.sequence);
-    // New objects: the old ones may still lie in a queue of the connection.
+    // New objects, since the old ones may still be in a queue of the connection.
     this.#undelivered = this.#undelivered.map(({ message, buffer }, index) => ({
       message: { ...message, sequence: sequence + index + 1 },
       buffer,
@@ -289,7 +289,7 @@ export class Outbox {
     this.sent = sequence + this.#undelivered.length;
   }
 
-  /** A send that throws (no kernel, a closed connection) loses nothing: what is numbered is kept and sent again. */
+  /** Sends without throwing. If that fails (no kernel, a closed connection), numbered messages are sent again later. */
   #post(message: PageMessage, buffer?: Uint8Array): boolean {
     try {
       this.#transmit(message, buffer);

@@ -8,9 +8,9 @@ import type { Outbox } from "./outbox";
 export interface Picture<Image> {
   image: Image;
   revision: number;
-  /** The newest of this page's sequences that the picture covers. */
+  /** The newest of this page's sequences in the picture. */
   sequence: number;
-  /** The number of the newest frame of this picture that has come, 0 for none. */
+  /** The number of the newest frame of this picture that has come; 0 for none. */
   frame: number;
 }
 
@@ -23,14 +23,14 @@ export class PictureStore<Image> {
   readonly #outbox: Outbox;
   readonly #changed: (revision: number) => void;
   readonly #pictures = new Map<PictureName, Picture<Image>>();
-  /** The bytes at rest that a picture was decoded from, as long as it shows them. */
+  /** The bytes at rest of each picture that shows them. */
   readonly #atRest = new Map<PictureName, Uint8Array>();
-  /** The newest frame of each picture that waits to be decoded. */
+  /** The newest frame of each picture that waits for decoding. */
   readonly #arrived = new Map<PictureName, { message: FrameMessage; bytes: Uint8Array }>();
   #decoding = false;
   #disposed = false;
 
-  /** `changed` is told the revision that a new picture shows. */
+  /** `changed` is called with the revision of a new picture. */
   constructor(
     host: Pick<Host<Image>, "decode" | "release">,
     outbox: Outbox,
@@ -49,7 +49,7 @@ export class PictureStore<Image> {
     return this.#pictures.has(name);
   }
 
-  /** Releases all pictures; what is being decoded is released when it comes. */
+  /** Releases all pictures. A picture that is still being decoded is released afterwards. */
   dispose(): void {
     this.#disposed = true;
     this.#arrived.clear();
@@ -65,7 +65,7 @@ export class PictureStore<Image> {
 
   // --------------------------------------------------------------------------------------------------- frames
 
-  /** Decodes one frame at a time; of those that arrive meanwhile only each picture's newest is worth it. */
+  /** Decodes one frame at a time. Of the frames that arrive meanwhile, only the newest of each picture is decoded. */
   async receiveFrame(arrived: FrameMessage, encoded: Uint8Array): Promise<void> {
     this.#arrived.set(arrived.picture, { message: arrived, bytes: encoded });
     if (this.#decoding) return;
@@ -77,7 +77,7 @@ export class PictureStore<Image> {
         this.#show(message, await this.#host.decode(bytes, message.format));
       } catch (reason) {
         console.warn("ganpaint: a frame could not be decoded", reason);
-        // Its place in flight must not be lost for it.
+        // It is acknowledged anyway, so that its place in flight is free again.
         this.#outbox.frameDrawn(message.frame);
         this.#outbox.acknowledge();
       }
@@ -97,12 +97,12 @@ export class PictureStore<Image> {
     }
     const sequence = Math.min(covers[this.#outbox.page] ?? 0, this.#outbox.sent);
     this.newestFrame = Math.max(this.newestFrame, frame);
-    // At rest it is the same preview without the losses of a JPEG. Where a frame of the same revision shows something
-    // else (the preview has become faithful), that comes at rest as well.
+    // The picture at rest is the same preview without the losses of JPEG. If a frame of the same revision shows another
+    // picture, because the preview has become faithful, its picture at rest will come as well.
     const keep = picture === "preview" && this.#atRest.has("preview") && shown?.revision === revision;
     if (keep) this.#host.release(image);
     this.#replace(picture, { image: keep ? shown.image : image, revision, sequence, frame });
-    if (!keep) this.#atRest.delete(picture); // what is at rest is not what is shown any more
+    if (!keep) this.#atRest.delete(picture); // the picture on display is not the one at rest
     this.#changed(revision);
   }
 
@@ -121,7 +121,7 @@ export class PictureStore<Image> {
       return;
     }
     const image = shown && bytes === this.#atRest.get(name) ? shown.image : await this.#decode(bytes);
-    // Decoding took time, in which a frame may have come, or a newer state.
+    // A frame or a newer state may have come during decoding.
     const overtaken = this.#pictures.get(name);
     if (!image) return;
     if (this.#disposed || (overtaken && overtaken.revision > revision)) {
@@ -129,18 +129,18 @@ export class PictureStore<Image> {
       return;
     }
     let sequence = Math.min(state.covers[this.#outbox.page] ?? 0, this.#outbox.sent);
-    // Of two pictures of one revision, what one covers the other covers too, whichever came first.
+    // Two pictures of one revision cover the same messages, whichever came first.
     if (overtaken?.revision === revision) sequence = Math.max(sequence, overtaken.sequence);
     this.#atRest.set(name, bytes);
     const same = overtaken?.image === image && overtaken.sequence === sequence;
     if (same && overtaken.revision === revision) return;
-    // With the number of the frame that it replaces: an even older one may still come.
+    // It takes the number of the frame that it replaces, because an even older one may still come.
     const frame = overtaken?.frame ?? 0;
     this.#replace(name, { image, revision, sequence, frame });
     this.#changed(0);
   }
 
-  /** Null where a picture cannot be read: the one before stays. */
+  /** Null if a picture cannot be read. Then the last one stays. */
   #decode(bytes: Uint8Array): Promise<Image | null> {
     return this.#host.decode(bytes, "image/png").catch((reason) => {
       console.warn("ganpaint: a picture could not be decoded", reason);

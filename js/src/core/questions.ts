@@ -1,6 +1,6 @@
 /**
- * The page's questions to the kernel: references, variants and scenes. Answers are sheets of pictures, or
- * errors, which are kept for the panel that has asked.
+ * The page's questions to the kernel: references, variants and scenes. Answers are sheets of pictures, or errors, which
+ * are kept for the panel that asked.
  */
 
 import type { Question, ReferencesMessage, ScenesMessage, VariantsMessage } from "../protocol/messages";
@@ -14,10 +14,10 @@ export interface Tile<Image> {
   columns: number;
 }
 
-/** A reference for restyles: in the sheet, the picture stands above the generator's version of it. */
+/** A reference for restyles. In the sheet, the picture is above the generator's version of it. */
 export interface ReferenceTile<Image> extends Tile<Image> {
   key: string;
-  /** Is it a picture of the user's own? */
+  /** Whether it is one of the user's own pictures. */
   own: boolean;
   decibel: number;
 }
@@ -29,7 +29,7 @@ export interface SceneTile<Image> extends Tile<Image> {
 
 export type QuestionType = Question["type"];
 
-/** What happened to a question that has no answer, and what to do about it. */
+/** The error of a question without an answer, and its remedy. */
 export interface QuestionFailure {
   text: string;
   hint: string;
@@ -37,24 +37,24 @@ export interface QuestionFailure {
 
 export interface QuestionEvents {
   changed(): void;
-  /** An answer has come and cannot be shown. */
+  /** An answer has come that cannot be shown. */
   unreadable(failure: QuestionFailure): void;
 }
 
 export class Questions<Image> {
-  /** What restyles can refer to, by key, and of which concept the generator's samples among it are. */
+  /** The references for restyles, by key, and the concept of the generator's samples among them. */
   readonly references = new Map<string, ReferenceTile<Image>>();
   sampledConcept = "";
-  /** The variants that were asked for last. */
+  /** The last requested variants. */
   variants: { edit: string; tiles: Tile<Image>[] } | null = null;
-  /** The scenes of the gallery that have been looked at, by index, and how many there are. */
+  /** The scenes of the gallery that have come, by index, and the number of all scenes. */
   readonly scenes = new Map<number, SceneTile<Image>>();
   sceneCount = 0;
 
   readonly #host: Pick<Host<Image>, "decode" | "release">;
   readonly #outbox: Outbox;
   readonly #events: QuestionEvents;
-  /** Questions without an answer yet, the oldest first: the kernel answers in this order. */
+  /** Unanswered questions, the oldest first. The kernel answers in this order. */
   readonly #pending = new Set<QuestionType>();
   readonly #failures = new Map<QuestionType, QuestionFailure>();
   /** The sheets that tiles show. */
@@ -73,18 +73,18 @@ export class Questions<Image> {
     if (this.#failures.delete(question.type)) this.#events.changed();
   }
 
-  /** Why the last question of a type has no answer; null as long as it may have one. */
+  /** The error of the last question of a type; null while an answer may still come. */
   failure(type: QuestionType): QuestionFailure | null {
     return this.#failures.get(type) ?? null;
   }
 
-  /** The kernel could not answer the oldest question. */
+  /** Notes that the kernel could not answer the oldest question. */
   fail(failure: QuestionFailure): void {
     const [oldest] = this.#pending;
     if (oldest) this.#fail(oldest, failure);
   }
 
-  /** The kernel comes back from a silence: what was asked before may never be answered. */
+  /** The kernel has come back from a silence. Earlier questions may never be answered. */
   lose(): void {
     for (const type of this.#pending) {
       this.#fail(type, { text: "The kernel has not answered this.", hint: "It answers now: try again." });
@@ -119,7 +119,7 @@ export class Questions<Image> {
     }
   }
 
-  /** Releases all sheets; one that is being decoded is released when it comes. */
+  /** Releases all sheets. A sheet that is still being decoded is released afterwards. */
   dispose(): void {
     this.#disposed = true;
     this.references.clear();
@@ -148,7 +148,7 @@ export class Questions<Image> {
       }
     } else {
       const { concept, entries } = message;
-      // A new strip replaces the one before; a picture of one's own joins it.
+      // A new strip replaces the last one. The user's own picture is added to it.
       if (concept) this.references.clear();
       this.sampledConcept = concept || this.sampledConcept;
       for (const [column, entry] of entries.entries()) {

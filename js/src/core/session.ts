@@ -1,6 +1,7 @@
 /**
- * One page's side of an editing session. It puts the parts of `core/` together: the copy of what the kernel has, what is
- * sent and what comes back. All views of one widget share it, because frames and sequences are counted per page.
+ * One page's side of an editing session. It puts the parts of `core/` together: the copy of the kernel's state, the
+ * messages to the kernel, and its answers. All views of one widget share it, because frames and sequences are counted
+ * per page.
  */
 
 import type { CommandArguments, CommandName, ErrorMessage, KernelMessage } from "../protocol/messages";
@@ -24,7 +25,7 @@ export interface StatusMessage {
   level: "info" | "warning" | "error";
   /** What happened. */
   text: string;
-  /** What to do about it. */
+  /** The remedy. */
   hint?: string;
 }
 
@@ -33,18 +34,18 @@ const INVITATION: StatusMessage = { level: "info", text: "Choose a concept and p
 export interface BlendProgress {
   fraction: number;
   secondsLeft: number | null;
-  /** Of the kept pixels so far, in dB. */
+  /** PSNR of the kept pixels so far, in dB. */
   psnr: number | null;
 }
 
 export interface OpenProgress {
-  /** Of the command that opens the picture. */
+  /** The sequence of the command that opens the picture. */
   sequence: number;
   fraction: number;
   secondsLeft: number | null;
 }
 
-/** The part that a view has to draw again. */
+/** The part that a view must draw again. */
 export type Topic = "document" | "mask" | "picture" | "status";
 
 export class EditorSession<Image = unknown> {
@@ -54,7 +55,7 @@ export class EditorSession<Image = unknown> {
   readonly blendPolicy = new BlendPolicy();
   revision = 0;
   status: StatusMessage | null = INVITATION;
-  /** Grows with every new status, so that views announce the same words again if they are said again. */
+  /** Grows with every new status, so that views announce a repeated status again. */
   statusCount = 1;
 
   readonly #mirror = new SessionMirror();
@@ -63,10 +64,10 @@ export class EditorSession<Image = unknown> {
   readonly #sync: StateSync<Image>;
   readonly #redelivery: Redelivery;
   readonly #listeners = new Set<(topic: Topic) => void>();
-  /** The blend that the kernel told of last. */
+  /** The last progress of a blend from the kernel. */
   #blend: BlendProgress | null = null;
   #opening: OpenProgress | null = null;
-  /** The status line while that goes on, such as "Opening the next scene…". */
+  /** The status line during an opening, such as "Opening the next scene…". */
   #openingStatus: StatusMessage | null = null;
   #finding: OpenProgress | null = null;
   #disposed = false;
@@ -104,7 +105,7 @@ export class EditorSession<Image = unknown> {
       changed: (topic) => this.#notify(topic),
       starts: () => this.#editing(),
       sent: () => this.#saveUndelivered(),
-      // A state may have come while the stroke was being painted, and been left aside for it.
+      // A state that came during the stroke may have been set aside.
       ended: () => void this.#sync.reconsider(),
     });
   }
@@ -118,7 +119,7 @@ export class EditorSession<Image = unknown> {
     for (const listener of this.#listeners) listener(topic);
   }
 
-  /** The widget is gone: releases its pictures, keeps what is undelivered, and hears nothing any more. */
+  /** Ends with the widget: releases pictures, keeps undelivered messages, and stops listening. */
   dispose(): void {
     this.end(0);
     this.#disposed = true;
@@ -168,32 +169,32 @@ export class EditorSession<Image = unknown> {
     return this.#health.status;
   }
 
-  /** Is this only to be looked at? */
+  /** Whether the session is read-only. */
   get saved(): boolean {
     return this.health === "saved";
   }
 
-  /** The blend that is running. With a kernel that is gone it has gone, too, unless that comes back after all. */
+  /** The running blend. If the kernel is gone, the blend is as well, unless the kernel comes back. */
   get job(): BlendProgress | null {
     return this.health === "gone" || this.saved ? null : this.#blend;
   }
 
-  /** How far the picture is that is being opened; null if none is. */
+  /** The progress of opening a picture; null if none is opening. */
   get opening(): OpenProgress | null {
     return this.#opening && this.outbox.accepted < this.#opening.sequence ? this.#opening : null;
   }
 
-  /** How far the search for concepts is; null if there is none. */
+  /** The progress of the search for concepts; null if there is none. */
   get finding(): OpenProgress | null {
     return this.#finding && this.outbox.accepted < this.#finding.sequence ? this.#finding : null;
   }
 
-  /** Has this page sent what is not in the kernel's state at rest yet? */
+  /** Whether this page has sent messages that the kernel's state at rest lacks. */
   get ahead(): boolean {
     return this.state !== null && !this.outbox.coveredBy(this.state.covers);
   }
 
-  /** A new stroke can be undone even before the kernel's state says so. */
+  /** Whether undo is possible. A new stroke can be undone before the kernel's state shows it. */
   get canUndo(): boolean {
     return this.state !== null && (this.state.can_undo || this.ahead);
   }
@@ -217,13 +218,13 @@ export class EditorSession<Image = unknown> {
     this.#stroke.end(stamp);
   }
 
-  /** A stroke that is done at once: what a patch covers. */
+  /** Paints a patch as one stroke. */
   fill(options: StrokeOptions, patch: Patch, stamp: number): string | null {
     if (this.saved) return null;
     return this.#stroke.atOnce(options, stamp, (mask) => mask.fill(patch, options.erase));
   }
 
-  /** A stroke that is done at once: the whole mask becomes `values`. */
+  /** Replaces the whole mask with `values`, as one stroke. */
   replace(options: StrokeOptions, values: Uint8Array, stamp: number): string | null {
     return this.saved ? null : this.#stroke.atOnce(options, stamp, (mask) => mask.replace(values));
   }
@@ -232,7 +233,7 @@ export class EditorSession<Image = unknown> {
     return this.#stroke.painting;
   }
 
-  /** A view has drawn the pictures as they are now. */
+  /** Notes that a view has drawn the present pictures. */
   drawn(): void {
     this.outbox.frameDrawn(this.pictures.newestFrame);
     this.#stroke.frameDrawn();
@@ -240,10 +241,10 @@ export class EditorSession<Image = unknown> {
 
   // -------------------------------------------------------------------------------------------------- commands
 
-  /** Sends a command, and shows at once what it will do where the page can know it. */
+  /** Sends a command, and shows its effect at once if the page can know it. */
   command<N extends CommandName>(name: N, values: CommandArguments[N], buffer?: Uint8Array): void {
     if (this.saved) return;
-    // In the order in which the user did them: what is painted comes first.
+    // Painted pieces are sent first, to keep the order of the user's actions.
     this.end(0);
     const sequence = this.outbox.command(name, values, buffer);
     this.#saveUndelivered();
@@ -268,7 +269,7 @@ export class EditorSession<Image = unknown> {
     this.#notify("document");
   }
 
-  /** A user who paints on does not wait for a blend that started by itself. */
+  /** Cancels a blend that started by itself, when the user continues to paint. */
   #editing(): void {
     if (this.blendPolicy.edited(this.job !== null)) this.outbox.cancel();
   }
@@ -284,7 +285,7 @@ export class EditorSession<Image = unknown> {
     }
     if (this.#health.answered()) {
       this.#notify("document");
-      // Messages of the meantime may be lost on either side.
+      // Messages during the silence may be lost on either side.
       this.outbox.hello();
       this.#redelivery.retry();
       this.questions.lose();
@@ -301,7 +302,7 @@ export class EditorSession<Image = unknown> {
         this.#saveUndelivered();
         this.revision = Math.max(this.revision, message.revision);
         if (!this.opening && this.#openingStatus) {
-          // A notice of the kernel about the picture stays.
+          // The kernel's notice about the picture stays.
           const stale = this.status === this.#openingStatus && this.status.text.endsWith("…");
           this.#openingStatus = null;
           if (stale) this.setStatus(INVITATION);
@@ -310,7 +311,7 @@ export class EditorSession<Image = unknown> {
         return;
       case "alive":
         if (message.page !== this.id) return;
-        // A kernel that knows less than it did has started anew; one that has not accepted all may lack something.
+        // A kernel that knows less than before has restarted. One that has not accepted all messages may lack some.
         if (message.sequence < this.outbox.accepted) this.outbox.hello();
         else if (message.sequence < this.outbox.sent) this.outbox.checkDelivery();
         this.#saveUndelivered();
@@ -322,7 +323,7 @@ export class EditorSession<Image = unknown> {
         this.#saveUndelivered();
         if (expected) return;
         this.#fail(message);
-        // The page has shown a refused message's effect in advance, and goes back to the kernel's state.
+        // The page showed the refused message's effect in advance, and returns to the kernel's state.
         if (message.sequence !== null) void this.#sync.reconsider();
         return;
       }
@@ -363,7 +364,7 @@ export class EditorSession<Image = unknown> {
     if (page !== null && sequence === null) this.questions.fail({ text, hint });
   }
 
-  /** The kernel has written its state: take over what is not older than the page's own. Resolves when that is done. */
+  /** Takes over the kernel's new state, except parts that are older than the page's own. Resolves when that is done. */
   async sync(synced: SyncedState): Promise<void> {
     if (!this.#disposed) await this.#sync.receive(synced);
   }
@@ -382,11 +383,11 @@ export class EditorSession<Image = unknown> {
 
   // --------------------------------------------------------------------------------- is the kernel there?
 
-  /** To be called every second or so; `now` in milliseconds. */
+  /** Call this about every second, with `now` in milliseconds. */
   beat(now: number): void {
     const before = this.health;
     if (this.#health.check(now, this.host.kernelStatus?.() ?? null)) {
-      // The first hello may have been lost: then nothing would ever be sent.
+      // The first hello may have been lost. Then nothing would ever be sent.
       if (this.outbox.welcomed) this.outbox.beat();
       else this.outbox.hello();
     }
@@ -400,7 +401,7 @@ export class EditorSession<Image = unknown> {
   #blendWhenDue(now: number): void {
     const { blended, revision = 0 } = this.state ?? {};
     const busy = this.painting || this.ahead || this.job || this.opening || this.health !== "answers";
-    // The kernel, too, knows whether the edits have been blended since, as by another page.
+    // The kernel also knows whether the edits were blended since, for example for another page.
     const stale = typeof blended === "number" && blended < revision;
     if (!this.blendPolicy.isDue(now, this.outbox.sent, stale && !busy)) return;
     this.command("blend", {});
@@ -409,7 +410,7 @@ export class EditorSession<Image = unknown> {
 
   // ------------------------------------------------------------------------------------------ nothing is lost
 
-  /** Undelivered messages outlive the page, unless the session keeps no journal: then it is to leave no traces. */
+  /** Keeps undelivered messages beyond the page's end, except for a session without a journal: it leaves no traces. */
   #saveUndelivered(): void {
     const journal = this.state?.journal[0];
     if (journal) this.host.undelivered?.save(journal, this.id, this.outbox.undelivered);

@@ -6,7 +6,7 @@ import { decodeGray } from "../raster/png";
 import type { SessionMirror } from "./mirror";
 import type { PictureBytes, PictureStore } from "./pictures";
 
-/** The widget's traits that the kernel writes, as they have come. */
+/** The unchecked traits that the kernel has written. */
 export interface SyncedState {
   state: unknown;
   masks: Record<string, Uint8Array>;
@@ -16,11 +16,11 @@ export interface SyncedState {
 }
 
 export interface StateSyncEvents {
-  /** Is this state not older than what the user has done here? */
+  /** Whether this state is not older than the user's actions in this page. */
   mayAdopt(state: SessionState): boolean;
   adopt(state: SessionState, masks: ReadonlyMap<string, Uint8Array>): void;
   labelsChanged(): void;
-  /** The state is not as it should be. */
+  /** The state is invalid. */
   unreadable(reason: unknown): void;
 }
 
@@ -29,7 +29,7 @@ export class StateSync<Image> {
   readonly #pictures: PictureStore<Image>;
   readonly #events: StateSyncEvents;
   #synced: SyncedState | null = null;
-  /** Counts the attempts to take a state over: decoding takes time, and only the newest attempt may end. */
+  /** Counts attempts to take over a state. Decoding takes time, and only the newest attempt may finish. */
   #attempt = 0;
   readonly #decoded = new WeakMap<Uint8Array, Uint8Array>();
 
@@ -39,13 +39,13 @@ export class StateSync<Image> {
     this.#events = events;
   }
 
-  /** The kernel has written its state: take over what is not older than the page's own. Resolves when that is done. */
+  /** Takes over the kernel's new state, except parts that are older than the page's own. Resolves when that is done. */
   receive(synced: SyncedState): Promise<void> {
     this.#synced = synced;
     return this.reconsider();
   }
 
-  /** Looks once more at the newest state: what kept it from being taken over may have ended. */
+  /** Tries the newest state again, since the reason to set it aside may have ended. */
   async reconsider(): Promise<void> {
     try {
       await this.#consider(this.#synced);
@@ -68,7 +68,7 @@ export class StateSync<Image> {
         masks.set(id, await this.#decode(synced.masks[id] as Uint8Array, state));
       }
       if (!newest()) return;
-      // Decoding took time, in which a stroke may have begun.
+      // A stroke may have begun during decoding.
       if (mayAdopt()) this.#events.adopt(state, masks);
     }
     await this.#takeLabels(synced.labels, state);
@@ -89,7 +89,7 @@ export class StateSync<Image> {
     this.#events.labelsChanged();
   }
 
-  /** A mask's or the labels' values; zeros where they cannot be read. */
+  /** Returns the values of a mask or of the labels; zeros if they cannot be read. */
   async #decode(bytes: Uint8Array, { width, height }: SessionState): Promise<Uint8Array> {
     const known = this.#decoded.get(bytes);
     if (known) return known;

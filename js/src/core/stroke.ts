@@ -1,4 +1,4 @@
-/** Records strokes: paints into an edit's mask at once, and tells the kernel piece by piece. */
+/** Records strokes: paints into an edit's mask at once, and sends it to the kernel piece by piece. */
 
 import type { ReferenceSelection, Verb } from "../protocol/messages";
 import type { Edit } from "../protocol/state";
@@ -15,26 +15,26 @@ export interface StrokeOptions {
   concept: string;
   strength: number;
   erase: boolean;
-  /** Of a restyle. */
+  /** The reference of a restyle. */
   reference?: ReferenceSelection | null;
 }
 
 interface Stroke {
   number: number;
   edit: Edit;
-  /** A copy of the edit's mask, which takes its place with the first change. */
+  /** A copy of the edit's mask, which replaces it with the first change. */
   mask: Mask;
   before: Snapshot;
   erase: boolean;
   stamp: number;
   last: Dab | null;
-  /** Has the kernel been told of it? */
+  /** Whether the kernel has been told of the stroke. */
   sent: boolean;
 }
 
 export interface StrokeEvents {
   onNextFrame(step: () => void): void;
-  /** Something has changed that views draw. */
+  /** Views must draw again. */
   changed(topic: "document" | "mask" | "picture"): void;
   /** The edits are about to change, with the first piece of a stroke. */
   starts(): void;
@@ -76,7 +76,7 @@ export class StrokeRecorder {
     this.#painted(stroke);
   }
 
-  /** A stroke that is done at once. */
+  /** Paints a complete stroke at once. */
   atOnce(options: StrokeOptions, stamp: number, change: (mask: Mask) => void): string | null {
     const id = this.#open(options, stamp);
     if (!this.#stroke) return null;
@@ -95,9 +95,9 @@ export class StrokeRecorder {
     this.#events.ended();
   }
 
-  /** A view has drawn the pictures: the next piece of the stroke says so as well, or a message of its own. */
+  /** Notes that a view has drawn the pictures. The next piece of the stroke, or a message of its own, reports it. */
   frameDrawn(): void {
-    // In the middle of a stroke: now if its next piece may go, else with the next tick.
+    // Within a stroke, this goes now if its next piece may go, else with the next tick.
     if (this.#stroke && (!this.#stroke.mask.changed || this.#outbox.congested)) this.#schedule();
     else this.#flush();
   }
@@ -109,7 +109,7 @@ export class StrokeRecorder {
     let edit = this.#mirror.edits.find(({ id }) => id === options.edit);
     if (!edit) {
       if (verb === "restyle" && !reference) return null;
-      // Short, and long enough that two pages painting at once do not meet.
+      // Short, but long enough that two pages that paint at once do not collide.
       edit = { id: randomId(12), verb, concept, strength, enabled: true, reference };
     }
     const { width, height, masks, snapshot: before } = this.#mirror;
@@ -125,13 +125,13 @@ export class StrokeRecorder {
       this.#events.changed("picture");
       return;
     }
-    // A new edit appears with its first painted pixel: a click beside the picture makes none.
+    // A new edit appears with its first painted pixel, so that a click beside the picture makes none.
     if (this.#mirror.paint(edit, mask)) this.#events.changed("document");
     this.#events.changed("mask");
     this.#schedule();
   }
 
-  /** One message a tick, with everything that changed since the last one. */
+  /** Sends one message per tick, with everything that changed since the last one. */
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -141,10 +141,10 @@ export class StrokeRecorder {
     });
   }
 
-  /** Says what has been painted and what has been drawn, in one message if possible. */
+  /** Reports painted pixels and drawn frames, in one message if possible. */
   #flush(): void {
     if (this.#stroke?.mask.changed) {
-      // When the kernel is behind, the change stays in the mask, and the next message carries more of it.
+      // If the kernel is behind, the change stays in the mask, and the next message carries more of it.
       if (this.#outbox.congested) this.#schedule();
       else this.#send(false);
     }
@@ -162,7 +162,7 @@ export class StrokeRecorder {
     }
     stroke.sent = true;
     const { id, concept, strength, reference } = stroke.edit;
-    // Units are suppressed from Python alone: such an edit is known, and for a known one the verb says nothing.
+    // Only Python can suppress units. Such an edit is known, and the verb of a known edit is ignored.
     const verb = stroke.edit.verb === "suppress" ? "remove" : stroke.edit.verb;
     this.#outbox.stroke(
       {

@@ -1,15 +1,15 @@
-/** What one page could not deliver, a later page of the same session delivers in its name. */
+/** Undelivered messages of a page, which a later page of the same session delivers in its name. */
 
 import type { AcceptedMessage, ErrorMessage, WelcomeMessage } from "../protocol/messages";
 import { Outbox, type Transmit, type Undelivered } from "./outbox";
 
 /** Keeps undelivered messages beyond the page's end. */
 export interface UndeliveredStore {
-  /** This is what the page still has to deliver, in the session with this journal. */
+  /** Sets the messages that the page must still deliver, in the session with this journal. */
   save(journal: string, page: string, undelivered: readonly Undelivered[]): void;
   remove(page: string): void;
   find(journals: readonly string[]): Promise<{ page: string; undelivered: Undelivered[] }[]>;
-  /** Writes what waits, and releases everything. */
+  /** Writes the waiting messages, and releases everything. */
   close(): void;
 }
 
@@ -26,7 +26,7 @@ export class Redelivery {
     this.#store = store;
   }
 
-  /** Looks for what earlier pages of this session, or of those that it continues, could not deliver; sends it again. */
+  /** Finds and sends the undelivered messages of earlier pages of this session, and of those that it continues. */
   async search(journals: readonly string[]): Promise<void> {
     const wanted = journals.join(" ");
     if (wanted === this.#searched || !this.#store) return;
@@ -43,12 +43,12 @@ export class Redelivery {
     }
   }
 
-  /** Asks anew what the kernel has of the earlier pages: the first hello may have been lost. */
+  /** Asks again what the kernel has of the earlier pages, since the first hello may have been lost. */
   retry(): void {
     for (const outbox of this.#outboxes.values()) if (outbox.waiting > 0) outbox.hello();
   }
 
-  /** Takes in the kernel's answer to an earlier page. True if that page has delivered everything by it. */
+  /** Handles the kernel's answer to an earlier page. True if that page has now delivered everything. */
   receive(message: WelcomeMessage | AcceptedMessage | ErrorMessage): boolean {
     const outbox = message.page === null ? undefined : this.#outboxes.get(message.page);
     if (!outbox?.waiting) return false;

@@ -1,7 +1,7 @@
 /**
- * A kernel that runs in the page: enough of the protocol to develop and test the editor without Jupyter. It paints a
- * made-up church, tints what is masked as its "preview", and pretends to blend. Messages are checked as strictly as the
- * real kernel checks them.
+ * A kernel that runs in the page, with enough of the protocol to develop and test the editor without Jupyter. It paints
+ * an invented church, tints masked pixels as its "preview", and pretends to blend. It checks messages as strictly as
+ * the real kernel.
  */
 
 import { movedEdit } from "../core/edits";
@@ -33,7 +33,7 @@ const CONCEPTS: Concept[] = [
 
 /** The kernel's description of an edit that has not been tuned. */
 const PLAIN = { units: null, target: "tuned", variant: 0 } as const;
-/** How many scenes the gallery has. */
+/** The number of scenes in the gallery. */
 const SCENES = 30;
 const CLASSES = ["sky", "grass", "church", "roof", "window", "door"];
 
@@ -53,7 +53,7 @@ export class FakeKernel {
   #accepted: Covers = {};
   #revision = 0;
   #scene = 0;
-  /** Is it a picture of the user's own? */
+  /** Whether it is one of the user's own pictures. */
   #own = false;
   #document: Document = { edits: [], masks: new Map() };
   #past: Document[] = [];
@@ -82,7 +82,7 @@ export class FakeKernel {
 
   /** The `send` of the page's surroundings. */
   readonly send = (message: PageMessage, buffer?: Uint8Array): void => {
-    // As a real connection would: the page's own object may change after it was sent.
+    // Copied like on a real connection, because the page's own object may change after it was sent.
     const copy = JSON.parse(JSON.stringify(message)) as PageMessage;
     setTimeout(() => this.#receive(copy, buffer), this.#options.delay ?? 12);
   };
@@ -156,7 +156,7 @@ export class FakeKernel {
         this.#document.edits.push({ id, verb, concept, strength, enabled: true, ...PLAIN, reference });
         this.#document.masks.set(id, new Uint8Array(SIZE * SIZE));
       }
-      // The documents before share their masks with this one.
+      // Earlier documents share their masks with this one.
       const mask = this.#document.masks.get(id)?.slice();
       if (mask) this.#document.masks.set(id, mask);
       const [x, y, width, height] = rect;
@@ -194,7 +194,7 @@ export class FakeKernel {
         }
         this.#notice = { level: "warning", text: "Outside the demo's world: expect a loose likeness." };
       } else this.#notice = null;
-      // One and the same button opens the next one, the gallery a certain one.
+      // A button opens the next scene, and the gallery a certain one.
       this.#scene = (message.arguments as CommandArguments["scene"]).index ?? this.#scene + 1;
       this.#own = message.name === "open";
       this.#photo = paintScene(this.#scene);
@@ -220,7 +220,7 @@ export class FakeKernel {
     if (message.type === "stroke" || message.name !== "blend") this.#revision++;
     this.#say({ type: "accepted", page, sequence: message.sequence, revision: this.#revision });
     void this.#preview();
-    // The state follows when there is a moment's rest, as in the real kernel.
+    // The state follows after a short pause, as in the real kernel.
     clearTimeout(this.#restTimer);
     this.#restTimer = window.setTimeout(() => void this.#rest(), this.#options.pause ?? 120);
   }
@@ -337,7 +337,7 @@ export class FakeKernel {
     });
   }
 
-  /** One after the other: a state that overtakes a newer one would be the last word. */
+  /** Writes states one after the other, so that an old state never replaces a newer one. */
   #rest(): Promise<void> {
     this.#writing = this.#writing.then(() => this.#writeRest());
     return this.#writing;
@@ -384,7 +384,7 @@ export class FakeKernel {
   }
 }
 
-/** What follows from an object, computed once: the real kernel encodes nothing twice, either. */
+/** Computes a value of an object once, since the real kernel encodes nothing twice either. */
 function once<K extends object, V>(compute: (key: K) => V): (key: K) => V {
   const known = new WeakMap<K, V>();
   return (key) => {
@@ -403,7 +403,7 @@ function contextOf(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
   return canvas.getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
 }
 
-/** "G(z)": like the photo, but not it. */
+/** "G(z)": similar to the photo, but not equal. */
 function soften(photo: HTMLCanvasElement, radius = 1.2): HTMLCanvasElement {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = SIZE;
@@ -413,7 +413,7 @@ function soften(photo: HTMLCanvasElement, radius = 1.2): HTMLCanvasElement {
   return canvas;
 }
 
-/** Pictures in rows, as one. */
+/** Joins rows of pictures into one picture. */
 function sheetOf(rows: HTMLCanvasElement[][], format = "image/png"): Promise<Uint8Array> {
   const canvas = document.createElement("canvas");
   canvas.width = SIZE * (rows[0] as unknown[]).length;

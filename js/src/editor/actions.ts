@@ -21,11 +21,11 @@ export interface Actions {
   updateEdit(changes: EditChanges): void;
   /** The reference of the next restyle, and of the selected edit if it is a restyle. */
   refer(reference: ReferenceSelection): void;
-  /** A picture of one's own to refer to. */
+  /** Adds one of the user's own pictures as a reference. */
   referTo(file: File): void;
   faithful(): void;
   show(picture: PictureName): void;
-  /** Shows the segment at a place as the segment tool would under the pointer; takes it as by a click there. */
+  /** Shows the segment at a place like the segment tool under the pointer, or takes it like a click there. */
   pointAt(place: Point | null): void;
   takeSegment(place: Point, erase: boolean, time: number): void;
   undo(): void;
@@ -36,15 +36,15 @@ export interface Actions {
   /** Opens a scene of the gallery, or the next one. */
   scene(index?: number, title?: string): void;
   blend(): void;
-  /** Whether the edits are blended again whenever the user pauses; all views of the page share it. */
+  /** Sets whether edits are blended again when the user pauses. All views of the page share this. */
   reblend(on: boolean): void;
   cancel(): void;
-  /** Finds concepts for a generator that has none, or gives that up. */
+  /** Finds concepts for a generator that has none, or cancels the search. */
   discover(): void;
   stopDiscovery(): void;
   save(what: "picture" | "project", where: "page" | "kernel"): void;
   open(file: File): void;
-  /** A mask as a PNG file, out of the current edit and into it. */
+  /** Exports the current edit's mask as a PNG file, and imports one. */
   exportMask(): void;
   importMask(file: File): void;
   /** Zooms by a factor; 0 shows the whole picture. */
@@ -52,7 +52,7 @@ export interface Actions {
   fullScreen(): void;
 }
 
-/** The parts of an editor that actions reach. They are made after the actions, which the panels need. */
+/** The parts of an editor that actions use. They are made after the actions, because the panels need the actions. */
 export interface EditorParts {
   /** Ends with the editor. */
   life: AbortSignal;
@@ -76,7 +76,7 @@ export function createActions(
     strength(value, done) {
       const { selected } = settings.values;
       settings.setStrength(value, done);
-      // Sent when the slider is let go: each `retune` is a step of undo.
+      // Sent when the slider is released, since each `retune` is a step of undo.
       if (!done || !selected) return;
       blend.editsChange();
       session.command("retune", { edit: selected, strength: value });

@@ -11,13 +11,13 @@ const ON_THE_WAY: readonly (string | undefined)[] = [BLENDING, STOPPING, UNKNOWN
 export class BlendFollower {
   readonly #session: BrowserSession;
   readonly #settings: SettingsStore;
-  /** After "Blend", the first blended picture comes onto the canvas by itself. */
+  /** Whether the next blended picture goes onto the canvas by itself, as after "Blend". */
   #awaitsResult = false;
-  /** The picture that was there before that blend. */
+  /** The blended picture before that blend. */
   #resultBefore: ImageBitmap | undefined;
-  /** Has something been edited here, and nothing else been looked at since? */
+  /** Whether the user has edited here and not changed the view since. */
   #editing = false;
-  /** Was a blend running at the last update? */
+  /** Whether a blend was running at the last update. */
   #blending = false;
 
   constructor(session: BrowserSession, settings: SettingsStore) {
@@ -25,7 +25,7 @@ export class BlendFollower {
     this.#settings = settings;
   }
 
-  /** A blended picture is of the edits as they were: a user who changes them wants to see what comes of it. */
+  /** Leaves a blended picture when the user edits, since it does not show the change. */
   editsChange(): void {
     if (this.#session.saved) return;
     this.#awaitsResult = false;
@@ -33,7 +33,7 @@ export class BlendFollower {
     this.#settings.change({ shown: "preview" });
   }
 
-  /** The user looks at something else. */
+  /** The user has chosen another picture. */
   leave(): void {
     this.#awaitsResult = this.#editing = false;
   }
@@ -58,8 +58,8 @@ export class BlendFollower {
     if (this.#awaitsResult && result && result.image !== this.#resultBefore) {
       if (this.#settings.values.shown !== "result") this.#settings.change({ shown: "result" });
     }
-    // In place of what was said of the blend before, and of nothing else.
-    const gone = health === "gone"; // it may still come back, and the blend with it
+    // It replaces an earlier status about the blend, but no other one.
+    const gone = health === "gone"; // the kernel may still come back with the blend
     if (this.#blending && ON_THE_WAY.includes(status?.text)) {
       let text = state?.measures.blend ? "Blended into the photo." : "Stopped.";
       if (gone) text = UNKNOWN;

@@ -1,9 +1,9 @@
-/** The buttons that panels are made of. */
+/** The buttons of panels. */
 
 import { element, on } from "./dom";
 import { type IconName, icon } from "./icons";
 
-/** A button with an icon and a label. The bare ones show the icon alone, and name it to screen readers. */
+/** A button with an icon and a label. A bare one shows only the icon, with the label for screen readers. */
 export function actionButton(
   name: string,
   label: string,
@@ -22,7 +22,7 @@ export function actionButton(
   return button;
 }
 
-/** A button of words alone: plain, or in a sentence like a link. */
+/** A button with text only: plain, or like a link in a sentence. */
 export function textButton(
   name: string,
   label: string,

@@ -4,10 +4,10 @@ type Child = Node | string | null;
 type Attributes = Record<string, string | number | boolean>;
 
 /**
- * An element with attributes and children; `true` is an empty attribute, `false` none.
+ * Makes an element with attributes and children. `true` stands for an empty attribute, `false` for none.
  * JupyterLab looks for `data-lm-suppress-shortcuts` from the focused element upwards, and stops at the first element
- * that matches a shortcut's selector. Its notebook shortcuts match any focused element (`:focus`), so that the
- * attribute has to be on each element that can have the focus: on the root alone, X would cut the cell.
+ * that matches a shortcut's selector. Its notebook shortcuts match any focused element (`:focus`). So the attribute
+ * must be on each element that can have the focus. On the root alone, X would cut the cell.
  */
 export function element<K extends keyof HTMLElementTagNameMap>(
   tag: K,
@@ -24,7 +24,7 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** Listens to an element; such a listener goes with it. */
+/** Listens to an element. The listener disappears with the element. */
 export function on<K extends keyof HTMLElementEventMap>(
   target: HTMLElement,
   type: K,
@@ -38,7 +38,7 @@ export function context2d(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
   return canvas.getContext("2d") as CanvasRenderingContext2D;
 }
 
-/** A file input that buttons open by a click on it; keys and screen readers have those buttons. */
+/** A hidden file input that buttons open. Keys and screen readers use those buttons. */
 export function filePicker(accept: string, chosen: (file: File) => void): HTMLInputElement {
   const input = element("input", {
     type: "file",
@@ -50,13 +50,13 @@ export function filePicker(accept: string, chosen: (file: File) => void): HTMLIn
   on(input, "change", () => {
     const file = input.files?.[0];
     if (file) chosen(file);
-    // The same file can be chosen again.
+    // So that the same file can be chosen again.
     input.value = "";
   });
   return input;
 }
 
-/** Writes only what differs: most of the interface stays as it is from one frame to the next. */
+/** Writes only differences, since most of the interface does not change from frame to frame. */
 export function set(target: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
     const text = value === true ? "" : String(value);
@@ -65,12 +65,12 @@ export function set(target: Element, attributes: Attributes): void {
   }
 }
 
-/** Changes a text only if it differs: a live region would read out the same words again. */
+/** Changes a text only if it differs. Otherwise a live region would read the same words again. */
 export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** Hides or shows only if that differs: the browser takes each time for a change, and looks at styles and layout anew. */
+/** Hides or shows only if that differs, since the browser would compute styles and layout again each time. */
 export function hide(target: HTMLElement, hidden: boolean): void {
   if (target.hidden !== hidden) target.hidden = hidden;
 }
@@ -80,7 +80,7 @@ export function setStyle(target: HTMLElement, name: string, value: string): void
   if (target.style.getPropertyValue(name) !== value) target.style.setProperty(name, value);
 }
 
-/** Changes a control's value only if it differs: the browser takes each time for a change, and looks at the whole form. */
+/** Changes a control's value only if it differs, since the browser would check the whole form again each time. */
 export function setValue(target: HTMLInputElement | HTMLSelectElement, value: string): void {
   if (target.value !== value) target.value = value;
 }

@@ -1,4 +1,4 @@
-/** The painting editor: puts the panels together, and draws when something has changed. */
+/** The painting editor, which puts the panels together and draws when something has changed. */
 
 import type { Topic } from "../core/session";
 import type { PictureName } from "../protocol/messages";
@@ -26,7 +26,7 @@ import { createViewBar } from "./panels/view-bar";
 import { SettingsStore } from "./settings";
 import { createToolController } from "./tools/tool-controller";
 
-/** Milliseconds after a stroke in which the next one may begin: what takes long waits until they have passed. */
+/** Milliseconds after a stroke in which the next one may begin. Slow work waits until they have passed. */
 const PAUSE = 200;
 
 export interface Editor {
@@ -38,7 +38,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
   const store = new SettingsStore(session, () => refresh(true));
   const settings = store.values;
   const follower = new BlendFollower(session, store);
-  /** Ends with the editor, and takes with it what does not go with its elements. */
+  /** Ends with the editor, and with it everything that does not disappear with its elements. */
   const life = new AbortController();
   const actions = createActions(session, store, follower, () => ({
     root,
@@ -139,7 +139,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
   let masksToo = true;
   let panelsToo = true;
 
-  /** Draws before the next animation frame, however often it is asked to. */
+  /** Draws once before the next animation frame, however often it is called. */
   function refresh(masks: boolean, panels = true): void {
     masksToo ||= masks;
     panelsToo ||= panels;
@@ -149,7 +149,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
   let painted = false;
   let pausing: ReturnType<typeof setTimeout> | undefined;
 
-  /** Is a stroke being painted, or has it only just ended? Draws once more when that is over. */
+  /** Whether a stroke is open or has just ended. Draws once more when that is over. */
   function moving(): boolean {
     if (painted && !session.painting) {
       clearTimeout(pausing);
@@ -164,7 +164,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
 
   let marking = 0;
 
-  /** The marks alone: they follow the hand, and nothing else has to. */
+  /** Draws only the marks, which must follow the hand. */
   function refreshMarks(): void {
     if (marking === 0) marking = requestAnimationFrame(drawMarks);
   }
@@ -208,7 +208,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
   function drawPanels(): void {
     const before = focused();
     for (const panel of panels) panel.update(session, settings);
-    // A button that goes away or is disabled under the focus must not take the keys with it.
+    // If the focused button disappears or is disabled, the editor keeps the keys.
     if (before && (!before.isConnected || before.matches(":disabled, [hidden], [hidden] *"))) {
       view.canvas.focus({ preventScroll: true });
     }
@@ -221,7 +221,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     view.draw(shown, picture, covered, PICTURES[shown].label, session.pictures.get("photo"), settings.split);
   }
 
-  /** The concepts' own colors; the other classes take theirs from round the circle of hues. */
+  /** The colors of concepts, and hues from around the color circle for the other classes. */
   function segmentColors(): string[] {
     const classes = session.state?.classes ?? [];
     return classes.map((name, index) => {
@@ -235,7 +235,7 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     });
   }
 
-  /** Says on the root where things stand, for the stylesheet and for tests from outside. */
+  /** Writes the state into attributes of the root, for the stylesheet and for tests. */
   function mark(): void {
     setStyle(root, "--gp-opacity", String(settings.opacity));
     set(root, {
@@ -254,25 +254,25 @@ export function createEditor(container: HTMLElement, session: BrowserSession): E
     });
   }
 
-  /** The element of this editor that has the focus, if one has; hosts may put widgets into a shadow root. */
+  /** The focused element of this editor, if there is one. Hosts may put widgets into a shadow root. */
   function focused(): Element | null {
     const { activeElement } = root.getRootNode() as Document | ShadowRoot;
     return activeElement && root.contains(activeElement) ? activeElement : null;
   }
 
   const silence = session.listen((topic: Topic) => {
-    // At once, not with the next frame: a test that waits for "sent" to be accepted must see what was sent.
+    // At once, not with the next frame, because tests that wait for "sent" must see what was sent.
     if (topic === "document") {
       store.reconcile();
       mark();
     }
-    // A picture under the hand does not wait, either: what answers it is on its way while the rest is drawn. A
-    // hidden page draws nothing, and asks for nothing.
+    // A picture during a stroke does not wait either, so that its acknowledgment leaves before the rest is drawn. A
+    // hidden page draws nothing and requests nothing.
     if (topic === "picture" && session.painting && !document.hidden) {
       drawPicture();
       session.drawn();
     }
-    // Under a moving hand, panels have nothing to say of each picture and each piece of the stroke.
+    // During a stroke, panels need not change with each picture and each piece.
     const passing = moving() && (topic === "picture" || topic === "mask");
     refresh(topic !== "picture" && topic !== "status", !passing);
   });

@@ -1,9 +1,9 @@
-/** Pictures that are pasted, or dropped onto the editor. */
+/** Takes pictures that are pasted or dropped onto the editor. */
 
 import { on, set } from "./dom";
 import { pictureIn } from "./files";
 
-/** `wanted` says whether files are taken now. */
+/** `wanted` returns whether files are accepted at present. */
 export function attachFileDrop(root: HTMLElement, wanted: () => boolean, open: (file: File) => void): void {
   const take = (event: Event): void => {
     event.preventDefault();

@@ -1,24 +1,24 @@
-/** Reads the files that the user gives: pictures and projects to be opened, and masks. */
+/** Reads the user's files: pictures and projects to open, and masks. */
 
 import type { PhotoSize } from "../protocol/state";
 import { squareMask } from "../raster/framing";
 import { decodeGray, type GrayImage } from "../raster/png";
 
-/** Above this size a file is not sent as it is: notebook servers close a connection over a message that is too large. */
+/** Larger files are not sent unchanged, since notebook servers close a connection after a message that is too large. */
 const SEND_AT_MOST = 6_000_000;
-/** Pictures of more pixels are scaled down: they would take long to send, and no generator draws as many. */
+/** Larger pictures are scaled down. They would take long to send, and no generator draws as many pixels. */
 const PIXELS_AT_MOST = 4_000_000;
 
 export interface PreparedFile {
   name: string;
   bytes: Uint8Array;
-  /** Tells the user what was done to it. */
+  /** A message to the user about changes to the file. */
   scaled: string | null;
 }
 
 /**
- * Reads a picture or project file to be opened; the kernel judges whether it is one. Throws where the browser cannot
- * read what is too large to be sent.
+ * Reads a picture or project file to open. The kernel decides whether it is one. Throws if the file is too large to
+ * be sent and the browser cannot read it.
  */
 export async function prepareFile(file: File): Promise<PreparedFile> {
   const small = file.size <= SEND_AT_MOST;
@@ -54,13 +54,13 @@ async function scaledDown(name: string, image: ImageBitmap): Promise<PreparedFil
   };
 }
 
-/** Says to the user why a mask of another shape is not taken. */
+/** Explains to the user why a mask of another shape is refused. */
 export class WrongSize extends Error {}
 
 /**
- * A picture file as the mask of a square, by the kernel's rules: what is opaque counts where some of it is transparent,
- * else what is bright. One of the photo's shape goes through its frame. Throws where the browser cannot read it, and
- * WrongSize for one of another shape.
+ * Reads a picture file as the mask of a square, with the kernel's rules: opacity counts if some pixels are
+ * transparent, and brightness otherwise. A mask of the photo's shape is cut like the photo. Throws if the browser
+ * cannot read the file, and WrongSize if its shape is another.
  */
 export async function readMask(file: Blob, side: number, photo: PhotoSize | null): Promise<Uint8Array> {
   const mask = await readGray(file);
@@ -69,7 +69,7 @@ export async function readMask(file: Blob, side: number, photo: PhotoSize | null
   if (values.every((value) => value <= 1)) values.set(values.map((value) => 255 * value));
   if (width === side && height === side) return values;
   const own = photo ?? { width: side, height: side, fit: "crop" };
-  // A large photo was scaled down on its way, which rounds its sides.
+  // A large photo was scaled down before it was sent, which rounds its sides.
   if (Math.abs(width * own.height - height * own.width) > Math.max(width, height)) {
     const shape = `${own.width} × ${own.height}`;
     throw new WrongSize(`The mask has ${width} × ${height} pixels, which is not the shape of ${shape}.`);
@@ -81,7 +81,7 @@ type Rgba = [number, number, number, number];
 
 async function readGray(file: Blob): Promise<GrayImage> {
   const bytes = new Uint8Array(await file.arrayBuffer());
-  // An exported mask comes back to the last bit, whatever the browser does to canvases.
+  // An exported mask is read exactly, even in browsers that add noise to canvases.
   const gray = await decodeGray(bytes).catch(() => null);
   if (gray) return gray;
   const image = await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -105,10 +105,10 @@ async function readGray(file: Blob): Promise<GrayImage> {
   return { width, height, values: opaque ? light : opacity };
 }
 
-/** For file pickers. Not every system knows that the last ones are pictures. */
+/** The accepted types for file pickers. Some systems do not know that the last ones are pictures. */
 export const PICTURES = "image/*,.heic,.heif,.avif";
 
-/** The first picture among dropped or pasted things. */
+/** Returns the first picture among dropped or pasted items. */
 export function pictureIn(transfer: DataTransfer | null): File | null {
   return [...(transfer?.files ?? [])].find(isPicture) ?? null;
 }

@@ -2,7 +2,7 @@
 
 import { set } from "./dom";
 
-/** Drawn on a 20 x 20 grid with strokes of 1.6, so that they look alike at the sizes used. */
+/** They are drawn on a 20 x 20 grid with strokes of 1.6, so that they look alike at the used sizes. */
 const PATHS = {
   brush:
     "M16.6 3.4a1.7 1.7 0 0 0-2.4 0L8 9.8l2.2 2.2 6.4-6.2a1.7 1.7 0 0 0 0-2.4ZM7.2 10.8c-1.9 0-3 1.2-3 2.9 0 1.3-.8 2-1.7 2.3 1 .8 2.2 1.2 3.4 1.2 2.1 0 3.6-1.3 3.6-3.3 0-.4-.1-.8-.2-1.1Z",

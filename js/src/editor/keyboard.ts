@@ -1,4 +1,4 @@
-/** The editor's keys: they act while the focus is inside it, and none of them reaches the notebook. */
+/** The editor's keys, which act while the focus is inside it and never reach the notebook. */
 
 import { largestBrush, stepBrush } from "../raster/geometry";
 import type { Actions } from "./actions";
@@ -11,10 +11,10 @@ import type { Settings, SettingsStore } from "./settings";
 import { ARROWS, type KeyAction, keyAction } from "./tools/keys";
 import type { ToolController } from "./tools/tool-controller";
 
-/** These go on while their key is held down. */
+/** Actions that repeat while their key is held down. */
 const REPEATING = new Set<KeyAction>(["smaller", "larger", "undo", "redo", "closer", "farther"]);
 
-/** The ways to look at the picture that a key and a button switch. */
+/** The views that a key and a button switch. */
 export type Toggles = Record<"overlay" | "grid" | "segments" | "divider", () => void>;
 
 interface KeyboardParts {
@@ -67,13 +67,13 @@ export function attachKeyboard(
     whole: () => actions.zoom(0),
     escape() {
       if (tools.cancelShape()) return;
-      // Out of the list of segments it goes back to the picture.
+      // From the list of segments, it returns to the picture.
       if (!session.job && !session.opening && segmentList.contains(focused())) focusCanvas();
       else actions.cancel();
     },
   };
 
-  /** Painting by keyboard: the arrows move the cursor, by eight pixels with Shift; Enter presses there. */
+  /** Paints with the keyboard: the arrows move the cursor, by eight pixels with Shift, and Enter presses there. */
   function paintingKey(event: KeyboardEvent): boolean {
     if (event.target !== view.canvas || event.ctrlKey || event.metaKey || event.altKey) return false;
     const arrow = ARROWS[event.key];
@@ -87,12 +87,12 @@ export function attachKeyboard(
     return true;
   }
 
-  // A canvas that was clicked needs no focus ring: the ring is for those who come by keyboard.
+  // A clicked canvas does not need a focus ring, which is for users of the keyboard.
   on(root, "pointerdown", () => set(root, { "data-by-pointer": true }), { capture: true });
   on(root, "keydown", (event) => {
     if (event.key === "Tab") set(root, { "data-by-pointer": false });
     const action = keyAction(event);
-    // Tab moves on, and an Escape that has nothing to stop here belongs to the notebook. No other key gets there.
+    // Tab moves on, and Escape goes to the notebook if it has nothing to stop here. No other key reaches it.
     if (event.key === "Tab") return;
     const dismissed = action === "escape" && status.dismiss();
     const listed = segmentList.contains(event.target as Node);
@@ -112,7 +112,7 @@ export function attachKeyboard(
     comparing(false);
     pointers.spaceHeld = false;
   });
-  // A click into the editor gives it the keys, wherever it lands.
+  // A click anywhere in the editor gives it the keys.
   on(root, "pointerdown", (event) => {
     const target = event.target as Element;
     if (!target.closest("button, input, select, summary, label, canvas, [tabindex]")) {

@@ -4,7 +4,7 @@ import { element, set, setText } from "./dom";
 
 export interface ProgressBar {
   root: HTMLElement;
-  /** Show how far a job is, from 0 to 1. */
+  /** Shows the progress of a job, from 0 to 1. */
   show(fraction: number): void;
 }
 

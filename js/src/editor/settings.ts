@@ -15,28 +15,28 @@ export interface Settings {
   verb: Verb;
   concept: string;
   strength: number;
-  /** The look that a restyle takes over. */
+  /** The reference for restyles. */
   reference: ReferenceSelection | null;
-  /** The edit that the strength, the eraser and the next stroke work on. */
+  /** The edit that the strength, the eraser and the next stroke change. */
   selected: string | null;
   shown: PictureName;
   comparing: boolean;
-  /** Are the masks shown, and how strong is their tint while one is painted? */
+  /** Whether masks are shown, and the strength of their tint while painting. */
   overlay: boolean;
   opacity: number;
-  /** The layer's whole grid, and the segments' colors. */
+  /** Whether to show the layer's whole grid, and the segments' colors. */
   grid: boolean;
   segments: boolean;
-  /** Left of this fraction of the stage the photo is shown; null for no divider. */
+  /** The fraction of the stage left of which the photo is shown; null for no divider. */
   split: number | null;
-  /** The edit whose row the pointer is over: its mask is shown. */
+  /** The edit under the pointer in the list, whose mask is shown. */
   pointed: string | null;
 }
 
-/** A first edit shows most with this concept: a tree grows nearly anywhere, and is easy to see. */
+/** The first concept: a tree grows nearly anywhere and is easy to see. */
 const FIRST = "tree";
 
-/** All parts read the settings, and only this class changes them, so that no consequence of a change is forgotten. */
+/** All parts read the settings, but only this class changes them, so that no consequence of a change is missed. */
 export class SettingsStore {
   readonly #session: BrowserSession;
   readonly #changed: () => void;
@@ -57,9 +57,9 @@ export class SettingsStore {
     split: null,
     pointed: null,
   };
-  /** Before the user chooses a size, it follows the picture's. */
+  /** Whether the user has chosen a size. Until then, it follows the picture's. */
   #sized = false;
-  /** While the strength is being dragged, the slider leads and the edit follows; otherwise it shows the edit's. */
+  /** Whether the user drags the strength. Then the edit follows the slider, which otherwise shows its strength. */
   #dragging = false;
 
   constructor(session: BrowserSession, changed: () => void) {
@@ -71,7 +71,7 @@ export class SettingsStore {
     return this.#values;
   }
 
-  /** The edit that is selected, if one is. */
+  /** The selected edit, if there is one. */
   get edit(): Edit | undefined {
     return this.#find(this.#values.selected);
   }
@@ -84,7 +84,7 @@ export class SettingsStore {
     this.#changed();
   }
 
-  /** With a verb and a concept, the next stroke works on the edit that it would continue, or on a new one. */
+  /** Sets verb and concept. The next stroke then continues a matching edit, or begins a new one. */
   #choosePaint(before: Settings): void {
     const values = this.#values;
     const { verb, concept } = values;
@@ -92,7 +92,7 @@ export class SettingsStore {
     const { edit } = this;
     if (edit) values.strength = edit.strength;
     else if (before.selected || verb !== before.verb || concept !== before.concept) values.strength = 1;
-    // Choosing a verb or a concept ends erasing.
+    // A choice of verb or concept ends erasing.
     if (values.tool === "eraser") values.tool = "brush";
   }
 
@@ -103,13 +103,13 @@ export class SettingsStore {
     Object.assign(
       this.#values,
       { selected: id, strength, reference: edit.reference ?? this.#values.reference },
-      // An edit suppressed from Python can be selected and switched; the next stroke paints something else.
+      // Suppressed units from Python can be selected and switched, but the next stroke paints another edit.
       verb === "suppress" ? {} : { verb, concept },
     );
     this.#changed();
   }
 
-  /** Takes over the slider's strength; `done` says that the user has released it. */
+  /** Takes over the slider's strength; `done` means that the user has released it. */
   setStrength(strength: number, done: boolean): void {
     this.#dragging = !done;
     this.change({ strength });

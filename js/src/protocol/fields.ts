@@ -37,7 +37,7 @@ export const orNull =
   (value) =>
     value === null || test(value);
 
-/** The first field that is missing or wrong, as a sentence; null if there is none. */
+/** Returns a sentence about the first missing or wrong field; null if there is none. */
 export function fieldProblem(fields: Fields, tests: Record<string, Test>): string | null {
   for (const [name, test] of Object.entries(tests)) {
     if (!(name in fields)) return `The field "${name}" is missing.`;
@@ -46,7 +46,7 @@ export function fieldProblem(fields: Fields, tests: Record<string, Test>): strin
   return null;
 }
 
-/** Own properties only: a message of type "constructor" must not find Object's. */
+/** Reads own properties only, so that a message of type "constructor" does not find Object's. */
 export function lookUp<T>(table: Record<string, T>, key: unknown): T | undefined {
   return typeof key === "string" && Object.hasOwn(table, key) ? table[key] : undefined;
 }

@@ -6,11 +6,11 @@
 export const VERSION = 1;
 export const STRENGTH_MAX = 4;
 
-/** What can be painted. */
+/** The verbs that a page can paint. */
 export type Verb = "add" | "remove" | "restyle";
 export type Units = null | "low" | "medium" | "high";
 export type Target = "tuned" | "quantile" | "mean" | "exemplar";
-/** Of a photo that is not square, the middle is edited, or all of it with mirrored edges around. */
+/** How a photo becomes square: its middle is edited, or all of it with mirrored edges. */
 export type Fit = "crop" | "pad";
 export type PictureName = "photo" | "reconstruction" | "preview" | "result";
 /** x, y, width, height in picture pixels. */
@@ -25,7 +25,7 @@ export interface HelloMessage {
   page: string;
 }
 
-/** A restyle's reference: its key, and the rectangle that counts; null: where the segmenter sees the concept. */
+/** A restyle's reference: its key and the rectangle that counts; null for the pixels that show the concept. */
 export interface ReferenceSelection {
   key: string;
   region: Rect | null;
@@ -42,13 +42,13 @@ export interface StrokeMessage {
   concept: string;
   strength: number;
   rect: Rect;
-  /** Of a restyle, and only of that. */
+  /** For a restyle, and only for that. */
   reference?: ReferenceSelection;
-  /** The newest frame that has been drawn, as in `ack`. */
+  /** The newest drawn frame, as in `ack`. */
   drawn?: number;
 }
 
-/** What can be changed of an edit: one of these at least. */
+/** The changes of an edit, at least one of these. */
 export interface EditChanges {
   strength?: number;
   units?: Units;
@@ -64,7 +64,7 @@ export interface CommandArguments {
   toggle: { edit: string; enabled: boolean };
   delete: { edit: string };
   move: { edit: string; index: number };
-  /** Without an index the next one. */
+  /** Without an index, the next scene. */
   scene: { index?: number };
   open: { name: string; fit: Fit };
   blend: Record<string, never>;
@@ -100,34 +100,34 @@ export interface BeatMessage {
   page: string;
 }
 
-/** The page is out of sight: it wants no frames until it says hello again. */
+/** The page is out of sight, and needs no frames until it says hello again. */
 export interface HiddenMessage {
   type: "hidden";
   page: string;
 }
 
-/** Which references are there for restyling a concept? */
+/** Asks for references to restyle a concept. */
 export interface SamplesQuestion {
   type: "samples";
   page: string;
   concept: string;
 }
 
-/** A picture of the user's own, to be referred to. */
+/** Passes one of the user's own pictures as a reference. */
 export interface ReferQuestion {
   type: "refer";
   page: string;
   name: string;
 }
 
-/** What do the other versions of an edit look like? */
+/** Asks for pictures of the other versions of an edit. */
 export interface VariantsQuestion {
   type: "variants";
   page: string;
   edit: string;
 }
 
-/** What do so many scenes of the gallery look like, from this one on? */
+/** Asks for pictures of `count` scenes of the gallery, from `first` on. */
 export interface ScenesQuestion {
   type: "scenes";
   page: string;
@@ -138,7 +138,7 @@ export interface ScenesQuestion {
 /** Questions, which change nothing. The kernel answers them when it has time. */
 export type Question = SamplesQuestion | ReferQuestion | VariantsQuestion | ScenesQuestion;
 
-/** The messages that are counted, kept until they are accepted, and replayed. */
+/** Messages with a sequence number. The page keeps them until they are accepted, and can repeat them. */
 export type NumberedMessage = StrokeMessage | CommandMessage;
 export type PageMessage =
   | HelloMessage
@@ -214,11 +214,11 @@ export interface FileMessage {
   format: string;
 }
 
-/** References, with a sheet of pictures: a column for each, above the picture, below what the generator makes of it. */
+/** References, with a sheet: a column for each, with the picture above the generator's version of it. */
 export interface ReferencesMessage {
   type: "references";
   page: string;
-  /** Empty for a picture of the user's own that was asked for. */
+  /** Empty for a requested picture of the user's own. */
   concept: string;
   entries: { key: string; own: boolean; decibel: number }[];
 }
@@ -235,9 +235,9 @@ export interface VariantsMessage {
 export interface ScenesMessage {
   type: "scenes";
   page: string;
-  /** The index of the first of them. */
+  /** The index of the first scene. */
   first: number;
-  /** How many scenes the gallery has. */
+  /** The number of scenes in the gallery. */
   total: number;
   titles: string[];
 }

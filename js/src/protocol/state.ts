@@ -12,12 +12,12 @@ export interface Concept {
 
 export interface Edit {
   id: string;
-  /** Units are suppressed from Python alone. */
+  /** Only Python can suppress units. */
   verb: Verb | "suppress";
   concept: string;
   strength: number;
   enabled: boolean;
-  /** The rest is there once the kernel has said it. "own": numbers that were chosen in Python. */
+  /** The rest is present once the kernel has sent it. "own" stands for unit numbers that were chosen in Python. */
   units?: Units | "own";
   target?: Target;
   variant?: number;
@@ -28,11 +28,11 @@ export interface BlendMetrics {
   /** PSNR of the kept pixels in G(z_e) and in G'(z_e). */
   before: number;
   after: number;
-  /** null where nothing was edited. */
+  /** null without an edit. */
   survival: number | null;
 }
 
-/** A photo at its own size, and how its square was taken from it. */
+/** The own size of a photo, and how its square was cut out or padded. */
 export interface PhotoSize {
   width: number;
   height: number;
@@ -47,9 +47,9 @@ export interface SessionState {
   height: number;
   /** null for a scene, a sample or a project without a photo. */
   photo?: PhotoSize | null;
-  /** The grid of the layer that is edited: so many cells across and down. */
+  /** The grid of the edited layer: cells across and down. */
   cells: [number, number];
-  /** The names of the segments' labels; none where nothing segments the photo. */
+  /** The names of the segments' labels; none without a segmenter. */
   classes: string[];
   /** The names of this session's journal and of those that it continues; none without a journal. */
   journal: string[];
@@ -60,12 +60,12 @@ export interface SessionState {
   can_undo: boolean;
   can_redo: boolean;
   has_gallery: boolean;
-  /** Which scene of the gallery this is. */
+  /** The number of the scene in the gallery. */
   scene?: number | null;
   job: null | { name: string; fraction: number };
-  /** Is the preview wanted to keep to the photo, and does it? */
+  /** Whether the preview is to be faithful to the photo, and whether it already is. */
   faithful?: { on: boolean; ready: boolean };
-  /** The revision whose edits the last finished blend has; null before there is one. */
+  /** The revision of the edits in the last finished blend; null before there is one. */
   blended?: number | null;
   measures: { reconstruction_decibel: number | null; blend: BlendMetrics | null };
   notice: null | { level: "info" | "warning"; text: string };

@@ -1,4 +1,4 @@
-/** Checks what the kernel says and writes, and says in a sentence what is wrong with it. */
+/** Checks the kernel's messages and state, and explains errors in a sentence. */
 
 import {
   fieldProblem,
@@ -46,10 +46,10 @@ const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
   scenes: { page: isPage, first: isCount, total: isPositive, titles: Array.isArray },
 };
 
-/** Messages that come with a buffer. */
+/** Messages with a buffer. */
 const CARRIERS = ["frame", "file", "references", "variants", "scenes"];
 
-/** Returns what is wrong with a message from the kernel, or null. */
+/** Returns the error of a message from the kernel, or null. */
 export function kernelProblem(message: unknown, bytes: number | null): string | null {
   if (!isObject(message)) return "The message is not an object.";
   const tests = lookUp(kernelFields, message.type);

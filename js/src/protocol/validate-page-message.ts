@@ -1,6 +1,6 @@
 /**
- * Checks messages to the kernel as strictly as the kernel does. The tests and the fake kernel use it; it is not part of
- * the widget's bundle.
+ * Checks messages to the kernel as strictly as the kernel does. Only the tests and the fake kernel use it, so it is not
+ * in the widget's bundle.
  */
 
 import {
@@ -69,13 +69,13 @@ const settings: Record<string, Test> = {
   reference: isReferenceSelection,
 };
 
-/** Is something to be changed, and all of it known? */
+/** Whether there is at least one change, and all of them are known. */
 function isEditChanges({ edit: _, ...changes }: Fields): boolean {
   const names = Object.keys(changes);
   return names.length > 0 && names.every((name) => lookUp(settings, name)?.(changes[name]));
 }
 
-/** Returns what is wrong with a message to the kernel, or null. `bytes`: its buffer's length, null without one. */
+/** Returns the error of a message to the kernel, or null. `bytes`: its buffer's length, null without one. */
 export function pageProblem(message: unknown, bytes: number | null): string | null {
   if (!isObject(message)) return "The message is not an object.";
   const tests = lookUp(pageFields, message.type);

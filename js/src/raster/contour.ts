@@ -1,6 +1,6 @@
 /** The outline of a mask: marching squares at half coverage, so that it stays sharp at any zoom. Pure. */
 
-/** Segments x0, y0, x1, y1, ... in picture pixels, where the mask crosses `level`. Outside the picture it is 0. */
+/** Returns segments x0, y0, x1, y1, ... in picture pixels where the mask crosses `level`. It is 0 outside. */
 export function contour(values: Uint8Array, width: number, height: number, level = 127.5): number[] {
   const at = (x: number, y: number): number =>
     x < 0 || y < 0 || x >= width || y >= height ? 0 : (values[y * width + x] as number);
@@ -22,7 +22,7 @@ export function contour(values: Uint8Array, width: number, height: number, level
       const join = (p: [number, number], q: [number, number]): void => {
         segments.push(p[0], p[1], q[0], q[1]);
       };
-      // Opposite corners inside (5 and 10) are kept apart: a single pixel then has its own ring.
+      // Opposite inner corners (5 and 10) stay apart, so that a single pixel has its own ring.
       if (corners === 1 || corners === 14) join(west(), north());
       else if (corners === 2 || corners === 13) join(north(), east());
       else if (corners === 4 || corners === 11) join(east(), south());

@@ -1,11 +1,11 @@
-/** Which cells of the edited layer's grid a tool touches. Pure. */
+/** The cells of the edited layer's grid that a tool touches. Pure. */
 
 import type { Rect } from "../protocol/messages";
 
 /**
- * The cells of a layer's grid that an edit under these pixels will change. A cell counts as soon as one of its pixels
- * is touched, though an addition changes it less where it covers less. The cells are rectangles in picture pixels; they
- * overlap where the grid does not divide the picture (adaptive pooling: from floor(i n / c) to ceil((i + 1) n / c)).
+ * Returns the cells of a layer's grid that an edit under these pixels will change. A cell counts if one of its pixels
+ * is touched, although an addition changes it less if it covers less of it. The cells are rectangles in picture pixels.
+ * They overlap if the grid does not divide the picture (adaptive pooling: floor(i n / c) to ceil((i + 1) n / c)).
  */
 export function footprint(
   touched: Rect,

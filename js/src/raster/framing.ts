@@ -1,9 +1,9 @@
-/** A mask of a photo's own size on the square of the photo that is edited: the kernel's images/framing.py. */
+/** Brings a mask of a photo's own size to the edited square, like the kernel's images/framing.py. */
 
 import type { Fit } from "../protocol/messages";
 import type { GrayImage } from "./png";
 
-/** The square of a mask, `side` x `side`: what falls into one pixel is averaged; around a padded one nothing is painted. */
+/** Returns the square of a mask, `side` x `side`. Pixels that fall together are averaged, and padding is unpainted. */
 export function squareMask({ width, height, values }: GrayImage, side: number, fit: Fit): Uint8Array {
   const part = fit === "crop" ? Math.min(width, height) : Math.max(width, height);
   const across = placed(width, part, side);
@@ -21,7 +21,7 @@ export function squareMask({ width, height, values }: GrayImage, side: number, f
   return square;
 }
 
-/** In one direction: which pixels of the mask fall into which of the square, of which `part` of the mask's are a side. */
+/** In one direction, returns which pixels of the mask fall into which pixel of the square, whose side is `part`. */
 function placed(length: number, part: number, side: number): [number, [number, number]][] {
   const extent = Math.min(length, part);
   const first = Math.floor((length - extent) / 2);
@@ -38,7 +38,7 @@ function placed(length: number, part: number, side: number): [number, [number, n
   });
 }
 
-/** As Python rounds: halves to even numbers. */
+/** Rounds like Python, with halves to even numbers. */
 function even(value: number): number {
   const rounded = Math.round(value);
   return value % 1 === 0.5 && rounded % 2 === 1 ? rounded - 1 : rounded;

@@ -19,7 +19,7 @@ export interface Box {
   height: number;
 }
 
-/** The smallest rectangle around both; null stands for nothing. */
+/** Returns the smallest rectangle around both; null stands for nothing. */
 export function union(a: Rect | null, b: Rect | null): Rect | null {
   if (!a) return b;
   if (!b) return a;
@@ -30,9 +30,9 @@ export function union(a: Rect | null, b: Rect | null): Rect | null {
   return [left, top, right - left, bottom - top];
 }
 
-/** The pixels that the brush can touch between two dabs, within the picture; null if it misses the picture. */
+/** Returns the pixels of the picture that the brush can touch between two dabs; null if there are none. */
 export function reach(from: Dab, to: Dab, width: number, height: number): Rect | null {
-  // Half a pixel more than the radius: the soft edge reaches as far.
+  // The soft edge reaches half a pixel beyond the radius.
   const a = from.radius + 0.5;
   const b = to.radius + 0.5;
   const left = Math.max(0, Math.floor(Math.min(from.x - a, to.x - b)));
@@ -43,8 +43,8 @@ export function reach(from: Dab, to: Dab, width: number, height: number): Rect |
 }
 
 /**
- * How much of the pixel around `point` the brush covers on its way from one dab to the next, 0 to 1. The way is swept
- * whole (a capsule, wider at the end that is pressed harder), not dotted, so that fast strokes have no beads.
+ * Returns how much of the pixel around `point` the brush covers between two dabs, 0 to 1. The brush sweeps the whole
+ * way (a capsule, wider at the end with more pressure) instead of dotting it, so that fast strokes have no beads.
  */
 export function coverage(point: Point, from: Dab, to: Dab): number {
   const dx = to.x - from.x;
@@ -61,12 +61,12 @@ export function largestBrush(width: number, height: number): number {
   return Math.max(1, Math.floor(Math.min(width, height) / 4));
 }
 
-/** The next brush size up (+1) or down (-1): small brushes change pixel by pixel, large ones by a fifth. */
+/** Returns the next brush size up (+1) or down (-1). Small brushes change by a pixel, and large ones by a fifth. */
 export function stepBrush(size: number, direction: 1 | -1, largest: number): number {
   return clamp(size + direction * Math.max(1, Math.round(size / 5)), 1, largest);
 }
 
-/** A brush's radius under a pen: half pressure is the size that was chosen; mice and fingers report no pressure. */
+/** Returns a brush's radius under a pen. Half pressure gives the chosen size. Mice and fingers report no pressure. */
 export function brushRadius(size: number, pointer: { pointerType: string; pressure: number }): number {
   const pressed = pointer.pointerType === "pen" && pointer.pressure > 0;
   return (size / 2) * (pressed ? clamp(2 * pointer.pressure, 0.2, 1.6) : 1);

@@ -5,13 +5,13 @@ import { coverage, type Dab, reach, union } from "./geometry";
 
 export interface Patch {
   rect: Rect;
-  /** width x height values, row by row. */
+  /** The width x height values, row by row. */
   values: Uint8Array;
 }
 
 export class Mask {
   readonly values: Uint8Array;
-  /** Grows with every change, so that views know whether their drawing of it is up to date. */
+  /** Grows with every change, so that views know whether their drawing is up to date. */
   version = 0;
   private dirty: Rect | null = null;
 
@@ -30,25 +30,25 @@ export class Mask {
     this.merge(rect, erase, (x, y) => Math.round(255 * coverage({ x: x + 0.5, y: y + 0.5 }, from, to)));
   }
 
-  /** Paints or erases what a patch covers. */
+  /** Paints or erases the pixels of a patch. */
   fill({ rect, values }: Patch, erase: boolean): void {
     const [left, top, width] = rect;
     this.merge(rect, erase, (x, y) => values[(y - top) * width + x - left] as number);
   }
 
-  /** Becomes another mask. */
+  /** Replaces all values. */
   replace(values: Uint8Array): void {
     this.change([0, 0, this.width, this.height], (_, x, y) => values[y * this.width + x] as number);
   }
 
-  /** Painting keeps the larger value, erasing the smaller: going over a place again does nothing. */
+  /** Painting keeps the larger value, and erasing the smaller, so that repeating either changes nothing. */
   private merge(rect: Rect, erase: boolean, painted: (x: number, y: number) => number): void {
     this.change(rect, (before, x, y) =>
       erase ? Math.min(before, 255 - painted(x, y)) : Math.max(before, painted(x, y)),
     );
   }
 
-  /** Gives the pixels of a rectangle new values, and notes which have changed. */
+  /** Gives the pixels of a rectangle new values, and notes the changes. */
   private change(
     [left, top, width, height]: Rect,
     after: (before: number, x: number, y: number) => number,
@@ -72,12 +72,12 @@ export class Mask {
     this.version++;
   }
 
-  /** Is there a change that has not been taken yet? */
+  /** Whether there is a change that has not been taken yet. */
   get changed(): boolean {
     return this.dirty !== null;
   }
 
-  /** What changed since the last take, with absolute values; null if nothing did. */
+  /** Takes the changes since the last call, with absolute values; null if there are none. */
   takeChanges(): Patch | null {
     const rect = this.dirty;
     if (!rect) return null;

@@ -1,6 +1,6 @@
 /**
  * Reads and writes masks: PNG, 8-bit gray, not interlaced (PNG specification, third edition, sections 5 and 9).
- * A canvas would do it too, but browsers that hide from fingerprinting answer with noise, and a mask is absolute.
+ * A canvas could do this as well, but browsers that prevent fingerprinting add noise, and masks must be exact.
  */
 
 export interface GrayImage {
@@ -32,7 +32,7 @@ export async function decodeGray(bytes: Uint8Array): Promise<GrayImage> {
   return { width, height, values: unfilter(rows, width, height) };
 }
 
-/** Undoes the filter that each row names in its first byte; the bytes to the left, above, and above left predict. */
+/** Undoes the filter in each row's first byte. The bytes to the left, above, and above left predict the next one. */
 function unfilter(rows: Uint8Array, width: number, height: number): Uint8Array {
   const values = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
@@ -64,7 +64,7 @@ function paeth(left: number, above: number, corner: number): number {
   return a <= b && a <= c ? left : b <= c ? above : corner;
 }
 
-/** A mask as 8-bit gray PNG, rows unfiltered. */
+/** Encodes a mask as 8-bit gray PNG with unfiltered rows. */
 export async function encodeGray(values: Uint8Array, width: number, height: number): Promise<Uint8Array> {
   const rows = new Uint8Array(height * (width + 1));
   for (let y = 0; y < height; y++) rows.set(values.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);

@@ -1,10 +1,10 @@
-/** The segmenter's labels, and their connected regions: what the segment tool takes. Pure. */
+/** The segmenter's labels and their connected regions, which the segment tool takes. Pure. */
 
 import type { Rect } from "../protocol/messages";
 import type { Point } from "./geometry";
 import type { Patch } from "./mask";
 
-/** A map of the picture's classes, one class number a pixel. */
+/** A map of the picture's classes, with one class number for each pixel. */
 export interface Labels {
   width: number;
   height: number;
@@ -13,11 +13,11 @@ export interface Labels {
 
 export interface Region extends Patch {
   label: number;
-  /** How many pixels it has. */
+  /** The number of its pixels. */
   area: number;
 }
 
-/** The pixels of one class that are connected (by their sides) to the one at `point`; null outside the picture. */
+/** Returns the pixels of one class that are connected (by their sides) to `point`; null outside the picture. */
 export function connectedRegion(labels: Labels, point: Point): Region | null {
   const { width, height } = labels;
   const [x0, y0] = [Math.floor(point.x), Math.floor(point.y)];
@@ -39,7 +39,7 @@ export function connectedRegion(labels: Labels, point: Point): Region | null {
   return { rect, values: patch, label: labels.values[start] as number, area: pixels.length };
 }
 
-/** Where the pixels are that are connected to the one at `start`; they are marked in `seen`. */
+/** Returns the pixels that are connected to the one at `start`, and marks them in `seen`. */
 function floodFill({ width, height, values }: Labels, start: number, seen: Uint8Array): number[] {
   const label = values[start];
   const found = [start];
@@ -49,7 +49,7 @@ function floodFill({ width, height, values }: Labels, start: number, seen: Uint8
     seen[next] = 1;
     found.push(next);
   };
-  // The list grows while it is walked.
+  // The list grows during this loop.
   for (const at of found) {
     const x = at % width;
     if (x > 0) visit(at - 1);
@@ -60,18 +60,18 @@ function floodFill({ width, height, values }: Labels, start: number, seen: Uint8
   return found;
 }
 
-/** A region as the list of segments names it. */
+/** A region in the list of segments. */
 export interface RegionSummary {
   label: number;
-  /** How much of the picture it is, 0 to 1. */
+  /** Its share of the picture, 0 to 1. */
   part: number;
   /** The middle of one of its pixels. */
   inside: Point;
-  /** Where it is: "upper left", "center", "lower right" and so on. */
+  /** Its place in words: "upper left", "center", "lower right" and so on. */
   place: string;
 }
 
-/** The largest of the regions, `most` at most, and none that is less than the fraction `least` of the picture. */
+/** Returns up to `most` regions, largest first, that cover at least the fraction `least` of the picture. */
 export function largestRegions(labels: Labels, least = 0.002, most = 24): RegionSummary[] {
   const { width, height, values } = labels;
   const seen = new Uint8Array(values.length);
@@ -93,7 +93,7 @@ export function largestRegions(labels: Labels, least = 0.002, most = 24): Region
   return found.sort((a, b) => b.part - a.part).slice(0, most);
 }
 
-/** The third of the picture, across and down, that a point lies in (fractions of it), in words. */
+/** Names the third of the picture, across and down, in which a point lies (as fractions of the picture). */
 function placeOf(x: number, y: number): string {
   const third = (at: number): number => Math.min(2, Math.floor(3 * at));
   const words = [["upper", "", "lower"][third(y)], ["left", "", "right"][third(x)]];

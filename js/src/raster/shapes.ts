@@ -4,7 +4,7 @@ import type { Rect } from "../protocol/messages";
 import { clamp, type Point } from "./geometry";
 import type { Patch } from "./mask";
 
-/** The pixels from the one under `a` to the one under `b`, both included; null where that misses the picture. */
+/** Returns the pixels from `a` to `b`, including both; null if the rectangle misses the picture. */
 export function rectangleBetween(a: Point, b: Point, width: number, height: number): Rect | null {
   const left = clamp(Math.floor(Math.min(a.x, b.x)), 0, width);
   const top = clamp(Math.floor(Math.min(a.y, b.y)), 0, height);
@@ -17,12 +17,12 @@ export function filledPatch(rect: Rect): Patch {
   return { rect, values: new Uint8Array(rect[2] * rect[3]).fill(255) };
 }
 
-/** Each pixel row of a polygon is cut into so many lines. */
+/** Lines into which each pixel row of a polygon is cut. */
 const LINES = 8;
 
 /**
- * The inside of a closed polygon by the non-zero rule, so that a lasso that crosses itself has no holes. Along each line
- * the covered part of a pixel is exact; down a pixel it is the mean of eight lines.
+ * Returns the inside of a closed polygon with the non-zero rule, so that a lasso that crosses itself has no holes.
+ * Along each line, the covered part of a pixel is exact. Down a pixel, it is the mean of eight lines.
  */
 export function polygon(points: readonly Point[], width: number, height: number): Patch | null {
   const xs = points.map(({ x }) => x);
@@ -55,7 +55,7 @@ export function polygon(points: readonly Point[], width: number, height: number)
   return { rect: [left, top, across, bottom - top], values };
 }
 
-/** Where the polygon crosses a horizontal line, from left to right, and whether downwards (1) or upwards (-1). */
+/** Returns where the polygon crosses a horizontal line, from left to right, with its direction: 1 down, -1 up. */
 function crossings(points: readonly Point[], y: number): { x: number; turn: number }[] {
   const found: { x: number; turn: number }[] = [];
   let a = points[points.length - 1] as Point;
@@ -68,7 +68,7 @@ function crossings(points: readonly Point[], y: number): { x: number; turn: numb
   return found.sort((p, q) => p.x - q.x);
 }
 
-/** Adds to each pixel of a row how much of it lies between two places. */
+/** Adds to each pixel of a row the share of it that lies between two places. */
 function cover(row: Float64Array, from: number, to: number): void {
   const last = Math.min(row.length - 1, Math.ceil(to) - 1);
   for (let x = Math.max(0, Math.floor(from)); x <= last; x++) {

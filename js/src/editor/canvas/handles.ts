@@ -5,7 +5,7 @@ import { on } from "../dom";
 import { ARROWS } from "../tools/keys";
 import type { StageView } from "./view";
 
-/** The photo is shown as long as the button is held. */
+/** Shows the photo while the button is held. */
 export function attachCompare({ compare }: StageView, comparing: (on: boolean) => void): void {
   on(compare, "pointerdown", (event) => {
     compare.setPointerCapture(event.pointerId);
@@ -16,7 +16,7 @@ export function attachCompare({ compare }: StageView, comparing: (on: boolean) =
   }
 }
 
-/** The divider follows the pointer, and the arrow keys when it has the focus. */
+/** Moves the divider with the pointer, and with the arrow keys when it has the focus. */
 export function attachDivider(
   { root, divider }: StageView,
   split: () => number | null,

@@ -4,25 +4,25 @@ import type { Rect } from "../../protocol/messages";
 import type { Point } from "../../raster/geometry";
 import { outlinePath } from "./pixels";
 
-/** What follows the hand, in picture pixels. */
+/** The marks that follow the hand, in picture pixels. */
 export interface Marks {
   /** The brush's outline. */
   ring: { x: number; y: number; diameter: number } | null;
-  /** Where the keyboard's cursor is. */
+  /** The place of the keyboard's cursor. */
   cross: Point | null;
   /** The layer's cells that would change. */
   cells: Rect[];
   /** The layer's whole grid: cells across and down. */
   grid: readonly [number, number] | null;
-  /** A rectangle or lasso that is being drawn. */
+  /** An unfinished rectangle or lasso. */
   shape: Point[];
   /** The outline of the segment under the cursor: x0, y0, x1, y1, ... */
   segment: number[];
 }
 
 /**
- * Draws the marks on a cleared canvas. `transform` leads from picture pixels to the canvas, `pixel` is a CSS pixel
- * there; an eraser's ring is dashed.
+ * Draws the marks on a cleared canvas. `transform` maps picture pixels to the canvas, and `pixel` is the size of a CSS
+ * pixel there. The ring of the eraser is dashed.
  */
 export function drawMarks(
   context: CanvasRenderingContext2D,
@@ -36,7 +36,7 @@ export function drawMarks(
     const { x: left, y: top } = transform.transformPoint({ x, y });
     return [left, top];
   };
-  /** Dark under light, so that it is seen on any picture. */
+  /** Draws light over dark, so that the line is visible on any picture. */
   const stroke = (path: Path2D, wide: number, light = "#fff", dark = "rgb(0 0 0 / 0.6)"): void => {
     context.strokeStyle = dark;
     context.lineWidth = (wide + 2) * pixel;

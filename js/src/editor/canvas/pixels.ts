@@ -3,7 +3,7 @@
 import type { Mask } from "../../raster/mask";
 import { context2d } from "../dom";
 
-/** Segments x0, y0, x1, y1, ... as a path. */
+/** Turns segments x0, y0, x1, y1, ... into a path. */
 export function outlinePath(segments: readonly number[]): Path2D {
   const path = new Path2D();
   for (let at = 0; at < segments.length; at += 4) {
@@ -13,7 +13,7 @@ export function outlinePath(segments: readonly number[]): Path2D {
   return path;
 }
 
-/** A color "#rrggbb" as one pixel's four bytes, in the order in which a canvas has them: red first. */
+/** Returns a color "#rrggbb" as the four bytes of a canvas pixel, red first. */
 export function rgba(color: string, alpha: number): number {
   const rgb = Number.parseInt(color.slice(1), 16);
   const word = new DataView(new ArrayBuffer(4));
@@ -21,12 +21,12 @@ export function rgba(color: string, alpha: number): number {
   return new Uint32Array(word.buffer)[0] as number;
 }
 
-/** A color in every opacity from 0 to 255. */
+/** Returns a color in every opacity from 0 to 255. */
 export function tints(color: string): Uint32Array {
   return Uint32Array.from({ length: 256 }, (_, alpha) => rgba(color, alpha));
 }
 
-/** Gives each pixel the palette's color for its value: whole pixels at once, this is done for every piece of a stroke. */
+/** Gives each pixel the palette's color for its value, a whole pixel at a time for speed within a stroke. */
 export function paintPixels(canvas: HTMLCanvasElement, values: Uint8Array, palette: Uint32Array): void {
   const context = context2d(canvas);
   const image = context.createImageData(canvas.width, canvas.height);

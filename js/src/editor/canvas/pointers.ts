@@ -1,30 +1,30 @@
 /**
- * Pointer events on the canvas, and what they mean: a press, a drag and a release of the current tool. Two fingers, the
- * middle button, or the space bar held down move the picture; the wheel with Ctrl or Command zooms.
+ * Turns pointer events on the canvas into a press, a drag and a release of the current tool. Two fingers, the middle
+ * button, or the space bar held down move the picture. The wheel with Ctrl or Command zooms.
  */
 
 import { brushRadius, type Dab, type Point } from "../../raster/geometry";
 import { on } from "../dom";
 import { dragged, type Size, toPicture, type Viewport, WHOLE, within, zoomedAbout } from "./viewport";
 
-/** What pointers lead: the current tool. All places are in picture pixels. */
+/** The current tool, which pointers control. All places are in picture pixels. */
 export interface PointerTarget {
   press(place: Dab, erase: boolean, time: number): void;
   drag(place: Dab, time: number): void;
   release(time: number): void;
-  /** The press does not count: a second finger came, and both are to move the picture. */
+  /** Cancels the press, because a second finger has come and both move the picture. */
   cancelPress(): void;
   hover(place: Point | null): void;
   /** The brush's diameter in picture pixels. */
   size(): number;
 }
 
-/** A finger has to move so many CSS pixels before it paints: the second finger may be on its way. */
+/** CSS pixels that a finger must move before it paints, since a second finger may follow. */
 const FINGER_SLACK = 6;
 
 export class PointerInput {
   viewport: Viewport = WHOLE;
-  /** Is the space bar down? Then pointers move the picture. */
+  /** Whether the space bar is down. Then pointers move the picture. */
   spaceHeld = false;
 
   #painting: number | null = null;
@@ -38,7 +38,7 @@ export class PointerInput {
   readonly #target: PointerTarget;
   readonly #moved: () => void;
 
-  /** `moved` is told when the viewport has changed. */
+  /** `moved` is called when the viewport has changed. */
   constructor(canvas: HTMLCanvasElement, picture: () => Size, target: PointerTarget, moved: () => void) {
     this.#canvas = canvas;
     this.#picture = picture;
@@ -51,13 +51,13 @@ export class PointerInput {
     on(canvas, "lostpointercapture", this.#up);
     on(canvas, "pointerleave", () => target.hover(null));
     on(canvas, "wheel", this.#wheel, { passive: false });
-    // The menu would come up under a pen that is held still.
+    // A pen that is held still would open the menu.
     on(canvas, "contextmenu", (event) => {
       if (this.#painting !== null) event.preventDefault();
     });
   }
 
-  /** Zooms about the middle of what is seen. */
+  /** Zooms about the middle of the visible part. */
   zoom(factor: number): void {
     const { width, height } = this.#picture();
     const { x, y, zoom } = this.viewport;
@@ -65,7 +65,7 @@ export class PointerInput {
     this.setViewport(zoomedAbout(this.viewport, factor, middle, this.#picture()));
   }
 
-  /** Moves the picture as little as it takes for a place to be seen. */
+  /** Moves the picture just enough to make a place visible. */
   reveal({ x, y }: Point): void {
     const { width, height } = this.#picture();
     const { zoom } = this.viewport;
@@ -83,7 +83,7 @@ export class PointerInput {
   // --------------------------------------------------------------------------------------------------- events
 
   readonly #down = (event: PointerEvent): void => {
-    // The keys act while the editor has the focus, and painting is the plainest way to give it.
+    // The keys act while the editor has the focus, and painting is the simplest way to focus it.
     this.#canvas.focus({ preventScroll: true });
     if (event.pointerType === "touch") {
       this.#fingers.set(event.pointerId, clientOf(event));
@@ -123,10 +123,10 @@ export class PointerInput {
       this.#panning.last = clientOf(event);
       return;
     }
-    // A finger covers the ring: it would only be seen after the finger has gone.
+    // A finger covers the ring, which would only be visible after the finger has left.
     if (event.pointerType !== "touch") this.#target.hover(this.#dab(event));
     if (event.pointerId !== this.#painting) return;
-    // The browser hands over one event a frame; the coalesced ones are where the pointer has been in between.
+    // The browser sends one event per frame. The coalesced events have the pointer's places in between.
     const events = event.getCoalescedEvents?.() ?? [];
     for (const each of events.length > 0 ? events : [event]) {
       this.#target.drag(this.#dab(each), event.timeStamp);
@@ -136,7 +136,7 @@ export class PointerInput {
   readonly #up = (event: PointerEvent): void => {
     this.#fingers.delete(event.pointerId);
     if (event.pointerId === this.#panning?.pointer) this.#panning = null;
-    // A tap is a press, too; but a browser that takes the finger for itself gives none.
+    // A tap is a press as well, unless the browser takes the finger for itself.
     if (this.#held && event.type === "pointerup") this.#pressHeld();
     this.#held = null;
     if (event.pointerId !== this.#painting) return;
@@ -187,7 +187,7 @@ export class PointerInput {
     this.#pan({ x: between(after).x - middle.x, y: between(after).y - middle.y });
   }
 
-  /** The rest of a movement that the picture cannot follow moves the page, so that a finger does not get stuck. */
+  /** Scrolls the page by the part of a movement that the picture cannot follow, so that a finger is never stuck. */
   #pan(by: Point): void {
     const { port, left } = dragged(this.viewport, by, this.#canvas.getBoundingClientRect(), this.#picture());
     this.setViewport(port);
@@ -214,7 +214,7 @@ function clientOf(event: { clientX: number; clientY: number }): Point {
 const distance = ([a, b]: [Point, Point]): number => Math.hypot(a.x - b.x, a.y - b.y);
 const between = ([a, b]: [Point, Point]): Point => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
 
-/** The nearest element around that can be scrolled. */
+/** Returns the nearest ancestor that can be scrolled. */
 function scrollerOf(start: Element): Element | null {
   for (let around = start.parentElement; around; around = around.parentElement) {
     const { overflowY } = getComputedStyle(around);

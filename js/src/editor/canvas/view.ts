@@ -1,7 +1,7 @@
 /**
- * The stage: the picture and what lies over it, from back to front the segments' colors, the current mask's tint, the
- * masks' outlines, and marks that follow the hand. All of it is drawn through the viewport, at the screen's own
- * resolution.
+ * The stage: the picture and the layers over it. From back to front, these are the segments' colors, the current
+ * mask's tint, the masks' outlines, and marks that follow the hand. All of them are drawn through the viewport, at
+ * the screen's own resolution.
  */
 
 import type { Picture } from "../../core/pictures";
@@ -20,7 +20,7 @@ import { type Viewport, WHOLE } from "./viewport";
 export interface ShownMask {
   mask: Mask;
   color: string;
-  /** The edit that the next stroke would change stands out. */
+  /** The edit that the next stroke would change, which is highlighted. */
   current: boolean;
 }
 
@@ -28,7 +28,7 @@ export class StageView {
   readonly root: HTMLElement;
   readonly canvas: HTMLCanvasElement;
   readonly compare: HTMLButtonElement;
-  /** The handle between before and after. */
+  /** The handle of the divider between before and after. */
   readonly divider: HTMLElement;
   readonly #segments: HTMLCanvasElement;
   readonly #tint: HTMLCanvasElement;
@@ -39,14 +39,14 @@ export class StageView {
   readonly #opening: HTMLElement;
   readonly #sizes: ResizeObserver;
   readonly #scratch = document.createElement("canvas");
-  /** The sources of the canvas as it was drawn last. */
+  /** The sources of the canvas at the last drawing. */
   #shown: unknown[] = [];
   readonly #outlines = new WeakMap<Mask, { version: number; path: Path2D }>();
-  /** The sources of the tint, the outlines and the marks as they were drawn last. */
+  /** The sources of the tint, the outlines and the marks at the last drawing. */
   #tinted: unknown[] = [];
   #outlined: unknown[] = [];
   #marked = "";
-  /** Is a stroke being painted? Then speed counts more than the last touch. */
+  /** Whether a stroke is open. Then speed counts more than the finest drawing. */
   #moving = false;
   #width = 64;
   #height = 64;
@@ -137,8 +137,8 @@ export class StageView {
   // -------------------------------------------------------------------------------------------------- drawing
 
   /**
-   * Draws the picture and says what it covers, for tests and benchmarks outside: `covered` is the time of the newest
-   * pointer event in it. Left of `split`, a fraction of the stage's width, the photo is drawn instead.
+   * Draws the picture. `covered`, the time of the newest pointer event in it, is for tests and benchmarks. Left of
+   * `split`, a fraction of the stage's width, it draws the photo instead.
    */
   draw(
     name: PictureName,
@@ -153,13 +153,13 @@ export class StageView {
     setText(this.#after, divided ? label : "");
     hide(this.#after, !divided);
     hide(this.divider, !divided);
-    hide(this.compare, divided); // the divider does that, and needs the corner for what is right of it
+    hide(this.compare, divided); // the divider compares, and its right side needs this corner
     if (!picture) {
       this.#fit(this.canvas);
       this.#shown = [];
       return;
     }
-    // During a stroke most frames bring no new picture; drawing it again would cost as much as a new one.
+    // During a stroke, most frames have no new picture, and drawing the old one again would cost as much.
     const { zoom, x, y } = this.#viewport;
     const before = divided ? [photo.image, split] : [];
     const wanted = [picture.image, ...before, zoom, x, y, this.#moving, ...this.#sizeOnScreen()];
@@ -224,8 +224,8 @@ export class StageView {
   #drawOutlines(shown: ShownMask[]): void {
     const { zoom, x, y } = this.#viewport;
     const place = [zoom, x, y, ...this.#sizeOnScreen()];
-    // Under a moving brush the tint tells where it has been, and the outline follows when the hand rests: to trace
-    // and draw it takes as long as several pictures.
+    // Under a moving brush, the tint shows the painted area. The outline follows at the next pause, since tracing and
+    // drawing it takes as long as several pictures.
     if (this.#moving && !differ(place, this.#outlined.slice(0, place.length))) return;
     const parts = shown.flatMap(({ mask, color, current }) => [this.#outlineOf(mask), color, current]);
     const wanted = [...place, ...parts];
@@ -237,7 +237,7 @@ export class StageView {
     for (const { mask, color, current } of shown) {
       const path = new Path2D();
       path.addPath(this.#outlineOf(mask), this.#transform(this.#outline));
-      // A dark line under a light one is seen on any picture.
+      // A light line over a dark one is visible on any picture.
       for (const [style, wide] of [
         ["rgb(0 0 0 / 0.55)", current ? 4.5 : 2.5],
         [current ? "#fff" : color, current ? 2.5 : 1.25],
@@ -271,7 +271,7 @@ export class StageView {
     drawMarks(context, marks, [this.#width, this.#height], this.#transform(this.#marks), pixel, erasing);
   }
 
-  /** A picture is being opened: how far that is, or null. How long it will take is said if that is long. */
+  /** Shows the progress of opening a picture, or null for none. The remaining time is shown if it is long. */
   showOpening(opening: { fraction: number; secondsLeft: number | null } | null): void {
     hide(this.#opening, opening === null);
     const fill = this.#opening.querySelector<HTMLElement>(".gp-bar-fill") as HTMLElement;
@@ -295,7 +295,7 @@ export class StageView {
   ): void {
     const { width, height } = context.canvas;
     const { zoom, x, y } = this.#viewport;
-    // From so near, the pixels themselves are what one wants to see.
+    // At high zoom, users want to see the pixels themselves.
     context.imageSmoothingEnabled = (this.#stage.width * zoom) / this.#width < 12;
     context.imageSmoothingQuality = this.#moving ? "low" : "high";
     const across = image.width / this.#width;
@@ -326,7 +326,7 @@ export class StageView {
     return path;
   }
 
-  /** To ask the page for this would have it lay everything out anew, in the middle of drawing. */
+  /** Keeps the stage's size, since asking the page during drawing would make it lay everything out again. */
   #measure(): void {
     this.#stage = { width: this.root.clientWidth, height: this.root.clientHeight };
   }

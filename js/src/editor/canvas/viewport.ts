@@ -1,8 +1,8 @@
-/** Which part of the picture the stage shows. Pure arithmetic: no DOM. */
+/** The visible part of the picture: pure arithmetic, without the DOM. */
 
 import { type Box, clamp, type Point } from "../../raster/geometry";
 
-/** `zoom` 1 shows the whole picture; (x, y) is the place in the picture that lies in the stage's upper left corner. */
+/** `zoom` 1 shows the whole picture. (x, y) is the place of the picture in the stage's upper left corner. */
 export interface Viewport {
   zoom: number;
   x: number;
@@ -16,12 +16,12 @@ export interface Size {
 
 export const WHOLE: Viewport = { zoom: 1, x: 0, y: 0 };
 
-/** At the most, eight picture pixels fill the stage: enough to aim at each of them with a finger. */
+/** At the largest zoom, eight picture pixels fill the stage, so that a finger can aim at each. */
 export function largestZoom(picture: Size): number {
   return Math.max(1, Math.min(picture.width, picture.height) / 8);
 }
 
-/** Keeps the stage filled with picture. */
+/** Limits the viewport so that the picture fills the stage. */
 export function within(port: Viewport, picture: Size): Viewport {
   const zoom = clamp(port.zoom, 1, largestZoom(picture));
   return {
@@ -57,7 +57,7 @@ export function dragged(
   };
 }
 
-/** From the browser's client coordinates to picture pixels; pixel (0, 0) covers [0, 1) x [0, 1). */
+/** Converts the browser's client coordinates to picture pixels. Pixel (0, 0) covers [0, 1) x [0, 1). */
 export function toPicture(client: Point, box: Box, picture: Size, port: Viewport): Point {
   return {
     x: port.x + ((client.x - box.left) * picture.width) / (Math.max(box.width, 1e-6) * port.zoom),

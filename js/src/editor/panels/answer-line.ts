@@ -1,4 +1,4 @@
-/** Where an answer of the kernel is awaited: what is going on, or what went wrong and a button to ask again. */
+/** A line for a pending answer of the kernel: its progress, or the error with a button to ask again. */
 
 import type { QuestionFailure } from "../../core/questions";
 import { textButton } from "../buttons";
@@ -7,7 +7,7 @@ import { element, hide, set, setText } from "../dom";
 export function createAnswerLine(again: () => void) {
   const text = element("span", {});
   const retry = textButton("ask-again", "Try again", () => {
-    // The button goes, and is not to take the focus with it.
+    // The button disappears, so the focus moves first.
     set(root, { tabindex: -1, "data-lm-suppress-shortcuts": "true" });
     root.focus();
     again();

@@ -1,4 +1,4 @@
-/** The edits, the newest on top: what, where, how strongly; select, hide, delete. */
+/** The list of edits, newest on top: what, where and how strong, with controls to select, hide and delete. */
 
 import type { Edit } from "../../protocol/state";
 import type { Mask } from "../../raster/mask";
@@ -78,7 +78,7 @@ export function createEditList(actions: Actions): Panel {
         }
         row.update(edit, session, edit.id === settings.selected);
       }
-      // Only if something is out of place: an element that is moved loses the focus.
+      // Only if the order has changed, since a moved element loses the focus.
       const wanted = [...ids].reverse().map((id) => (rows.get(id) as Row).root);
       if (wanted.some((each, index) => list.children[index] !== each)) list.replaceChildren(...wanted);
     },
@@ -135,7 +135,7 @@ function createRow(id: string, actions: Actions): Row {
   };
 }
 
-/** The list shows the newest on top, while the edits are counted from the oldest. */
+/** Converts places: the list has the newest on top, and edits are counted from the oldest. */
 function makeMovable(row: HTMLElement, grip: HTMLElement, id: string, actions: Actions): void {
   const rows = (): HTMLElement[] => [...(row.parentElement?.children ?? [])] as HTMLElement[];
   const moveTo = (place: number): void => actions.move(id, rows().length - 1 - place);
@@ -163,7 +163,7 @@ function makeMovable(row: HTMLElement, grip: HTMLElement, id: string, actions: A
     if (step === 0) return;
     event.preventDefault();
     moveTo(rows().indexOf(row) + step);
-    // The list may put the row elsewhere, which takes the focus from it.
+    // The list may move the row, which then loses the focus.
     requestAnimationFrame(() => requestAnimationFrame(() => grip.focus()));
   });
 }

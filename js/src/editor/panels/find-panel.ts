@@ -1,4 +1,4 @@
-/** "Find concepts", where a generator has none: the button, and how far that is. */
+/** "Find concepts", for a generator that has none: the button and its progress. */
 
 import type { Actions } from "../actions";
 import { actionButton } from "../buttons";

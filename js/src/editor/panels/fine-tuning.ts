@@ -50,7 +50,7 @@ export function createFineTuning(actions: Actions): Panel {
   let again = (): void => {};
   on(root, "toggle", () => again());
 
-  /** The edit, and its state, for which the shown variants were asked. */
+  /** The edit and the state for which the present variants were requested. */
   let asked = "";
   return {
     root,
@@ -66,7 +66,7 @@ export function createFineTuning(actions: Actions): Panel {
       hide(target.root, edit.verb !== "add");
       if (variants.hidden) return;
 
-      // They show this edit among the others as they are: asked for again when anything has changed and come to rest.
+      // The variants include the other edits, so they are requested again when any edit has changed and come to rest.
       const { revision } = session.state;
       again = (): void => {
         const wanted = `${edit.id} ${revision}`;

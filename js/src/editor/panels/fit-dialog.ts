@@ -1,14 +1,14 @@
-/** Asks which square of a photo is to be edited, with both shown. */
+/** Asks which square of a photo to edit, and shows both. */
 
 import type { Fit } from "../../protocol/messages";
 import { textButton } from "../buttons";
 import { context2d, element, on } from "../dom";
 
 const SIDE = 176;
-/** A photo this near to a square is cropped without a question. */
+/** A photo this close to a square is cropped without a question. */
 const SQUARE = 0.02;
 
-/** How a photo becomes a square; null if the user thinks better of it, or the editor's life ends. The kernel squares it, by the same rules. */
+/** Asks how a photo becomes a square; null if the user cancels or the editor ends. The kernel has the same rules. */
 export async function askFit(host: HTMLElement, file: File, life: AbortSignal): Promise<Fit | null> {
   // The kernel may read files that the browser cannot.
   const image = await createImageBitmap(file).catch(() => null);
@@ -54,14 +54,14 @@ function chosen(host: HTMLElement, name: string, image: ImageBitmap, life: Abort
       element("p", { class: "gp-hint" }, "The result goes back into the photo at its full size."),
       cancel,
     );
-    // The editor's keys are not meant here.
+    // The editor's keys do not act here.
     on(dialog, "keydown", (event) => event.stopPropagation());
     on(dialog, "close", () => {
       dialog.remove();
       life.removeEventListener("abort", close);
       resolve(fit);
     });
-    // Taken off the page with its editor, it would never be closed.
+    // If it left the page with its editor, it would never be closed.
     life.addEventListener("abort", close);
     host.append(dialog);
     dialog.showModal();
@@ -77,7 +77,7 @@ function drawn(image: ImageBitmap, fit: Fit): HTMLCanvasElement {
   const side = fit === "crop" ? Math.min(image.width, image.height) : Math.max(image.width, image.height);
   const [width, height] = [(image.width / side) * pixels, (image.height / side) * pixels];
   const [left, top] = [(pixels - width) / 2, (pixels - height) / 2];
-  // The photo, and as many mirrored copies on both sides as the square has room for.
+  // The photo, with as many mirrored copies on both sides as the square has room for.
   const across = Math.max(0, Math.ceil(left / width));
   const down = Math.max(0, Math.ceil(top / height));
   for (let row = -down; row <= down; row++) {

@@ -1,4 +1,4 @@
-/** The gallery: all scenes of the generator's world in small, so many of them at a time, to choose one. */
+/** The gallery: small pictures of all scenes of the generator's world, some at a time, to choose one. */
 
 import type { Actions } from "../actions";
 import type { BrowserSession } from "../browser-session";
@@ -8,7 +8,7 @@ import { createAnswerLine } from "./answer-line";
 import { SILENCE } from "./banner";
 import { createChoices } from "./tiles";
 
-/** So many scenes at once: five across, and four where it is narrow. */
+/** Scenes at a time: five across, or four in a narrow dialog. */
 const AT_ONCE = 20;
 
 export function createGallery(actions: Actions) {
@@ -22,7 +22,7 @@ export function createGallery(actions: Actions) {
   });
   const turn = (label: string, name: string, by: number) => {
     const run = (): void => {
-      // Round, as the next scene after the last is the first: a button that ends would take the focus with it.
+      // The gallery starts over after its end, like the next scene. A button that is disabled would lose the focus.
       const pages = Math.ceil(total() / AT_ONCE);
       first = ((first / AT_ONCE + by + pages) % pages) * AT_ONCE;
       show();
@@ -50,7 +50,7 @@ export function createGallery(actions: Actions) {
     "grid",
     "Choose a scene from the gallery",
     () => {
-      // Where the present scene is; a photo of one's own has no place in it.
+      // It opens at the present scene. A user's photo has no place in it.
       first = Math.floor((session?.state?.scene ?? 0) / AT_ONCE) * AT_ONCE;
       asked = -1;
       button.closest(".ganpaint")?.append(dialog);
@@ -60,11 +60,11 @@ export function createGallery(actions: Actions) {
     " gp-bare",
   );
   set(button, { "aria-haspopup": "dialog" });
-  // The editor's keys are not meant here.
+  // The editor's keys do not act here.
   on(dialog, "keydown", (event) => event.stopPropagation());
   on(dialog, "close", () => dialog.remove());
   on(dialog, "click", (event) => {
-    if (event.target === dialog) dialog.close(); // beside it
+    if (event.target === dialog) dialog.close(); // a click beside the dialog
   });
 
   let session: BrowserSession | null = null;
@@ -72,7 +72,7 @@ export function createGallery(actions: Actions) {
   let asked = -1;
   const total = (): number => session?.questions.sceneCount || AT_ONCE;
 
-  /** The old pictures stay until the new ones are there. */
+  /** Keeps the old pictures until the new ones have come. */
   function show(): void {
     if (!session || !dialog.open) return;
     const { questions, state } = session;

@@ -1,4 +1,4 @@
-/** The four pictures, each to be put on the canvas. */
+/** The four pictures, any of which can be put on the canvas. */
 
 import type { Picture } from "../../core/pictures";
 import type { PictureName } from "../../protocol/messages";
@@ -6,7 +6,7 @@ import type { Actions } from "../actions";
 import { context2d, element, on, press, setText } from "../dom";
 import type { Panel } from "../panel";
 
-/** How a picture is called in words and in the method's notation; the e is set as a subscript. */
+/** The name of a picture in words and in the method's notation, with the e as a subscript. */
 export const PICTURES: Record<
   PictureName,
   { label: string; symbol: string; subscript: string; after: string }
@@ -52,7 +52,7 @@ export function createPictureStrip(actions: Actions): Panel {
           : name === "result"
             ? "The blended picture will appear here"
             : "Not drawn yet";
-        // During a stroke the user looks at the large picture.
+        // Not during a stroke, when the user looks at the large picture.
         if (picture === entry.drawn || (picture && entry.drawn && session.painting)) continue;
         entry.drawn = picture;
         const context = context2d(canvas);

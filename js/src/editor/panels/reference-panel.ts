@@ -1,4 +1,4 @@
-/** References of a restyle: a strip of the generator's samples and the user's pictures, and the chosen one in full. */
+/** References for restyles: a strip of samples and of the user's pictures, and a large view of the chosen one. */
 
 import type { ReferenceTile } from "../../core/questions";
 import type { Rect } from "../../protocol/messages";
@@ -83,7 +83,7 @@ export function createReferencePanel(actions: Actions): Panel {
     actions.refer({ key, region });
   };
 
-  /** Where a pointer is, in picture pixels. */
+  /** The place of a pointer, in picture pixels. */
   const place = (event: PointerEvent): [number, number] => {
     const { left, top, width, height } = photo.getBoundingClientRect();
     return [
@@ -105,7 +105,7 @@ export function createReferencePanel(actions: Actions): Panel {
   });
   on(photo, "pointerup", () => {
     corner = null;
-    // A click does not make a box.
+    // A click does not draw a box.
     if (region) choose(region[2] > 1 && region[3] > 1 ? region : null);
   });
   on(photo, "pointercancel", () => {

@@ -1,4 +1,4 @@
-/** With the segment tool: the picture's segments as a list, for users without a pointer, and to find what is there. */
+/** The picture's segments as a list, for the segment tool: an overview, and a way without a pointer. */
 
 import { type Labels, largestRegions, type RegionSummary } from "../../raster/regions";
 import type { Actions } from "../actions";
@@ -34,7 +34,7 @@ export function createSegmentList(actions: Actions): Panel {
     for (const come of ["focus", "pointerenter"] as const) on(button, come, () => actions.pointAt(inside));
     for (const go of ["blur", "pointerleave"] as const) on(button, go, () => actions.pointAt(null));
     on(button, "click", (event) => actions.takeSegment(inside, event.altKey, event.timeStamp));
-    // Not every browser makes a click of Enter with Alt.
+    // Some browsers do not turn Enter with Alt into a click.
     on(button, "keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
@@ -43,7 +43,7 @@ export function createSegmentList(actions: Actions): Panel {
     return button;
   }
 
-  // One stop on the way of Tab; inside, the arrows go from one to the next.
+  // The list is one stop for Tab. Inside it, the arrow keys move between segments.
   on(list, "focusin", (event) => {
     for (const each of list.children) each.setAttribute("tabindex", each === event.target ? "0" : "-1");
   });

@@ -1,4 +1,4 @@
-/** One quiet line for events, and a card for errors and their remedies. */
+/** A line for events, and a card for errors and their remedies. */
 
 import { actionButton } from "../buttons";
 import { element, set, setText } from "../dom";
@@ -32,7 +32,7 @@ export function createStatusLine(): StatusLine {
     return shown;
   };
   const close = actionButton("dismiss", "Dismiss", "close", "Dismiss (Escape)", dismiss, " gp-bare gp-small");
-  // The alert's frame is always in the page: screen readers announce what changes inside it.
+  // The alert's frame is always in the page, since screen readers announce changes inside it.
   const alert = element("div", { class: "gp-alert", role: "alert" });
   const card = element(
     "div",

@@ -17,7 +17,7 @@ export interface Choice {
   tile: Tile<ImageBitmap>;
 }
 
-/** Keeps a row of choices in step with what there is to choose from. */
+/** Updates a row of tiles to the present choices. */
 export function createChoices(label: string, choose: (key: string) => void) {
   const root = element("div", { class: "gp-choices", role: "group", "aria-label": label });
   let shown: Tile<ImageBitmap>[] = [];

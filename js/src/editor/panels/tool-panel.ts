@@ -17,7 +17,7 @@ interface Slider {
   label: HTMLElement;
 }
 
-/** Every label is tied to its input, and ids have to differ between the widgets of a notebook. */
+/** Labels refer to inputs by id, and ids must differ between the widgets of a notebook. */
 let sliders = 0;
 
 function slider(label: string, attributes: Record<string, string | number>): Slider {
@@ -28,7 +28,7 @@ function slider(label: string, attributes: Record<string, string | number>): Sli
   return { root: element("div", { class: "gp-slider" }, text, value, input), input, value, label: text };
 }
 
-/** The filled part of a slider's track is drawn by the stylesheet. */
+/** The stylesheet draws the filled part of a slider's track. */
 function setSlider({ input, value }: Slider, number: number, text: string): void {
   const [least, most] = [Number(input.min), Number(input.max)];
   setValue(input, String(number));

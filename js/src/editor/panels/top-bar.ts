@@ -8,7 +8,7 @@ import { icon } from "../icons";
 import type { Panel } from "../panel";
 import { createGallery } from "./gallery";
 
-/** Projects, and files beside the kernel where the host lets a page save none. */
+/** Projects, and files beside the kernel in hosts that do not let a page save files. */
 function createSaveMenu(actions: Actions): HTMLDetailsElement {
   const entry = (label: string, title: string, what: "picture" | "project", where: "page" | "kernel") => {
     const button = element("button", { "data-save": `${what}-${where}`, title }, label);

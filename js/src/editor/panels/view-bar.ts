@@ -1,4 +1,4 @@
-/** The bar below the picture: how it is looked at. */
+/** The bar below the picture, with the controls of the view. */
 
 import type { Actions } from "../actions";
 import { actionButton } from "../buttons";

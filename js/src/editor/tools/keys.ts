@@ -57,7 +57,7 @@ const PLAIN: Record<string, KeyAction> = {
   "0": "whole",
 };
 
-/** Returns a key's meaning; null for a key without one. */
+/** Returns the action of a key; null for a key without one. */
 export function keyAction(event: Pressed): KeyAction | null {
   const key = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) {
@@ -73,7 +73,7 @@ export function keyAction(event: Pressed): KeyAction | null {
   return Object.hasOwn(PLAIN, key) ? (PLAIN[key] as KeyAction) : null;
 }
 
-/** The arrow keys as steps across and down. */
+/** The steps of the arrow keys, across and down. */
 export const ARROWS: Record<string, readonly [number, number]> = {
   ArrowLeft: [-1, 0],
   ArrowRight: [1, 0],

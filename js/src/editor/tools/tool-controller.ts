@@ -1,6 +1,6 @@
 /**
- * What each tool does with a press, a drag and a release. Pointer and keyboard lead the same tools: the arrow keys move
- * a cursor, and Enter presses there.
+ * The response of each tool to a press, a drag and a release. Pointer and keyboard control the same tools: the arrow
+ * keys move a cursor, and Enter presses there.
  */
 
 import { erasedEdit, paintedEdit } from "../../core/edits";
@@ -16,7 +16,7 @@ import type { Marks } from "../canvas/marks";
 import type { PointerTarget } from "../canvas/pointers";
 import type { SettingsStore, Tool } from "../settings";
 
-/** A shape that has been begun and not ended yet. */
+/** An unfinished shape. */
 interface Shape {
   tool: Tool;
   erase: boolean;
@@ -24,32 +24,32 @@ interface Shape {
 }
 
 export interface ToolController extends PointerTarget {
-  /** What to draw over the picture. */
+  /** The marks to draw over the picture. */
   marks(): Marks;
-  /** Where the keyboard's cursor is, if it was used last. */
+  /** The place of the keyboard's cursor, if the keyboard was used last. */
   readonly cursor: Point | null;
-  /** Moves the keyboard's cursor by picture pixels, and says where it is. */
+  /** Moves the keyboard's cursor by picture pixels, and announces its place. */
   moveCursor(dx: number, dy: number): string;
   /** Presses at the keyboard's cursor. */
   pressAtCursor(time: number): string;
-  /** Is a rectangle or a lasso being drawn? */
+  /** Whether a rectangle or a lasso is unfinished. */
   readonly shaping: boolean;
-  /** Gives up a shape that has been begun; false if there is none. */
+  /** Abandons an unfinished shape; false if there is none. */
   cancelShape(): boolean;
-  /** Looks at a place that is pointed at elsewhere, as in a list; null ends that. */
+  /** Previews a place that is pointed at elsewhere, for example in a list; null ends that. */
   pointAt(place: Point | null): void;
   /** Takes the segment at a place. */
   takeSegment(place: Point, erase: boolean, time: number): void;
 }
 
 export interface ToolEvents {
-  /** Something is about to be painted. */
+  /** Painting is about to begin. */
   painting(): void;
-  /** Something has been painted; null where the edit is known already. */
+  /** An edit was painted; null if the edit is already known. */
   done(edit: string | null): void;
   /** The marks over the picture have changed. */
   moved(): void;
-  /** Something to tell the user. */
+  /** A message for the user. */
   say(text: string): void;
 }
 
@@ -76,7 +76,7 @@ export function createToolController(
     return { edit, verb, concept, strength, erase, reference };
   }
 
-  /** The segment under a place, found once for all of its pixels. */
+  /** Returns the segment at a place, which is found once for all of its pixels. */
   function segmentAt(place: Point | null): Region | null {
     if (labels !== session.labels) under = null;
     labels = session.labels;
@@ -98,7 +98,7 @@ export function createToolController(
     const found = segmentAt(place);
     if (!found) return;
     const name = session.state?.classes[found.label] ?? "";
-    // To remove something, the user points at it.
+    // Users point at the object that they want to remove.
     const offered = session.state?.concepts.some((concept) => concept.name === name);
     if (settings.verb === "remove" && offered && !erase) store.change({ concept: name });
     events.painting();
@@ -128,7 +128,7 @@ export function createToolController(
   const boxOf = (points: Point[]): Rect | null =>
     rectangleBetween(points[0] as Point, points[points.length - 1] as Point, session.width, session.height);
 
-  /** The pixels that the tool would touch if it pressed here. */
+  /** Returns the pixels that the tool would touch if it pressed here. */
   function footprintAt(place: Point | null): Rect[] {
     const cells = session.state?.cells;
     if (!cells || !place || settings.comparing) return [];
