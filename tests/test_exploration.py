@@ -43,6 +43,17 @@ def found(boxes: Model) -> Exploration:
 # --- measuring and keeping ---
 
 
+def test_one_in_a_hundred_cells_of_the_samples_is_active() -> None:
+    """Whatever pictures the dissection was measured on: the demo's were scenes, not samples."""
+    found = Exploration("demo").measure(samples=40)
+    for unit in found.order()[::16]:
+        counts, edges = found.histogram(unit)
+        level = found.active_level(unit)
+        assert abs(counts[edges[:-1] >= level].sum() / counts.sum() - 0.01) < 0.01
+        assert found.outlines(unit)[0].size, "the strongest sample has an active region"
+
+
+
 def test_what_is_missing_is_measured_once_and_kept(boxes: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = Exploration(boxes)
     assert fresh.missing == ("dissection", "atlas", "baselines", "effects")

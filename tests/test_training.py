@@ -112,7 +112,8 @@ def test_a_moved_mask_goes_with_the_moved_picture() -> None:
     for mask in masks:
         top, left = random.integers(0, 50, 2)
         mask[:, top : top + 12, left : left + 10] = 1
-    views, places = moved(masks.expand(-1, 3, -1, -1), masks, random)
+    views, places, objects = moved(masks.expand(-1, 3, -1, -1), masks, masks[:, 0].long(), random)
+    assert torch.equal(objects * places[:, 0], places[:, 0])
     assert not torch.equal(places, masks)
     assert (places.sum(dim=(1, 2, 3)) > 20).all(), "it stays in the picture"
     inside = (views * places).sum(dim=(1, 2, 3)) / (3 * places.sum(dim=(1, 2, 3)))

@@ -77,6 +77,11 @@ class Atlas:
         """Decode and resize one of the files: uint8 size x size x 3."""
         return _decoded(self.files[file], size)
 
+    def quantile(self, unit: int, share: float) -> float:
+        """Return the activation below which a share of all cells of all samples lies, from the histogram."""
+        below = np.concatenate([[0], np.cumsum(self.counts[unit])])
+        return float(np.interp(share * below[-1], below, self.edges[unit]))
+
     def save(self, path: Path) -> None:
         """Write as safetensors."""
         arrays = {name: getattr(self, name) for name in _ATLAS}

@@ -49,6 +49,9 @@ Order = Literal["number", "iou", "quality", "effect"]
 
 ORDERS: Final[tuple[Order, ...]] = ("iou", "effect", "quality", "number")
 
+ACTIVE: Final = 0.99
+"""The share of all cells whose activation lies below that of active ones (GAN Dissection)."""
+
 INACTIVE: Final = 0.7
 """Brightness of a strip's pixels outside the active region, relative to the sample's."""
 
@@ -226,8 +229,12 @@ class Exploration(MeasuredLayer):
         return TopSamples(pictures, maps, shown > self.active_level(unit), seeds)
 
     def active_level(self, unit: int) -> float:
-        """Return the activation above which a unit counts as active: its 0.99 quantile."""
-        return float(self._dissected.high[self._checked(unit)])
+        """Return the activation above which a unit counts as active: its 0.99 quantile over the samples.
+
+        That of the dissection may be of other pictures: the demo's was measured on scenes, in whose features
+        units are on more strongly than in those that G makes from z.
+        """
+        return self._surveyed.quantile(self._checked(unit), ACTIVE)
 
     def histogram(self, unit: int) -> tuple[npt.NDArray[np.int64], Floats]:
         """Return counts (B) and edges (B + 1) of a unit's activations over all cells of the samples."""
@@ -243,7 +250,9 @@ class Exploration(MeasuredLayer):
     together = Renamed("coactive_units")
 
     def heatmap(self, unit: int, features: Floats, size: int | None = None) -> Floats:
-        """Return a unit's activity in a picture: float32 size x size, 0 to 1 (from its 0.99 quantile on).
+        """Return a unit's activity in a picture: float32 size x size, 0 to 1.
+
+        It is 1 from the dissection's 0.99 quantile on.
 
         Args:
             unit: its number.
@@ -251,7 +260,7 @@ class Exploration(MeasuredLayer):
             size: pixels a side; the generator's by default.
         """
         shown = _resized(features[self._checked(unit)][None], size or self.model.generator.resolution)[0]
-        return np.asarray(np.clip(shown / max(self.active_level(unit), 1e-6), 0, 1), np.float32)
+        return np.asarray(np.clip(shown / max(float(self._dissected.high[unit]), 1e-6), 0, 1), np.float32)
 
     def heatmap_picture(self, unit: int, picture: Any, features: Floats, size: int = 256) -> Image.Image:
         """Draw :meth:`heatmap` over the picture: dark where the unit is inactive, warm where it is active."""
