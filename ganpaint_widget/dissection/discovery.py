@@ -73,13 +73,13 @@ STEPS: Final = 200
 TRIED: Final = 12
 """Pictures in which a part is added and removed to see what that causes."""
 
-WITH_EACH: Final = 4
+WITH_EACH: Final = 3
 """Of these, those in which each exemplar is tried."""
 
 EXEMPLARS: Final = 12
 """Of a part, at most."""
 
-OBJECTS: Final = 40
+OBJECTS: Final = 24
 """Objects of a part among which its exemplars are chosen."""
 
 WORKING: Final = 0.5
@@ -379,7 +379,7 @@ def distill(
         for _ in watched(range(steps), ticket):
             drawn_now = torch.randint(len(pictures), (batch,), generator=random)
             logits, wanted = network(pictures[drawn_now].to(device)), lessons[drawn_now]
-            chances = torch.einsum("bmhw,mk->bkhw", logits.softmax(dim=1), belongs)
+            chances = torch.einsum("bmhw,mk->bkhw", logits.softmax(dim=1), belongs).contiguous()
             loss = F.cross_entropy(logits, wanted.to(device), weights)
             loss = loss + F.nll_loss(
                 chances.clamp_min(LEAST_CHANCE).log(), groups[wanted].to(device), group_weights
