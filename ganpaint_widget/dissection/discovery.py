@@ -220,6 +220,7 @@ def remeasure(
         generator,
         parts,
         dissection,
+        concepts=chosen,
         samples=samples,
         count=EXEMPLARS,
         most=OBJECTS,

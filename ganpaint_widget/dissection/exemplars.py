@@ -51,6 +51,7 @@ def find_exemplars(
     segmenter: Segmenter,
     dissection: Dissection,
     *,
+    concepts: Sequence[str] | None = None,
     samples: int = 400,
     states: Sequence[State] | None = None,
     count: int = COUNT,
@@ -69,6 +70,7 @@ def find_exemplars(
         generator: G.
         segmenter: names the pixels of G's pictures.
         dissection: of one of G's layers.
+        concepts: of which ones exemplars are looked for; by default of all.
         samples: generated pictures to look at.
         states: what to look at instead: batches of states at or before the layer, for example of inverted
             photos.
@@ -79,11 +81,12 @@ def find_exemplars(
         ticket: progress and cancel.
 
     Returns:
-        The dissection with ``exemplars``; a concept of which no object was found has none.
+        The dissection with ``exemplars``; a concept of which no object was found or looked for has none.
     """
     if states is None:
         states = sampled(generator, samples, seed, batch)
-    found: dict[str, list[_Object]] = {name: [] for name in dissection.concepts}
+    wanted = dissection.concepts if concepts is None else concepts
+    found: dict[str, list[_Object]] = {name: [] for name in wanted}
     for done, state in enumerate(states, start=1):
         state = generator.run(state, until=dissection.layer)
         labels = labeled(generator, segmenter, state)
@@ -114,7 +117,7 @@ def find_exemplars(
                 found[segmenter.classes[row]].append(_Object(mean, settings[one], share))
         if ticket is not None:
             ticket.checkpoint(done / len(states))
-    chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
+    chosen = [_chosen(found.get(name, []), count, len(dissection.high)) for name in dissection.concepts]
     activations, around, counts = zip(*chosen, strict=True)
     return replace(
         dissection,
