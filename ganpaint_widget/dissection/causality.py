@@ -263,10 +263,9 @@ class _Trial:
         Looked at is the mask when adding, and where the concept was when removing. ``activations`` are
         those of the edit, where they are not the dissection's.
         """
-        # Single units are asked what they cause. All of an object is painted if it is one's own or a default.
-        target = "tuned"
-        if verb == "add" and units is None:
-            target = "exemplar" if activations is not None else self.dissection.default_target(self.concept)
+        # Single units are asked what they cause, and an exemplar is all of them.
+        whole = verb == "add" and units is None and activations is None
+        target = self.dissection.default_target(self.concept) if whole else "tuned"
 
         def edited(one: int) -> Tensor:
             edit = Edit(
