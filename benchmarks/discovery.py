@@ -11,7 +11,7 @@ Concepts are discovered in the demo's features, with no label and without its en
   which pixels are new trees: their IoU with the mask, as a mean. The two may differ by .1.
 
 Cheats are measured along, and each must miss the bar: the same clusters shared out among the parts at random,
-the picture cut into fields of equal size, and one part for everything.
+k-means of the pixels' colors alone, the picture cut into fields of equal size, and one part for everything.
 """
 
 from __future__ import annotations
@@ -77,6 +77,22 @@ def fields(parts: int, size: int) -> Look:
     return lambda pictures: grid.expand(len(pictures), size, size)
 
 
+def colors(parts: int, pictures: Tensor, rounds: int = 20) -> Look:
+    """Return the cheat that sees only colors: k-means (Lloyd 1982) of the pixels of some pictures."""
+    random = torch.Generator().manual_seed(0)
+    pixels = pictures.movedim(1, -1).flatten(0, 2)
+    pixels = pixels[torch.randint(len(pixels), (20_000,), generator=random)]
+    centers = pixels[torch.randperm(len(pixels), generator=random)[:parts]]
+    for _ in range(rounds):
+        nearest = torch.cdist(pixels, centers).argmin(dim=1)
+        sums = torch.zeros_like(centers).index_add_(0, nearest, pixels)
+        amounts = torch.bincount(nearest, minlength=parts)[:, None]
+        centers = torch.where(amounts > 0, sums / amounts.clamp_min(1), centers)
+    return lambda some: (
+        torch.cdist(some.movedim(1, -1).flatten(1, 2), centers).argmin(2).view(len(some), *some.shape[-2:])
+    )
+
+
 @torch.no_grad()
 def additions(models: dict[str, tuple[Model, str]], count: int) -> dict[str, np.ndarray]:
     """IoU of new tree pixels with the mask, for each model and concept on the same scenes."""
@@ -132,6 +148,7 @@ def main() -> int:
     shuffled = parts.member[torch.randperm(len(parts.member), generator=random)]
     cheats: dict[str, Look] = {
         "random clusters": parts.with_member(shuffled, parts.classes, ()).segment,
+        "colors alone": colors(len(parts.classes), demo.generator.sample(50, options.seed).clamp(-1, 1)),
         "fields of a grid": fields(len(parts.classes), size),
         "one part": lambda some: torch.zeros(len(some), size, size, dtype=torch.int64),
     }

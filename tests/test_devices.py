@@ -343,7 +343,12 @@ CASES: dict[str, Callable[[World], Any]] = {
     ),
     "dissection.discovery.distill": lambda w: list(
         discovery.distill(
-            w.generator, torch.ones(4, 3, 32, 32), torch.zeros(4, 16, 16).long(), 3, steps=2, batch=2
+            w.generator,
+            torch.ones(4, 3, 32, 32),
+            torch.zeros(4, 16, 16).long(),
+            torch.arange(3),
+            steps=2,
+            batch=2,
         )
         .state_dict()
         .values()

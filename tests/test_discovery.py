@@ -30,7 +30,16 @@ from ganpaint_widget.dissection import (
     split,
 )
 from ganpaint_widget.dissection.causality import exemplar_effects
-from ganpaint_widget.dissection.clusters import branches, cut, kmeans, linkage, places_of, visible
+from ganpaint_widget.dissection.clusters import (
+    Borders,
+    borders_of,
+    branches,
+    cut,
+    kmeans,
+    linkage,
+    places_of,
+    visible,
+)
 from ganpaint_widget.dissection.discovery import parts_of
 from ganpaint_widget.dissection.measure import Probe, count, sampled, tabulate
 from ganpaint_widget.dissection.regions import joined, region_means, superpixels
@@ -80,16 +89,19 @@ def test_kmeans_makes_no_more_clusters_than_there_are_points() -> None:
     assert sorted(kmeans(points, 7).argmax(dim=1).tolist()) == [0, 1, 2]
 
 
-def test_linkage_joins_what_is_nearest_on_average() -> None:
-    """Against average linkage computed from all pairs, step by step."""
+def test_linkage_joins_what_is_nearest_and_measures_unions_anew() -> None:
+    """Against mean directions computed from all members, step by step."""
     centroids = F.normalize(torch.randn(9, 5, generator=torch.Generator().manual_seed(4)), dim=1)
-    distance = (1 - centroids @ centroids.T).double()
     groups = {node: [node] for node in range(9)}
     for step, (one, other) in enumerate(linkage(centroids, torch.full((9,), 1 / 9)).tolist()):
-        means = {
-            (a, b): float(distance[groups[a]][:, groups[b]].mean()) for a in groups for b in groups if a < b
+        means = {node: F.normalize(centroids[some].sum(dim=0), dim=0) for node, some in groups.items()}
+        distance = {
+            (a, b): float(1 - means[a] @ means[b]) / (len(groups[a]) * len(groups[b])) ** (1 / 16)
+            for a in groups
+            for b in groups
+            if a < b
         }
-        assert means[min(one, other), max(one, other)] == pytest.approx(min(means.values()))
+        assert distance[min(one, other), max(one, other)] == pytest.approx(min(distance.values()), rel=1e-4)
         groups[9 + step] = groups.pop(one) + groups.pop(other)
     assert len(groups) == 1
 
@@ -143,6 +155,33 @@ def test_clusters_at_the_same_places_are_joined_first() -> None:
     assert linkage(centroids, even, places)[0].tolist() == [0, 1]
     swapped = [2, 3, 0, 1]
     assert linkage(centroids[swapped], even, places[swapped])[0].tolist() == [2, 3]
+
+
+def test_clusters_that_flow_into_each_other_are_joined_first() -> None:
+    """Two pairs equally far apart: bands of a sky, and a window in its wall."""
+    centroids = F.normalize(
+        torch.tensor([[1, 0.3, 0, 0], [1, -0.3, 0, 0], [0, 0, 1, 0.3], [0, 0, 1, -0.3]]), dim=1
+    )
+    labels = torch.arange(4).repeat_interleave(8).expand(2, 16, -1)
+    pictures = torch.zeros(2, 3, 32, 64)
+    pictures[..., :16], pictures[..., 32:48] = 0.1, 0.9
+    borders = borders_of(pictures, labels, 4)
+    assert borders.lengths[0, 1] == borders.lengths[1, 0] == 2 * 16
+    assert borders.lengths[0, 2] == borders.lengths[1, 1] == 0
+    assert float(borders.contrasts[2, 3] / borders.lengths[2, 3]) == pytest.approx(0.9 * 3**0.5)
+    even = torch.full((4,), 0.25)
+    longer = Borders(100 * borders.lengths, 100 * borders.contrasts)  # long enough to count
+    assert linkage(centroids, even, borders=longer)[0].tolist() == [0, 1]
+    swapped = torch.tensor([2, 3, 0, 1])
+    turned = Borders(longer.lengths[swapped][:, swapped], longer.contrasts[swapped][:, swapped])
+    assert linkage(centroids[swapped], even, borders=turned)[0].tolist() == [2, 3]
+
+
+def test_slivers_do_not_take_the_place_of_a_part() -> None:
+    """Two large things that are a little alike, and something that is like neither."""
+    centroids = F.normalize(torch.tensor([[1, 0, 0], [0.3, 1, 0], [0, 0, 1.0]]), dim=1)
+    assert linkage(centroids, torch.tensor([0.5, 0.4, 0.1]))[0].tolist() == [0, 1]
+    assert 2 in linkage(centroids, torch.tensor([0.599, 0.4, 0.001]))[0].tolist()
 
 
 # --- regions ---

@@ -40,6 +40,7 @@ def causal_effect(
     activations: Activations | None = None,
     samples: int = 100,
     state: State | None = None,
+    labels: Tensor | None = None,
     seed: int = SEED,
     ticket: Ticket | None = None,
 ) -> tuple[float, float]:
@@ -52,6 +53,7 @@ def causal_effect(
     Args:
         units, activations: a brush's units and its C float32 values; by default the dissection's.
         samples, state, seed: generated pictures, or a batch of states at the layer to take instead.
+        labels: the segmenter's label maps of the states' pictures, B x R x R, where they are known.
         ticket: progress and cancel.
 
     Returns:
@@ -61,7 +63,7 @@ def causal_effect(
     if state is None:
         state = generator.sampled(samples, seed, until=dissection.layer)
     first, second, third = (share_of(ticket, part / 3, (part + 1) / 3) for part in range(3))
-    trial = _Trial(generator, segmenter, dissection, concept, state, seed, first)
+    trial = _Trial(generator, segmenter, dissection, concept, state, seed, labels, first)
     added = trial.share("add", trial.patches, units, activations, ticket=second)
     return added, trial.share("remove", trial.objects, units, ticket=third)
 
@@ -74,9 +76,16 @@ def exemplar_effects(
     dissection: Dissection,
     concept: str,
     *,
+    state: State | None = None,
+    labels: Tensor | None = None,
     ticket: Ticket | None = None,
 ) -> list[float]:
     """Measure how well additions work that aim at each exemplar of a concept, at likely places.
+
+    Args:
+        state: a batch of states at the layer, by default of ``TRIED`` samples.
+        labels: the segmenter's label maps of their pictures, B x R x R, where they are known.
+        ticket: progress and cancel.
 
     Returns:
         For each exemplar, the mean share of the patch's pixels that became the concept. It is 0 if no sample
@@ -85,8 +94,9 @@ def exemplar_effects(
     exemplars, row = dissection.exemplars, dissection.index(concept)
     if exemplars is None:
         return []
-    state = generator.sampled(TRIED, SEED, until=dissection.layer)
-    trial = _Trial(generator, segmenter, dissection, concept, state, SEED)
+    if state is None:
+        state = generator.sampled(TRIED, SEED, until=dissection.layer)
+    trial = _Trial(generator, segmenter, dissection, concept, state, SEED, labels)
     targets = list(exemplars.activations[row, : int(exemplars.counts[row])].numpy())
     return [trial.share("add", trial.patches, None, target) for target in watched(targets, ticket)]
 
@@ -219,6 +229,7 @@ class _Trial:
         concept: str,
         state: State,
         seed: int,
+        labels: Tensor | None = None,
         ticket: Ticket | None = None,
     ) -> None:
         self.generator, self.segmenter, self.dissection = generator, segmenter, dissection
@@ -226,12 +237,10 @@ class _Trial:
         # The dissection may know fewer concepts than the segmenter.
         self.row = segmenter.classes.index(concept)
         random = torch.Generator().manual_seed(seed)
-        found = torch.cat(
-            [
-                labeled(generator, segmenter, state.pick(part)) == self.row
-                for part in watched(_parts(range(len(state.features)), self.BATCH), ticket)
-            ]
-        )
+        if labels is None:
+            parts = watched(_parts(range(len(state.features)), self.BATCH), ticket)
+            labels = torch.cat([labeled(generator, segmenter, state.pick(part)) for part in parts])
+        found = labels == self.row
         self.patches: dict[int, Tensor] = {}
         self.objects: dict[int, Tensor] = {}
         for one in range(len(found)):

@@ -1,7 +1,8 @@
-"""Spherical k-means, which clusters directions, and average linkage, which joins the clusters in a tree."""
+"""Clusters of directions, and the tree that joins them: spherical k-means and agglomeration."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -16,6 +17,19 @@ GRID: Final = 16
 
 SAME_PLACE: Final = 0.02
 """Added to 1 - overlap of two clusters' places, so that a distance remains if the places are the same."""
+
+
+SAME: Final = 1e-4
+"""The least 1 - cosine. Between clusters that point the same way, the other factors decide."""
+
+LARGE: Final = 1 / 16
+"""The power of both areas that divides a distance."""
+
+SEEN: Final = 0.02
+"""A share of the area of all samples. Below it, smaller clusters join sooner."""
+
+TOUCH: Final = 200
+"""Pixel pairs at which a border's own contrast begins to outweigh that of all borders."""
 
 
 def kmeans(points: Tensor, clusters: int, *, seed: int = 0, rounds: int = 20, starts: int = 2) -> Tensor:
@@ -57,40 +71,98 @@ def _apart(points: Tensor, direction: Tensor) -> Tensor:
     return (1 - points @ direction).clamp_min(0)
 
 
-def linkage(centroids: Tensor, area: Tensor, places: Tensor | None = None) -> Tensor:
-    """Join clusters by average linkage: the tree, (M - 1) x 2.
+@dataclass(frozen=True)
+class Borders:
+    """The borders between clusters in pictures.
 
-    The distance of two clusters is 1 - cosine, times two factors. The first is the root of 1 - overlap of
-    their places: the skies of noon and dusk look different but occur at the same places. The second is the
-    inverse root of the geometric mean of their areas: k-means cuts large things to pieces, and these pieces
-    join first. Step s makes node M + s of the two nodes in row s, as SciPy numbers them.
+    Attributes:
+        lengths: M x M, the number of pairs of neighboring pixels on both sides of a border.
+        contrasts: M x M, the sum of the color differences over these pairs.
+    """
+
+    lengths: Tensor
+    contrasts: Tensor
+
+
+def linkage(
+    centroids: Tensor, area: Tensor, places: Tensor | None = None, borders: Borders | None = None
+) -> Tensor:
+    """Join clusters step by step, always the most similar two: the tree, (M - 1) x 2.
+
+    The distance of two clusters is 1 - cosine, times four factors:
+
+    * The square of the contrast along their common border. Two bands of a sky flow into each other, but a
+      window stands out from its wall. Clusters that hardly touch take the mean of all borders.
+    * The root of 1 - overlap of their places. The skies of noon and dusk look different but occur at the same
+      places.
+    * A small power of their areas. k-means cuts large things to pieces, and these pieces join first.
+    * The area of the smaller one, up to ``SEEN``. Slivers along edges mix both sides, and must not become
+      parts of their own.
+
+    Each step measures all of this anew for the union, which has the mean direction of its members, their
+    places and their borders. Step s makes node M + s of the two nodes in row s, as SciPy numbers them.
 
     Args:
         centroids: M x D, of length 1.
         area: M, the share of all places that each cluster has.
         places: M x P, the distribution of each cluster over places in pictures. Each row sums to 1, or to 0
             for a cluster that never occurs. By default places do not count.
+        borders: where clusters touch. By default borders do not count.
     """
-    amount, share = len(centroids), area.double().clamp_min(1e-4)
-    alike = (centroids @ centroids.T).double()
-    distance = (1 - alike) / (share[:, None] * share).pow(0.25)
-    if places is not None:
-        # The Bhattacharyya coefficient of two distributions, 0 to 1.
-        overlap = places.double().sqrt() @ places.double().sqrt().T
-        distance *= (1 + SAME_PLACE - overlap).clamp_min(SAME_PLACE).sqrt()
-    distance.fill_diagonal_(torch.inf)
-    nodes, sizes = list(range(amount)), torch.ones(amount, dtype=torch.float64)
+    amount = len(centroids)
+    share = area.double().clamp_min(1e-4)
+    sums = centroids.double() * share[:, None]
+    found = None if places is None else places.double() * share[:, None]
+    sides = None if borders is None else torch.stack([borders.lengths, borders.contrasts]).double()
+    typical = 0.0
+    if sides is not None:
+        apart = ~torch.eye(amount, dtype=torch.bool)
+        typical = float(sides[1][apart].sum() / sides[0][apart].sum().clamp_min(1))
+    nodes, left = list(range(amount)), torch.ones(amount, dtype=torch.bool)
     tree = []
     for step in range(amount - 1):
+        directions = F.normalize(sums, dim=1)
+        distance = (1 - directions @ directions.T).clamp_min(SAME) / (share[:, None] * share).pow(LARGE)
+        distance *= torch.minimum(share[:, None], share).clamp_max(SEEN)
+        if found is not None:
+            spread = (found / found.sum(dim=1, keepdim=True).clamp_min(1e-9)).sqrt()
+            # The Bhattacharyya coefficient of two distributions, 0 to 1.
+            distance *= (1 + SAME_PLACE - spread @ spread.T).clamp_min(SAME_PLACE).sqrt()
+        if sides is not None:
+            distance *= ((sides[1] + TOUCH * typical) / (sides[0] + TOUCH)).square()
+        distance.fill_diagonal_(torch.inf)
+        distance[~left], distance[:, ~left] = torch.inf, torch.inf
         one, other = sorted(divmod(int(distance.argmin()), amount))
         tree.append((nodes[one], nodes[other]))
-        share = sizes[one] / (sizes[one] + sizes[other])
-        joined = share * distance[one] + (1 - share) * distance[other]
-        joined[one] = torch.inf
-        distance[one], distance[:, one] = joined, joined
-        distance[other], distance[:, other] = torch.inf, torch.inf
-        nodes[one], sizes[one] = amount + step, sizes[one] + sizes[other]
+        nodes[one], left[other] = amount + step, False
+        for table in (sums, share, found):
+            if table is not None:
+                table[one] += table[other]
+        if sides is not None:
+            sides[:, one] += sides[:, other]
+            sides[:, :, one] += sides[:, :, other]
     return torch.tensor(tree, dtype=torch.int64).view(-1, 2)
+
+
+def borders_of(pictures: Tensor, labels: Tensor, clusters: int) -> Borders:
+    """Measure the borders between clusters, and the color differences across them.
+
+    Args:
+        pictures: N x 3 x S x S.
+        labels: int64 N x H x W, below ``clusters``; pictures are brought to their size.
+        clusters: M.
+    """
+    colors = F.interpolate(pictures, size=labels.shape[-2:], mode="area")
+    lengths, contrasts = torch.zeros(2, clusters**2, dtype=torch.float64)
+    for dim in (1, 2):
+        length = labels.shape[dim] - 1
+        here, there = labels.narrow(dim, 0, length), labels.narrow(dim, 1, length)
+        differ = (colors.narrow(dim + 1, 0, length) - colors.narrow(dim + 1, 1, length)).norm(dim=1)
+        pairs = (here * clusters + there)[here != there]
+        lengths += torch.bincount(pairs, minlength=clusters**2)
+        contrasts.index_add_(0, pairs, differ[here != there].double())
+    both = [table.view(clusters, clusters) for table in (lengths, contrasts)]
+    return Borders(*(table + table.T for table in both))
 
 
 def places_of(labels: Tensor, clusters: int) -> Tensor:

@@ -7,8 +7,8 @@ steps:
 
 1. *Cluster.* Each generated picture is cut into regions along its edges (``regions.py``). The means of a
    region's features describe it, in the layer and in the finer ones. k-means makes several times more
-   clusters than the requested parts. Average linkage then joins clusters that look alike and occur at the
-   same places, large ones first. Ten shades of sky become one part, and a door stays one.
+   clusters than the requested parts. Clusters are then joined that look alike, occur at the same places and
+   flow into each other (``clusters.py``). Ten shades of sky become one part, and a door stays one.
 2. *Distill.* A small network learns from generated pictures which cluster is where (``models/parts.py``). It
    then serves as segmenter.
 3. *Dissect.* With that segmenter, every part is measured like a named class: units, target activations,
@@ -34,11 +34,11 @@ from ..models.networks import evaluated, usable
 from ..models.parts import PartNetwork, Parts, directions, seen
 from ..models.units import Dissection, Exemplars
 from ..tickets import Ticket, share_of, watched
-from .causality import causal_effect, exemplar_effects
-from .clusters import kmeans, linkage, places_of, visible
+from .causality import SEED, causal_effect, exemplar_effects
+from .clusters import borders_of, cut, kmeans, linkage, places_of, visible
 from .exemplars import connected_regions, find_exemplars
 from .measure import Probe, count, sampled, tabulate
-from .pictures import drawn
+from .pictures import drawn, labeled
 from .regions import ACROSS, joined, region_means, superpixels
 
 PARTS: Final = 12
@@ -65,16 +65,22 @@ FEATURES: Final = 0.5
 SAMPLES: Final = 200
 """Generated pictures to look at."""
 
+LEAST_CHANCE: Final = 1e-6
+"""The least chance of a group in the segmenter's training, which avoids a logarithm of 0."""
+
 STEPS: Final = 200
 """Steps of the segmenter's training."""
 
 TRIED: Final = 12
 """Pictures in which the effects of adding and removing a part are measured."""
 
+WITH_EACH: Final = 3
+"""The number of these in which each exemplar is tried."""
+
 EXEMPLARS: Final = 12
 """The largest number of exemplars of a part."""
 
-OBJECTS: Final = 40
+OBJECTS: Final = 24
 """Objects of a part among which its exemplars are chosen."""
 
 WORKING: Final = 0.5
@@ -140,22 +146,26 @@ def discover(
         )
     lessons = (world.points @ centroids.T).argmax(dim=1)[world.regions]
     covered = torch.bincount(lessons.flatten(), minlength=len(centroids)) / lessons.numel()
-    tree = linkage(centroids, covered, places_of(lessons, len(centroids)))
-    network = distill(
-        generator, world.pictures, lessons, len(centroids), steps=steps, seed=seed, ticket=teaching
+    tree = linkage(
+        centroids,
+        covered,
+        places_of(lessons, len(centroids)),
+        borders_of(world.pictures, lessons, len(centroids)),
     )
+    groups = cut(tree, min(parts, len(centroids)))
+    network = distill(generator, world.pictures, lessons, groups, steps=steps, seed=seed, ticket=teaching)
     seeing = _Clusters(network, tuple(str(one) for one in range(len(centroids))))
     states = sampled(generator, samples, seed, batch)
     evidence = count(Probe(generator, seeing, layer, seed=seed), states, ticket=measuring)
     area = evidence.counts[0].sum(dim=1).float()
     member = visible(tree, centroids, area / area.sum(), min(parts, len(centroids)))
     # The largest part is the first.
-    groups = int(member.max()) + 1
-    area = torch.zeros(groups).index_add_(0, member, area)
+    amount = int(member.max()) + 1
+    area = torch.zeros(amount).index_add_(0, member, area)
     member = area.argsort(descending=True, stable=True).argsort()[member]
-    names = [f"part {number}" for number in range(1, groups + 1)]
+    names = [f"part {number}" for number in range(1, amount + 1)]
     found = tabulate(
-        evidence.grouped(member, groups), layer, names, _colors(world.pictures, member[lessons], names)
+        evidence.grouped(member, amount), layer, names, _colors(world.pictures, member[lessons], names)
     )
     found = replace(
         found,
@@ -211,6 +221,7 @@ def remeasure(
         generator,
         parts,
         dissection,
+        concepts=chosen,
         samples=samples,
         count=EXEMPLARS,
         most=OBJECTS,
@@ -224,15 +235,28 @@ def remeasure(
         new.objects(row) if old is None or row in rows else old.objects(row)
         for row in range(len(found.concepts))
     ]
+    # The same pictures serve all concepts, and are labeled once.
+    state = generator.sampled(TRIED, SEED, until=dissection.layer)
+    labels, few = labeled(generator, parts, state), range(min(TRIED, WITH_EACH))
     for place, (concept, row) in enumerate(zip(chosen, rows, strict=True)):
         share = share_of(trying, place / len(chosen), (place + 1) / len(chosen))
         first, second = share_of(share, 0, 0.5), share_of(share, 0.5, 1)
-        shares = torch.tensor(exemplar_effects(generator, parts, found, concept, ticket=first))
+        shares = torch.tensor(
+            exemplar_effects(
+                generator,
+                parts,
+                found,
+                concept,
+                state=state.pick(few),
+                labels=labels[: len(few)],
+                ticket=first,
+            )
+        )
         if len(shares):
             working = shares >= WORKING * shares.max()
             objects[row] = objects[row][0][working], objects[row][1][working]
         tried = replace(found, exemplars=Exemplars.stacked(objects))
-        effects = causal_effect(generator, parts, tried, concept, samples=TRIED, ticket=second)
+        effects = causal_effect(generator, parts, tried, concept, state=state, labels=labels, ticket=second)
         effect[row] = torch.tensor(effects)
     return replace(found, exemplars=Exemplars.stacked(objects), effect=effect)
 
@@ -315,7 +339,7 @@ def distill(
     generator: StagedGenerator,
     pictures: Tensor,
     lessons: Tensor,
-    clusters: int,
+    groups: Tensor,
     *,
     steps: int = STEPS,
     batch: int = 8,
@@ -325,11 +349,15 @@ def distill(
 ) -> PartNetwork:
     """Train a small network to tell which cluster is where in pictures, with cross-entropy and Adam.
 
+    It learns the groups of clusters as well, whose chances are the sums of their members': the right shade of
+    sky matters less than that a place is sky. Each place has a weight, the inverse root of the area of its
+    cluster or group. Otherwise, domes would not be learned in so short a training.
+
     Args:
         generator: the network trains on its device.
         pictures: N x 3 x S x S in [-1, 1].
-        lessons: N x S/2 x S/2, the cluster at each place, below ``clusters``.
-        clusters: M.
+        lessons: N x S/2 x S/2, the cluster at each place, below M.
+        groups: M, the group of each cluster.
         steps: steps of Adam. The learning rate falls to 0 along a cosine.
         batch: pictures in each step.
         rate: the first learning rate.
@@ -339,21 +367,35 @@ def distill(
     device = next(generator.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = PartNetwork(clusters)
+        network = PartNetwork(len(groups))
     network = network.to(device).train()
+    belongs = F.one_hot(groups).float().to(device)
+    covered = torch.bincount(lessons.flatten(), minlength=len(groups)).float()
+    weights, group_weights = (
+        _balanced(one).to(device) for one in (covered, covered @ F.one_hot(groups).float())
+    )
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
     random = torch.Generator().manual_seed(seed)
     with torch.enable_grad():
         for _ in watched(range(steps), ticket):
             drawn_now = torch.randint(len(pictures), (batch,), generator=random)
-            logits = network(pictures[drawn_now].to(device))
-            loss = F.cross_entropy(logits, lessons[drawn_now].to(device))
+            logits, wanted = network(pictures[drawn_now].to(device)), lessons[drawn_now]
+            chances = torch.einsum("bmhw,mk->bkhw", logits.softmax(dim=1), belongs).contiguous()
+            loss = F.cross_entropy(logits, wanted.to(device), weights)
+            loss = loss + F.nll_loss(
+                chances.clamp_min(LEAST_CHANCE).log(), groups[wanted].to(device), group_weights
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return network.eval().requires_grad_(False)
+
+
+def _balanced(areas: Tensor) -> Tensor:
+    """Return the weights of classes in a loss: the inverse roots of their areas."""
+    return areas.clamp_min(1).rsqrt()
 
 
 @dataclass

@@ -54,6 +54,7 @@ def find_exemplars(
     segmenter: Segmenter,
     dissection: Dissection,
     *,
+    concepts: Sequence[str] | None = None,
     samples: int = 400,
     states: Sequence[State] | None = None,
     count: int = COUNT,
@@ -74,6 +75,7 @@ def find_exemplars(
         generator: G.
         segmenter: names the pixels of G's pictures.
         dissection: of one of G's layers.
+        concepts: those that get exemplars; by default, all.
         samples: generated pictures to look at.
         states: batches of states at or before the layer to look at instead, for example of inverted photos.
         count: how many exemplars to keep of a concept, at most.
@@ -83,11 +85,12 @@ def find_exemplars(
         ticket: progress and cancel.
 
     Returns:
-        The dissection with ``exemplars``. A concept without objects has none.
+        The dissection with ``exemplars``. Concepts without objects, or not asked for, have none.
     """
     if states is None:
         states = sampled(generator, samples, seed, batch)
-    found: dict[str, list[_Object]] = {name: [] for name in dissection.concepts}
+    wanted = dissection.concepts if concepts is None else concepts
+    found: dict[str, list[_Object]] = {name: [] for name in wanted}
     for done, state in enumerate(states, start=1):
         state = generator.run(state, until=dissection.layer)
         labels = labeled(generator, segmenter, state)
@@ -120,7 +123,7 @@ def find_exemplars(
             objects.append(_Object(mean, settings[one], sum(those) / len(those)))
         if ticket is not None:
             ticket.checkpoint(done / len(states))
-    chosen = [_chosen(objects, count, len(dissection.high)) for objects in found.values()]
+    chosen = [_chosen(found.get(name, []), count, len(dissection.high)) for name in dissection.concepts]
     activations, around, counts = zip(*chosen, strict=True)
     return replace(
         dissection,
