@@ -322,12 +322,6 @@ CASES: dict[str, Callable[[World], Any]] = {
         causality.causal_effect(w.generator, w.segmenter, w.dissection, "tree", samples=4),
         causality.causal_effect(w.generator, w.segmenter, w.dissection, "tree", state=w.states),
     ],
-    "dissection.causality.exemplar_effects": lambda w: causality.exemplar_effects(
-        w.generator,
-        w.segmenter,
-        exemplars.find_exemplars(w.generator, w.segmenter, w.dissection, samples=4, batch=2),
-        "tree",
-    ),
     "dissection.causality.unit_effects": lambda w: causality.unit_effects(
         w.generator, w.segmenter, w.generator.edit_layer, w.dissection.high, samples=2
     ),

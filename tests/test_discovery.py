@@ -29,7 +29,6 @@ from ganpaint_widget.dissection import (
     show,
     split,
 )
-from ganpaint_widget.dissection.causality import exemplar_effects
 from ganpaint_widget.dissection.clusters import (
     Borders,
     borders_of,
@@ -50,7 +49,7 @@ from ganpaint_widget.models.generator import StagedGenerator, State
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.parts import Parts
 from ganpaint_widget.models.registry import discovery_file, keep_discovery, load
-from ganpaint_widget.models.units import Dissection, Exemplars
+from ganpaint_widget.models.units import Dissection
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.events import PaletteChanged, Progress
 from ganpaint_widget.session.worker import Worker
@@ -271,26 +270,6 @@ def test_the_same_seed_finds_the_same(found: Dissection) -> None:
     assert not torch.equal(parts_of(other).centroids, parts_of(found).centroids)
 
 
-def test_exemplars_that_do_not_work_are_left_out(found: Dissection) -> None:
-    """Ground that was taken for a box: added, it is none."""
-    box = max(found.concepts, key=lambda name: float(found.present[found.index(name), 0]))
-    row, exemplars = found.index(box), found.exemplars
-    assert exemplars is not None
-    objects = [exemplars.objects(one) for one in range(len(found.concepts))]
-    activations, settings = objects[row]
-    ground = activations[:1].clone()
-    ground[:, :2] = torch.tensor([0.0, 3.0])
-    objects[row] = torch.cat([activations, ground]), torch.cat([settings, settings[:1]])
-    spoiled = replace(found, exemplars=Exemplars.stacked(objects))
-    shares = exemplar_effects(Boxes(), parts_of(found), spoiled, box)
-    assert min(shares[:-1]) > 2 * shares[-1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(discovery, "find_exemplars", lambda *given, **how: spoiled)
-        tried = remeasure(Boxes(), found, box)
-    assert tried.exemplars is not None
-    assert torch.equal(tried.exemplars.objects(row)[0], activations)
-
-
 def test_soft_masks_of_any_picture_sum_to_one(found: Dissection) -> None:
     pictures = torch.rand(2, 3, 50, 50) * 2 - 1  # of another size, and of another world
     masks = parts_of(found).masks(pictures)
@@ -443,11 +422,14 @@ def test_parts_are_split_down_to_single_clusters(found: Dissection) -> None:
 
 
 def test_a_split_part_is_measured_anew(found: Dissection) -> None:
-    halves = split(found, "part 1")
-    assert torch.equal(halves.effect[0], halves.effect[1])  # an estimate
-    tried = remeasure(Boxes(), halves, "part 1", "part 1 2", samples=40, batch=20)
-    assert not torch.equal(tried.effect[:2], halves.effect[:2])
-    assert torch.equal(tried.effect[2:], halves.effect[2:])
+    row = max(range(len(found.concepts)), key=lambda one: len(parts_of(found).clusters_of(one)))
+    name = found.concepts[row]
+    halves = split(found, name)
+    assert torch.equal(halves.effect[row], halves.effect[row + 1])  # an estimate
+    tried = remeasure(Boxes(), halves, name, f"{name} 2", samples=40, batch=20)
+    assert not torch.equal(tried.effect[row : row + 2], halves.effect[row : row + 2])
+    others = [one for one in range(len(halves.concepts)) if one not in (row, row + 1)]
+    assert torch.equal(tried.effect[others], halves.effect[others])
 
 
 def test_names_and_what_is_hidden(found: Dissection) -> None:
@@ -578,7 +560,6 @@ def dcgan() -> StagedDCGAN:
 
 @pytest.fixture
 def short_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganpaint_widget.dissection import discovery
 
     monkeypatch.setattr(discovery, "TRIED", 8)
     monkeypatch.setattr(discovery.discover, "__kwdefaults__", {**discovery.discover.__kwdefaults__, **QUICK})

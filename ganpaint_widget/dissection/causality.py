@@ -21,9 +21,6 @@ from .pictures import labeled
 SEED = 10_000
 """The seed of the samples on which effects are measured. A dissection counts other samples."""
 
-TRIED = 4
-"""Samples on which each exemplar is tried."""
-
 MINIMUM_AREA = 16
 """Pixels that a concept needs in a picture to count as an object that can be removed."""
 
@@ -66,39 +63,6 @@ def causal_effect(
     trial = _Trial(generator, segmenter, dissection, concept, state, seed, labels, first)
     added = trial.share("add", trial.patches, units, activations, ticket=second)
     return added, trial.share("remove", trial.objects, units, ticket=third)
-
-
-@evaluated
-@torch.no_grad()
-def exemplar_effects(
-    generator: StagedGenerator,
-    segmenter: Segmenter,
-    dissection: Dissection,
-    concept: str,
-    *,
-    state: State | None = None,
-    labels: Tensor | None = None,
-    ticket: Ticket | None = None,
-) -> list[float]:
-    """Measure how well additions work that aim at each exemplar of a concept, at likely places.
-
-    Args:
-        state: a batch of states at the layer, by default of ``TRIED`` samples.
-        labels: the segmenter's label maps of their pictures, B x R x R, where they are known.
-        ticket: progress and cancel.
-
-    Returns:
-        For each exemplar, the mean share of the patch's pixels that became the concept. It is 0 if no sample
-        offered a place.
-    """
-    exemplars, row = dissection.exemplars, dissection.index(concept)
-    if exemplars is None:
-        return []
-    if state is None:
-        state = generator.sampled(TRIED, SEED, until=dissection.layer)
-    trial = _Trial(generator, segmenter, dissection, concept, state, SEED, labels)
-    targets = list(exemplars.activations[row, : int(exemplars.counts[row])].numpy())
-    return [trial.share("add", trial.patches, None, target) for target in watched(targets, ticket)]
 
 
 @evaluated

@@ -34,7 +34,7 @@ from ..models.networks import evaluated, usable
 from ..models.parts import PartNetwork, Parts, directions, seen
 from ..models.units import Dissection, Exemplars
 from ..tickets import Ticket, share_of, watched
-from .causality import SEED, causal_effect, exemplar_effects
+from .causality import SEED, causal_effect
 from .clusters import borders_of, cut, kmeans, linkage, places_of, visible
 from .exemplars import connected_regions, find_exemplars
 from .measure import Probe, count, sampled, tabulate
@@ -74,18 +74,11 @@ STEPS: Final = 200
 TRIED: Final = 12
 """Pictures in which the effects of adding and removing a part are measured."""
 
-WITH_EACH: Final = 3
-"""The number of these in which each exemplar is tried."""
-
 EXEMPLARS: Final = 12
 """The largest number of exemplars of a part."""
 
 OBJECTS: Final = 24
 """Objects of a part among which its exemplars are chosen."""
-
-WORKING: Final = 0.5
-"""Exemplars stay if they work at least this well, relative to the best one. The others are probably objects
-that the segmenter, which has not been checked, confused with the part."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +195,6 @@ def remeasure(
 ) -> Dissection:
     """Find the exemplars of discovered concepts anew, and measure the effects of adding and removing them.
 
-    Each exemplar is tried, and those that hardly produce the part are dropped.
-
     Args:
         generator: G.
         dissection: a discovered dissection of one of G's layers.
@@ -214,7 +205,7 @@ def remeasure(
         ticket: progress and cancel.
     """
     parts = usable(parts_of(dissection), next(generator.parameters()).device)
-    finding, trying = share_of(ticket, 0, 0.2), share_of(ticket, 0.2, 1)
+    finding, trying = share_of(ticket, 0, 0.6), share_of(ticket, 0.6, 1)
     chosen = concepts or dissection.concepts
     rows = [dissection.index(concept) for concept in chosen]
     found = find_exemplars(
@@ -235,30 +226,15 @@ def remeasure(
         new.objects(row) if old is None or row in rows else old.objects(row)
         for row in range(len(found.concepts))
     ]
+    tried = replace(found, exemplars=Exemplars.stacked(objects))
     # The same pictures serve all concepts, and are labeled once.
     state = generator.sampled(TRIED, SEED, until=dissection.layer)
-    labels, few = labeled(generator, parts, state), range(min(TRIED, WITH_EACH))
+    labels = labeled(generator, parts, state)
     for place, (concept, row) in enumerate(zip(chosen, rows, strict=True)):
         share = share_of(trying, place / len(chosen), (place + 1) / len(chosen))
-        first, second = share_of(share, 0, 0.5), share_of(share, 0.5, 1)
-        shares = torch.tensor(
-            exemplar_effects(
-                generator,
-                parts,
-                found,
-                concept,
-                state=state.pick(few),
-                labels=labels[: len(few)],
-                ticket=first,
-            )
-        )
-        if len(shares):
-            working = shares >= WORKING * shares.max()
-            objects[row] = objects[row][0][working], objects[row][1][working]
-        tried = replace(found, exemplars=Exemplars.stacked(objects))
-        effects = causal_effect(generator, parts, tried, concept, state=state, labels=labels, ticket=second)
+        effects = causal_effect(generator, parts, tried, concept, state=state, labels=labels, ticket=share)
         effect[row] = torch.tensor(effects)
-    return replace(found, exemplars=Exemplars.stacked(objects), effect=effect)
+    return replace(tried, effect=effect)
 
 
 def _layers(generator: StagedGenerator, layer: str) -> list[str]:
