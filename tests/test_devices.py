@@ -397,6 +397,7 @@ CASES: dict[str, Callable[[World], Any]] = {
 
 ELSEWHERE = {
     "explorer.brushes.folder",  # names only
+    "explorer.measured.MeasuredLayer",  # what Exploration derives from
     "explorer.exploration.Exploration",  # these three have tests of their own below
     "method.ablation.Ablation",  # what adapt() does with it has a case
     "method.adaptation.AdaptationConfig",

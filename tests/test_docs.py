@@ -74,7 +74,7 @@ def test_the_dcgan_is_painted_with_what_was_found(
     """The page's own lines; fewer pictures are looked at, since weights at random show nothing."""
     from ganpaint_widget.dissection import discover
 
-    few = {"samples": 20, "steps": 10, "batch": 10}
+    few = {"samples": 20, "steps": 60, "batch": 10}
     monkeypatch.setattr(discover, "__kwdefaults__", {**discover.__kwdefaults__, **few})
     names = dict(shown)
     for block in blocks[4:]:
