@@ -74,10 +74,11 @@ STEPS: Final = 200
 TRIED: Final = 12
 """Pictures in which the effects of adding and removing a part are measured."""
 
-EXEMPLARS: Final = 12
-"""The largest number of exemplars of a part."""
+EXEMPLARS: Final = 6
+"""The largest number of exemplars of a part. Its segmenter is not exact, so that with more of them, some
+would stand for accidents instead of groups of objects."""
 
-OBJECTS: Final = 24
+OBJECTS: Final = 40
 """Objects of a part among which its exemplars are chosen."""
 
 
