@@ -111,7 +111,7 @@ def discover(
 ) -> Dissection:
     """Find concepts in a generator's features, without labels or a segmenter.
 
-    On the demo, this takes two or three minutes of one core. The result is a dissection whose ``parts`` serve
+    On the demo, this takes about four minutes of one core. The result is a dissection whose ``parts`` serve
     as segmenter: ``Model("mine", generator, dissection=discover(generator))`` can be painted with.
 
     Args:
