@@ -16,7 +16,7 @@ from references import Boxes, Brightness
 
 from ganpaint_widget import EditingSession, GANPaintError, Model
 from ganpaint_widget.dissection import Dissection, dissect, find_exemplars
-from ganpaint_widget.dissection.exemplars import PLACES, _elsewhere, connected_regions, medoids
+from ganpaint_widget.dissection.exemplars import PLACES, _elsewhere, _Seen, connected_regions, medoids
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply
 from ganpaint_widget.models.registry import load
@@ -74,11 +74,11 @@ def test_a_broad_group_has_many_medoids_beside_accidents() -> None:
 
 def test_an_object_is_tried_at_others_of_its_class_in_other_pictures() -> None:
     nothing = torch.zeros(0)
-    seen = [(picture, nothing, row, nothing) for picture in range(3) for row in (1, 2, 2)]
+    seen = [_Seen(picture, nothing, row, nothing) for picture in range(3) for row in (1, 2, 2)]
     for mine, (picture, _, row, _) in enumerate(seen):
         others = [seen[other] for other in _elsewhere(seen, mine)]
         assert len(others) == (2 if row == 1 else PLACES)
-        assert all(other[0] != picture and other[2] == row for other in others)
+        assert all(other.picture != picture and other.row == row for other in others)
     assert _elsewhere(seen[:3], 0) == [0]  # the only one is tried where it is
 
 

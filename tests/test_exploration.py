@@ -53,7 +53,6 @@ def test_one_in_a_hundred_cells_of_the_samples_is_active() -> None:
         assert found.outlines(unit)[0].size, "the strongest sample has an active region"
 
 
-
 def test_what_is_missing_is_measured_once_and_kept(boxes: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = Exploration(boxes)
     assert fresh.missing == ("dissection", "atlas", "baselines", "effects")

@@ -142,13 +142,13 @@ def moved(
             goal = np.clip(center + random.uniform(-0.15, 0.15), -0.8, 0.8)
             matrix[axis, 2] = center - float(matrix[axis, axis]) * goal
     grid = F.affine_grid(theta, list(pictures.shape), align_corners=False).to(pictures)
-    objects = instances[:, None].float()
+    objects = F.grid_sample(
+        instances[:, None].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
+    )
     return (
         F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False),
         F.grid_sample(masks, grid, mode="nearest", align_corners=False),
-        F.grid_sample(objects, grid.float(), mode="nearest", padding_mode="reflection", align_corners=False)[
-            :, 0
-        ].to(instances.dtype),
+        objects[:, 0].to(instances.dtype),
     )
 
 

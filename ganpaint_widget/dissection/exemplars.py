@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..method.equation import mean_activations
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.networks import evaluated
@@ -96,7 +97,7 @@ def find_exemplars(
         labels = labeled(generator, segmenter, state)
         regions, features = connected_regions(labels), state.features.float().cpu()
         settings = setting_of(features)
-        seen: list[tuple[int, Tensor, int, Tensor]] = []
+        seen: list[_Seen] = []
         room = {name: most * done // len(states) - len(objects) for name, objects in found.items()}
         for one in range(len(labels)):
             numbers, sizes = torch.unique(regions[one], return_counts=True)
@@ -106,21 +107,22 @@ def find_exemplars(
                 name = segmenter.classes[row]
                 if room.get(name, 0) > 0:
                     room[name] -= 1
-                    seen.append((one, where, row, _mean_inside(features[one], where)))
+                    picture = State(features[one : one + 1])
+                    seen.append(_Seen(one, where, row, mean_activations(picture, where)))
         trials = [(mine, other) for mine in range(len(seen)) for other in _elsewhere(seen, mine)]
         shares: list[list[float]] = [[] for _ in seen]
         for start in range(0, len(trials), BATCH):
             some = trials[start : start + BATCH]
             ones, places, rows, _ = zip(*(seen[other] for _, other in some), strict=True)
-            means = torch.stack([seen[mine][3] for mine, _ in some])
+            means = torch.stack([seen[mine].mean for mine, _ in some])
             alike = _redrawn(
                 generator, segmenter, state.pick(ones), means, torch.stack(places), torch.tensor(rows)
             )
             for (mine, _), share in zip(some, alike.tolist(), strict=True):
                 shares[mine].append(share)
-        for (one, _, row, mean), those in zip(seen, shares, strict=True):
-            objects = found[segmenter.classes[row]]
-            objects.append(_Object(mean, settings[one], sum(those) / len(those)))
+        for thing, those in zip(seen, shares, strict=True):
+            objects = found[segmenter.classes[thing.row]]
+            objects.append(_Object(thing.mean, settings[thing.picture], sum(those) / len(those)))
         if ticket is not None:
             ticket.checkpoint(done / len(states))
     chosen = [_chosen(found.get(name, []), count, len(dissection.high)) for name in dissection.concepts]
@@ -201,6 +203,15 @@ def medoids(points: Tensor, count: int, rounds: int = 10) -> list[int]:
     return [chosen[place] for place in order if sizes[place] >= least]
 
 
+class _Seen(NamedTuple):
+    """An object in a batch: its picture, its pixels (bool H x W), its class and its mean activations."""
+
+    picture: int
+    where: Tensor
+    row: int
+    mean: Tensor
+
+
 class _Object(NamedTuple):
     """An object's mean activations and its picture's setting, C each; the mean IoU of what they redraw."""
 
@@ -209,11 +220,11 @@ class _Object(NamedTuple):
     redrawn: float
 
 
-def _elsewhere(seen: Sequence[tuple[int, Tensor, int, Tensor]], mine: int) -> list[int]:
+def _elsewhere(seen: Sequence[_Seen], mine: int) -> list[int]:
     """Return the next objects of the same class in other pictures, for a trial; or itself if it is alone."""
-    picture, _, row, _ = seen[mine]
+    picture, row = seen[mine].picture, seen[mine].row
     order = [*range(mine + 1, len(seen)), *range(mine)]
-    others = [other for other in order if seen[other][2] == row and seen[other][0] != picture]
+    others = [other for other in order if seen[other].row == row and seen[other].picture != picture]
     return others[:PLACES] or [mine]
 
 
@@ -256,10 +267,3 @@ def _chosen(objects: list[_Object], count: int, channels: int) -> tuple[Tensor, 
     kept = medoids(points / spread, count)
     activations[: len(kept)], settings[: len(kept)] = points[kept], around[kept]
     return activations, settings, len(kept)
-
-
-def _mean_inside(features: Tensor, where: Tensor) -> Tensor:
-    """Return each unit's mean over a region H x W of the picture: C, from features C x h x w."""
-    _, height, width = features.shape
-    share = F.adaptive_avg_pool2d(where.to(features)[None, None], (height, width))[0, 0]
-    return (features * share).sum(dim=(1, 2)) / share.sum()
