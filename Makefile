@@ -30,7 +30,7 @@ ifeq ($(shell id -u),0)
 ROOT_ARGS := --allow-root
 endif
 
-.PHONY: setup lab test test-all test-oldest check docs editor clean help FORCE
+.PHONY: setup lab test test-all fuzz test-oldest check docs editor clean help FORCE
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -39,6 +39,7 @@ help:
 	@echo '             (add flags with LAB_ARGS, e.g. LAB_ARGS="--no-browser --port 9999")'
 	@echo 'make test    set up, and run checks and tests, in a real browser too'
 	@echo 'make test-all  the same with the heavy tests, such as running every lesson in a kernel'
+	@echo 'make fuzz    repeat the property tests on random examples'
 	@echo 'make test-oldest  test the wheel on OLDEST_PYTHON with the oldest dependencies (downloads gigabytes)'
 	@echo 'make setup   only set up: .venv with the built wheel installed'
 	@echo 'make check   lint, spelling, style and types'
@@ -158,6 +159,11 @@ test test-all: setup $(STAMPS)/chromium $(STAMPS)/kernels $(STAMPS)/embedding ch
 	@cd tests && GANPAINT_KERNELS='$(CURDIR)/$(KERNELS)' ../$(BIN)/pytest --rootdir .. --config-file ../pyproject.toml \
 		--numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(if $(filter test-all,$@),,-m 'not heavy') $(PYTEST_ARGS)
+
+# Hypothesis on random examples, of which `make test` tries the same each time.
+fuzz: setup
+	@cd tests && GANPAINT_HYPOTHESIS=fuzz ../$(BIN)/pytest --rootdir .. --config-file ../pyproject.toml \
+		--numprocesses $(TEST_WORKERS) -m hypothesis $(PYTEST_ARGS)
 
 # An environment of its own, in a temporary folder.
 test-oldest: setup

@@ -35,8 +35,10 @@ from ganpaint_widget.tickets import Ticket
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 # On a busy machine any example may take long; that says nothing about the code.
-settings.register_profile("ganpaint", deadline=None)
-settings.load_profile("ganpaint")
+# Each run tries the same examples, so that it fails for what was changed. `make fuzz` tries others.
+settings.register_profile("ganpaint", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None)
+settings.load_profile(os.environ.get("GANPAINT_HYPOTHESIS", "ganpaint"))
 
 # What several test files compare with. Without a package around the tests, files do not see each other.
 for _name in ("references", "strict_device"):

@@ -9,7 +9,7 @@ import pytest
 
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.session.worker import Worker, default_worker
-from ganpaint_widget.tickets import Cancelled, Report, Ticket
+from ganpaint_widget.tickets import Cancelled, Report, Ticket, share_of
 
 
 def test_jobs_are_done_in_order_and_hand_back_values_and_errors():
@@ -184,6 +184,19 @@ def test_a_report_estimates_the_time_that_is_left():
         Report(0.25, 9.0, {"psnr": 25.0}),
         Report(1.0, 0.0, {}),
     ]
+
+
+@pytest.mark.parametrize("parts", range(1, 50))
+def test_the_last_part_of_a_job_ends_at_exactly_one(parts: int):
+    reports: list[Report] = []
+    last = share_of(Ticket(observer=reports.append), 0.6, 1)
+    for place in range(parts):
+        part = share_of(last, place / parts, (place + 1) / parts)
+        assert part is not None
+        part.checkpoint(0)
+        part.checkpoint(1)
+    told = [one.fraction for one in reports]
+    assert told == sorted(told) and told[0] == 0.6 and told[-1] == 1
 
 
 def test_the_thread_survives_whatever_is_thrown(worker: Worker):

@@ -256,7 +256,11 @@ def test_projects(
     assert back.edits == made and back.blend is not None and back.blend.edits == made[:1]
     assert (back.index, back.kind, back.generator) == (index, "photo", "tiny")
     assert back.title == "".join(sign for sign in title if sign.isprintable())
-    assert (back.blend.before, back.blend.survival) == (before, survival)
+    # A project keeps floats, which hold integers up to 2 ** 53.
+    assert (back.blend.before, back.blend.survival) == (
+        float(before),
+        survival if survival is None else float(survival),
+    )
     assert np.array_equal(back.z, z) and np.array_equal(back.photo, photo)
     if original is not None:
         assert back.original is not None and back.original.fit == "pad"
