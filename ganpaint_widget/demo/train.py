@@ -24,6 +24,7 @@ from ..models.encoder import Encoder
 from ..models.generator import State
 from ..models.progan import ProGAN
 from ..models.reading import read_progan
+from ..models.shaper import Shaper
 from ..models.units import Dissection
 from ..training.axes import turned
 from ..training.data import to_tensor
@@ -31,8 +32,10 @@ from ..training.features import FeatureRecipe, train_features, with_features
 from ..training.initializer import train_initializer
 from ..training.painter import Painter
 from .data import CLASS_COLORS, SceneData
+from .pairs import Pairs
 from .scenes import CLASSES, HELD_OUT
 from .segmenter import SceneSegmenter
+from .shaping import shaper_of_scenes
 from .train_edits import EditsRun, Recipe, new_painter, train_edits
 from .train_segmenter import cached_segmenter, mean_iou
 
@@ -145,7 +148,9 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     initializer = train_initializer(generator, encoder, data)
     write_module(weights / "initialiser.safetensors", "initialiser", initializer, initializer.config)
 
-    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:440].copy()))
+    pairs = Pairs(folder / "scenes", size, recipe.pairs)
+    shaper = shaper_of_scenes(Painter(generator, encoder), segmenter, pairs)
+    found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:440].copy()), shaper)
     found.save(weights / "dissection.safetensors")
 
     x = to_tensor(held_out.images[:200])
@@ -175,18 +180,22 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
 
 
 def dissect_demo(
-    generator: ProGAN, segmenter: SceneSegmenter, encoder: Encoder, x: torch.Tensor
+    generator: ProGAN,
+    segmenter: SceneSegmenter,
+    encoder: Encoder,
+    x: torch.Tensor,
+    shaper: Shaper | None = None,
 ) -> Dissection:
     """Return the dissection of the edit layer with its exemplars and causal effects.
 
     Measured on scenes ``x`` (B x 3 x R x R) as the encoder reads them, for it is their features that users
     edit; causal effects on the last forty. Concepts without an effect are left out. All units take part in
-    every edit, as they did in training.
+    every edit, as they did in training. Exemplars are tried with the ``shaper``.
     """
     with torch.no_grad():
         states = [State(encoder(batch)[1], generator.edit_layer) for batch in torch.split(x, 20)]
     found = dissect(generator, segmenter, states=states[:-2], colors=CLASS_COLORS)
-    found = replace(found, weight=torch.ones_like(found.weight))
+    found = replace(found, weight=torch.ones_like(found.weight), shaper=shaper)
     found = find_exemplars(generator, segmenter, found, states=states[:-2])
     held = State(torch.cat([state.features for state in states[-2:]]), found.layer)
     effects = torch.tensor(

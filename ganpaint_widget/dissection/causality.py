@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -196,7 +196,10 @@ class _Trial:
         labels: Tensor | None = None,
         ticket: Ticket | None = None,
     ) -> None:
-        self.generator, self.segmenter, self.dissection = generator, segmenter, dissection
+        self.generator, self.segmenter = generator, segmenter
+        # A patch is a square, and the question is what activations cause in it. A shaper would look for an
+        # object's outline there.
+        self.dissection = replace(dissection, shaper=None)
         self.concept, self.state = concept, state
         # The dissection may know fewer concepts than the segmenter.
         self.row = segmenter.classes.index(concept)

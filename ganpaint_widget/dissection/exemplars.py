@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from ..method.equation import mean_activations
 from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
-from ..models.networks import evaluated
+from ..models.networks import evaluated, usable
+from ..models.shaper import Shaper, filled
 from ..models.units import Dissection, Exemplars, setting_of
 from ..tickets import Ticket
 from .measure import sampled
@@ -116,7 +117,13 @@ def find_exemplars(
             ones, places, rows, _ = zip(*(seen[other] for _, other in some), strict=True)
             means = torch.stack([seen[mine].mean for mine, _ in some])
             alike = _redrawn(
-                generator, segmenter, state.pick(ones), means, torch.stack(places), torch.tensor(rows)
+                generator,
+                segmenter,
+                dissection.shaper,
+                state.pick(ones),
+                means,
+                torch.stack(places),
+                torch.tensor(rows),
             )
             for (mine, _), share in zip(some, alike.tolist(), strict=True):
                 shares[mine].append(share)
@@ -231,6 +238,7 @@ def _elsewhere(seen: Sequence[_Seen], mine: int) -> list[int]:
 def _redrawn(
     generator: StagedGenerator,
     segmenter: Segmenter,
+    shaper: Shaper | None,
     state: State,
     means: Tensor,
     places: Tensor,
@@ -240,15 +248,20 @@ def _redrawn(
 
     Args:
         generator, segmenter: as for :func:`find_exemplars`.
+        shaper: of the dissection.
         state: a batch of B, each object's picture.
         means: B x C, of the same or other objects of these classes.
         places: bool B x H x W.
         rows: B, their classes.
     """
     masks = places.to(state.features)[:, None]
-    height, width = state.features.shape[-2:]
-    alpha = (1.5 * F.adaptive_avg_pool2d(masks, (height, width))).clamp_max(1)
-    painted = (1 - alpha) * state.features + alpha * means.to(alpha)[:, :, None, None]
+    alpha = filled(masks, state.features.shape[-2:])
+    target = means.to(alpha)[:, :, None, None]
+    if shaper is not None:
+        known = [segmenter.classes[row] in shaper.concepts for row in rows.tolist()]
+        shaped = usable(shaper, alpha.device)(state.features, masks, target)
+        target = torch.where(torch.tensor(known, device=alpha.device)[:, None, None, None], shaped, target)
+    painted = (1 - alpha) * state.features + alpha * target
     near = (F.max_pool2d(masks, 2 * BESIDE + 1, stride=1, padding=BESIDE)[:, 0] > 0).cpu()
     drawn = (labeled(generator, segmenter, state.replace(painted)) == rows[:, None, None]) & near
     places = places.cpu()

@@ -37,6 +37,9 @@ class Knowledge(Protocol):
     def exemplar(self, concept: str, features: Tensor, variant: int = 0) -> Tensor:
         """Return the activations of one object of the concept that suits a picture's features: C."""
 
+    def shaped(self, concept: str, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
+        """Return an object's activations (1 x C x 1 x 1) for each cell of a mask, if it knows how."""
+
     def units(self, concept: str, count: int) -> Tensor:
         """Return the ``count`` best units of a concept, best first."""
 
@@ -66,6 +69,8 @@ def apply(
     p depends on the verb:
 
     * *add*: the unit's target for the concept; *restyle*: its activation in the reference;
+    * *add* with an exemplar: the activation that the object's outline and light ask for in each cell of the
+      mask (``models/shaper.py``), or the same in all cells if no shaper was trained;
     * *suppress*, and *remove* with units of the edit's own: 0, as published;
     * *remove* otherwise acts on all units, since zero does not mean "nothing here". p is then the
       surroundings, :func:`continued` into the mask, with the concept's units lowered. That is smooth, but a
@@ -88,16 +93,18 @@ def apply(
     import torch
     from torch.nn import functional as F
 
+    from ..models.shaper import filled
+
     features = state.features
     for edit in edits:
         if not edit.enabled:
             continue
-        mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)
-        height, width = features.shape[-2:]
+        mask = torch.from_numpy(edit.mask.astype(np.float32) / 255).to(features)[None, None]
+        grid = features.shape[-2:]
         if edit.verb in ("add", "restyle"):
-            reach = (1.5 * F.adaptive_avg_pool2d(mask[None, None], (height, width))).clamp_max(1)
+            reach = filled(mask, grid)
         else:
-            reach = F.adaptive_max_pool2d(mask[None, None], (height, width))
+            reach = F.adaptive_max_pool2d(mask, grid)
         exemplary = edit.verb == "add" and edit.target == "exemplar"
         if edit.units is None and exemplary:
             weight = features.new_ones(1, features.shape[1], 1, 1)  # an exemplar sets all units
@@ -129,6 +136,8 @@ def apply(
                 target = chosen.to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":
                 target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
+            if exemplary:
+                target = dissection.shaped(edit.concept, features, mask, target)
             alpha = weight * reach
         if exemplary:
             alpha = edit.strength * alpha

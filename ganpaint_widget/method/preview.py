@@ -17,6 +17,7 @@ A removal needs more while its mask changes: the picture that the generator itse
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ from .edits import Edit
 from .equation import apply
 
 if TYPE_CHECKING:
-    from ..models.generator import Modifier
+    from ..models.generator import Modifier, StagedGenerator
     from ..models.model import Model
 
 
@@ -111,10 +112,12 @@ class Preview:
                 # Copies, since windows are written into them, and a stage may return its input or a view.
                 drawn = [*(state.features for state in states[1:]), generator.picture(states[-1])]
                 grids = [edited.features, *(grid.clone() for grid in drawn)]
-                self._spreads = [
-                    _spread(partial(self._step, index), grid, generator.reach)
-                    for index, grid in enumerate(grids[:-1])
-                ]
+                if generator not in _spreads:
+                    _spreads[generator] = [
+                        _spread(partial(self._step, index), grid, generator.reach)
+                        for index, grid in enumerate(grids[:-1])
+                    ]
+                self._spreads = _spreads[generator]
                 picture = grids[-1].clone()
             self._grids = grids
             return picture
@@ -181,6 +184,10 @@ def _spread(step: Callable[[Tensor], Tensor], features: Tensor, reach: int) -> _
         before=scale * cell - int(where.min()),
         after=int(where.max()) + 1 - scale * (cell + 1),
     )
+
+
+_spreads: weakref.WeakKeyDictionary[StagedGenerator, list[_Spread]] = weakref.WeakKeyDictionary()
+"""From each grid of a generator to the next. They follow from its layers, so all pictures share them."""
 
 
 @dataclass(frozen=True)

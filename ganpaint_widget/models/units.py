@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from ..errors import GANPaintError
 from ..storage import damaged, read_safetensors, write_safetensors
+from .networks import usable
 from .parts import Parts
+from .shaper import Shaper
 
 MINIMUM_IOU, MINIMUM_IQR = 0.05, 0.01
 """From here on a unit is called interpretable (published for GANs)."""
@@ -111,6 +113,8 @@ class Dissection:
         exemplars: single objects of each concept, as targets of additions; ``None``: not looked for.
         parts: of concepts that were discovered, what they consist of, and the segmenter that sees them;
             ``None`` of those that a segmenter has named.
+        shaper: gives the outline of the mask to the objects that are added; ``None``: their activations are
+            the same in all cells.
     """
 
     layer: str
@@ -127,6 +131,7 @@ class Dissection:
     threshold: Tensor | None = None
     exemplars: Exemplars | None = None
     parts: Parts | None = None
+    shaper: Shaper | None = None
 
     def index(self, concept: str) -> int:
         """Return the row of a concept; an unknown one raises and lists the known ones."""
@@ -167,6 +172,19 @@ class Dissection:
         row = self.index(concept)
         order = self.exemplars.nearest(row, setting_of(features)[0])
         return self.exemplars.activations[row, order[variant % len(order)]]
+
+    def shaped(self, concept: str, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
+        """Return an object's activations for each cell that a mask touches, as far as that was learned.
+
+        Args:
+            concept: what the object is.
+            features: of the picture, 1 x C x H x W.
+            mask: what is painted, 1 x 1 x R x R in [0, 1].
+            activations: the object's, 1 x C x 1 x 1. They come back where no shaper knows the concept.
+        """
+        if self.shaper is None or concept not in self.shaper.concepts:
+            return activations
+        return usable(self.shaper, features.device).within(features, mask, activations)
 
     def has_exemplars(self, concept: str) -> bool:
         """Whether additions of a concept can take one of its objects as their target."""
@@ -259,7 +277,8 @@ class Dissection:
             OSError: it cannot be written there.
         """
         self._check()
-        tensors = {name: getattr(self, name).contiguous() for name in TENSORS}
+        # Copies, because safetensors refuses tables that share memory, as `present` and `level` may.
+        tensors = {name: getattr(self, name).contiguous().clone() for name in TENSORS}
         if self.threshold is not None:
             tensors["threshold"] = self.threshold.contiguous()
         if self.exemplars is not None:
@@ -273,6 +292,9 @@ class Dissection:
         if self.parts is not None:
             packed, meta["parts"] = self.parts.packed()
             tensors |= {f"parts.{name}": one for name, one in packed.items()}
+        if self.shaper is not None:
+            packed, meta["shaper"] = self.shaper.packed()
+            tensors |= {f"shaper.{name}": one for name, one in packed.items()}
         write_safetensors(path, tensors, {"kind": "dissection", "config": json.dumps(meta)})
 
     @classmethod
@@ -284,7 +306,7 @@ class Dissection:
             found = [(name, one) for name, one in tensors.items() if name.startswith(prefix)]
             return {name.removeprefix(prefix): one for name, one in found}
 
-        exemplars, parts = under("exemplars."), under("parts.")
+        exemplars, parts, shaper = under("exemplars."), under("parts."), under("shaper.")
         try:
             found = cls(
                 layer=config["layer"],
@@ -293,6 +315,7 @@ class Dissection:
                 samples=config["samples"],
                 exemplars=Exemplars.of(exemplars) if exemplars else None,
                 parts=Parts.unpacked(parts, config["parts"]) if parts else None,
+                shaper=Shaper.unpacked(shaper, config["shaper"]) if shaper else None,
                 **{name: one.float() for name, one in tensors.items() if name in (*TENSORS, "threshold")},
             )
             found._check()
@@ -326,3 +349,5 @@ class Dissection:
             self.parts.check()
             if self.parts.classes != self.concepts or len(self.parts.evidence.high) != units:
                 raise ValueError("parts that are not those of the concepts")
+        if self.shaper is not None and self.shaper.units != units:
+            raise ValueError(f"a shaper of {self.shaper.units} units")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..models.encoder import Encoder
 from ..models.generator import StagedGenerator, State
+from ..models.shaper import filled
 
 
 class Painter(nn.Module):
@@ -65,7 +66,7 @@ def covered(mask: Tensor, grid: int) -> Tensor:
 
 def painted(features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
     """Features with an addition, as :func:`.equation.apply` carries it out."""
-    alpha = (1.5 * covered(mask, features.shape[-1])).clamp_max(1).to(features)
+    alpha = filled(mask, features.shape[-2:]).to(features)
     return (1 - alpha) * features + alpha * activations
 
 

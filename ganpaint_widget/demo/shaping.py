@@ -1,0 +1,64 @@
+"""What the demo world's shaper learns from: pairs of scenes that differ by one object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.shaper import Shaper
+from ..training.data import to_tensor
+from ..training.painter import Painter, mean_inside, slopes
+from ..training.shaper import Lessons, train_shaper
+from .pairs import OFTEN, Pairs
+from .segmenter import SceneSegmenter
+from .train_edits import moved
+
+CONCEPTS = tuple(dict.fromkeys(OFTEN))
+"""The concepts whose objects are shaped."""
+
+
+def shaper_of_scenes(
+    painter: Painter, segmenter: SceneSegmenter, pairs: Pairs, *, count: int = 20_000, seed: int = 0
+) -> Shaper:
+    """Return a shaper for the demo world: half an hour on two cores, 4 GB of memory.
+
+    The means are read from the scene moved, scaled and perhaps mirrored, as for the fine layers
+    (``train_edits.py``): an exemplar comes from elsewhere, too.
+
+    Args:
+        painter: generator and encoder, as they are shipped.
+        segmenter: what it sees in pictures counts, beside colors and slopes.
+        pairs: scenes without and with an object.
+        count: of the pairs, at most.
+        seed: of the moves and the training.
+    """
+    random = np.random.default_rng(seed)
+    count = min(count, len(pairs))
+    without, with_, _, instances, masks = pairs.arrays
+    shape = painter.generator.shape(painter.generator.edit_layer)
+    found = Lessons(
+        np.empty((count, *shape), np.float16),
+        np.empty((count, *shape), np.float16),
+        np.empty((count, shape[0]), np.float16),
+        np.asarray(masks[:count]),
+    )
+    with torch.no_grad():
+        for start in range(0, count, 16):
+            some = slice(start, min(start + 16, count))
+            pictures = to_tensor(with_[some])
+            objects = torch.from_numpy(found.masks[some].astype(np.float32))[:, None]
+            numbers = torch.from_numpy(instances[some].astype(np.int64))
+            elsewhere, there, _ = moved(pictures, objects, numbers, random)
+            found.around[some] = painter.encode(to_tensor(without[some])).half()
+            found.truth[some] = painter.encode(pictures).half()
+            found.activations[some] = mean_inside(painter.encode(elsewhere), there)[..., 0, 0].half()
+
+    def seen(features: Tensor) -> Sequence[tuple[float, Tensor]]:
+        drawn = painter.draw(features)
+        read = segmenter.features(drawn.clamp(-1.2, 1.2))
+        return [(1.0, drawn), (0.5, slopes(drawn)), *((0.5 / len(read), one) for one in read)]
+
+    return train_shaper(found, CONCEPTS, seen, seed=seed)
