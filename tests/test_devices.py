@@ -45,6 +45,7 @@ from ganpaint_widget.models.networks import evaluating
 from ganpaint_widget.models.parts import Evidence, PartNetwork, Parts
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.models.registry import load
+from ganpaint_widget.models.shaper import Shaper
 from ganpaint_widget.models.stylegan2 import StyleGAN2
 from ganpaint_widget.models.units import Dissection
 from ganpaint_widget.session.worker import Worker
@@ -126,7 +127,9 @@ def made(kind: str) -> Model:
         effect=torch.full((3, 2), 0.5),
         colors=dict.fromkeys(Shades.classes, "#228833"),
         samples=1,
+        shaper=Shaper(shape[0], ["tree", "dome"], width=8, depth=1),
     )
+    nn.init.normal_(dissection.shaper.last[1].weight, std=0.3)
     shapes = {name: generator.shape(name) for name in generator.fine_layers}
     encoder = Encoder(SIZE, 8, shape, width=8)
     return Model("own", generator, encoder, dissection, None, Shades(), Initializer(shapes, width=8))
@@ -261,8 +264,11 @@ def _sampled(batches: SampleBatches) -> Tensor:
 def _previewed(world: World) -> Any:
     shown = preview.Preview(world.model, world.original)
     drawn = [shown.render([world.edit(verb)]) for verb in ("add", "remove", "suppress")]
+    level = world.dissection.level[0].cpu().numpy()
+    exemplary = dataclasses.replace(world.edit("add"), target="exemplar", activations=level)
     return [
         *drawn,
+        shown.render([exemplary]),
         shown.render([world.edit("remove", "low")]),
         shown.edited([world.edit("remove")]).features,
     ]

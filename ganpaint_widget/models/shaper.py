@@ -96,6 +96,8 @@ class Shaper(nn.Module):
             activations: the object's, B x C x 1 x 1.
         """
         height, width = features.shape[-2:]
+        kind = features.dtype  # a user's generator may compute in half or double precision
+        features, mask, activations = (one.to(self.middle) for one in (features, mask, activations))
         part = filled(mask, (height, width))
         fine = F.pixel_unshuffle(F.adaptive_avg_pool2d(mask, (FOLD * height, FOLD * width)), FOLD)
         around = (features - self.middle) / self.spread * (1 - part)
@@ -104,7 +106,7 @@ class Shaper(nn.Module):
         for block in self.blocks:
             seen = seen + block(seen)
         shaped: Tensor = activations + self.spread * self.last(seen)
-        return shaped
+        return shaped.to(kind)
 
     @torch.no_grad()
     def within(self, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
