@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from ganpaint_widget import EditingSession
 from ganpaint_widget.demo.scenes import HELD_OUT, Scene
 from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.images.arrays import tensor_of
 from ganpaint_widget.images.metrics import psnr
+from ganpaint_widget.method import preview
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.registry import load
 from ganpaint_widget.models.shaper import FOLD, MARGIN, Shaper, filled
+from ganpaint_widget.models.units import Exemplars
+from ganpaint_widget.session import Rendered
+from ganpaint_widget.session.worker import Worker
+from ganpaint_widget.tickets import Ticket
 from ganpaint_widget.training.shaper import Lessons, importance, rough, train_shaper
 
 UNITS, GRID = 16, 8
@@ -235,3 +242,121 @@ def test_the_demos_additions_are_nearer_to_the_truth_with_it(concept: str) -> No
         without, with_ = (psnr(torch.lerp(y, one, mask), y) for one in drawn)
         gained.append(with_ - without)
     assert np.median(gained) > 1, gained
+
+
+def shaped_model(model: Model, dissection: Dissection) -> Model:
+    torch.manual_seed(0)
+    exemplars = Exemplars.stacked(
+        [(torch.randn(2, UNITS), torch.randn(2, UNITS)) for _ in dissection.concepts]
+    )
+    return replace(
+        model, dissection=replace(dissection, exemplars=exemplars, shaper=random_shaper(("tree",)))
+    )
+
+
+def stroke(size: int, pieces: int) -> list[Edit]:
+    """A stroke from left to right, after each of its pieces."""
+    mask, edits = np.zeros((size, size), np.uint8), []
+    activations = np.linspace(-1, 1, UNITS, dtype=np.float32)
+    for piece in range(pieces):
+        mask = mask.copy()
+        mask[size // 3 : size // 2, : (piece + 1) * size // pieces] = 255
+        edits.append(Edit("e", "add", "tree", mask, 1.0, target="exemplar", activations=activations))
+    return edits
+
+
+def test_a_moving_hand_gets_the_last_shape_and_a_resting_one_the_exact_picture(
+    model: Model, dissection: Dissection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shaped_model(model, dissection)
+    generator, now = model.generator, [100.0]
+    monkeypatch.setattr(preview.time, "monotonic", lambda: now[0])
+    state = generator.sampled(1, 0, until=generator.edit_layer)
+    fast, pieces = preview.Preview(model, state), stroke(generator.resolution, 4)
+
+    def exactly(edit: Edit) -> torch.Tensor:
+        assert model.dissection is not None
+        return apply(state, [edit], model.dissection).features
+
+    assert torch.equal(fast.edited(pieces[:1], moving=True).features, exactly(pieces[0])) and fast.exact
+    now[0] += 0.5 * preview.SHAPED_EVERY
+    moved = fast.edited(pieces[1:2], moving=True).features
+    assert not fast.exact and not torch.equal(moved, exactly(pieces[1]))
+    # What the first piece covered stays as it was, and new cells have the mean.
+    first, second = (
+        filled(torch.from_numpy(one.mask / 255).float()[None, None], moved.shape[-2:])[0, 0]
+        for one in pieces[:2]
+    )
+    assert torch.equal(moved[..., first == 1], exactly(pieces[0])[..., first == 1])
+    assert pieces[1].activations is not None
+    mean = torch.tensor(pieces[1].activations)[None, :, None]
+    fresh = (second == 1) & (first == 0)
+    assert fresh.any() and torch.equal(moved[..., fresh], mean.expand_as(moved[..., fresh]))
+    # The hand still moves, but not far.
+    fast.edited(pieces[1:2], moving=True)
+    assert not fast.exact
+    now[0] += preview.SHAPED_EVERY
+    assert torch.equal(fast.edited(pieces[2:3], moving=True).features, exactly(pieces[2])) and fast.exact
+    fast.edited(pieces[3:], moving=True)
+    assert not fast.exact
+    assert torch.equal(fast.edited(pieces[3:]).features, exactly(pieces[3])) and fast.exact
+
+
+def test_other_edits_keep_their_shapes_while_one_is_painted(
+    model: Model, dissection: Dissection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shaped_model(model, dissection)
+    generator, asked = model.generator, []
+    whole = Shaper.within
+    monkeypatch.setattr(Shaper, "within", lambda self, *given: asked.append(1) or whole(self, *given))
+    fast = preview.Preview(model, generator.sampled(1, 0, until=generator.edit_layer))
+    *_, done = stroke(generator.resolution, 2)
+    other = replace(done, id="f", mask=np.ascontiguousarray(done.mask.T))
+    fast.edited([done])
+    fast.edited([done, other])
+    assert len(asked) == 2
+    fast.edited([done, other])
+    fast.edited([done])
+    assert len(asked) == 2
+    fast.edited([replace(done, concept="dome", activations=done.activations)])
+    assert len(asked) == 2  # domes are not shaped
+
+
+def painted(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> tuple[EditingSession, list[Rendered], list[Any]]:
+    """A session with a stroke in progress, its previews, and what waits for the hand to rest."""
+    worker, told, later = Worker(start=False), [], []  # type: tuple[Worker, list[Rendered], list[Any]]
+    monkeypatch.setattr(worker, "idle", lambda key, work, on_error=None: later.append(work))
+    session = EditingSession(generator=model, worker=worker)
+    session.observe(lambda event: told.append(event) if isinstance(event, Rendered) else None)
+    side = model.generator.resolution // 4
+    for step in range(4):
+        piece = np.full((side, side), 255, np.uint8)
+        session.paint("e", (side * step, side, side, side), piece, verb="add", concept="tree")
+        worker.run_pending()
+    return session, told, later
+
+
+def test_an_exact_preview_follows_when_the_hand_rests(
+    model: Model, dissection: Dissection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, told, later = painted(shaped_model(model, dissection), monkeypatch)
+    moving = told[-1]
+    assert not moving.exact and not session.rendered.exact
+    for work in later:
+        work(Ticket())
+    assert told[-1].exact and told[-1].revision == moving.revision == session.revision
+    assert not np.array_equal(told[-1].array, moving.array)
+    amount = len(told)
+    assert np.array_equal(told[-1].array, np.asarray(session.preview)) and len(told) == amount
+
+
+def test_python_is_given_exact_previews(
+    model: Model, dissection: Dissection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, told, _ = painted(shaped_model(model, dissection), monkeypatch)
+    moving = told[-1]
+    assert not moving.exact
+    assert not np.array_equal(np.asarray(session.preview), moving.array)
+    assert session.rendered.exact and told[-1].exact

@@ -132,7 +132,7 @@ def record(lab: Lab, scene: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--scene", type=int, default=18, help="one with a roof and grass where the strokes are")
+    parser.add_argument("--scene", type=int, default=18, help="of the gallery")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab:
         record(lab, chosen.scene)

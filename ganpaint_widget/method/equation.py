@@ -47,13 +47,20 @@ class Knowledge(Protocol):
         """Return how far each unit takes part in an edit, 0 to 1: C."""
 
 
+Shaped = Callable[[str, "Tensor", "Tensor", "Tensor"], "Tensor"]
+"""Stands for :meth:`Knowledge.shaped`."""
+
 Imagine = Callable[["State", str], "tuple[Tensor, Tensor]"]
 """Returns what the generator itself would draw in place of a state: features of the state's shape, and which
 of their cells are free of a concept, B x 1 x H x W in [0, 1]. See ``Model.imagine``."""
 
 
 def apply(
-    state: State, edits: Iterable[Edit], dissection: Knowledge, imagine: Imagine | None = None
+    state: State,
+    edits: Iterable[Edit],
+    dissection: Knowledge,
+    imagine: Imagine | None = None,
+    shaped: Shaped | None = None,
 ) -> State:
     """Carry out edits on the features of the edit layer, in their order: z to z_e.
 
@@ -89,6 +96,7 @@ def apply(
         edits: in the order of their strokes.
         dissection: knows the units of each concept and their activations.
         imagine: asks the generator, for removals. Without it, they use the surroundings alone.
+        shaped: gives objects the outline of their mask, by default as the dissection does.
     """
     import torch
     from torch.nn import functional as F
@@ -137,7 +145,7 @@ def apply(
             elif edit.verb == "add":
                 target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
             if exemplary:
-                target = dissection.shaped(edit.concept, features, mask, target)
+                target = (shaped or dissection.shaped)(edit.concept, features, mask, target)
             alpha = weight * reach
         if exemplary:
             alpha = edit.strength * alpha

@@ -13,10 +13,16 @@ half a cell of its input. Over the octaves it adds up: at 256 px, a small stroke
 side, not 248.
 
 A removal needs more while its mask changes: the picture that the generator itself would draw there.
+
+An object that is added has another shape after each piece of its stroke, and then all of its cells change.
+While the hand moves, it is shaped four times a second. In between, new cells get the exemplar's mean, and the
+others stay. Whether a preview was drawn so is known (:attr:`Preview.exact`), so that it can be drawn once
+more when the hand rests.
 """
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +31,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..cpus import follow_load, threads
 from ..models.generator import State
@@ -36,9 +43,32 @@ if TYPE_CHECKING:
     from ..models.model import Model
 
 
+SHAPED_EVERY = 0.25
+"""Seconds from one shaping of an object to the next, while its stroke goes on."""
+
 LITTLE = 100_000_000
 """A window's layer with fewer products than this (2 ms of one core) runs on one thread. More threads would
 wait for each other, on cores that the browser needs."""
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """An added object as it was last shaped.
+
+    Attributes:
+        concept, features, mask, activations: what :meth:`.Dissection.shaped` was given.
+        shaped: what came of it, 1 x C x H x W.
+        exact: whether it came of just this mask and these features.
+        at: when it was last shaped, in seconds.
+    """
+
+    concept: str
+    features: Tensor
+    mask: Tensor
+    activations: Tensor
+    shaped: Tensor
+    exact: bool
+    at: float
 
 
 class Preview:
@@ -48,6 +78,9 @@ class Preview:
         model: a model with the generator and the dissection of its units. A model without a dissection can
             only draw G(z).
         state: the picture's state at the edit layer, from inversion or sampling.
+
+    Attributes:
+        exact: whether the last edits were carried out exactly, see ``moving`` of :meth:`edited`.
     """
 
     def __init__(self, model: Model, state: State) -> None:
@@ -65,9 +98,17 @@ class Preview:
         self._spreads: list[_Spread] = []  # from each of these grids to the next
         # The imagined pictures for the removals of the last preview: concept, features, answer.
         self._imagined: list[tuple[str, Tensor, tuple[Tensor, Tensor]]] = []
+        self._shapes: list[_Shape] = []  # of the additions of the last preview
+        self.exact = True
 
-    def edited(self, edits: Sequence[Edit]) -> State:
-        """Return the state at the edit layer with the edits carried out."""
+    def edited(self, edits: Sequence[Edit], *, moving: bool = False) -> State:
+        """Return the state at the edit layer with the edits carried out.
+
+        Args:
+            edits: in the order of their strokes.
+            moving: a stroke goes on. Objects may then have the shapes of a moment ago.
+        """
+        self.exact = True
         model = self.model
         if model.dissection is None:
             return self.state
@@ -83,12 +124,50 @@ class Preview:
             self._imagined.append(entry)
             return entry[2]
 
-        return apply(self.state, edits, model.dissection, imagine if model.encoder is not None else None)
+        shapes, self._shapes = self._shapes, []
 
-    def render(self, edits: Sequence[Edit], modify: Mapping[str, Modifier] | None = None) -> Tensor:
+        def shaped(concept: str, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
+            """Shape an object once, not at every piece of other strokes."""
+            assert model.dissection is not None
+            now, place = time.monotonic(), len(self._shapes)
+            last = shapes[place] if place < len(shapes) else None
+            if last is not None and (
+                last.concept != concept or not torch.equal(last.activations, activations)
+            ):
+                last = None
+            same = last is not None and torch.equal(last.mask, mask) and torch.equal(last.features, features)
+            if last is not None and same and (last.exact or moving):
+                made = last
+            elif last is not None and moving and now < last.at + SHAPED_EVERY:
+                fresh = F.adaptive_max_pool2d(last.mask, features.shape[-2:]) == 0
+                put = torch.where(fresh, activations, last.shaped)
+                made = _Shape(concept, features, mask, activations, put, False, last.at)
+            else:
+                put = model.dissection.shaped(concept, features, mask, activations)
+                made = _Shape(concept, features, mask, activations, put, True, now)
+            self._shapes.append(made)
+            self.exact = self.exact and made.exact
+            return made.shaped
+
+        return apply(
+            self.state,
+            edits,
+            model.dissection,
+            imagine if model.encoder is not None else None,
+            shaped if model.dissection.shaper is not None else None,
+        )
+
+    def render(
+        self,
+        edits: Sequence[Edit],
+        modify: Mapping[str, Modifier] | None = None,
+        *,
+        moving: bool = False,
+    ) -> Tensor:
         """Draw G(z_e), on the thread that owns the model: 1 x 3 x R x R, about [-1, 1], not clamped.
 
         Args:
+            edits, moving: as for :meth:`edited`.
             modify: as in :meth:`StagedGenerator.run`. With :func:`.adaptation.gates`, the picture is the
                 faithful preview G'(z_e), whose layers run whole.
         """
@@ -96,7 +175,7 @@ class Preview:
         with torch.inference_mode():
             # A mask is little work. More threads would wait for each other, on cores that the browser needs.
             with threads(1):
-                edited = self.edited(edits)
+                edited = self.edited(edits, moving=moving)
             if generator.reach is None or modify:
                 follow_load()
                 return generator.picture(generator.run(edited, modify=modify))

@@ -33,11 +33,19 @@ class PaletteChanged:
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """A new G(z_e). ``array`` is uint8 R x R x 3, read-only."""
+    """A new G(z_e).
+
+    Attributes:
+        array: uint8 R x R x 3, read-only.
+        revision: that of its edits.
+        exact: ``False`` for a picture that was drawn while the hand moved, after which an exact one of the
+            same revision follows.
+    """
 
     picture: Literal["preview"]
     array: Array
     revision: int
+    exact: bool = True
 
 
 @dataclass(frozen=True, eq=False)

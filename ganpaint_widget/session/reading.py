@@ -274,7 +274,7 @@ class Reading:
     def rendered(self) -> Rendered:
         """The newest finished G(z_e), which may lack the last edits. This waits for nothing."""
         newest = self._state.rendering.newest
-        return Rendered("preview", newest.array, newest.revision)
+        return Rendered("preview", newest.array, newest.revision, newest.exact)
 
     @property
     def is_faithful(self) -> bool:

@@ -148,6 +148,7 @@ class GANPaint(anywidget.AnyWidget):
         self._books = threading.RLock()
         self._way = Way()
         self._failures = 0
+        self._inexact = 0
         self._turns = Turns(session, self._carry_out, self._say, self._done)
         self._questions = Questions(session, self._say)
         self._at_rest = AtRest(session)
@@ -252,8 +253,10 @@ class GANPaint(anywidget.AnyWidget):
     def stats(self) -> dict[str, Any]:
         """Return statistics of the stream, for benchmarks: see `FrameStream.stats`.
 
-        There are three more: `accepted`, the last applied sequence of each page; `waiting`, the number of
-        messages that wait for a slow command; `failures`, the number of messages that could not be sent.
+        There are four more: `accepted`, the last applied sequence of each page; `waiting`, the number of
+        messages that wait for a slow command; `failures`, the number of messages that could not be sent;
+        `inexact`, the number of previews that were drawn while the hand moved, each with objects in the shape
+        of a moment before. Exact ones followed.
         """
         stats = self._stream.stats()
         turns = self._turns
@@ -261,6 +264,7 @@ class GANPaint(anywidget.AnyWidget):
             "accepted": turns.all_accepted(),
             "waiting": turns.waiting,
             "failures": self._failures,
+            "inexact": self._inexact,
         }
 
     def close(self) -> None:
@@ -462,6 +466,7 @@ class GANPaint(anywidget.AnyWidget):
         self._turns.changed(event.revision)
 
     def _on_rendered(self, event: events.Rendered) -> None:
+        self._inexact += not event.exact
         with self._books:
             if self._shown is not None and event.revision < self._shown.revision:
                 return

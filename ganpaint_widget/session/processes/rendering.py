@@ -2,7 +2,8 @@
 
 Strokes come faster than pictures can be drawn, and a preview of the stroke before last is useless. So only
 the newest edits are rendered, however many requests came. This takes a moment, inside the checkpoints of a
-long job if one is running, and is never cancelled.
+long job if one is running, and is never cancelled. While a stroke goes on, a preview may be inexact. An exact
+one follows when the hand rests, and Python is only ever given exact ones.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ...images.arrays import array_of
 from ...method.edits import Edit
+from ...tickets import Ticket
 from ..document import Edits
 from ..events import Array, Event, Noticed, Rendered
 from ..worker import Worker
@@ -51,13 +54,18 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A preview that was drawn. ``array`` is uint8 R x R x 3, read-only; the rest is as in Wanted."""
+    """A preview that was drawn. ``array`` is uint8 R x R x 3, read-only.
+
+    It is not ``exact`` if it was drawn while the hand moved (see :meth:`.Preview.edited`). The rest is as in
+    Wanted.
+    """
 
     picture: OpenedPicture
     edits: Edits
     array: Array
     revision: int
     modify: Mapping[str, Modifier] | None = None
+    exact: bool = True
 
     def shows(self, wanted: Wanted, edits: Edits | None = None) -> bool:
         """Whether the frame shows what is wanted, with ``edits`` in place of the wanted ones if given."""
@@ -116,14 +124,19 @@ class Rendering:
             GANPaintError: the frame cannot be rendered, or the worker has been closed.
         """
         try:
-            return self._worker.ask(self._render)
+            return self._worker.ask(partial(self._render, exact=True))
         except Exception as error:
             raise explained("The preview could not be computed", error) from error
 
-    def _render(self) -> Frame:
+    def _settle(self, ticket: Ticket) -> bool:
+        self._render(exact=True)
+        return True
+
+    def _render(self, *, exact: bool = False) -> Frame:
         with self._lock:
             wanted, newest, base = self._wanted(), self.newest, self._base
-        if newest.revision == wanted.revision and newest.shows(wanted):
+        done = newest.revision == wanted.revision and newest.shows(wanted)
+        if done and (newest.exact or not exact):
             return newest
         if wanted.touched is not None and not (base is not None and base.shows(wanted, wanted.before)):
             # The last preview usually shows this. After fast strokes, it may never have been rendered.
@@ -131,9 +144,14 @@ class Rendering:
             if not base.shows(wanted, wanted.before):
                 array = draw(wanted.picture, wanted.before, wanted.modify)
                 base = Frame(wanted.picture, wanted.before, array, wanted.revision, wanted.modify)
-        array = draw(wanted.picture, wanted.edits, wanted.modify)
-        frame = Frame(wanted.picture, wanted.edits, array, wanted.revision, wanted.modify)
-        events: list[Event] = [Rendered("preview", array, wanted.revision)]
+        moving = wanted.touched is not None and not exact
+        array = draw(wanted.picture, wanted.edits, wanted.modify, moving=moving)
+        frame = Frame(
+            wanted.picture, wanted.edits, array, wanted.revision, wanted.modify, wanted.picture.fast.exact
+        )
+        if not frame.exact and not self._worker.closed:
+            self._worker.idle((id(self), "exact"), self._settle)
+        events: list[Event] = [Rendered("preview", array, wanted.revision, frame.exact)]
         with self._lock:
             self.newest, self._base = frame, base
             told, self.notice = self.notice, None
@@ -150,10 +168,14 @@ class Rendering:
 
 
 def draw(
-    picture: OpenedPicture, edits: Sequence[Edit], modify: Mapping[str, Modifier] | None = None
+    picture: OpenedPicture,
+    edits: Sequence[Edit],
+    modify: Mapping[str, Modifier] | None = None,
+    *,
+    moving: bool = False,
 ) -> Array:
     """Draw G(z_e), or G'(z_e): uint8 R x R x 3, read-only. Called on the worker's thread."""
-    return array_of(picture.fast.render(edits, modify))
+    return array_of(picture.fast.render(edits, modify, moving=moving))
 
 
 def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed | None:
