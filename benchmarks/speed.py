@@ -143,7 +143,7 @@ def preview(model: Model, state: State, rate: float) -> dict[str, Any]:
         fast = Preview(model, state)
         found = []
         for one in painted:
-            fast.edited = lambda _, one=one: one  # type: ignore[method-assign, misc]
+            fast.edited = lambda _, one=one, moving=False: one  # type: ignore[method-assign, misc]
             found.append(each(lambda: fast.render([])))
         return statistics.median(found[1:])
 

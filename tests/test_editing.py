@@ -404,7 +404,7 @@ def test_windows_are_as_narrow_as_a_change_spreads_and_no_narrower():
     state = generator.sampled(1, 0)
     fast = Preview(Model("smooth", generator), state)
     now = [state]
-    fast.edited = lambda edits: now[0]
+    fast.edited = lambda edits, moving: now[0]
     fast.render(())
     assert [(one.scale, one.before, one.after) for one in fast._spreads] == [
         (2, 2, 2),

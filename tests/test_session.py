@@ -450,7 +450,7 @@ def test_only_the_newest_preview_is_rendered(session: EditingSession, monkeypatc
     monkeypatch.setattr(
         ganpaint_widget.method.preview.Preview,
         "render",
-        lambda self, edits, modify: renders.append(len(edits)) or render(self, edits, modify),
+        lambda self, edits, *_, **__: renders.append(len(edits)) or render(self, edits),
     )
     events = heard(session)
     for number in range(10):
@@ -485,7 +485,7 @@ def test_reading_waits_for_a_busy_worker_and_not_for_a_closed_one(live, worker, 
 def test_a_preview_that_fails_is_told_and_raised_and_the_next_one_works(session, mask, monkeypatch):
     events = heard(session)
 
-    def broken(self: Any, edits: Any, modify: Any) -> None:
+    def broken(self: Any, edits: Any, modify: Any, moving: bool) -> None:
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patch:
