@@ -318,8 +318,10 @@ def test_other_edits_keep_their_shapes_while_one_is_painted(
     fast.edited([done, other])
     fast.edited([done])
     assert len(asked) == 2
-    fast.edited([replace(done, concept="dome", activations=done.activations)])
-    assert len(asked) == 2  # domes are not shaped
+    for moving in (False, True):  # domes are not shaped
+        fast.edited([replace(done, concept="dome")], moving=moving)
+        fast.edited([replace(other, concept="dome", activations=done.activations)], moving=moving)
+        assert len(asked) == 2 and fast.exact
 
 
 def painted(

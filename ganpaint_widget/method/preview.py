@@ -128,7 +128,9 @@ class Preview:
 
         def shaped(concept: str, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
             """Shape an object once, not at every piece of other strokes."""
-            assert model.dissection is not None
+            assert model.dissection is not None and model.dissection.shaper is not None
+            if concept not in model.dissection.shaper.concepts:
+                return activations
             now, place = time.monotonic(), len(self._shapes)
             last = shapes[place] if place < len(shapes) else None
             if last is not None and (
