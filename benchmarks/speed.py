@@ -7,6 +7,8 @@ sizes with random weights, whose pictures mean nothing but whose operations are 
 
 * ``preview``: seconds from edited features to the picture: the median along a stroke that changes one cell
   of the edit layer after the other, and a whole picture; and which stages ran for it.
+* ``painted``: of the demo, the median along a stroke that adds a tree, the edit equation included: while the
+  hand moves, exactly, and with the same activations in all cells.
 * ``inversion``: seconds and PSNR in dB. The random generator has no encoder; there it is given the features
   with noise on them.
 * ``adaptation``: seconds a step, seconds to the first picture that the user sees and to 30 dB, and the curve
@@ -37,6 +39,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,6 +51,7 @@ from benchmarks.figures import Report as Figures
 from ganpaint_widget.dissection import dissect
 from ganpaint_widget.images.metrics import psnr as kept_psnr
 from ganpaint_widget.method import ablation, adaptation
+from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.inversion import invert
 from ganpaint_widget.method.preview import Preview
 from ganpaint_widget.models.generator import StagedGenerator, State
@@ -127,6 +131,27 @@ def peak_mebibytes() -> float:
 
 
 # --- what is measured ---
+
+
+def painted(model: Model, state: State) -> dict[str, float]:
+    """Seconds of a preview along a stroke that adds a tree, across the picture with a brush of 12 px."""
+    assert model.dissection is not None
+    size = model.generator.resolution
+    rows, columns = np.mgrid[:size, :size]
+    masks, mask = [], np.zeros((size, size), np.uint8)
+    for place in range(size // 8, size - size // 8, 3):
+        mask = np.where(np.hypot(rows - size // 2, columns - place) <= 6, 255, mask).astype(np.uint8)
+        masks.append(mask)
+    target = model.dissection.default_target("tree")
+    plain = replace(model, dissection=replace(model.dissection, shaper=None))
+
+    def stroke(model: Model, moving: bool) -> float:
+        fast = Preview(model, state)
+        fast.render([])
+        edits = [Edit("e", "add", "tree", one, 1.0, target=target) for one in masks]
+        return statistics.median([once(partial(fast.render, [one], moving=moving)) for one in edits])
+
+    return {"moving": stroke(model, True), "exact": stroke(model, False), "mean": stroke(plain, False)}
 
 
 def preview(model: Model, state: State, rate: float) -> dict[str, Any]:
@@ -228,6 +253,7 @@ def measure_demo(scenes: int, rate: float) -> dict[str, Any]:
     case = chosen[0]
     figures: dict[str, Any] = {"resolution": generator.resolution}
     figures["preview"] = preview(model, case.original, rate)
+    figures["painted"] = painted(model, case.original)
     inverted = []
     for one in chosen:
         began = time.perf_counter()
@@ -345,6 +371,9 @@ def tell(name: str, figures: dict[str, Any]) -> None:
         f"  preview p50 {one['seconds'] * 1e3:8.1f} ms   roofline {one['roofline'] * 1e3:.1f} ms;"
         f" a whole picture {one['whole'] * 1e3:.1f} ms, roofline {one['whole_roofline'] * 1e3:.1f} ms"
     )
+    if "painted" in figures:
+        told = ", ".join(f"{name} {value * 1e3:.1f}" for name, value in figures["painted"].items())
+        print(f"  a painted tree's preview, p50, ms: {told}")
     one = figures["inversion"]
     print(f"  inversion   {one['seconds']:8.2f} s    {one['decibel']:.1f} dB")
     for way, runs in figures["adaptation"].items():

@@ -186,7 +186,7 @@ def test_from_a_unit_to_a_brush_to_an_edit(open_notebook, lab, measured: Path) -
         page.get_by_role("button", name=re.compile(rf"Add unit {number}$")).click()
     expect(page.get_by_label("Units", exact=True)).to_have_value(", ".join(numbers))
     notebook.ask("assert list(explorer.selection) == list(first)")
-    wait_for_change(notebook, 0, reconstruction, domes, least=1.1 * one)
+    wait_for_change(notebook, 0, reconstruction, domes, least=1.05 * one)
     page.get_by_role("button", name="Reset").click()
     notebook.wait("() => !document.querySelector('[data-ganpaint-root] [data-edit]')")
     wait_for_change(notebook, 0, reconstruction, domes, least=0, most=one / 2)
