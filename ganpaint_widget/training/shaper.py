@@ -187,8 +187,8 @@ _Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Windows of the features around and of the truth, means, and windows of the masks."""
 
 
-def _batches(lessons: Lessons, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield batches without end: windows of the features around and of the truth, means, masks."""
+def _batches(lessons: Lessons, count: int, seed: int) -> Iterator[_Batch]:
+    """Yield random batches without end."""
     random = np.random.default_rng(seed)
     grid = lessons.truth.shape[-1]
     cell = lessons.masks.shape[-1] // grid

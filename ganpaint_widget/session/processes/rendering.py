@@ -3,7 +3,7 @@
 Strokes come faster than pictures can be drawn, and a preview of the stroke before last is useless. So only
 the newest edits are rendered, however many requests came. This takes a moment, inside the checkpoints of a
 long job if one is running, and is never cancelled. While a stroke goes on, a preview may be inexact. An exact
-one follows when the hand rests, and Python is only ever given exact ones.
+one follows when the hand rests, and :meth:`Rendering.result` waits for an exact one.
 """
 
 from __future__ import annotations
