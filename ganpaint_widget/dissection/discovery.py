@@ -47,39 +47,11 @@ PARTS: Final = 12
 MOST: Final = 64
 """The largest number of parts to look for. Users could not tell more apart in a palette."""
 
-FINE: Final = 4
-"""Clusters in each part, on average. Parts can be split into these."""
-
-LEAST: Final = 64
-"""The least number of clusters. With fewer, small things share a cluster with their surroundings."""
-
-UNITS: Final = 8
-"""Units that a finer layer must have. With fewer, its directions carry little information."""
-
-PIXELS: Final = 3
-"""The least side of a superpixel, in pixels."""
-
-FEATURES: Final = 0.5
-"""The weight of a difference of features, relative to one of colors, when regions are joined."""
-
-SAMPLES: Final = 200
-"""Generated pictures to look at."""
-
-LEAST_CHANCE: Final = 1e-6
-"""The least chance of a group in the segmenter's training, which avoids a logarithm of 0."""
-
 STEPS: Final = 200
 """Steps of the segmenter's training."""
 
-TRIED: Final = 12
-"""Pictures in which the effects of adding and removing a part are measured."""
-
-EXEMPLARS: Final = 6
-"""The largest number of exemplars of a part. Its segmenter is not exact, so that with more of them, some
-would stand for accidents instead of groups of objects."""
-
-OBJECTS: Final = 40
-"""Objects of a part among which its exemplars are chosen."""
+SAMPLES: Final = 200
+"""Generated pictures to look at."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +68,13 @@ class _World:
     pictures: Tensor
     regions: Tensor
     points: Tensor
+
+
+FINE: Final = 4
+"""Clusters in each part, on average. Parts can be split into these."""
+
+LEAST: Final = 64
+"""The least number of clusters. With fewer, small things share a cluster with their surroundings."""
 
 
 def discover(
@@ -183,6 +162,17 @@ def check_parts(parts: int) -> None:
         raise GANPaintError(f"The number of parts is out of range: {parts}.", f"Choose from 2 to {MOST}.")
 
 
+TRIED: Final = 12
+"""Pictures in which the effects of adding and removing a part are measured."""
+
+EXEMPLARS: Final = 6
+"""The largest number of exemplars of a part. Its segmenter is not exact, so that with more of them, some
+would stand for accidents instead of groups of objects."""
+
+OBJECTS: Final = 40
+"""Objects of a part among which its exemplars are chosen."""
+
+
 @evaluated
 @torch.no_grad()
 def remeasure(
@@ -238,6 +228,10 @@ def remeasure(
     return replace(tried, effect=effect)
 
 
+UNITS: Final = 8
+"""Units that a finer layer must have. With fewer, its directions carry little information."""
+
+
 def _layers(generator: StagedGenerator, layer: str) -> list[str]:
     """Return the layer, and the last stage of each finer grid with at least ``UNITS`` units."""
     side = generator.shape(layer)[1]
@@ -247,6 +241,13 @@ def _layers(generator: StagedGenerator, layer: str) -> list[str]:
         if units >= UNITS and grid > side:
             finer[grid] = stage
     return [layer, *finer.values()]
+
+
+PIXELS: Final = 3
+"""The least side of a superpixel, in pixels."""
+
+FEATURES: Final = 0.5
+"""The weight of a difference of features, relative to one of colors, when regions are joined."""
 
 
 @evaluated
@@ -310,6 +311,10 @@ def _look(
     regions = numbered.view(len(area), count).gather(1, places.flatten(1)).view_as(places)
     points = directed([united(one) for one in features])[there]
     return _World(torch.cat(pictures), regions, points)
+
+
+LEAST_CHANCE: Final = 1e-6
+"""The least chance of a group in the segmenter's training, which avoids a logarithm of 0."""
 
 
 def distill(
