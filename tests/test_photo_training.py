@@ -133,6 +133,7 @@ def test_the_command_makes_a_model_that_opens_by_its_name(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(training, "INITIALIZER_STEPS", 2)
+    monkeypatch.setattr(training, "PRIOR_STEPS", 2)
     quick = {"samples": 30, "steps": 10, "batch": 15}
     monkeypatch.setattr(discovery.discover, "__kwdefaults__", {**discovery.discover.__kwdefaults__, **quick})
     monkeypatch.setattr(discovery, "TRIED", 2)

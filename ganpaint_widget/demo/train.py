@@ -2,8 +2,8 @@
 
 Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the edit layer's axes are
 turned (``training/axes.py``), and the early layers learn to make such features from z
-(``training/features.py``). Both trainings resume. The initializer and the dissection take minutes and are
-made anew from the generator as it stands.
+(``training/features.py``). Both trainings resume. The prior of the latents, the initializer and the
+dissection take minutes and are made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -31,6 +32,7 @@ from ..training.data import to_tensor
 from ..training.features import FeatureRecipe, train_features, with_features
 from ..training.initializer import train_initializer
 from ..training.painter import Painter
+from ..training.prior import read_latents, train_prior
 from .data import CLASS_COLORS, SceneData
 from .pairs import Pairs
 from .scenes import CLASSES, HELD_OUT
@@ -48,6 +50,9 @@ EDITS_SHARE = 0.7
 
 TURNED_BY = 500
 """Scenes whose features choose the edit layer's axes."""
+
+READ = 50
+"""Scenes whose latents are read at a time, for the prior."""
 
 MINIMUM_EFFECT = 0.25
 """A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
@@ -135,6 +140,8 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
     painter = with_features(painter, folder / "generator")
     assert isinstance(painter.generator, ProGAN)
+    every = np.array_split(data.images, -(-len(data.images) // READ))
+    painter.generator.prior = train_prior(read_latents(painter, map(to_tensor, every)))
     held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)

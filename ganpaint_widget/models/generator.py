@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..deprecated import Renamed
 from ..errors import GANPaintError
 from .networks import evaluated
+from .prior import Prior
 
 Modifier = Callable[[Tensor], Tensor]
 
@@ -106,6 +107,7 @@ class StagedGenerator(nn.Module, ABC):
             its input: with 3 x 3 convolutions 1. Previews then compute only what an edit can change.
             That needs stages which take any part of a grid, see no further, pad with zeros and have
             no ``extra``; ``None`` where one of these does not hold.
+        prior: makes latents of standard normal numbers; ``None`` where latents are standard normal.
     """
 
     stages: tuple[str, ...]
@@ -114,10 +116,12 @@ class StagedGenerator(nn.Module, ABC):
     edit_layer: str
     fine_layers: tuple[str, ...]
     reach: int | None = None
+    prior: Prior | None
 
     def __init__(self, **parts: nn.Module) -> None:
         """Hold the modules that a subclass draws with, each under its name."""
         super().__init__()
+        self.register_module("prior", None)
         for name, part in parts.items():
             self.add_module(name, part)
 
@@ -188,12 +192,25 @@ class StagedGenerator(nn.Module, ABC):
     position = Renamed("stage_index")
 
     def sample_z(self, count: int, seed: int) -> Tensor:
-        """``count`` latents (count x ``latent_size``, standard normal), where the generator computes.
+        """``count`` latents (count x ``latent_size``), where the generator computes.
 
-        They are drawn on the CPU, and so are the same for the same seed on every device.
+        They are standard normal, or have the distribution of the generator's :attr:`prior`. The random
+        numbers are drawn on the CPU, and so are the same for the same seed on every device.
         """
         source = torch.Generator().manual_seed(seed)
-        return self.here(torch.randn(count, self.latent_size, generator=source))
+        return self.latents(torch.randn(count, self.latent_size, generator=source))
+
+    def latents(self, noise: Tensor) -> Tensor:
+        """Return latents for standard normal numbers, both B x ``latent_size``, where the generator computes.
+
+        They are the numbers themselves without a :attr:`prior`.
+        """
+        noise = self.here(noise)
+        if self.prior is None:
+            return noise
+        with torch.no_grad():
+            latents: Tensor = self.prior(noise)
+        return latents
 
     def sampled(self, count: int, seed: int, *, until: str | None = None) -> State:
         """Return the state of ``count`` latents of :meth:`sample_z` at ``until``, or at the edit layer."""

@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .generator import StagedGenerator, State, WeightCache
+from .prior import Prior
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -126,6 +127,7 @@ class ProGAN(StagedGenerator):
             256 px model is ``(512, 512, 512, 256, 128, 64, 32)``.
         edit_layer: where edits are made; by default the second layer at 16 x 16 for pictures up to
             128 px, whose cells then fit small objects, and ``layer4`` (8 x 8, as published) above.
+        prior: the sizes of its :class:`.Prior`, if it has one.
 
     Raises:
         ValueError: fewer than three resolutions or more than nine (1024 px).
@@ -137,7 +139,13 @@ class ProGAN(StagedGenerator):
 
     reach = 1
 
-    def __init__(self, latent_size: int, channels: Sequence[int], edit_layer: str | None = None) -> None:
+    def __init__(
+        self,
+        latent_size: int,
+        channels: Sequence[int],
+        edit_layer: str | None = None,
+        prior: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         if not 3 <= len(channels) <= 9:
             raise ValueError(f"A ProGAN of {len(channels)} resolutions was asked for. Pass 3 to 9 channels.")
@@ -162,6 +170,8 @@ class ProGAN(StagedGenerator):
         self.edit_layer = edit_layer
         after = [name for name in names[1::2] if self.stage_index(name) > self.stage_index(edit_layer)]
         self.fine_layers = tuple(after[1:] if len(after) > 2 else after)
+        if prior is not None:
+            self.prior = Prior(latent_size, **prior)
 
     def start(self, z: Tensor) -> State:
         return State(features=z.view(z.shape[0], self.latent_size, 1, 1))
@@ -180,6 +190,7 @@ class ProGAN(StagedGenerator):
             "latent_size": self.latent_size,
             "channels": list(self.channels),
             "edit_layer": self.edit_layer,
+            "prior": None if self.prior is None else self.prior.config,
         }
 
 

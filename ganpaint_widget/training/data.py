@@ -61,7 +61,7 @@ class SampleBatches:
 
     def latents(self) -> Tensor:
         """Draw latents of a batch's samples, B x Z."""
-        return self.generator.here(torch.randn(self.own, self.generator.latent_size))
+        return self.generator.latents(torch.randn(self.own, self.generator.latent_size))
 
     def beside(self, samples: Tensor) -> Tensor:
         """Return a whole batch: the samples, followed by the next pictures of the world."""

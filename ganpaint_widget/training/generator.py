@@ -3,11 +3,12 @@
 A GAN that starts from nothing needs days. This one is made in three stages, each of which has something to
 go by from its first step: encoder and fine layers learn to read and draw the photos (``autoencoder.py``), the
 early layers learn to make such features from z (``features.py``), and what belongs to a model is made from
-the finished generator: the initializer, and concepts found without labels.
+the finished generator: the prior of its latents, the initializer, and concepts found without labels.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time
@@ -36,6 +37,7 @@ from .features import FeatureRecipe, train_features
 from .initializer import train_initializer
 from .painter import Painter
 from .photos import HELD_OUT, Photos
+from .prior import read_latents, train_prior
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +48,18 @@ CHANNELS = (256, 256, 192, 96, 48, 32, 24)
 LATENT_SIZE = 256
 
 AUTOENCODER_SHARE, FEATURES_SHARE = 0.5, 0.4
-"""Of the time; the rest is for the initializer. Concepts take a minute or two more."""
+"""Of the time; the rest is for prior and initializer. Concepts take a minute or two more."""
 
+PRIOR_STEPS = 4_000
 INITIALIZER_STEPS = 350
 TURNED_BY = 500
 """Photos whose features choose the edit layer's axes."""
 
+READ = 25
+"""Photos that are read at a time."""
+
 KNOWN = 9_000
-"""How many photos, mirrored ones among them, the second stage reads at most."""
+"""How many photos, mirrored ones among them, the second stage and the prior know at most."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,9 @@ def train_generator(
     painter = train_features(training, painter, data, recipe, minutes=FEATURES_SHARE * minutes, device=device)
     generator, encoder = painter.generator, painter.encoder
     assert isinstance(generator, ProGAN)
+    batches = itertools.islice(data.batches(READ, seed), -(-recipe.known // READ))
+    latents = read_latents(painter, (pictures for pictures, _ in batches))
+    generator.prior = train_prior(latents, steps=PRIOR_STEPS, seed=seed)
     file = folder / "generator.safetensors"
     found = dissection_file(file)
     # Concepts of an earlier, shorter training are not those of these weights.
