@@ -47,8 +47,9 @@ from torch.nn import functional as F
 
 from ..method.equation import continued
 from ..models.encoder import Encoder
+from ..models.networks import channels_last
 from ..models.progan import ProGAN
-from ..training.data import bfloat16, channels_last, to_bytes
+from ..training.data import bfloat16, to_bytes
 from ..training.painter import Painter, mean_inside, painted, slopes
 from ..training.run import PictureRun, Rates, carry_out, laid_out
 from .pairs import Batch, Pairs

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..models.model import Segmenter
+from ..models.networks import channels_last
 from ..storage import replacing
-from ..training.data import channels_last
 from ..training.descent import Descent
 from .data import SceneData
 from .scenes import CLASSES

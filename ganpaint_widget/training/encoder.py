@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from ..models.encoder import Encoder
 from ..models.generator import StagedGenerator
-from .data import Data, SampleBatches, bfloat16, channels_last
+from ..models.networks import channels_last
+from .data import Data, SampleBatches, bfloat16
 from .descent import Descent
 
 log = logging.getLogger(__name__)

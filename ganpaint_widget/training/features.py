@@ -30,8 +30,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..models.networks import channels_last
 from ..models.progan import pixel_norm
-from .data import Data, bfloat16, channels_last, to_bytes
+from .data import Data, bfloat16, to_bytes
 from .judging import FeatureDiscriminator, LatentDiscriminator, augmented
 from .painter import Painter
 from .run import Rates, Run, carry_out, descend

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from ..method.adaptation import DILATION, AdaptationConfig, dilate
 from ..models.generator import StagedGenerator
 from ..models.initializer import Initializer
-from ..models.networks import private
-from .data import Data, SampleBatches, bfloat16, channels_last
+from ..models.networks import channels_last, private
+from .data import Data, SampleBatches, bfloat16
 from .descent import Descent
 
 log = logging.getLogger(__name__)

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..models.networks import channels_last
 from ..storage import replacing
-from .data import bfloat16, channels_last
+from .data import bfloat16
 from .judging import PatchDiscriminator, penalty
 from .muon import Muon
 from .painter import Painter, follow
