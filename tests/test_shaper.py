@@ -27,7 +27,8 @@ from ganpaint_widget.models.units import Exemplars
 from ganpaint_widget.session import Rendered
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.tickets import Ticket
-from ganpaint_widget.training.shaper import Lessons, importance, rough, train_shaper
+from ganpaint_widget.training.importance import importance
+from ganpaint_widget.training.shaper import Lessons, rough, train_shaper
 
 UNITS, GRID = 16, 8
 SIZE = FOLD * GRID

@@ -5,13 +5,15 @@ they are. So all this happens in the space of the edit layer's features, which c
 pictures. Features count by direction alone (PixelNorm), as in the fine layers of a ProGAN that read them.
 
 * The encoder's second head reads z from a picture, and the early layers must make the picture's features from
-  it: mean absolute error. That comes first, alone, for ``warm_up`` batches.
+  it and from latents near it. Their errors count by what they change in pictures (``importance.py``), and a
+  little by themselves. That comes first, alone, for ``warm_up`` batches.
 * Convolutions learn by :class:`.Muon`, as in ``run.py``, with shorter steps once they are judged.
-* A discriminator of features judges those made from drawn z, as a whole and by patches (``judging.py``).
-* A small one judges the latents that the head reads, so that they fill the normal prior (adversarial
-  autoencoders; Makhzani et al. 2015): what they leave empty, samples would fall into.
-* Where pictures come with labels, classes must be present as often, and cover as much, in samples as in
-  pictures; a linear probe, which learns along on pictures, says which class a cell is.
+* A discriminator of features judges what is made, as a whole and by patches (``judging.py``): an error that
+  cannot be avoided should be one of detail, not a blur.
+* Where pictures come with labels, classes must be present as often, and cover as much, in what is made as in
+  pictures. A linear probe, which learns along on pictures, says which class a cell is.
+
+Which latents there are, a prior learns afterwards (``prior.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +35,9 @@ from torch.nn import functional as F
 from ..models.networks import channels_last
 from ..models.progan import pixel_norm
 from .data import Data, bfloat16, to_bytes
-from .judging import FeatureDiscriminator, LatentDiscriminator, augmented
-from .painter import Painter
+from .importance import WEIGHED_BY, importance, important
+from .judging import FeatureDiscriminator, augmented
+from .painter import Painter, slopes
 from .run import Rates, Run, carry_out, descend
 
 SMALL = 0.003
@@ -45,9 +48,9 @@ SMALL = 0.003
 class FeatureRecipe(Rates):
     """Everything that decides a run; others are weights.
 
-    ``known`` counts the pictures that are read, and ``warm_up`` batches. Of the rates,
-    ``learning_rate`` is that of the early layers, ``learning_rate_encoder`` that of the encoder's head, and
-    ``step_length_judged`` Muon's after the warm-up.
+    ``known`` counts the pictures that are read, and ``warm_up`` batches. ``near`` is how far at most latents
+    are moved, relative to their length. Of the rates, ``learning_rate`` is that of the early layers,
+    ``learning_rate_encoder`` that of the encoder's head, and ``step_length_judged`` Muon's after the warm-up.
     """
 
     known: int = 9_000
@@ -60,9 +63,11 @@ class FeatureRecipe(Rates):
     learning_rate_judge: float = 3e-4
     penalty: float = 1.0
     augment: bool = False
+    near: float = 0.2
+    missed: float = 0.5
+    important: float = 1.0
     adversarial: float = 0.1
-    latent: float = 0.05
-    balance: float = 0.1
+    balance: float = 0.02
 
 
 class Balance:
@@ -148,24 +153,29 @@ class FeatureRun(Run[Read]):
         recipe: what decides it.
         painter: its encoder and its fine layers are done; it is moved to the device, and its early layers
             and the encoder's head for z are changed.
+        matters: what differences of features of length 1 matter, C x C, see :func:`.importance`.
         classes: how many classes labels tell apart; 0 without labels.
         device: where it runs.
     """
 
     def __init__(
-        self, recipe: FeatureRecipe, painter: Painter, classes: int = 0, device: str = "cpu"
+        self,
+        recipe: FeatureRecipe,
+        painter: Painter,
+        matters: Tensor,
+        classes: int = 0,
+        device: str = "cpu",
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.matters = recipe, matters
         self.painter = channels_last(painter.to(device)).eval().requires_grad_(False)
         generator, encoder = painter.generator, painter.encoder
         channels, grid, _ = generator.shape(generator.edit_layer)
         self.judge = channels_last(FeatureDiscriminator(channels, grid))
-        self.gate = LatentDiscriminator(generator.latent_size)
         self.probe = nn.Conv2d(channels, max(1, classes), 1)
         self.balance = Balance()
         learner = painter.making()
         head = [*encoder.deep.parameters(), *encoder.latent.parameters()]
-        judges = nn.ModuleDict({"features": self.judge, "latent": self.gate, "probe": self.probe}).to(device)
+        judges = nn.ModuleDict({"features": self.judge, "probe": self.probe}).to(device)
         super().__init__(recipe, learner, (list(learner["early"].parameters()), head), judges, momentum=0.0)
         learner.requires_grad_(True)
         encoder.deep.train()
@@ -188,33 +198,33 @@ class FeatureRun(Run[Read]):
 
     def learn(self, batch: Read) -> dict[str, float]:
         """Learn one step from what is read from pictures. Returns the parts of the loss, by name."""
-        recipe, generator = self.recipe, self.painter.generator
+        recipe = self.recipe
         real = batch.features.float()
-        coded = recipe.batch // 4 if self.warmed_up else recipe.batch
-        read = self._latents(batch.trunk[:coded])
-        drawn = torch.randn(coded, generator.latent_size, device=self.device)
-        others = torch.randn(recipe.batch - coded, generator.latent_size, device=self.device)
-        fake = self._made(torch.cat([read, others]))
-        parts = {"missed": (fake[:coded] - real[:coded]).abs().mean()}
+        read = self._latents(batch.trunk)
+        away = recipe.near * torch.rand(len(read), 1, device=self.device) * torch.randn_like(read)
+        made = self._made(pixel_norm(read + away))
+        missed = made - real
+        parts = {"missed": missed.abs().mean(), "important": important(missed, self.matters).mean()}
+        loss = recipe.missed * parts["missed"] + recipe.important * parts["important"]
 
-        taught = self._taught(self.gate, drawn, read.detach())
+        taught: Tensor | float = 0.0
         if batch.shares is not None:
             parts["probe"] = -(batch.shares * self.probe(real).log_softmax(dim=1)).sum(dim=1).mean()
             taught = taught + parts["probe"]
         if self.warmed_up:
-            taught = taught + self._taught(self._judged, real, fake.detach())
-        descend(taught, self.judging)
+            taught = taught + self._taught(real, made.detach())
+        if isinstance(taught, Tensor):
+            descend(taught, self.judging)
 
         self.judges.requires_grad_(False)
-        loss = parts["missed"] + recipe.latent * F.softplus(self.gate(drawn) - self.gate(read)).mean()
         if self.warmed_up:
-            parts["fooling"] = F.softplus(self._judged(real) - self._judged(fake)).mean()
+            parts["fooling"] = F.softplus(self._judged(real) - self._judged(made)).mean()
             loss = loss + recipe.adversarial * parts["fooling"]
             if batch.shares is not None:
-                seen = self.probe(real).softmax(dim=1), self.probe(fake[coded:]).softmax(dim=1)
+                seen = self.probe(real).softmax(dim=1), self.probe(made).softmax(dim=1)
                 loss = loss + recipe.balance * self.balance(*seen)
         self.judges.requires_grad_(True)
-        self.follow(loss, len(fake))
+        self.follow(loss, len(made))
         return {name: float(part.detach()) for name, part in parts.items()}
 
     def _latents(self, trunk: Tensor) -> Tensor:
@@ -236,14 +246,14 @@ class FeatureRun(Run[Read]):
             scores: Tensor = self.judge(augmented(features, color=False) if self.recipe.augment else features)
         return scores
 
-    def _taught(self, score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-        """Return the loss of a judge that compares two batches, with its penalty."""
+    def _taught(self, real: Tensor, made: Tensor) -> Tensor:
+        """Return the loss of the judge that compares two batches, with its penalty."""
 
-        def whole(inputs: Tensor) -> Tensor:
-            return score(inputs).view(len(inputs), -1).mean(dim=1)
+        def whole(features: Tensor) -> Tensor:
+            return self._judged(features).view(len(features), -1).mean(dim=1)
 
-        gap = score(fake) - score(real)
-        return F.softplus(gap).mean() + self.penalties((whole, real), (whole, fake))
+        gap = self._judged(made) - self._judged(real)
+        return F.softplus(gap).mean() + self.penalties((whole, real), (whole, made))
 
     def finished(self) -> Painter:
         """Return the painter with averaged weights."""
@@ -251,19 +261,16 @@ class FeatureRun(Run[Read]):
 
     @torch.no_grad()
     def write_sheet(self, batch: Read, path: Path) -> None:
-        """Write 24 samples, and below them pictures as their features and as z draw them."""
+        """Write eight pictures as their features draw them, as z does, and as latents near it do."""
         painter = self.finished()
         generator, encoder = painter.generator, painter.encoder
-        trunk = batch.trunk.float()
-
-        def drawn(z: Tensor) -> Tensor:
-            return painter.draw(generator.run(generator.start(z), until=generator.edit_layer).features)
-
-        rows = [
-            *torch.split(drawn(generator.sample_z(24, seed=7).to(trunk)), 8),
-            painter.draw(batch.features.float()),
-            drawn(encoder.latent(encoder.deep(trunk))),
-        ]
+        z = pixel_norm(encoder.latent(encoder.deep(batch.trunk.float())))
+        away = self.recipe.near / 2 * torch.randn(z.shape, generator=torch.Generator().manual_seed(7))
+        both = generator.start(torch.cat([z, z + away.to(z)]))
+        features = torch.cat(
+            [batch.features.float(), generator.run(both, until=generator.edit_layer).features]
+        )
+        rows = torch.split(painter.draw(features), len(z))
         sheet = np.concatenate([np.concatenate(list(to_bytes(row.cpu())), axis=1) for row in rows])
         Image.fromarray(sheet).save(path)
 
@@ -299,8 +306,15 @@ def train_features(
         The painter with the averaged weights, on the device.
     """
     torch.manual_seed(recipe.seed)
-    run = FeatureRun(recipe, copy.deepcopy(painter), classes, device)
-    known = read_pictures(run.painter, data, recipe.known, classes)
+    painter = channels_last(copy.deepcopy(painter).to(device))
+    known = read_pictures(painter, data, recipe.known, classes)
+
+    def seen(features: Tensor) -> Sequence[tuple[float, Tensor]]:
+        drawn = painter.draw(features)
+        return [(1.0, drawn), (1.0, slopes(drawn))]
+
+    matters = importance(seen, known.features[:WEIGHED_BY].float())
+    run = FeatureRun(recipe, painter, matters, classes, device)
     carry_out(
         run,
         folder / "features.pt",

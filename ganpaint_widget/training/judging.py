@@ -155,19 +155,3 @@ class FeatureDiscriminator(nn.Module):
         plane = spread.view(-1, 1, 1, 1).expand(-1, 1, *coarse.shape[2:]).to(coarse.dtype)
         whole = self.whole(torch.cat([coarse, plane], dim=1)).float()
         return torch.cat([math.sqrt(patches.shape[1]) * whole, patches], dim=1)
-
-
-class LatentDiscriminator(nn.Module):
-    """Scores (B) of latents B x Z; only their direction counts, as in the generator."""
-
-    def __init__(self, latent_size: int, width: int = 512) -> None:
-        super().__init__()
-        leaky = nn.LeakyReLU(0.2)
-        self.layers = nn.Sequential(
-            nn.Linear(latent_size, width), leaky, nn.Linear(width, width), leaky, nn.Linear(width, 1)
-        )
-
-    def forward(self, z: Tensor) -> Tensor:
-        z = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
-        score: Tensor = self.layers(z)
-        return score.squeeze(1)

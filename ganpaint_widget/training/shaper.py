@@ -4,10 +4,8 @@ For each object there are the features of a picture without it and with it, its 
 as an exemplar would give them. The shaper's answer is put where the mask is, as an addition is carried out,
 and compared with the features of the picture that has the object. This happens twice:
 
-* First in the features, hundreds of objects a second. A difference counts by what it changes in pictures.
-  Let J be the Jacobian of the picture that a generator draws of a cell's features, and of what a segmenter
-  sees in it. A difference d costs d' M d, where M is the mean of J'J over cells, estimated with random probes
-  (:func:`importance`). Some units matter ten times as much as others, and some only together.
+* First in the features, hundreds of objects a second. A difference counts by what it changes in pictures
+  (``importance.py``).
 * Then in the pictures themselves: both are drawn, and their absolute differences count near the mask. This
   costs ten times as much for each object, and makes outlines sharp.
 
@@ -19,7 +17,7 @@ would teach it to draw less than what is painted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +29,7 @@ from torch.nn import functional as F
 from ..method.adaptation import dilate
 from ..models.shaper import MARGIN, Shaper, filled
 from .descent import Descent
+from .importance import WEIGHED_BY, Seen, importance, important
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +51,8 @@ NEAR = 4
 IMPORTANT = 0.1
 """Weight of the differences in the features while pictures are compared."""
 
-WEIGHED_BY = 160
-"""Pictures by which it is measured how much differences of features matter."""
-
 LONGEST = 1.0
 """Longer gradients are shortened."""
-
-Seen = Callable[[Tensor], Sequence[tuple[float, Tensor]]]
-"""Draws features, B x C x H x W, and returns what counts of the pictures: weights, and maps B x K x h x w."""
 
 
 class Lessons(NamedTuple):
@@ -76,32 +69,6 @@ class Lessons(NamedTuple):
     truth: npt.NDArray[np.float16]
     activations: npt.NDArray[np.float16]
     masks: npt.NDArray[np.bool_]
-
-
-def importance(seen: Seen, features: Tensor, probes: int = 2) -> Tensor:
-    """Return how much differences of features matter, C x C, positive semidefinite.
-
-    Differences like those between ``features`` themselves matter 1 on average.
-
-    Args:
-        seen: what counts of a picture. All maps count the same here.
-        features: some hundred pictures' features, N x C x H x W.
-        probes: random directions for each batch.
-    """
-    units = features.shape[1]
-    varied = torch.cov(features.movedim(1, -1).reshape(-1, units).T)
-    found: dict[int, Tensor] = {}
-    for batch in torch.split(features, 8):
-        asked = batch.clone().requires_grad_(True)
-        with torch.enable_grad():
-            for place, (_, one) in enumerate(seen(asked)):
-                for _ in range(probes):
-                    probe = (one * torch.randn_like(one)).sum()
-                    (slope,) = torch.autograd.grad(probe, asked, retain_graph=True)
-                    flat = slope.movedim(1, -1).reshape(-1, units)
-                    found[place] = found.get(place, torch.zeros_like(varied)) + flat.T @ flat
-    shares = [one / (one * varied).sum() for one in found.values()]
-    return torch.stack(shares).mean(dim=0)
 
 
 def train_shaper(
@@ -145,17 +112,17 @@ def train_shaper(
             there = (part > 0).float()
             share = there / there.sum(dim=(2, 3), keepdim=True).clamp_min(1) / len(there)
             missed = made - truth
-            important = (torch.einsum("bchw,cd->bdhw", missed, matters) * missed * share).sum()
+            weighed = (important(missed, matters) * share).sum()
             if drawn:
                 inside = F.max_pool2d(mask, 2 * NEAR + 1, stride=1, padding=NEAR)
                 near = inside + ON_CELLS * F.interpolate(there, size=mask.shape[-2:])
                 apart = _apart(seen, made, truth, near)
-                loss = apart + IMPORTANT * important
+                loss = apart + IMPORTANT * weighed
             else:
                 apart = ((missed / shaper.spread).square().mean(dim=1, keepdim=True) * share).sum()
-                loss = important + ALIKE * apart
+                loss = weighed + ALIKE * apart
             descent.step(loss, LONGEST)
-            heard.append([important.item(), apart.item()])
+            heard.append([weighed.item(), apart.item()])
             if step % 250 == 0 or step == steps - 1:
                 log.info(
                     "shaper%s, step %d of %d: missed %.4f of what matters, %.4f in all",
