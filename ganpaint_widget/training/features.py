@@ -65,7 +65,7 @@ class FeatureRecipe(Rates):
     augment: bool = False
     near: float = 0.2
     missed: float = 0.5
-    important: float = 1.0
+    important: float = 1.5
     adversarial: float = 0.1
     balance: float = 0.02
 
@@ -205,7 +205,9 @@ class FeatureRun(Run[Read]):
         made = self._made(pixel_norm(read + away))
         missed = made - real
         parts = {"missed": missed.abs().mean(), "important": important(missed, self.matters).mean()}
-        loss = recipe.missed * parts["missed"] + recipe.important * parts["important"]
+        # What small errors change says little of large ones, so that it counts fully after the warm-up only.
+        grown = min(1.0, self.step / max(1, recipe.warm_up))
+        loss = recipe.missed * parts["missed"] + recipe.important * grown * parts["important"]
 
         taught: Tensor | float = 0.0
         if batch.shares is not None:
@@ -313,7 +315,10 @@ def train_features(
         drawn = painter.draw(features)
         return [(1.0, drawn), (1.0, slopes(drawn))]
 
-    matters = importance(seen, known.features[:WEIGHED_BY].float())
+    some = known.features[:WEIGHED_BY].float()
+    matters = importance(seen, some)
+    # Errors as large as the features themselves matter 1, even where features hardly vary.
+    matters /= important(some, matters).mean()
     run = FeatureRun(recipe, painter, matters, classes, device)
     carry_out(
         run,
