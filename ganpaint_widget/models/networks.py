@@ -91,8 +91,8 @@ def private(network: N, device: torch.device | None = None) -> N:
 def channels_last(network: N) -> N:
     """Return the network itself, with its weights laid out channels last.
 
-    Convolutions on CPUs then need a fifth to two fifths less time, since nothing has to be laid out anew
-    between them: what a convolution with such weights returns is laid out like them.
+    Convolutions on CPUs then need less time, since nothing has to be laid out anew between them: what a
+    convolution with such weights returns is laid out like them.
     """
     # One by one: Module.to fails on weights of five dimensions, as StyleGAN2's are.
     for weight in network.parameters():

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STEPS: Final = 16
-"""Steps from noise to z. With half as many, samples look the same; the network is small."""
+"""Steps from noise to z, each with two looks at the velocity."""
 
 TURNS: Final = tuple(0.5 * 16 ** (place / 15) for place in range(16))
 """How often the sines and cosines that say what t is turn between t = 0 and t = 1."""

@@ -151,23 +151,14 @@ class FeatureRun(Run[Read]):
 
     Args:
         recipe: what decides it.
-        painter: its encoder and its fine layers are done; it is moved to the device, and its early layers
-            and the encoder's head for z are changed.
+        painter: its encoder and its fine layers are done, and it is in evaluation mode, on the device where
+            the run takes place. Its early layers and the encoder's head for z are changed.
         matters: what differences of features of length 1 matter, C x C, see :func:`.importance`.
         classes: how many classes labels tell apart; 0 without labels.
-        device: where it runs.
     """
 
-    def __init__(
-        self,
-        recipe: FeatureRecipe,
-        painter: Painter,
-        matters: Tensor,
-        classes: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        self.recipe, self.matters = recipe, matters
-        self.painter = channels_last(painter.to(device)).eval().requires_grad_(False)
+    def __init__(self, recipe: FeatureRecipe, painter: Painter, matters: Tensor, classes: int = 0) -> None:
+        self.recipe, self.painter, self.matters = recipe, painter, matters
         generator, encoder = painter.generator, painter.encoder
         channels, grid, _ = generator.shape(generator.edit_layer)
         self.judge = channels_last(FeatureDiscriminator(channels, grid))
@@ -175,7 +166,7 @@ class FeatureRun(Run[Read]):
         self.balance = Balance()
         learner = painter.making()
         head = [*encoder.deep.parameters(), *encoder.latent.parameters()]
-        judges = nn.ModuleDict({"features": self.judge, "probe": self.probe}).to(device)
+        judges = nn.ModuleDict({"features": self.judge, "probe": self.probe}).to(matters.device)
         super().__init__(recipe, learner, (list(learner["early"].parameters()), head), judges, momentum=0.0)
         learner.requires_grad_(True)
         encoder.deep.train()
@@ -209,14 +200,14 @@ class FeatureRun(Run[Read]):
         grown = min(1.0, self.step / max(1, recipe.warm_up))
         loss = recipe.missed * parts["missed"] + recipe.important * grown * parts["important"]
 
-        taught: Tensor | float = 0.0
+        taught = []
         if batch.shares is not None:
             parts["probe"] = -(batch.shares * self.probe(real).log_softmax(dim=1)).sum(dim=1).mean()
-            taught = taught + parts["probe"]
+            taught.append(parts["probe"])
         if self.warmed_up:
-            taught = taught + self._taught(real, made.detach())
-        if isinstance(taught, Tensor):
-            descend(taught, self.judging)
+            taught.append(self._taught(real, made.detach()))
+        if taught:
+            descend(torch.stack(taught).sum(), self.judging)
 
         self.judges.requires_grad_(False)
         if self.warmed_up:
@@ -308,7 +299,7 @@ def train_features(
         The painter with the averaged weights, on the device.
     """
     torch.manual_seed(recipe.seed)
-    painter = channels_last(copy.deepcopy(painter).to(device))
+    painter = channels_last(copy.deepcopy(painter).to(device)).eval().requires_grad_(False)
     known = read_pictures(painter, data, recipe.known, classes)
 
     def seen(features: Tensor) -> Sequence[tuple[float, Tensor]]:
@@ -319,7 +310,7 @@ def train_features(
     matters = importance(seen, some)
     # Errors as large as the features themselves matter 1, even where features hardly vary.
     matters /= important(some, matters).mean()
-    run = FeatureRun(recipe, painter, matters, classes, device)
+    run = FeatureRun(recipe, painter, matters, classes)
     carry_out(
         run,
         folder / "features.pt",
