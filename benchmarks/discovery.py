@@ -1,10 +1,13 @@
 """Do concepts that were found without labels match the true classes, and can they be painted?
 
-    python -m benchmarks.discovery [--parts 16] [--scenes 200] [--edits 40] [--seed 0] [--json FILE] [--check]
+    python -m benchmarks.discovery [--parts 16] [--scenes 200] [--edits 40] [--seed 0] [--alone]
+                                   [--json FILE] [--check]
 
-Concepts are discovered in the demo's features, with no label and without its encoder and its segmenter. Then:
+Concepts are discovered in the demo's features, with no label and without its segmenter, as the editor does:
+in the features that the encoder reads from the gallery's pictures. ``--alone`` takes the generator alone, and
+its samples. Then, on held-out scenes that are not in the gallery:
 
-* ``matched``: on held-out scenes, whose labels are exact, every class is given the part with which it has the
+* ``matched``: with the scenes' exact labels, every class is given the part with which it has the
   largest IoU, each part once, the best pairs first. How many classes reach .5?
 * ``tree added``: trees are added where the scenes' own program adds them, with the demo's taught concept and
   with the part that was matched with it, on the same inversions. The judge, which nothing else uses, says
@@ -38,6 +41,9 @@ from ganpaint_widget.training.data import to_tensor
 
 MATCHED, WANTED, APART = 0.5, 8, 0.1
 """IoU from which a class counts as matched, how many must be, and how far the two additions may differ."""
+
+TESTED = HELD_OUT[10_000:]
+"""The seeds of the scenes that decide. The gallery shows others."""
 
 BATCH = 25
 
@@ -100,7 +106,7 @@ def additions(models: dict[str, tuple[Model, str]], count: int) -> dict[str, np.
     judge = load_judge()
     found: dict[str, list[float]] = {name: [] for name in models}
     tree = CLASSES.index("tree")
-    for number, seed in enumerate(HELD_OUT):
+    for number, seed in enumerate(TESTED):
         if len(found["taught"]) == count:
             break
         first = next(iter(models.values()))[0]
@@ -128,17 +134,19 @@ def main() -> int:
     )
     arguments.add_argument("--edits", type=int, default=40, help="trees that are added")
     arguments.add_argument("--seed", type=int, default=0, help="of the discovery")
+    arguments.add_argument("--alone", action="store_true", help="without the encoder and the gallery")
     options = arguments.parse_args()
     report, demo = Report(), load("demo")
     assert demo.dissection is not None
 
     began = time.process_time()
-    found = discover(demo.generator, options.parts, seed=options.seed)
+    known = demo.generator if options.alone else replace(demo, dissection=None, segmenter=None)
+    found = discover(known, options.parts, seed=options.seed)
     report.add(Figure("processor seconds to discover", time.process_time() - began))
     parts = found.parts
     assert parts is not None
     size = demo.generator.resolution
-    images, true = render_many(HELD_OUT[: options.scenes], size)
+    images, true = render_many(TESTED[: options.scenes], size)
     pictures, labels = to_tensor(images), torch.from_numpy(true.astype(np.int64))
 
     pairs = matches(overlaps(parts.segment, len(parts.classes), pictures, labels))
@@ -174,7 +182,7 @@ def main() -> int:
         report.add(
             Figure(f"{name}, less discovered", float(worse.mean()), bootstrap(worse), high=high, note="IoU")
         )
-    return report.finish(options, parts=options.parts, seed=options.seed)
+    return report.finish(options, parts=options.parts, seed=options.seed, alone=options.alone)
 
 
 if __name__ == "__main__":

@@ -362,10 +362,13 @@ CASES: dict[str, Callable[[World], Any]] = {
     ],
     "dissection.measure.Probe": lambda w: measure.count(
         measure.Probe(w.generator, w.segmenter, w.generator.edit_layer, pixels=16),
-        measure.sampled(w.generator, 4, 0, 2),
+        pictures.sampled(w.generator, 4, 0, 2),
     ),
-    "dissection.measure.sampled": lambda w: len(measure.sampled(w.generator, 4, 0, 2)),
+    "dissection.pictures.sampled": lambda w: len(pictures.sampled(w.generator, 4, 0, 2)),
     "dissection.pictures.drawn": lambda w: pictures.drawn(w.generator, w.states),
+    "dissection.pictures.states_of": lambda w: [
+        state.features for state in pictures.states_of(w.model.to(), w.generator.edit_layer, 4, 0, 2)
+    ],
     "dissection.pictures.labeled": lambda w: pictures.labeled(w.generator, w.segmenter, w.states),
     "explorer.atlas.make_atlas": lambda w: (
         atlas.make_atlas(w.generator, w.generator.edit_layer, samples=4, batch=2).peaks

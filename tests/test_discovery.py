@@ -40,7 +40,8 @@ from ganpaint_widget.dissection.clusters import (
     visible,
 )
 from ganpaint_widget.dissection.discovery import parts_of
-from ganpaint_widget.dissection.measure import Probe, count, sampled, tabulate
+from ganpaint_widget.dissection.measure import Probe, count, tabulate
+from ganpaint_widget.dissection.pictures import sampled, states_of
 from ganpaint_widget.dissection.regions import joined, region_means, superpixels
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.explorer.exploration import Exploration
@@ -176,6 +177,22 @@ def test_clusters_that_flow_into_each_other_are_joined_first() -> None:
     assert linkage(centroids[swapped], even, borders=turned)[0].tolist() == [2, 3]
 
 
+def test_a_tree_stays_apart_from_grass_of_its_color() -> None:
+    """A tree looks much like the grass, and a door little like its wall, but it has a place of its own."""
+    alike, unlike = 0.55, 0.8
+    centroids = F.normalize(
+        torch.tensor([[1, 0, 0, 0], [1, alike, 0, 0], [0, 0, 1, 0], [0, 0, 1, unlike]]), dim=1
+    )
+    labels = torch.full((1, 8, 8), 0)
+    labels[:, 4:] = 2
+    labels[:, :2, :4] = 1  # high up, where its ground never is
+    labels = labels.repeat(2, 1, 1)
+    labels[1, 4:, ::2] = 3  # everywhere where its ground is
+    even = torch.full((4,), 0.25)
+    assert linkage(centroids, even)[0].tolist() == [0, 1]
+    assert linkage(centroids, even, places_of(labels, 4))[0].tolist() == [2, 3]
+
+
 def test_slivers_do_not_take_the_place_of_a_part() -> None:
     """Two large things that are a little alike, and something that is like neither."""
     centroids = F.normalize(torch.tensor([[1, 0, 0], [0.3, 1, 0], [0, 0, 1.0]]), dim=1)
@@ -259,6 +276,61 @@ def test_what_a_world_shows_is_found_without_a_label() -> None:
     assert removed > 0.6
     assert made.has_exemplars(box)
     assert made.exemplar(box, torch.zeros(1, 4, 8, 8))[0] == pytest.approx(3, abs=0.6)
+
+
+class Reading(nn.Module):
+    """Reads twice the activations that latents draw, as an encoder's differ from those of samples."""
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        box = F.avg_pool2d(pictures[:, :1], 4)
+        features = torch.cat([3 * (box + 1), 3 * (1 - box), 0.1 * box, -0.1 * box], dim=1)
+        return torch.zeros(len(pictures), 8), features
+
+
+class Corners:
+    """Boxes in the upper left quarter only, which samples show in a quarter of all cases."""
+
+    count = 30
+
+    def picture(self, index: int) -> np.ndarray[Any, Any]:
+        picture = np.zeros((32, 32, 3), np.uint8)
+        picture[:16, :16] = 255
+        return picture
+
+    def title(self, index: int) -> str:
+        return f"Corner {index}"
+
+
+def test_a_model_shows_its_gallery_as_its_encoder_reads_it() -> None:
+    boxes = Boxes()
+    model = Model("boxes", boxes, Reading(), gallery=Corners())
+    states = states_of(model, "where", 40, seed=0, batch=16)
+    assert [len(state.features) for state in states] == [16, 16, 8]
+    assert all(state.stage == "where" for state in states)
+    features = torch.cat([state.features for state in states])
+    upper_left = features[:, 0, :4, :4].mean(dim=(1, 2)) > 3
+    assert bool(upper_left[:30].all()), "the gallery's pictures come first"
+    assert 0 < int(upper_left[30:].sum()) < 10, "samples follow when they are used up"
+    torch.testing.assert_close(features[:30, 0, :4, :4], torch.full((30, 4, 4), 6.0))
+
+
+def test_without_an_encoder_samples_are_looked_at() -> None:
+    boxes = Boxes()
+    latents = boxes.sample_z(6, 3)
+    for model in (Model("boxes", boxes), Model("boxes", boxes, gallery=Corners())):
+        states = states_of(model, "where", 6, seed=3, batch=4)
+        torch.testing.assert_close(torch.cat([state.features for state in states]), latents)
+
+
+def test_parts_of_a_model_aim_at_what_its_encoder_reads() -> None:
+    made = discover(Model("boxes", Boxes(), Reading(), gallery=Corners()), 2, **QUICK)
+    box = max(made.concepts, key=lambda name: float(made.present[made.index(name), 0]))
+    assert made.has_exemplars(box)
+    assert made.exemplar(box, torch.zeros(1, 4, 8, 8))[0] == pytest.approx(6, abs=0.6)
+    again = remeasure(Model("boxes", Boxes(), Reading()), made, box, samples=20, batch=20)
+    assert again.exemplar(box, torch.zeros(1, 4, 8, 8))[0] == pytest.approx(6, abs=0.6)
+    crops = exemplar_crops(Model("boxes", Boxes(), Reading(), gallery=Corners()), made, crops=2, samples=9)
+    assert len(crops[box]) == 2
 
 
 def test_the_same_seed_finds_the_same(found: Dissection) -> None:

@@ -245,6 +245,16 @@ def test_the_levels_of_a_reference_are_the_mean_over_its_pixels(seed: int, regio
     np.testing.assert_allclose(actual.numpy(), expected, atol=1e-4)
 
 
+def test_cells_at_the_border_of_a_region_can_count_less() -> None:
+    state = features_of(3)
+    region = torch.zeros(SIZE, SIZE)
+    region[: CELL + CELL // 2, :CELL] = 1  # a whole cell, and half of the next
+    features = state.features[0]
+    plain, inner = (mean_activations(state, region, power) for power in (1, 2))
+    torch.testing.assert_close(plain, (features[:, 0, 0] + 0.5 * features[:, 1, 0]) / 1.5)
+    torch.testing.assert_close(inner, (features[:, 0, 0] + 0.25 * features[:, 1, 0]) / 1.25)
+
+
 def test_a_restyle_after_itself_evens_out_its_region():
     """Each p is the mean, so that the region keeps its mean and loses its variation."""
     state = features_of(5)

@@ -154,7 +154,7 @@ def _discover(model: Model, parts: int, given: dict[str, Any], *, quiet: bool) -
             bar.update(report.fraction - bar.n)
 
         given = {**given, "samples": min(given["samples"], MOST_DISCOVERED)}
-        return discover(model.generator, parts, ticket=Ticket(observer=report), **given)
+        return discover(model, parts, ticket=Ticket(observer=report), **given)
 
 
 def _told(output: Path, generator: str, layer: str, found: Dissection) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from torch import Tensor
 from ..models.generator import StagedGenerator
 from ..models.networks import evaluated
 from ..tickets import Ticket
-from .measure import sampled
-from .pictures import drawn
+from .pictures import drawn, sampled
 
 
 @dataclass(frozen=True)

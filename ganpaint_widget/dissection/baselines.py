@@ -14,8 +14,8 @@ from ..models.generator import StagedGenerator, State
 from ..models.model import Segmenter
 from ..models.networks import evaluated
 from ..tickets import Ticket
-from .measure import THRESHOLDS, best_threshold, quantiles, random_places, sampled, tally
-from .pictures import labeled
+from .measure import THRESHOLDS, best_threshold, quantiles, random_places, tally
+from .pictures import labeled, sampled
 
 
 def random_rotation(channels: int, seed: int = 0) -> Tensor:

@@ -93,8 +93,8 @@ def linkage(
 
     * The square of the contrast along their common border. Two bands of a sky flow into each other, but a
       window stands out from its wall. Clusters that hardly touch take the mean of all borders.
-    * The root of 1 - overlap of their places. The skies of noon and dusk look different but occur at the same
-      places.
+    * 1 - overlap of their places. The skies of noon and dusk look different but occur at the same places, and
+      a tree stands out from the grass around it less by its color than by where it is.
     * A small power of their areas. k-means cuts large things to pieces, and these pieces join first.
     * The area of the smaller one, up to ``SEEN``. Slivers along edges mix both sides, and must not become
       parts of their own.
@@ -127,7 +127,7 @@ def linkage(
         if found is not None:
             spread = (found / found.sum(dim=1, keepdim=True).clamp_min(1e-9)).sqrt()
             # The Bhattacharyya coefficient of two distributions, 0 to 1.
-            distance *= (1 + SAME_PLACE - spread @ spread.T).clamp_min(SAME_PLACE).sqrt()
+            distance *= (1 + SAME_PLACE - spread @ spread.T).clamp_min(SAME_PLACE)
         if sides is not None:
             distance *= ((sides[1] + TOUCH * typical) / (sides[0] + TOUCH)).square()
         distance.fill_diagonal_(torch.inf)

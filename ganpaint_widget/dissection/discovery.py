@@ -5,11 +5,11 @@ Achanta and Süsstrunk, "Deep Feature Factorization" (ECCV 2018). Features that 
 point in the same direction, so spherical k-means on them segments the generator's world. There are three
 steps:
 
-1. *Cluster.* Each generated picture is cut into regions along its edges (``regions.py``). The means of a
+1. *Cluster.* Each picture of that world is cut into regions along its edges (``regions.py``). The means of a
    region's features describe it, in the layer and in the finer ones. k-means makes several times more
    clusters than the requested parts. Clusters are then joined that look alike, occur at the same places and
    flow into each other (``clusters.py``). Ten shades of sky become one part, and a door stays one.
-2. *Distill.* A small network learns from generated pictures which cluster is where (``models/parts.py``). It
+2. *Distill.* A small network learns from these pictures which cluster is where (``models/parts.py``). It
    then serves as segmenter.
 3. *Dissect.* With that segmenter, every part is measured like a named class: units, target activations,
    exemplars, and the effects of adding and removing it.
@@ -29,7 +29,8 @@ from torch.nn import functional as F
 
 from ..errors import GANPaintError
 from ..images.arrays import Array, array_of
-from ..models.generator import StagedGenerator
+from ..models.generator import StagedGenerator, State
+from ..models.model import Model
 from ..models.networks import evaluated, usable
 from ..models.parts import PartNetwork, Parts, directions, seen
 from ..models.units import Dissection, Exemplars
@@ -37,8 +38,8 @@ from ..tickets import Ticket, share_of, watched
 from .causality import SEED, causal_effect
 from .clusters import borders_of, cut, kmeans, linkage, places_of, visible
 from .exemplars import connected_regions, find_exemplars
-from .measure import Probe, count, sampled, tabulate
-from .pictures import drawn, labeled
+from .measure import Probe, count, tabulate
+from .pictures import drawn, labeled, states_of
 from .regions import ACROSS, joined, region_means, superpixels
 
 PARTS: Final = 12
@@ -51,7 +52,7 @@ STEPS: Final = 200
 """Steps of the segmenter's training."""
 
 SAMPLES: Final = 200
-"""Generated pictures to look at."""
+"""Pictures to look at."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class _World:
 FINE: Final = 4
 """Clusters in each part, on average. Parts can be split into these."""
 
-LEAST: Final = 64
+LEAST: Final = 96
 """The least number of clusters. With fewer, small things share a cluster with their surroundings."""
 
 
 def discover(
-    generator: StagedGenerator,
+    generator: StagedGenerator | Model,
     parts: int = PARTS,
     *,
     layer: str | None = None,
@@ -94,12 +95,13 @@ def discover(
     as segmenter: ``Model("mine", generator, dissection=discover(generator))`` can be painted with.
 
     Args:
-        generator: G.
+        generator: G, whose samples are looked at, or a model. If that has an encoder, pictures of its gallery
+            are looked at first, with the features that the encoder reads (:func:`.states_of`).
         parts: how many concepts to find, 2 to ``MOST``. A small world may have fewer.
         layer: the stage whose features are clustered, by default the edit layer.
-        samples: generated pictures to look at.
+        samples: pictures to look at.
         steps: of the segmenter's training.
-        seed: of the latents, the first centroids and the training.
+        seed: of the pictures, the first centroids and the training.
         batch: pictures at a time.
         ticket: progress and cancel.
 
@@ -107,11 +109,14 @@ def discover(
         GANPaintError: ``parts`` is out of range, or the layer's features are the same everywhere.
     """
     check_parts(parts)
+    model = _model(generator)
+    generator = model.generator
     layer = layer or generator.edit_layer
     looking, teaching, measuring, trying = (
         share_of(ticket, *span) for span in ((0, 0.1), (0.15, 0.5), (0.5, 0.6), (0.6, 1))
     )
-    world = _look(generator, _layers(generator, layer), samples, seed, batch, looking)
+    states = states_of(model, layer, samples, seed, batch)
+    world = _look(generator, _layers(generator, layer), states, looking)
     centroids = kmeans(world.points, max(LEAST, FINE * parts), seed=seed)
     if len(centroids) < 2 or not bool(centroids.any()):
         raise GANPaintError(
@@ -128,7 +133,6 @@ def discover(
     groups = cut(tree, min(parts, len(centroids)))
     network = distill(generator, world.pictures, lessons, groups, steps=steps, seed=seed, ticket=teaching)
     seeing = _Clusters(network, tuple(str(one) for one in range(len(centroids))))
-    states = sampled(generator, samples, seed, batch)
     evidence = count(Probe(generator, seeing, layer, seed=seed), states, ticket=measuring)
     area = evidence.counts[0].sum(dim=1).float()
     member = visible(tree, centroids, area / area.sum(), min(parts, len(centroids)))
@@ -153,7 +157,12 @@ def discover(
         .eval()
         .requires_grad_(False),
     )
-    return remeasure(generator, found, samples=samples, seed=seed, batch=batch, ticket=trying)
+    return remeasure(model, found, states=states, ticket=trying)
+
+
+def _model(generator: StagedGenerator | Model) -> Model:
+    """Return a model that is ready for use, on the generator's device."""
+    return (generator if isinstance(generator, Model) else Model("", generator)).to()
 
 
 def check_parts(parts: int) -> None:
@@ -172,13 +181,17 @@ would stand for accidents instead of groups of objects."""
 OBJECTS: Final = 40
 """Objects of a part among which its exemplars are chosen."""
 
+INNER: Final = 2
+"""The power of the shares of cells in an object's means. The masks of parts are inexact at their borders."""
+
 
 @evaluated
 @torch.no_grad()
 def remeasure(
-    generator: StagedGenerator,
+    generator: StagedGenerator | Model,
     dissection: Dissection,
     *concepts: str,
+    states: Sequence[State] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
     batch: int = 25,
@@ -187,14 +200,19 @@ def remeasure(
     """Find the exemplars of discovered concepts anew, and measure the effects of adding and removing them.
 
     Args:
-        generator: G.
+        generator: G, or a model, as for :func:`discover`.
         dissection: a discovered dissection of one of G's layers.
         concepts: names of concepts; by default all. The others keep their exemplars and effects.
-        samples: generated pictures in which to look for exemplars.
-        seed: of the latents.
+        states: batches of states at or before the layer, in whose pictures exemplars are looked for.
+        samples: how many pictures to look at without ``states``.
+        seed: of their choice.
         batch: pictures at a time.
         ticket: progress and cancel.
     """
+    model, layer = _model(generator), dissection.layer
+    generator = model.generator
+    if states is None:
+        states = states_of(model, layer, samples, seed, batch)
     parts = usable(parts_of(dissection), next(generator.parameters()).device)
     finding, trying = share_of(ticket, 0, 0.6), share_of(ticket, 0.6, 1)
     chosen = concepts or dissection.concepts
@@ -204,11 +222,10 @@ def remeasure(
         parts,
         dissection,
         concepts=chosen,
-        samples=samples,
+        states=states,
         count=EXEMPLARS,
         most=OBJECTS,
-        seed=seed,
-        batch=batch,
+        power=INNER,
         ticket=finding,
     )
     assert found.exemplars is not None
@@ -219,7 +236,7 @@ def remeasure(
     ]
     tried = replace(found, exemplars=Exemplars.stacked(objects))
     # The same pictures serve all concepts, and are labeled once.
-    state = generator.sampled(TRIED, SEED, until=dissection.layer)
+    state = generator.run(states_of(model, layer, TRIED, SEED, TRIED)[0], until=layer)
     labels = labeled(generator, parts, state)
     for place, (concept, row) in enumerate(zip(chosen, rows, strict=True)):
         share = share_of(trying, place / len(chosen), (place + 1) / len(chosen))
@@ -246,6 +263,9 @@ def _layers(generator: StagedGenerator, layer: str) -> list[str]:
 PIXELS: Final = 3
 """The least side of a superpixel, in pixels."""
 
+JOINED: Final = 25
+"""Pictures at a time whose regions are joined."""
+
 FEATURES: Final = 0.5
 """The weight of a difference of features, relative to one of colors, when regions are joined."""
 
@@ -255,19 +275,17 @@ FEATURES: Final = 0.5
 def _look(
     generator: StagedGenerator,
     layers: Sequence[str],
-    samples: int,
-    seed: int,
-    batch: int,
+    states: Sequence[State],
     ticket: Ticket | None,
 ) -> _World:
-    """Return generated pictures, their regions, and the direction of each region's features."""
+    """Return the pictures of states, their regions, and the direction of each region's features."""
     pictures: list[Tensor] = []
     labels: list[Tensor] = []
     described: list[list[Tensor]] = []
     colors: list[Tensor] = []
     areas: list[Tensor] = []
     settings: list[list[Tensor]] = []
-    for state in watched(sampled(generator, samples, seed, batch), ticket):
+    for state in watched(states, ticket):
         maps: list[Tensor] = []
         for layer in layers:
             state = generator.run(state, until=layer)
@@ -294,7 +312,7 @@ def _look(
 
     fine = directed(features).view(len(area), count, -1)
     compared = torch.cat([color, FEATURES * fine], dim=2)
-    batches = zip(*(torch.split(one, batch) for one in (compared, area, places)), strict=True)
+    batches = zip(*(torch.split(one, JOINED) for one in (compared, area, places)), strict=True)
     member = torch.cat([joined(*some) for some in batches])
     flat = (member + count * torch.arange(len(member))[:, None]).flatten()
     weights = area.flatten()[:, None]
@@ -417,7 +435,7 @@ def parts_of(dissection: Dissection) -> Parts:
 @evaluated
 @torch.no_grad()
 def exemplar_crops(
-    generator: StagedGenerator,
+    generator: StagedGenerator | Model,
     dissection: Dissection,
     *,
     crops: int = 6,
@@ -427,24 +445,26 @@ def exemplar_crops(
     batch: int = 8,
     ticket: Ticket | None = None,
 ) -> dict[str, list[Array]]:
-    """Cut out the places where a generator's pictures show each discovered concept most clearly.
+    """Cut out the places where pictures show each discovered concept most clearly.
 
-    In each sample, the largest connected region of a part is a candidate. Candidates are sorted by the mean
+    In each picture, the largest connected region of a part is a candidate. Candidates are sorted by the mean
     of the soft mask, times the root of their area.
 
     Args:
-        generator: G.
+        generator: G, or a model, as for :func:`discover`.
         dissection: a discovered dissection of one of G's layers.
         crops: how many of each concept, at most.
-        samples: generated pictures to look at.
-        seed: of the latents.
+        samples: pictures to look at.
+        seed: of their choice.
         side: the crops are uint8 ``side`` x ``side`` x 3.
         batch: pictures at a time.
         ticket: progress and cancel.
     """
+    model = _model(generator)
+    generator = model.generator
     parts = usable(parts_of(dissection), next(generator.parameters()).device)
     found: dict[str, list[tuple[float, Array]]] = {name: [] for name in dissection.concepts}
-    for state in watched(sampled(generator, samples, seed, batch), ticket):
+    for state in watched(states_of(model, dissection.layer, samples, seed, batch), ticket):
         pictures = drawn(generator, state)
         labels, masks = parts.segment(pictures).cpu(), parts.masks(pictures).cpu()
         regions = connected_regions(labels)

@@ -23,8 +23,7 @@ from ..models.networks import evaluated, usable
 from ..models.shaper import Shaper, filled
 from ..models.units import Dissection, Exemplars, setting_of
 from ..tickets import Ticket
-from .measure import sampled
-from .pictures import labeled
+from .pictures import labeled, sampled
 
 COUNT = 24
 """The largest number of exemplars of a concept."""
@@ -61,6 +60,7 @@ def find_exemplars(
     states: Sequence[State] | None = None,
     count: int = COUNT,
     most: int = MOST,
+    power: int = 1,
     seed: int = 0,
     batch: int = 25,
     ticket: Ticket | None = None,
@@ -82,6 +82,7 @@ def find_exemplars(
         states: batches of states at or before the layer to look at instead, for example of inverted photos.
         count: how many exemplars to keep of a concept, at most.
         most: objects of a concept among which they are chosen, spread over the samples.
+        power: of the shares of cells in an object's means; see :func:`.mean_activations`.
         seed: of the latents.
         batch: pictures at a time.
         ticket: progress and cancel.
@@ -109,7 +110,7 @@ def find_exemplars(
                 if room.get(name, 0) > 0:
                     room[name] -= 1
                     picture = State(features[one : one + 1])
-                    seen.append(_Seen(one, where, row, mean_activations(picture, where)))
+                    seen.append(_Seen(one, where, row, mean_activations(picture, where, power)))
         trials = [(mine, other) for mine in range(len(seen)) for other in _elsewhere(seen, mine)]
         shares: list[list[float]] = [[] for _ in seen]
         for start in range(0, len(trials), BATCH):

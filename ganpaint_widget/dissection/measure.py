@@ -37,7 +37,7 @@ from ..models.networks import evaluated
 from ..models.parts import Evidence
 from ..models.units import MEASURED, Dissection
 from ..tickets import Ticket
-from .pictures import labeled
+from .pictures import labeled, sampled
 
 THRESHOLDS = 100
 """Thresholds tried for each unit: log-spaced upper quantiles from 1e-3 to 1 (as in the public code)."""
@@ -277,11 +277,6 @@ class _Count:
             of_batch = torch.einsum("bkhw,bchw->kc", inside, features.double())
             sums.append((of_batch, inside.sum(dim=(0, 2, 3))))
         return counts, sums
-
-
-def sampled(generator: StagedGenerator, samples: int, seed: int, batch: int) -> list[State]:
-    """Return the states of ``samples`` latents before the first stage, in batches."""
-    return [generator.start(generator.here(z)) for z in torch.split(generator.sample_z(samples, seed), batch)]
 
 
 def quantiles(ranked: Tensor) -> Tensor:

@@ -51,8 +51,7 @@ def find(exploration: Exploration, parts: int = 12, *, ticket: Ticket | None = N
         raise GANPaintError(
             f"The layer {exploration.layer!r} already has concepts.", "Rename, merge or split them."
         )
-    generator = exploration.model.generator
-    exploration.take(discover(generator, parts, layer=exploration.layer, ticket=ticket))
+    exploration.take(discover(exploration.model, parts, layer=exploration.layer, ticket=ticket))
 
 
 def rearrange(
@@ -81,7 +80,7 @@ def rearrange(
         name for row, name in enumerate(after.concepts) if tuple(after.parts.clusters_of(row)) not in known
     ]
     if new:
-        after = remeasure(exploration.model.generator, after, *new, ticket=ticket)
+        after = remeasure(exploration.model, after, *new, ticket=ticket)
     exploration.take(after)
 
 
@@ -98,7 +97,7 @@ def shown(exploration: Exploration, *, crops: int = 6, ticket: Ticket | None = N
     found = exploration.dissection
     if found is None or found.parts is None:
         return []
-    cut = exemplar_crops(exploration.model.generator, found, crops=crops, ticket=ticket)
+    cut = exemplar_crops(exploration.model, found, crops=crops, ticket=ticket)
     return [
         Part(
             name,

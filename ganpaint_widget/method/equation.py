@@ -232,7 +232,7 @@ def _elimination(hidden: Tensor, rows: slice, columns: slice) -> Tensor:
     return torch.stack(found)
 
 
-def mean_activations(state: State, region: Tensor) -> Tensor:
+def mean_activations(state: State, region: Tensor, power: int = 1) -> Tensor:
     """Return p of a reference: each unit's mean activation over a region.
 
     After Bau et al. 2019, section "Editing"::
@@ -245,6 +245,8 @@ def mean_activations(state: State, region: Tensor) -> Tensor:
     Args:
         state: the reference's state at the edit layer, one picture.
         region: R x R, 0 to 1, with at least one pixel above 0.
+        power: m is raised to it. Above 1, cells at the border of the region count less: what lies beside an
+            inexact region has a part in these.
 
     Returns:
         C activations.
@@ -253,5 +255,5 @@ def mean_activations(state: State, region: Tensor) -> Tensor:
 
     features = state.features[0]
     height, width = features.shape[-2:]
-    share = F.adaptive_avg_pool2d(region.to(features)[None, None], (height, width))[0, 0]
+    share = F.adaptive_avg_pool2d(region.to(features)[None, None], (height, width))[0, 0] ** power
     return (features * share).sum(dim=(1, 2)) / share.sum()

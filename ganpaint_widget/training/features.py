@@ -10,8 +10,9 @@ pictures. Features count by direction alone (PixelNorm), as in the fine layers o
 * Convolutions learn by :class:`.Muon`, as in ``run.py``, with shorter steps once they are judged.
 * A discriminator of features judges what is made, as a whole and by patches (``judging.py``): an error that
   cannot be avoided should be one of detail, not a blur.
-* Where pictures come with labels, classes must be present as often, and cover as much, in what is made as in
-  pictures. A linear probe, which learns along on pictures, says which class a cell is.
+* Where pictures come with labels, a linear probe, which learns along on pictures, says which class a cell is.
+  It must see in what is made what labels say, and rare classes count more: errors leave out small objects
+  first. Besides, classes must be present as often, and cover as much, in what is made as in pictures.
 
 Which latents there are, a prior learns afterwards (``prior.py``).
 """
@@ -66,6 +67,7 @@ class FeatureRecipe(Rates):
     near: float = 0.2
     missed: float = 0.5
     important: float = 1.5
+    labeled: float = 0.1
     adversarial: float = 0.1
     balance: float = 0.02
 
@@ -154,15 +156,21 @@ class FeatureRun(Run[Read]):
         painter: its encoder and its fine layers are done, and it is in evaluation mode, on the device where
             the run takes place. Its early layers and the encoder's head for z are changed.
         matters: what differences of features of length 1 matter, C x C, see :func:`.importance`.
-        classes: how many classes labels tell apart; 0 without labels.
+        areas: the share of pictures that each of K classes covers; ``None`` without labels.
     """
 
-    def __init__(self, recipe: FeatureRecipe, painter: Painter, matters: Tensor, classes: int = 0) -> None:
+    def __init__(
+        self, recipe: FeatureRecipe, painter: Painter, matters: Tensor, areas: Tensor | None = None
+    ) -> None:
         self.recipe, self.painter, self.matters = recipe, painter, matters
+        # A class that is a hundred times as rare counts ten times as much, cell by cell.
+        areas = matters.new_ones(1) if areas is None else areas
+        rare = areas.clamp_min(1e-3).rsqrt()
+        self.counts = rare / (rare * areas).sum()
         generator, encoder = painter.generator, painter.encoder
         channels, grid, _ = generator.shape(generator.edit_layer)
         self.judge = channels_last(FeatureDiscriminator(channels, grid))
-        self.probe = nn.Conv2d(channels, max(1, classes), 1)
+        self.probe = nn.Conv2d(channels, len(areas), 1)
         self.balance = Balance()
         learner = painter.making()
         head = [*encoder.deep.parameters(), *encoder.latent.parameters()]
@@ -202,7 +210,7 @@ class FeatureRun(Run[Read]):
 
         taught = []
         if batch.shares is not None:
-            parts["probe"] = -(batch.shares * self.probe(real).log_softmax(dim=1)).sum(dim=1).mean()
+            parts["probe"] = self._mislabeled(real, batch.shares)
             taught.append(parts["probe"])
         if self.warmed_up:
             taught.append(self._taught(real, made.detach()))
@@ -210,6 +218,9 @@ class FeatureRun(Run[Read]):
             descend(torch.stack(taught).sum(), self.judging)
 
         self.judges.requires_grad_(False)
+        if batch.shares is not None:
+            parts["labeled"] = self._mislabeled(made, batch.shares)
+            loss = loss + recipe.labeled * grown * parts["labeled"]
         if self.warmed_up:
             parts["fooling"] = F.softplus(self._judged(real) - self._judged(made)).mean()
             loss = loss + recipe.adversarial * parts["fooling"]
@@ -233,6 +244,12 @@ class FeatureRun(Run[Read]):
         with bfloat16(self.device):
             features = generator.run(generator.start(z), until=generator.edit_layer).features
         return pixel_norm(features.float())
+
+    def _mislabeled(self, features: Tensor, shares: Tensor) -> Tensor:
+        """Return the cross-entropy of what the probe sees, with rare classes counting more."""
+        logs = self.probe(features).log_softmax(dim=1)
+        missed: Tensor = -(self.counts[:, None, None] * shares * logs).sum(dim=1).mean()
+        return missed
 
     def _judged(self, features: Tensor) -> Tensor:
         with bfloat16(self.device):
@@ -310,7 +327,8 @@ def train_features(
     matters = importance(seen, some)
     # Errors as large as the features themselves matter 1, even where features hardly vary.
     matters /= important(some, matters).mean()
-    run = FeatureRun(recipe, painter, matters, classes)
+    areas = None if known.shares is None else known.shares.mean(dim=(0, 2, 3))
+    run = FeatureRun(recipe, painter, matters, areas)
     carry_out(
         run,
         folder / "features.pt",

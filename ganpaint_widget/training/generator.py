@@ -25,6 +25,7 @@ from ..errors import GANPaintError
 from ..images.metrics import psnr
 from ..models.checkpoints import write_module
 from ..models.encoder import Encoder
+from ..models.model import Model
 from ..models.progan import ProGAN
 from ..models.registry import dissection_file
 from ..storage import replacing
@@ -158,7 +159,8 @@ def train_generator(
     write_module(folder / "initialiser.safetensors", "initialiser", initializer, initializer.config)
     names: tuple[str, ...] = ()
     if concepts:
-        parts = discover(generator, concepts, seed=seed, ticket=_logged("Finding concepts"))
+        model = Model(folder.name, generator, encoder, gallery=data)
+        parts = discover(model, concepts, seed=seed, ticket=_logged("Finding concepts"))
         parts.save(found)
         names = parts.concepts
     metrics = {

@@ -38,6 +38,7 @@ class Photos:
 
     Attributes:
         images: uint8 N x S x S x 3, what training sees.
+        count: N. As a gallery, they show these.
         held_out: uint8 M x S x S x 3, one photo in ``HELD_OUT``, which it never sees.
         refused: the names of files that could not be read, with the reason.
 
@@ -69,9 +70,19 @@ class Photos:
             )
         self.held_out = np.stack(found[::HELD_OUT])
         self.images = np.stack([one for number, one in enumerate(found) if number % HELD_OUT])
+        self.count = len(self.images)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """Photo ``index`` (0 to ``count`` - 1): uint8 S x S x 3."""
+        photo: npt.NDArray[np.uint8] = self.images[index]
+        return photo
+
+    def title(self, index: int) -> str:
+        """For example "Photo 3"."""
+        return f"Photo {index + 1}"
 
     def batches(self, count: int, seed: int, device: str = "cpu") -> Iterator[tuple[Tensor, None]]:
         """Yield random batches without end: pictures B x 3 x S x S in [-1, 1], half of them mirrored.

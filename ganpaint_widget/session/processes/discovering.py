@@ -64,7 +64,7 @@ class Discovering:
         from ...dissection import discover
         from ...models.registry import keep_discovery
 
-        dissection = discover(model.generator, parts, ticket=ticket)
+        dissection = discover(model, parts, ticket=ticket)
         ticket.checkpoint(1)
         keep_discovery(model.generator, dissection)
         self._found(replace(model, dissection=dissection).to())
