@@ -31,7 +31,7 @@ from ganpaint_widget.models.stylegan2 import StyleGAN2
 from ganpaint_widget.training.axes import skewed_axes, turned
 from ganpaint_widget.training.data import to_tensor
 from ganpaint_widget.training.encoder import train_encoder
-from ganpaint_widget.training.features import FeatureRecipe, train_features, with_features
+from ganpaint_widget.training.features import FeatureRecipe, FeatureRun, train_features, with_features
 from ganpaint_widget.training.muon import Muon, orthogonalized
 from ganpaint_widget.training.painter import Painter, mean_inside, painted
 
@@ -173,6 +173,7 @@ def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (folder / "features.jsonl").read_text().splitlines()]
     assert [line["shown"] for line in lines] == [8 * step for step in range(1, 25)]
     assert ["fooling" in line for line in lines] == [step >= 20 for step in range(24)]
+    assert all(line["labeled"] > 0 for line in lines), "what is made must be seen as what it is"
     assert torch.load(folder / "features.pt", weights_only=True)["shown"] == 24 * 8
     assert list(folder.glob("features-*.png"))
     again = with_features(painter, folder)
@@ -195,6 +196,15 @@ def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
         return float((pixel_norm(made) - pixel_norm(features)).abs().mean())
 
     assert missed(finished) < missed(few) - 0.02
+
+
+def test_rare_classes_count_more_in_features() -> None:
+    painter = new_painter(TINY).requires_grad_(False).eval()
+    channels = painter.generator.shape(painter.generator.edit_layer)[0]
+    areas = torch.tensor([0.9, 0.1])
+    run = FeatureRun(FeatureRecipe(), painter, torch.eye(channels), areas)
+    assert float(run.counts[1] / run.counts[0]) == pytest.approx(3)  # the root of 9
+    assert float((run.counts * areas).sum()) == pytest.approx(1)
 
 
 def test_a_painter_begins_where_narrower_weights_are(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class _World:
 
 
 FINE: Final = 4
-"""Clusters in each part, on average. Parts can be split into these."""
+"""The least number of clusters per part, on average. Parts can be split into these."""
 
 LEAST: Final = 96
 """The least number of clusters. With fewer, small things share a cluster with their surroundings."""
@@ -91,7 +91,7 @@ def discover(
 ) -> Dissection:
     """Find concepts in a generator's features, without labels or a segmenter.
 
-    On the demo, this takes about four minutes of one core. The result is a dissection whose ``parts`` serve
+    On the demo, this takes two to three minutes of one core. The result is a dissection whose ``parts`` serve
     as segmenter: ``Model("mine", generator, dissection=discover(generator))`` can be painted with.
 
     Args:
@@ -112,10 +112,10 @@ def discover(
     model = _model(generator)
     generator = model.generator
     layer = layer or generator.edit_layer
-    looking, teaching, measuring, trying = (
-        share_of(ticket, *span) for span in ((0, 0.1), (0.15, 0.5), (0.5, 0.6), (0.6, 1))
+    reading, looking, teaching, measuring, trying = (
+        share_of(ticket, *span) for span in ((0, 0.05), (0.05, 0.15), (0.15, 0.5), (0.5, 0.6), (0.6, 1))
     )
-    states = states_of(model, layer, samples, seed, batch)
+    states = states_of(model, layer, samples, seed, batch, reading)
     world = _look(generator, _layers(generator, layer), states, looking)
     centroids = kmeans(world.points, max(LEAST, FINE * parts), seed=seed)
     if len(centroids) < 2 or not bool(centroids.any()):
@@ -157,7 +157,7 @@ def discover(
         .eval()
         .requires_grad_(False),
     )
-    return remeasure(model, found, states=states, ticket=trying)
+    return _remeasured(model, found, found.concepts, states, trying)
 
 
 def _model(generator: StagedGenerator | Model) -> Model:
@@ -185,13 +185,10 @@ INNER: Final = 2
 """The power of the shares of cells in an object's means. The masks of parts are inexact at their borders."""
 
 
-@evaluated
-@torch.no_grad()
 def remeasure(
     generator: StagedGenerator | Model,
     dissection: Dissection,
     *concepts: str,
-    states: Sequence[State] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
     batch: int = 25,
@@ -203,19 +200,29 @@ def remeasure(
         generator: G, or a model, as for :func:`discover`.
         dissection: a discovered dissection of one of G's layers.
         concepts: names of concepts; by default all. The others keep their exemplars and effects.
-        states: batches of states at or before the layer, in whose pictures exemplars are looked for.
-        samples: how many pictures to look at without ``states``.
+        samples: pictures in which to look for exemplars.
         seed: of their choice.
         batch: pictures at a time.
         ticket: progress and cancel.
     """
-    model, layer = _model(generator), dissection.layer
-    generator = model.generator
-    if states is None:
-        states = states_of(model, layer, samples, seed, batch)
+    model = _model(generator)
+    reading, measuring = share_of(ticket, 0, 0.2), share_of(ticket, 0.2, 1)
+    states = states_of(model, dissection.layer, samples, seed, batch, reading)
+    return _remeasured(model, dissection, concepts or dissection.concepts, states, measuring)
+
+
+@torch.no_grad()
+def _remeasured(
+    model: Model,
+    dissection: Dissection,
+    chosen: Sequence[str],
+    states: Sequence[State],
+    ticket: Ticket | None,
+) -> Dissection:
+    """Do what :func:`remeasure` does, with exemplars from batches of states."""
+    generator, layer = model.generator, dissection.layer
     parts = usable(parts_of(dissection), next(generator.parameters()).device)
     finding, trying = share_of(ticket, 0, 0.6), share_of(ticket, 0.6, 1)
-    chosen = concepts or dissection.concepts
     rows = [dissection.index(concept) for concept in chosen]
     found = find_exemplars(
         generator,
@@ -235,8 +242,10 @@ def remeasure(
         for row in range(len(found.concepts))
     ]
     tried = replace(found, exemplars=Exemplars.stacked(objects))
-    # The same pictures serve all concepts, and are labeled once.
-    state = generator.run(states_of(model, layer, TRIED, SEED, TRIED)[0], until=layer)
+    # The same pictures serve all concepts, and are labeled once. They are samples, since the exemplars may
+    # come from any picture of the gallery.
+    others = states_of(replace(model, gallery=None), layer, TRIED, SEED, TRIED)
+    state = generator.run(others[0], until=layer)
     labels = labeled(generator, parts, state)
     for place, (concept, row) in enumerate(zip(chosen, rows, strict=True)):
         share = share_of(trying, place / len(chosen), (place + 1) / len(chosen))
@@ -432,7 +441,6 @@ def parts_of(dissection: Dissection) -> Parts:
     return dissection.parts
 
 
-@evaluated
 @torch.no_grad()
 def exemplar_crops(
     generator: StagedGenerator | Model,
@@ -464,7 +472,9 @@ def exemplar_crops(
     generator = model.generator
     parts = usable(parts_of(dissection), next(generator.parameters()).device)
     found: dict[str, list[tuple[float, Array]]] = {name: [] for name in dissection.concepts}
-    for state in watched(states_of(model, dissection.layer, samples, seed, batch), ticket):
+    reading, cutting = share_of(ticket, 0, 0.5), share_of(ticket, 0.5, 1)
+    states = states_of(model, dissection.layer, samples, seed, batch, reading)
+    for state in watched(states, cutting):
         pictures = drawn(generator, state)
         labels, masks = parts.segment(pictures).cpu(), parts.masks(pictures).cpu()
         regions = connected_regions(labels)

@@ -68,7 +68,7 @@ def find_exemplars(
     """Give a dissection the exemplars of its concepts, found in samples or in given states.
 
     An object is a connected region of one class in the segmenter's label map. Its target activations are each
-    unit's mean over it (Bau et al. 2019, as for a reference). On trial, it is painted over other objects of
+    unit's mean over it (Bau et al. 2019), see ``power``. On trial, it is painted over other objects of
     the class in other pictures. The objects remain whose means best bring these back, and :func:`medoids`
     chooses among them. A trial at the object's own place would tell less: its mean was read there, and knows
     how the object lies in its cells.

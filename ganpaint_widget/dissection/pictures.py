@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import GANPaintError
 from ..images.arrays import tensor_of
 from ..models.generator import StagedGenerator, State
 from ..models.model import Model, Segmenter
 from ..models.networks import evaluated
+from ..tickets import Ticket, watched
 
 
 @evaluated
@@ -31,36 +31,52 @@ def sampled(generator: StagedGenerator, samples: int, seed: int, batch: int) -> 
     return [generator.start(generator.here(z)) for z in torch.split(generator.sample_z(samples, seed), batch)]
 
 
-@evaluated
 @torch.no_grad()
-def states_of(model: Model, layer: str, samples: int, seed: int, batch: int) -> list[State]:
+def states_of(
+    model: Model, layer: str, samples: int, seed: int, batch: int, ticket: Ticket | None = None
+) -> list[State]:
     """Return the states of ``samples`` pictures of a model's world, in batches.
 
-    People edit features that an encoder reads from photos, and those differ a little from what z draws. So
-    if the model has an encoder, the states are at the edit layer, with the features that it reads from
+    People edit features that an encoder has read from a photo, and those differ a little from what z draws.
+    So if the model has an encoder, the states are at the edit layer, with the features that it reads from
     pictures of the gallery and, when these are used up, from samples. Otherwise, and for layers before the
     edit layer, the states are those of :func:`sampled`.
 
     Args:
         model: one that is ready for use, see :meth:`.Model.to`.
         layer: where the states are looked at.
-        samples: how many pictures.
+        samples: how many pictures. All states stay in memory.
         seed: of the choice.
         batch: pictures at a time.
+        ticket: progress and cancel.
+
+    Raises:
+        GANPaintError: the gallery's pictures do not have the generator's size.
     """
     generator, gallery = model.generator, model.gallery
     if model.encoder is None or generator.stage_index(layer) < generator.stage_index(generator.edit_layer):
         return sampled(generator, samples, seed, batch)
-    latents = generator.sample_z(samples, seed)
-    shown: Sequence[int] = (
-        [] if gallery is None else np.random.default_rng(seed).permutation(gallery.count)[:samples].tolist()
-    )
+    latents = generator.here(generator.sample_z(samples, seed))
+    size = generator.resolution
+    shown: list[int] = []
+    if gallery is not None:
+        shown = np.random.default_rng(seed).permutation(gallery.count)[:samples].tolist()
     states = []
-    for start in range(0, samples, batch):
-        some, z = shown[start : start + batch], latents[start : start + batch]
-        pictures = [] if gallery is None else [tensor_of(gallery.picture(one), z.device) for one in some]
-        if len(some) < len(z):
-            pictures.append(drawn(generator, generator.start(generator.here(z[len(some) :]))).to(z.device))
-        z, features = model.encoder(generator.here(torch.cat(pictures)))
+    for start in watched(range(0, samples, batch), ticket):
+        some, drawn_from = shown[start : start + batch], latents[start : start + batch]
+        pictures = []
+        for index in some:
+            assert gallery is not None
+            picture = gallery.picture(index)
+            if picture.shape != (size, size, 3):
+                raise GANPaintError(
+                    f"A picture of the gallery has the shape {picture.shape}, and {model.name!r} makes "
+                    f"pictures of {size} x {size}.",
+                    "Pass a model whose gallery shows pictures of its own size.",
+                )
+            pictures.append(tensor_of(picture, latents.device))
+        if len(some) < len(drawn_from):
+            pictures.append(drawn(generator, generator.start(drawn_from[len(some) :])))
+        z, features = model.encoder(torch.cat(pictures))
         states.append(generator.run(generator.start(z), until=generator.edit_layer).replace(features))
     return states

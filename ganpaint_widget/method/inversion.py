@@ -38,11 +38,8 @@ if TYPE_CHECKING:
 Features = Callable[[Tensor], Sequence[Tensor]]
 """A perceptual metric: pictures B x 3 x R x R in [-1, 1] to feature maps B x C_i x H_i x W_i."""
 
-STEPS = 30
-LEARNING_RATE = 0.1
-ANNEALED = 0.35
-"""The last part of the steps on features, in which the rate falls."""
-
+STEPS = 60
+LEARNING_RATE = 0.05
 BETAS = 0.8, 0.9
 """The betas of Adam. They average less than usual, since the gradients for a fixed photo have no noise."""
 
@@ -323,7 +320,7 @@ def _refine(
                 break
             offset.grad = None
             errors.mean().backward(inputs=[offset])  # type: ignore[no-untyped-call]
-            adam.step(min(1, (1 - step / steps) / ANNEALED))
+            adam.step()
             work.passed(3)
     except Cancelled:
         pass  # the best so far is returned
@@ -342,15 +339,15 @@ class _Adam:
         self.mean, self.square = torch.zeros_like(tensor), torch.zeros_like(tensor)
 
     @torch.no_grad()
-    def step(self, pace: float = 1.0) -> None:
-        """Take a step along the tensor's gradient, at the share ``pace`` of the learning rate."""
+    def step(self) -> None:
+        """Take a step along the tensor's gradient."""
         gradient = self.tensor.grad
         assert gradient is not None
         self.steps += 1
         first, second = BETAS
         mean = self.mean.lerp_(gradient, 1 - first) / (1 - first**self.steps)
         square = self.square.lerp_(gradient**2, 1 - second) / (1 - second**self.steps)
-        self.tensor -= pace * LEARNING_RATE * mean / (square.sqrt() + 1e-8)
+        self.tensor -= LEARNING_RATE * mean / (square.sqrt() + 1e-8)
 
 
 # --- is the photo of the generator's world? ---

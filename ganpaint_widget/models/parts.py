@@ -5,8 +5,8 @@ those that are alike in a tree. A *part* is a set of clusters; each part is one 
 joining two parts is a union, and the tree says how to take one apart.
 
 Clusters are of features, and a photo has none. Asking the encoder would serve only generators that have one,
-and at the resolution of the edit layer's cells. So a small network learns from generated pictures which
-cluster is where (*distillation*). It reads any picture, and puts the edges where the picture has them.
+and at the resolution of the edit layer's cells. So a small network learns from pictures which cluster
+is where (*distillation*). It reads any picture, and puts the edges where the picture has them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Evidence:
         counts: C x K x (T + 1), in how many places of a class a unit lies above exactly so many thresholds.
         sums: K x C, each unit's sum over the cells in which the class is present.
         cells: K, how many cells these are.
-        samples: generated pictures that were measured.
+        samples: pictures that were measured.
     """
 
     thresholds: Tensor

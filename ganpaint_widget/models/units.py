@@ -107,7 +107,7 @@ class Dissection:
         effect: K x 2, the shares of a painted patch that turn into the concept when it is added at a likely
             place, and that cease to be it when it is removed; see :func:`.causal_effect`.
         colors: concept to "#rrggbb".
-        samples: how many generated pictures were measured.
+        samples: how many pictures were measured.
         threshold: K x C, the activation above which a pair's IoU counts a unit as on; ``None`` where that is
             not known (published units, files of earlier versions).
         exemplars: single objects of each concept, as targets of additions; ``None``: not looked for.

@@ -6,7 +6,7 @@ pictures. Features count by direction alone (PixelNorm), as in the fine layers o
 
 * The encoder's second head reads z from a picture, and the early layers must make the picture's features from
   it and from latents near it. Their errors count by what they change in pictures (``importance.py``), and a
-  little by themselves. That comes first, alone, for ``warm_up`` batches.
+  little by themselves. For the first ``warm_up`` batches, nothing judges what is made.
 * Convolutions learn by :class:`.Muon`, as in ``run.py``, with shorter steps once they are judged.
 * A discriminator of features judges what is made, as a whole and by patches (``judging.py``): an error that
   cannot be avoided should be one of detail, not a blur.
