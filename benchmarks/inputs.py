@@ -501,7 +501,7 @@ def _array_cases() -> Iterator[Case]:
     yield Case("array, NaN", of(broken), "not finite")
     yield Case("array, infinite", of(endless), "not finite")
     yield Case("array, int64 of 0 and 1", of(black.astype(np.int64)), "almost black")
-    yield Case("array, int64 up to 1000", of(GRAY.astype(np.int64) * 4), "which of them is white")
+    yield Case("array, int64 up to 1000", of(GRAY.astype(np.int64) * 4), "white level is unknown")
     yield Case("array, negative int", of(GRAY.astype(np.int16) - 100), "negative")
     yield Case("array, complex", of(ramp.astype(complex)), "data type")
     yield Case("array, object", of(np.zeros((4, 4), object)), "data type")
@@ -595,7 +595,7 @@ def _mask_cases() -> Iterator[Case]:
     yield Case("mask, NaN", of(broken), "not finite")
     yield Case("mask, negative", of(-written), "negative")
     yield Case("mask, floats up to 255", of(hard.astype(float)), "floating-point")
-    yield Case("mask, integers up to 256", of(hard.astype(int) + 1), "which of them is white")
+    yield Case("mask, integers up to 256", of(hard.astype(int) + 1), "white level is unknown")
     for shape in ((SIZE, SIZE - 1), (2 * SIZE, 2 * SIZE), (WIDTH, HEIGHT), (1, 1)):
         yield Case(f"mask of the size {shape}", of(np.ones(shape)), "size")
     yield Case("mask, PIL of another size", of(Image.new("L", (9, 9))), "size")

@@ -139,7 +139,7 @@ def locked(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise GANPaintError(
             f"Another process has been writing {path.name} for {LOCK_SECONDS:.0f} seconds.",
-            "Try again; if it stays so, restart the other kernel.",
+            "Try again; if the message returns, restart the other kernel.",
         ) from error
     try:
         yield
@@ -217,7 +217,7 @@ def damaged(path: Path, kind: str, error: Exception) -> GANPaintError:
     """Make the error for a file whose parts can be read but do not fit together."""
     return GANPaintError(
         f"The {kind} in {path.name} is damaged ({type(error).__name__}: {error}).",
-        "Make it anew, or take the file away.",
+        "Create it again, or delete the file.",
     )
 
 

@@ -44,7 +44,7 @@ def checked_concept(concept: object, known: Sequence[str], generator: str) -> st
     if not known:
         raise GANPaintError(
             f"The generator {generator!r} has no dissection, so it knows no concepts to paint with.",
-            "Measure one with `ganpaint dissect`, or choose a generator that comes with one.",
+            "Call session.find_concepts(), press Find concepts, or measure one with `ganpaint dissect`.",
         )
     if not (isinstance(concept, str) and concept in known):
         raise GANPaintError(
@@ -111,7 +111,7 @@ def checked_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.ND
     for name, value in tensors.items():
         if value.dtype != np.float32 or not np.isfinite(value).all():
             raise GANPaintError(
-                f"The numbers called {_shown(name)} are not all finite, of 32 bits.",
+                f"The array {_shown(name)} is not finite float32.",
                 "Undo the last edits, or open the picture again: these would not be read again.",
             )
     return dict(tensors)
@@ -120,7 +120,7 @@ def checked_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.ND
 def checked_title(title: object) -> str:
     """``title`` without what cannot be shown, at most 255 characters; GANPaintError if it is not text."""
     if not isinstance(title, str):
-        raise GANPaintError(f"{_shown(title)} cannot be the title of a picture.", "Pass a text.")
+        raise GANPaintError(f"{_shown(title)} cannot be the title of a picture.", "Pass a string.")
     return "".join(sign for sign in title[:255] if sign.isprintable())
 
 
@@ -206,7 +206,7 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
     elif verb != "suppress" or edit.concept != "":
         checked_concept(edit.concept, known, generator)
     if verb == "suppress" and not isinstance(units, tuple):
-        raise GANPaintError("It is not said which units are to be suppressed.", "Pass their numbers.")
+        raise GANPaintError("The edit names no units to suppress.", "Pass their numbers.")
     variant = checked_number(edit.variant, "variant", MAX_VARIANT)
     target = checked_target(edit.target)
     if verb != "add" and (variant or target != TARGETS[0]):

@@ -265,14 +265,14 @@ def test_concepts_are_discovered_where_no_segmenter_is(folder: Path):
     assert found.parts is not None
     assert found.samples == 40
     refused = failed(ganpaint("dissect", "-o", out, "--discover", 3, "--segmenter", "ade20k"))
-    assert "no segmenter" in refused[0]
+    assert "without a segmenter" in refused[0]
     assert "out of range" in failed(ganpaint("dissect", "-o", out, "--discover", 1))[0]
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--generator", "bare"], "without a segmenter"),
+        (["--generator", "bare"], "has no segmenter"),
         (["--layer", "layer99"], "no layer"),
         (["--generator", "unicorns"], "does not exist"),
     ],

@@ -355,7 +355,7 @@ def test_a_brush_of_several_units(explorer: DissectionExplorer) -> None:
     explorer._brush_name.value = " my box "
     explorer._brush.click()
     settle(explorer)
-    assert "Scored as box" in status(explorer)
+    assert "It adds box to" in status(explorer)
     assert "my box" in [concept["name"] for concept in other._state["concepts"]]
     choose, drop = explorer._brushes.children
     explorer.select([])

@@ -152,7 +152,9 @@ def test_a_file_that_has_changed_in_the_cache_is_noticed(entry: Entry, cache: Pa
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(GANPaintError, match="is damaged, or another than was fetched") as caught:
+    with pytest.raises(
+        GANPaintError, match="is damaged, or differs from the file that was fetched"
+    ) as caught:
         fetching.fetch("church", progress=False)
     assert str(path) in caught.value.message and "Delete it" in caught.value.hint
     path.unlink()
@@ -445,7 +447,7 @@ def test_from_then_on_no_other_file_is_taken(
         again = fetching.fetch(pickled.name, progress=False)
     assert fingerprint(read_generator(again)) == trusted
     again.write_bytes(again.read_bytes() + b" ")  # what was made of the pickle is known as well
-    with pytest.raises(GANPaintError, match="is damaged, or another than was fetched"):
+    with pytest.raises(GANPaintError, match="is damaged, or differs from the file that was fetched"):
         fetching.fetch(pickled.name, progress=False)
     path.unlink()
     record.write_text("{}")

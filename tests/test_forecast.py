@@ -40,7 +40,7 @@ def test_it_is_said_within_a_second(stylegan2: StyleGAN2) -> None:
     told = forecast(model)
     assert time.monotonic() - began < 1
     assert told is not None and told.seconds > 0 and "\n" not in told.sentence
-    said = r"^mine has no encoder: .* about \d+ (seconds|minutes|hours) each .*`ganpaint train encoder`"
+    said = r"^mine has no encoder\. .* about \d+ (seconds|minutes|hours) on .*`ganpaint train encoder`"
     assert re.search(said, told.sentence)
 
 

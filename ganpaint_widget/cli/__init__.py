@@ -1,7 +1,8 @@
 """The command line: ``ganpaint --help``.
 
 A command that fails prints two sentences, what happened and what to do, and exits with status 1. Every
-command that makes something takes ``--json``, and then prints one JSON object that describes what it made.
+command that makes something takes ``--json``, and then prints one JSON object that describes what it made;
+``train demo`` always does.
 """
 
 from __future__ import annotations

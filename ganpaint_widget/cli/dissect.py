@@ -31,27 +31,27 @@ def dissect(
         typer.Option(
             "--output",
             "-o",
-            help="The safetensors file to write; by default beside the generator's, where it is found from "
-            "then on.",
+            help="The safetensors file to write. Default: beside the generator's file, where the package "
+            "looks for it.",
         ),
     ] = None,
     generator: GeneratorOption = "demo",
     layer: Annotated[str | None, typer.Option(help="The stage to dissect. Default: the edit layer.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many samples to measure.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the samples.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, help="How many pictures to measure.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the pictures.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="How many processes share the work.")] = 1,
     segmenter: Annotated[
         str | None,
         typer.Option(
-            help="What names the pixels: ade20k, or the folder or name of another model of transformers that "
-            "knows ADE20K's classes (needs ganpaint_widget[segmenter]). By default the generator's own."
+            help="The segmenter: ade20k, or the folder or name of another transformers model with ADE20K's "
+            "classes (needs ganpaint_widget[segmenter]). Default: the generator's own."
         ),
     ] = None,
     discover: Annotated[
         int | None,
         typer.Option(
-            help="Find so many concepts without labels, where no segmenter names pixels: 12 are a good "
-            "number. --samples is then at most 400.",
+            help="Find this many concepts without a segmenter, for example 12, in at most 400 pictures. A "
+            "model with an encoder shows the pictures of its gallery first.",
         ),
     ] = None,
     baselines: Annotated[
@@ -75,7 +75,7 @@ def dissect(
 
         if discover is not None and (segmenter is not None or baselines or processes > 1):
             raise GANPaintError(
-                "What is discovered is named by no segmenter, and found by one process.",
+                "--discover works without a segmenter, and in one process.",
                 "Leave out --segmenter, --baselines and --processes, or --discover.",
             )
         began = time.monotonic()
@@ -86,7 +86,7 @@ def dissect(
             model = replace(model, segmenter=ade20k() if segmenter == "ade20k" else ade20k(segmenter))
         if model.segmenter is None and discover is None:
             raise GANPaintError(
-                f"The generator {model.name!r} comes without a segmenter, which has to name what it draws.",
+                f"The generator {model.name!r} has no segmenter.",
                 "Pass --discover 12 or --segmenter ade20k, or call ganpaint_widget.dissection.dissect with "
                 "your own.",
             )
@@ -185,7 +185,7 @@ def _beside(generator: str) -> Path:
 
     if generator == "demo":
         raise GANPaintError(
-            "The demo already has its dissection.", "Say with --output where another one is to go."
+            "The demo already has its dissection.", "Name a file for another one with --output."
         )
     path = cached(CATALOGUE[generator]) if generator in CATALOGUE else Path(generator)
     assert path is not None  # it has been loaded from there

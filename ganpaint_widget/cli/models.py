@@ -58,7 +58,7 @@ def fetch(
                 "No model is named.", "Name one, such as church; `ganpaint fetch --list` lists them."
             )
         if file is not None and len(names or ()) != 1:
-            raise GANPaintError("A file was passed for no model or for several.", "Name one model.")
+            raise GANPaintError("--file needs exactly one model.", "Name one model.")
         told = []
         for name in names or CATALOGUE:
             notes: list[str] = []

@@ -12,7 +12,7 @@ import typer
 from .common import DeviceOption, JsonOption, plainly
 
 train = typer.Typer(
-    help="Train a generator of your own photos, an encoder, or the demo.",
+    help="Train a generator on your own photos, an encoder, or the demo.",
     no_args_is_help=True,
 )
 
@@ -53,12 +53,12 @@ def generator(
     ] = None,
     license: Annotated[str, typer.Option(help="The photos' license, for the model card.")] = "not stated",
     concepts: Annotated[
-        int, typer.Option(help="Find so many concepts to paint with at the end; 0 finds none.")
+        int, typer.Option(help="The number of concepts to find at the end; 0 for none.")
     ] = 12,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a generator of your own photos, with an encoder and concepts, for GANPaint(generator=NAME)."""
+    """Train a generator on your own photos, with an encoder and concepts, for GANPaint(generator=NAME)."""
     with plainly(as_json):
         import os
 
@@ -93,7 +93,7 @@ def encoder(
     generator: Annotated[str, typer.Option(help="The generator: its name, or the path of its file.")],
     steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 2000,
     batch: Annotated[
-        int, typer.Option(help="Samples per step; fewer need less memory, and give a weaker encoder.", min=2)
+        int, typer.Option(help="Samples per step. Fewer need less memory, and train a weaker encoder.", min=2)
     ] = 16,
     device: DeviceOption = None,
     as_json: JsonOption = False,

@@ -220,7 +220,9 @@ def _refusal(why: str) -> GANPaintError:
 
 def _checked_answer(answer: object) -> Answer:
     if isinstance(answer, str) and any("\ud800" <= sign <= "\udfff" for sign in answer):
-        raise GANPaintError("The answer holds half a character.", "Type it again.")  # UTF-8 has none for it
+        raise GANPaintError(
+            "The answer holds an incomplete character.", "Type it again."
+        )  # UTF-8 has none for it
     if answer is None or isinstance(answer, bool) or (isinstance(answer, str) and len(answer) <= MAX_WORD):
         return answer
     if isinstance(answer, (int, float)):

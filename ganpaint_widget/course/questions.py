@@ -221,7 +221,7 @@ def cell(task: Task, answer: Answer) -> Verdict:
         answer, side, 0.01, "Divide the picture's pixels by the cells across.",
         [
             Slip(cells, "That is how many cells there are across. How many pixels does each of them have?"),
-            Slip(side**2, "That is a cell's area. Its side is asked for."),
+            Slip(side**2, "That is a cell's area. The question asks for its side."),
             Slip(1 / side, "Upside down: that is how many cells one pixel has."),
         ],
     )  # fmt: skip
@@ -254,7 +254,7 @@ def strengths(task: Task, answer: Answer) -> Verdict:
         )  # fmt: skip
         if not said.right:
             return Verdict(said.right, f"At strength {strength:g}: {said.text}")
-    return Verdict(True, "Twice the strength is far from twice the change: it saturates.")
+    return Verdict(True, "Up to 1, the change grows with the strength. Beyond, it saturates.")
 
 
 @_question(1)
@@ -512,7 +512,7 @@ def enough(task: Task, answer: Answer) -> Verdict:
     place = curve.units.index(int(answer))
     # Within .05 of the half counts as either side of it.
     if curve.ablated[place] < half - 0.05:
-        return Verdict(False, "With so few units, less than half of the best is reached.")
+        return Verdict(False, "So few units reach less than half of the highest value.")
     if any(one > half + 0.05 for one in curve.ablated[:place]):
         return Verdict(False, "Fewer units reach half of the best already.")
     return Verdict(True, "")

@@ -202,8 +202,8 @@ def _arranged(values: npt.NDArray[Any], what: str, *, tensor: bool) -> npt.NDArr
         if not last:
             if not first:
                 raise GANPaintError(
-                    f"The {what} has the shape {shape}, and neither its first nor its last side counts "
-                    "1, 3 or 4 channels.",
+                    f"The {what} has the shape {shape}, and neither its first nor its last dimension "
+                    "has 1, 3 or 4 channels.",
                     "Pass H x W, H x W x 3 (RGB) or H x W x 4 (RGBA).",
                 )
             values = values.transpose(1, 2, 0)
@@ -244,8 +244,7 @@ def eight_bits(values: npt.NDArray[Any], what: str) -> Array:
     if values.dtype.kind == "f":
         if high > 1 + _ROUNDING:
             raise GANPaintError(
-                f"The {what} has floating-point values up to {high:.4g}, and which of them is white is not "
-                "said.",
+                f"The {what} has floating-point values up to {high:.4g}, so its white level is unknown.",
                 "Divide it so that it goes from 0 to 1, or pass uint8 from 0 to 255.",
             )
         return np.asarray(np.rint(values.clip(0, 1) * 255), np.uint8)
@@ -253,7 +252,7 @@ def eight_bits(values: npt.NDArray[Any], what: str) -> Array:
         return np.asarray((values.astype(np.uint32) + 128) // 257, np.uint8)
     if high > 255:
         raise GANPaintError(
-            f"The {what} has {values.dtype} values up to {high:.0f}, and which of them is white is not said.",
+            f"The {what} has {values.dtype} values up to {high:.0f}, so its white level is unknown.",
             "Pass uint8 from 0 to 255, uint16 from 0 to 65535, or floats from 0 to 1.",
         )
     if high == 1 and what != "mask":

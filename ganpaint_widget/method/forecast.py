@@ -54,8 +54,8 @@ def forecast(model: Model) -> Forecast | None:
     seconds = PASSES * min(passes)
     return Forecast(
         seconds,
-        f"{model.name} has no encoder: photos are searched for from {STARTS} places, which takes about "
-        f"{_spoken(seconds)} each on this machine. With one (`ganpaint train encoder`), it takes seconds.",
+        f"{model.name} has no encoder. Opening a photo searches its latent from {STARTS} starts, and takes "
+        f"about {_spoken(seconds)} on this machine. `ganpaint train encoder` reduces that to seconds.",
     )
 
 

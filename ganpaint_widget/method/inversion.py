@@ -57,7 +57,7 @@ DOMAIN_SAMPLES, DOMAIN_SCENES = 24, 8
 
 OUTSIDE = 1.25
 """A photo with a larger :func:`distance` is outside the world. The margin allows for the small number of
-pictures, 32."""
+pictures, at most 32."""
 
 
 @dataclass(frozen=True)
@@ -364,7 +364,7 @@ def in_domain(model: Model, x: Tensor) -> float | None:
     outside the world.
 
     Args:
-        model: a model with an encoder. 32 of its own pictures are measured once and remembered.
+        model: a model with an encoder. At most 32 of its own pictures are measured once and remembered.
         x: the photos, B x 3 x R x R in [-1, 1]. The score of a batch is the mean.
     """
     if model.encoder is None:

@@ -139,7 +139,7 @@ def _refused_objects(path: Path, refused: str) -> GANPaintError:
         return GANPaintError(
             f"{refused}: it asks for more than tensors ({asked[0][:80]!r}), as a whole pickled object does, "
             "which could run code.",
-            "Where you trust it, load it with its own code, and save the generator's state_dict() alone.",
+            "If you trust it, load it with its own code, and save the generator's state_dict() alone.",
         )
     return GANPaintError(
         f"{refused}: it is damaged, or not a file of PyTorch.", "Get the file from its source again."

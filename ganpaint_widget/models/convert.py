@@ -277,7 +277,7 @@ def _refused_name(name: str) -> _Refused:
     if module.startswith(("torch.nn.modules", "training.", "networks", "model")):
         return _Refused(
             f"it is a whole pickled network ({name[:80]!r}), of which only its own code makes something",
-            "Where you trust it, load it with its own code, and save the generator's state_dict().",
+            "If you trust it, load it with its own code, and save the generator's state_dict().",
         )
     return _Refused(
         f"it asks for {name[:80]!r}, which no StyleGAN2 needs",

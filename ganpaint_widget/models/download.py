@@ -209,7 +209,7 @@ def _checked(entry: Entry) -> Path | None:
         wrong = _wrong_hash(source, found, kept=True)
         if wrong is not None:
             raise GANPaintError(
-                f"The file {path} is damaged, or another than was fetched: {wrong}.",
+                f"The file {path} is damaged, or differs from the file that was fetched: {wrong}.",
                 f"Delete it, and run `ganpaint fetch {entry.name}` again.",
             )
         return path

@@ -204,7 +204,7 @@ _PAGE: Final = Layout(
 )
 _TORCHSCRIPT: Final = Layout(
     "a TorchScript program, which would have to be run",
-    "Where you trust it, load it with torch.jit.load, and wrap it or save its state_dict().",
+    "If you trust it, load it with torch.jit.load, and wrap it or save its state_dict().",
 )  # fmt: skip
 _ZIPPED: Final = Layout(
     "a zip archive of other files", "Unpack it first, and pass the file with the weights."

@@ -98,7 +98,7 @@ def trained_folder(name: str) -> Path:
     if not _is_name(name):
         raise GANPaintError(
             f"A trained generator cannot be called {name!r}.",
-            "Choose a name of letters, digits, dashes and underscores that no other model has.",
+            "Choose a name of letters, digits, dots, dashes and underscores that no other model has.",
         )
     return cache_folder() / "generators" / name
 
@@ -124,7 +124,10 @@ def _trained(folder: Path) -> Model:
     return _with_discovery(Model(folder.name, generator, dissection=_measured(file, generator), **parts))
 
 
-_USE = 'Use "demo", a public model (`ganpaint fetch --list`), the path of its file, or a StagedGenerator.'
+_USE = (
+    'Use "demo", a public model (`ganpaint fetch --list`), the name or folder of a trained generator, '
+    "a file, or a StagedGenerator."
+)
 
 
 def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
@@ -197,7 +200,9 @@ def _with_discovery(model: Model) -> Model:
     def fitting(path: Path) -> Dissection:
         found = Dissection.load(path)
         if found.layer != generator.edit_layer:
-            raise GANPaintError(f"{path.name} is of the layer {found.layer!r}.", "Find concepts again.")
+            raise GANPaintError(
+                f"{path.name} holds concepts of the layer {found.layer!r}.", "Find concepts again."
+            )
         return found
 
     kept = in_cache(discovery_file(generator), fitting)
@@ -220,9 +225,10 @@ def _with_encoder(model: Model) -> Model:
 
 
 def load_generator(generator: Source, *, truncation_psi: float | None = None) -> StagedGenerator:
-    """Return the generator of :func:`load`.
+    """Return the generator for a name, a file or an object.
 
     Args:
+        generator: as for :func:`load`.
         truncation_psi: as in :meth:`.StagedGenerator.truncated`; ``None`` leaves it as it is stored.
 
     Raises:

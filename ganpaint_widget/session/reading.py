@@ -347,8 +347,12 @@ class Reading:
         Of the first 32 seeds, these are the samples in which the segmenter sees most of the concept. Without
         a segmenter, they are the first seeds.
 
+        Args:
+            concept: one of ``concepts``.
+            count: how many, 0 to 16.
+
         Raises:
-            GANPaintError: the concept does not exist.
+            GANPaintError: the concept does not exist, or the number is out of range.
         """
         checked_concept(concept, self.concepts, self.generator_name)
         count = checked_number(count, "number of samples", MAX_REFERENCES)
@@ -357,8 +361,13 @@ class Reading:
     def variants(self, edit_id: str, count: int = 4) -> tuple[Image.Image, ...]:
         """Return G(z_e) with the variants 0 to ``count`` - 1 of an addition. Choose one with :meth:`update`.
 
+        Args:
+            edit_id: of an addition.
+            count: how many, 0 to 10000.
+
         Raises:
-            GANPaintError: the addition does not exist, or the generator's samples do not show its concept.
+            GANPaintError: the addition does not exist, the number is out of range, or the generator's
+                samples do not show its concept.
         """
         count = checked_number(count, "number of variants", MAX_VARIANT + 1)
         state = self._state

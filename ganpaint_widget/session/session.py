@@ -66,10 +66,12 @@ class EditingSession(Reading):
         photo: a path, a PIL image, an array or a tensor, or a file in any other wrapping; see
             :func:`.images.sources.opened`. Its colors are converted to sRGB, and its centered square is
             resized to the generator's size. ``None`` opens a scene of the generator's gallery.
-        generator: the name of a generator, or one of your own (a ``StagedGenerator`` or a ``Model``).
+        generator: a name, the path of a checkpoint or of a trained folder, a ``StagedGenerator`` or a
+            ``Model``; see :func:`.load`.
         fit: for a photo that is not square: ``"crop"`` edits its middle, ``"pad"`` all of it, with its edges
             mirrored to fill the square.
-        scene: the index of a scene in the gallery; without a gallery, the seed of a sample G(z).
+        scene: the index of a scene in the gallery, which begins again after its last scene; without a
+            gallery, the seed of a sample G(z).
         progressive: show a picture's first, rough inversion at once, and refine it in the background, for
             editors with a waiting user. ``reconstruction`` and ``metrics`` then return the present state;
             ``preview``, and everything saved or made from it, waits for the inversion.
@@ -204,14 +206,15 @@ class EditingSession(Reading):
             mask: R x R, or of the photo's own size: an array or a tensor of bool, of 0 and 1, of 0 to 255 or
                 of floats from 0 to 1; a PIL image; the path of a picture; see :func:`.files.read_mask`.
             strength: 0 to 4; 1 is the plain edit. See :func:`.equation.apply` for its two meanings.
-            units: the units that take part: ``None`` for all, each with the dissection's weight; ``"low"``,
-                ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15; or a list of their numbers.
+            units: the units that take part: ``None`` for all, each with the dissection's weight (with an
+                exemplar, fully); ``"low"``, ``"medium"`` or ``"high"`` for the concept's best 4, 10 or 15;
+                or a list of their numbers.
             target: the activations to aim at. ``"exemplar"`` takes those of one real object of the concept,
                 from the picture most similar to this one. ``"tuned"`` takes the dissection's, ``"quantile"``
-                the units' 0.99 quantiles, and ``"mean"`` their means over the concept. The default is an
-                exemplar if the dissection has some, else ``"tuned"``.
-            variant: 0 is the plain version. Each number 1, 2, ... gives another plausible version, always the
-                same one. See :meth:`variants`.
+                the units' 0.99 quantiles, and ``"mean"`` their means over the concept. Without
+                ``units``, the default is an exemplar if the concept has one; otherwise ``"tuned"``.
+            variant: 0 is the plain version. Each number from 1 to 9999 gives another plausible version,
+                always the same one. Those of exemplars repeat after the last object. See :meth:`variants`.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -447,8 +450,8 @@ class EditingSession(Reading):
             The palette.
 
         Raises:
-            GANPaintError: the generator has concepts already, or :meth:`cancel` was called; nothing has
-                changed then.
+            GANPaintError: the number is out of range, the generator has concepts already, or
+                :meth:`cancel` was called; nothing has changed then.
         """
         number = checked_number(parts, "number of parts", 64)
         self._state.inverting.wait()

@@ -49,7 +49,7 @@ CHANNELS = (256, 256, 192, 96, 48, 32, 24)
 LATENT_SIZE = 256
 
 AUTOENCODER_SHARE, FEATURES_SHARE = 0.5, 0.4
-"""Of the time; the rest is for prior and initializer. Concepts take a minute or two more."""
+"""Of the time; the rest is for prior and initializer. Concepts take a few minutes more."""
 
 PRIOR_STEPS = 4_000
 INITIALIZER_STEPS = 350
@@ -85,7 +85,7 @@ def new_painter(size: int) -> Painter:
     """
     if size not in SIZES:
         raise GANPaintError(
-            f"A generator of {size} pixels cannot be trained here.",
+            f"The training does not support pictures of {size} pixels.",
             f"Choose a size of {', '.join(map(str, SIZES[:-1]))} or {SIZES[-1]}.",
         )
     generator = ProGAN(LATENT_SIZE, CHANNELS[: size.bit_length() - 2])

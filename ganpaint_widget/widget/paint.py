@@ -92,7 +92,7 @@ class GANPaint(anywidget.AnyWidget):
     Args:
         photo: as for an EditingSession, for example a path, a PIL image, an array or the value of a
             FileUpload. None opens a scene of the generator's gallery.
-        generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
+        generator: a name, the path of a checkpoint or of a trained folder, a StagedGenerator or a Model.
         session: an EditingSession to show, in place of `photo` and `generator`.
         device: a device of torch, such as "cuda"; by default the environment's GANPAINT_DEVICE.
 
@@ -181,7 +181,12 @@ class GANPaint(anywidget.AnyWidget):
     def recover(
         cls, path: str | Path | None = None, *, generator: str | Path | StagedGenerator | Model | None = None
     ) -> GANPaint:
-        """Return the editor with the edits of the kernel that ended last; see `EditingSession.recover`."""
+        """Return the editor with the edits of the kernel that ended last; see `EditingSession.recover`.
+
+        Args:
+            path: the journal's directory; by default that of the newest ended session with edits.
+            generator: needed if that session's generator was given as an object.
+        """
         return cls(session=EditingSession.recover(path, generator=generator))
 
     # --- for Python -------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ def test_from_a_unit_to_a_brush_to_an_edit(open_notebook, lab, measured: Path) -
     page.get_by_role("button", name="Make brush").click()
     chips = page.locator('[data-concept="three of dome"]')
     expect(chips).to_have_count(2)
-    expect(page.locator(".gpx-status")).to_contain_text("Scored as dome")
+    expect(page.locator(".gpx-status")).to_contain_text("It adds dome to")
     painter = page.locator("[data-ganpaint-root]").nth(1)
     painter.scroll_into_view_if_needed()
     reconstruction = preview(notebook, 1)

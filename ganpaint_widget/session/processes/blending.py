@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..project import StoredBlend
 
 WARM_STEPS: Final = 12
-"""Evaluations of the loss for a blend that starts with a fitted G': half of the number without one. More
+"""Evaluations of the loss for a blend that starts with a fitted G': about half of the 20 without one. More
 would restore more of the photo's own pixels, even inside the edit."""
 
 

@@ -195,7 +195,7 @@ def _plain(state: State) -> State:
 
 def searching(model: Model) -> str | None:
     """Return a progress bar's text for an inversion that may take minutes, else ``None``."""
-    return None if model.encoder is not None else "No encoder: searching from several places"
+    return None if model.encoder is not None else "Searching the latent from several starts (no encoder)"
 
 
 class Inverting:

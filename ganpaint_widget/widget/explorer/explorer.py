@@ -53,7 +53,7 @@ class DissectionExplorer(Controls):
     """The units of a layer, as the last expression of a cell.
 
     Args:
-        generator: the name of a generator, or one of your own (a StagedGenerator or a Model).
+        generator: a name, the path of a checkpoint or of a trained folder, a StagedGenerator or a Model.
         layer: the stage; by default the edit layer. If it has not been dissected, the explorer offers to do
             that. If it has no atlas, the explorer measures one and shows it as it grows, until that is
             cancelled.
@@ -679,9 +679,9 @@ class DissectionExplorer(Controls):
 
         def done(brush: Brush) -> None:
             self._say(
-                f"The brush “{brush.name}” is in every editor of {found.layer} now. Scored as "
-                f"{brush.concept}: it adds that to {brush.added:.0%} of the painted area, and removes "
-                f"{brush.removed:.0%} of it."
+                f"The brush “{brush.name}” is in every editor of {found.layer} now. It adds "
+                f"{brush.concept} to {brush.added:.0%} of the painted area, and removes "
+                f"{brush.removed:.0%} of what is there."
             )
 
         self._jobs.start(

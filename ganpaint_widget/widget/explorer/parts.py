@@ -54,8 +54,8 @@ class PartsTab:
         discovered = found is not None and found.parts is not None
         self.look.disabled = not discovered
         self.word.value = (
-            "<div class='gpx-note'>These were found without labels. Give things their names; merge what "
-            "belongs together.</div>"
+            "<div class='gpx-note'>These were found without labels. Rename them, and merge those that "
+            "belong together.</div>"
             if discovered
             else "<div class='gpx-note'>These concepts were named by a segmenter.</div>"
         )

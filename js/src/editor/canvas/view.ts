@@ -277,7 +277,7 @@ export class StageView {
     const fill = this.#opening.querySelector<HTMLElement>(".gp-bar-fill") as HTMLElement;
     fill.style.transform = `scaleX(${opening?.fraction ?? 0})`;
     const left = opening?.secondsLeft ?? 0;
-    const words = left > 3 ? `Finding the photo: ${timeLeft(left)} left` : "";
+    const words = left > 3 ? `Inverting the photo: ${timeLeft(left)} left` : "";
     setText(this.#opening.querySelector(".gp-opening-left") as Element, words);
   }
 

@@ -43,7 +43,7 @@ export function createBlendPanel(actions: Actions): Panel {
   on(again, "change", () => actions.reblend(again.checked));
   const reblend = element(
     "label",
-    { class: "gp-switch", title: "After the first blend, blend again whenever you pause" },
+    { class: "gp-switch", title: "Blend again whenever you pause, after the first blend" },
     again,
     element("span", {}, "Blend again after each edit"),
   );

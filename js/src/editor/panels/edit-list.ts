@@ -19,7 +19,7 @@ const VERBS: Record<Edit["verb"], string> = {
 };
 
 /** For a generator without concepts. */
-const UNKNOWN = "What this generator draws is not known yet: find concepts first.";
+const UNKNOWN = "This generator has no concepts yet. Press Find concepts.";
 
 interface Row {
   root: HTMLElement;

@@ -154,7 +154,7 @@ function chip(concept: Concept, choose: () => void): HTMLButtonElement {
       class: "gp-chip",
       "data-concept": concept.name,
       "aria-pressed": "false",
-      title: `${concept.name}: this generator knows it to ${quality}`,
+      title: `Paint ${concept.name} (adding or removing it changes ${quality} of a patch)`,
     },
     element("span", { class: "gp-swatch", style: `--gp-color: ${concept.color}` }),
     element("span", { class: "gp-name" }, concept.name),

@@ -20,7 +20,7 @@ function createSaveMenu(actions: Actions): HTMLDetailsElement {
   };
   const summary = element(
     "summary",
-    { class: "gp-button gp-bare", title: "More ways to save" },
+    { class: "gp-button gp-bare", title: "Show more ways to save" },
     icon("more"),
     element("span", { class: "gp-unseen" }, "More ways to save"),
   );
@@ -31,9 +31,9 @@ function createSaveMenu(actions: Actions): HTMLDetailsElement {
     element(
       "div",
       { class: "gp-entries" },
-      entry("Save project", "Photo, edits and blend in one file, to continue later", "project", "page"),
-      entry("Save PNG in the notebook's folder", "Where downloads do not work", "picture", "kernel"),
-      entry("Save project in the notebook's folder", "Where downloads do not work", "project", "kernel"),
+      entry("Save project", "Keep photo, edits and blend in one file, to continue later", "project", "page"),
+      entry("Save PNG in the notebook's folder", "Write the file where the kernel runs, if downloads do not work", "picture", "kernel"),
+      entry("Save project in the notebook's folder", "Write the file where the kernel runs, if downloads do not work", "project", "kernel"),
     ),
   );
   on(root, "focusout", (event) => {

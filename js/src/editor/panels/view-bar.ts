@@ -48,7 +48,7 @@ export function createViewBar(
     step: 0.05,
     "data-slider": "opacity",
     "aria-label": "Opacity of the mask while painting",
-    title: "Opacity of the mask while painting",
+    title: "Set the opacity of the mask while painting",
   });
   on(opacity, "input", () => actions.change({ opacity: Number(opacity.value), overlay: true }));
   const grid = actionButton(
