@@ -32,8 +32,18 @@ function createSaveMenu(actions: Actions): HTMLDetailsElement {
       "div",
       { class: "gp-entries" },
       entry("Save project", "Keep photo, edits and blend in one file, to continue later", "project", "page"),
-      entry("Save PNG in the notebook's folder", "Write the file where the kernel runs, if downloads do not work", "picture", "kernel"),
-      entry("Save project in the notebook's folder", "Write the file where the kernel runs, if downloads do not work", "project", "kernel"),
+      entry(
+        "Save PNG in the notebook's folder",
+        "Write the file where the kernel runs, if downloads do not work",
+        "picture",
+        "kernel",
+      ),
+      entry(
+        "Save project in the notebook's folder",
+        "Write the file where the kernel runs, if downloads do not work",
+        "project",
+        "kernel",
+      ),
     ),
   );
   on(root, "focusout", (event) => {
