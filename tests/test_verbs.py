@@ -234,7 +234,7 @@ def test_suppressing_switches_units_off_everywhere(session: EditingSession):
     session.toggle(edit.id, False)
     assert np.array_equal(pixels(session.preview), plain)
     for units in (None, "low"):
-        with pytest.raises(GANPaintError, match="which units"):
+        with pytest.raises(GANPaintError, match="no units to suppress"):
             session.suppress(units)
 
 
