@@ -462,22 +462,25 @@ def test_the_generator_is_asked_once_about_a_removal():
     assert len(looks) == 3
 
 
-def test_what_is_imagined_is_free_of_a_concept_where_it_is_more_like_another():
+def test_what_is_imagined_is_free_of_a_concept_where_it_is_not_seen():
     model = load("demo")
     generator, dissection = model.generator, model.dissection
     state = generator.run(generator.start(generator.sample_z(4, 0)), until=generator.edit_layer)
-    imagined, free = model.imagine(state, "sky")
+    imagined, free = model.imagine(state, "window")
     with torch.no_grad():
         z = model.encoder(generator.picture(generator.run(state)).clamp(-1, 1))[0]
         torch.testing.assert_close(
             imagined, generator.run(generator.start(z), until=generator.edit_layer).features
         )
         labels = model.segmenter.segment(generator.picture(generator.run(state.replace(imagined))))
-    assert free.shape == (4, 1, *imagined.shape[-2:])
-    sky = F.avg_pool2d((labels == model.segmenter.classes.index("sky")).float()[:, None], 8)
-    assert float(free[sky == 1].mean()) < 0.2
-    assert float(free[sky == 0].mean()) > 0.9
-    assert torch.equal(free[:, 0] == 0, dissection.likest(imagined) == dissection.index("sky"))
+    windows = (labels == model.segmenter.classes.index("window")).float()[:, None]
+    assert float(windows.sum()) > 0, "the samples show no window"
+    # A cell with a few pixels of a window does not count as wall.
+    assert torch.equal(free, (F.avg_pool2d(windows, 8) == 0).float())
+    # Without a segmenter, the cells that are more like another concept are free.
+    again, likely = replace(model, segmenter=None).imagine(state, "sky")
+    torch.testing.assert_close(again, imagined)
+    assert torch.equal(likely[:, 0] == 0, dissection.likest(imagined) == dissection.index("sky"))
 
 
 def test_concepts_are_their_own_mean_activations():

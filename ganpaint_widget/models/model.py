@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..deprecated import renamed_fields
 from .generator import StagedGenerator, State
@@ -130,11 +131,17 @@ class Model:
 
         Returns:
             Features of the edit layer, B x C x H x W; and which of their cells are free of the concept,
-            B x 1 x H x W, 0 or 1: those that are more like another one.
+            B x 1 x H x W, 0 or 1. The segmenter looks for it in their picture. Without one that knows it,
+            the cells are free that are more like another concept.
         """
         assert self.encoder is not None and self.dissection is not None
-        generator = self.generator
+        generator, segmenter = self.generator, self.segmenter
         z = self.encoder(generator.picture(generator.run(state)).clamp(-1, 1))[0]
-        features = generator.run(generator.start(z), until=generator.edit_layer).features
-        free = self.dissection.likest(features) != self.dissection.index(concept)
-        return features, free[:, None].to(features)
+        imagined = generator.run(generator.start(z), until=generator.edit_layer)
+        features = imagined.features
+        if segmenter is None or concept not in segmenter.classes:
+            free = self.dissection.likest(features) != self.dissection.index(concept)
+            return features, free[:, None].to(features)
+        labels = segmenter.segment(generator.picture(generator.run(imagined)).float().clamp(-1, 1))
+        there = (labels == segmenter.classes.index(concept)).to(features)[:, None]
+        return features, 1 - F.adaptive_max_pool2d(there, features.shape[-2:])
