@@ -5,7 +5,8 @@
 
 Concepts are discovered in the demo's features, with no label and without its segmenter, as the editor does:
 in the features that the encoder reads from the gallery's pictures. ``--alone`` takes the generator alone, and
-its samples. Then, on held-out scenes that are not in the gallery:
+its samples: encoder and fine layers learned with label maps in their losses, so both tests know of labels
+indirectly, and this one less. Then, on held-out scenes that are not in the gallery:
 
 * ``matched``: with the scenes' exact labels, every class is given the part with which it has the
   largest IoU, each part once, the best pairs first. How many classes reach .5?
