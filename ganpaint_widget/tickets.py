@@ -116,7 +116,9 @@ def share_of(ticket: Ticket | None, start: float, end: float) -> Ticket | None:
 
 
 def watched(parts: Sequence[T], ticket: Ticket | None) -> Iterator[T]:
-    """Yield the parts of a job, with a checkpoint of the ticket after each."""
+    """Yield the parts of a job, with a checkpoint of the ticket after each. A job without parts is done."""
+    if ticket is not None and not len(parts):
+        ticket.checkpoint(1)
     for done, part in enumerate(parts, start=1):
         yield part
         if ticket is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.session.worker import Worker, default_worker
-from ganpaint_widget.tickets import Cancelled, Report, Ticket, share_of
+from ganpaint_widget.tickets import Cancelled, Report, Ticket, share_of, watched
 
 
 def test_jobs_are_done_in_order_and_hand_back_values_and_errors():
@@ -262,3 +262,11 @@ def test_closing_stops_the_running_job_and_drops_the_waiting_ones():
 def test_one_worker_a_process():
     assert default_worker() is default_worker()
     assert default_worker().call(lambda: 1) == 1
+
+
+@pytest.mark.parametrize("parts", [0, 1, 7])
+def test_a_job_is_done_after_its_last_part_or_at_once_without_any(parts: int) -> None:
+    reports: list[Report] = []
+    assert list(watched(range(parts), Ticket(observer=reports.append))) == [*range(parts)]
+    assert reports[-1].fraction == 1
+    assert list(watched(range(parts), None)) == [*range(parts)]
