@@ -377,14 +377,11 @@ def stroke_figures(
 
 def opening_figures(model: Model, chosen: Sequence[Case]) -> Iterator[Figure]:
     """How near the pictures that edits begin with are to the photos."""
-    assert model.encoder is not None
-    generator = model.generator
     found: dict[str, list[float]] = {"encoder alone, by features": [], "first picture": [], "inversion": []}
     for case in chosen:
         first = invert(model, case.x, steps=GLANCE).state
         with torch.no_grad():
-            z, features = model.encoder(case.x)
-            guess = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
+            guess = model.read(case.x)[1]
             for name, state in zip(found, (guess, first, case.original), strict=True):
                 found[name].append(psnr(plain(model, state).clamp(-1, 1), case.x))
     for (name, values), low in zip(found.items(), (28, 32, 36), strict=True):

@@ -480,6 +480,10 @@ def test_what_is_imagined_is_free_of_a_concept_where_it_is_not_seen():
     # Without a segmenter, the cells that are more like another concept are free.
     again, likely = replace(model, segmenter=None).imagine(state, "sky")
     torch.testing.assert_close(again, imagined)
+    assert likely.shape == (4, 1, *imagined.shape[-2:])
+    sky = F.avg_pool2d((labels == model.segmenter.classes.index("sky")).float()[:, None], 8)
+    assert float(likely[sky == 1].mean()) < 0.2
+    assert float(likely[sky == 0].mean()) > 0.9
     assert torch.equal(likely[:, 0] == 0, dissection.likest(imagined) == dissection.index("sky"))
 
 

@@ -77,6 +77,5 @@ def states_of(
             pictures.append(tensor_of(picture, latents.device))
         if len(some) < len(drawn_from):
             pictures.append(drawn(generator, generator.start(drawn_from[len(some) :])))
-        z, features = model.encoder(torch.cat(pictures))
-        states.append(generator.run(generator.start(z), until=generator.edit_layer).replace(features))
+        states.append(model.read(torch.cat(pictures))[1])
     return states

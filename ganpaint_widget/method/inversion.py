@@ -158,9 +158,7 @@ def invert(
             begin = generator.start_extended(torch.cat([latents for _, latents in found]))
             state = generator.run(begin, until=generator.edit_layer)
     else:
-        with torch.no_grad():
-            z, features = model.encoder(x)
-            state = generator.run(generator.start(z), until=generator.edit_layer).replace(features)
+        z, state = model.read(x)
     state = _refine(generator, state, loss, steps, end, work)
     with torch.no_grad():
         picture = generator.picture(generator.run(state))

@@ -120,6 +120,20 @@ class Model:
         return deltas if after < before else None
 
     @torch.no_grad()
+    def read(self, x: Tensor) -> tuple[Tensor, State]:
+        """Return z of photos, and the state at the edit layer with the features that the encoder reads.
+
+        Needs an encoder.
+
+        Args:
+            x: B x 3 x R x R in [-1, 1], on the generator's device.
+        """
+        assert self.encoder is not None
+        z, features = self.encoder(x)
+        state = self.generator.run(self.generator.start(z), until=self.generator.edit_layer)
+        return z, state.replace(features)
+
+    @torch.no_grad()
     def imagine(self, state: State, concept: str) -> tuple[Tensor, Tensor]:
         """Return the state of E(G(state)), the latent of G's picture: the same scene, as G knows it.
 
