@@ -34,7 +34,7 @@ BETTER: Final = 0.85
 
 
 def cpu_count(root: Path = Path("/")) -> int:
-    """Processors that this process may use: by its affinity, and by its control groups' quotas, v1 or v2.
+    """Return how many processors this process may use, by its affinity and its control groups' quotas.
 
     A quota of a part of a processor is rounded down (to at least one): threads that share a processor
     take turns at every layer of a network, which costs more than the part would bring.

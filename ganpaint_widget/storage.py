@@ -254,7 +254,7 @@ def read_plain(path: Path) -> dict[str, Tensor]:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and values of a module's tensors, in hexadecimal."""
+    """Hash the names, types, shapes and values of a module's tensors: SHA-256, in hexadecimal."""
     import torch
 
     digest = hashlib.sha256()
@@ -265,7 +265,7 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Hash a file: SHA-256, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):

@@ -33,14 +33,14 @@ MAX_STUDENT: Final = 100
 
 
 def checked_verb(verb: object) -> str:
-    """``verb`` if there is such a verb, else GANPaintError."""
+    """Return ``verb`` if there is such a verb; otherwise raise GANPaintError."""
     if not (isinstance(verb, str) and verb in VERBS):
         raise GANPaintError(f"The verb {_shown(verb)} does not exist.", f"Choose one of: {', '.join(VERBS)}.")
     return verb
 
 
 def checked_concept(concept: object, known: Sequence[str], generator: str) -> str:
-    """``concept`` if the generator knows it, else GANPaintError with those that it knows."""
+    """Return ``concept`` if the generator knows it; otherwise raise GANPaintError with those it knows."""
     if not known:
         raise GANPaintError(
             f"The generator {generator!r} has no dissection, so it knows no concepts to paint with.",
@@ -55,7 +55,7 @@ def checked_concept(concept: object, known: Sequence[str], generator: str) -> st
 
 
 def checked_name(name: object) -> str:
-    """``name`` if a brush or a part can be called so: 1 to 64 visible characters, else GANPaintError."""
+    """Return ``name`` if it has 1 to 64 visible characters; otherwise raise GANPaintError."""
     if not (isinstance(name, str) and 0 < len(name.strip()) == len(name) <= 64 and name.isprintable()):
         raise GANPaintError(
             f"{_shown(name)} cannot be the name of a brush or a part.", "Use 1 to 64 characters."
@@ -64,7 +64,7 @@ def checked_name(name: object) -> str:
 
 
 def checked_color(color: object) -> str:
-    """``color`` if it is one of the form "#rrggbb", else GANPaintError."""
+    """Return ``color`` if it has the form "#rrggbb"; otherwise raise GANPaintError."""
     if not (isinstance(color, str) and _COLOR.fullmatch(color)):
         raise GANPaintError(
             f"{_shown(color)} is not a color.", 'Pass six hexadecimal digits after a #, such as "#d81b60".'
@@ -73,7 +73,7 @@ def checked_color(color: object) -> str:
 
 
 def checked_activations(activations: object, channels: int) -> Activations:
-    """``activations`` as float32, finite, one for each of C units, else GANPaintError."""
+    """Return ``activations`` as float32, finite, one for each of C units; otherwise raise GANPaintError."""
     array = np.asarray(activations)
     numbers = array.dtype.kind in "iuf" and array.shape == (channels,)
     with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
@@ -87,7 +87,7 @@ def checked_activations(activations: object, channels: int) -> Activations:
 
 
 def checked_share(share: object, name: str) -> float:
-    """``share`` as a float from 0 to 1, else GANPaintError that calls it ``name``."""
+    """Return ``share`` as a float from 0 to 1; otherwise raise GANPaintError that calls it ``name``."""
     number = isinstance(share, (int, float, np.integer, np.floating)) and not isinstance(share, bool)
     if not (number and 0 <= share <= 1):  # type: ignore[operator]
         raise GANPaintError(f"The {name} is {_shown(share)}.", "Pass a number from 0 to 1.")
@@ -95,7 +95,7 @@ def checked_share(share: object, name: str) -> float:
 
 
 def checked_finite(value: object, name: str) -> float:
-    """``value`` as a finite float, else GANPaintError that calls it ``name``."""
+    """Return ``value`` as a finite float; otherwise raise GANPaintError that calls it ``name``."""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     try:
         found = float(value) if number else math.nan  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def checked_finite(value: object, name: str) -> float:
 
 
 def checked_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
-    """Arrays that a project keeps, as they are if each is float32 and finite, else GANPaintError."""
+    """Return arrays that a project keeps, if each is float32 and finite; otherwise raise GANPaintError."""
     for name, value in tensors.items():
         if value.dtype != np.float32 or not np.isfinite(value).all():
             raise GANPaintError(
@@ -118,14 +118,14 @@ def checked_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.ND
 
 
 def checked_title(title: object) -> str:
-    """``title`` without what cannot be shown, at most 255 characters; GANPaintError if it is not text."""
+    """Return ``title`` without what cannot be shown, up to 255 characters; otherwise raise GANPaintError."""
     if not isinstance(title, str):
         raise GANPaintError(f"{_shown(title)} cannot be the title of a picture.", "Pass a string.")
     return "".join(sign for sign in title[:255] if sign.isprintable())
 
 
 def checked_scene(scene: object) -> int:
-    """``scene`` as the number of a scene or the seed of a sample, else GANPaintError."""
+    """Return ``scene`` as the number of a scene or the seed of a sample; otherwise raise GANPaintError."""
     return checked_number(scene, "scene", MAX_SEED)
 
 
@@ -139,7 +139,7 @@ def checked_student(student: object) -> str:
 
 
 def checked_strength(strength: Any) -> float:
-    """``strength`` as a float from 0 to 4, else GANPaintError."""
+    """Return ``strength`` as a float from 0 to 4; otherwise raise GANPaintError."""
     try:
         value = math.nan if isinstance(strength, (str, bytes, bool)) else float(strength)
     except (TypeError, ValueError, OverflowError):
@@ -153,7 +153,7 @@ def checked_strength(strength: Any) -> float:
 
 
 def checked_units(units: object, channels: int) -> str | tuple[int, ...] | None:
-    """``units`` as ``None``, one of ``UNITS``, or distinct numbers below ``channels``, else GANPaintError."""
+    """Return ``units`` if ``None`` or one of ``UNITS``, or distinct numbers below ``channels``."""
     if units is None or (isinstance(units, str) and units in UNITS):
         return units
     try:
@@ -170,7 +170,7 @@ def checked_units(units: object, channels: int) -> str | tuple[int, ...] | None:
 
 
 def checked_target(target: object) -> str:
-    """``target`` if there is such a target, else GANPaintError."""
+    """Return ``target`` if there is such a target; otherwise raise GANPaintError."""
     if not (isinstance(target, str) and target in TARGETS):
         raise GANPaintError(
             f"Additions do not have the target {_shown(target)}.", f"Choose one of: {', '.join(TARGETS)}."
@@ -179,7 +179,7 @@ def checked_target(target: object) -> str:
 
 
 def checked_number(value: object, name: str, largest: int) -> int:
-    """``value`` as a whole number from 0 to ``largest``, else GANPaintError that calls it ``name``."""
+    """Return ``value`` as a whole number from 0 to ``largest``; otherwise raise GANPaintError."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not (whole and 0 <= value <= largest):  # type: ignore[operator]
         raise GANPaintError(f"The {name} is {_shown(value)}.", f"Pass a whole number from 0 to {largest}.")
@@ -263,7 +263,7 @@ def _check_reference(reference: Reference, size: int) -> None:
 
 
 def checked_id(edit: object) -> str:
-    """``edit`` if it can be the id of an edit, else GANPaintError."""
+    """Return ``edit`` if it can be the id of an edit; otherwise raise GANPaintError."""
     if not (isinstance(edit, str) and _ID.fullmatch(edit)):
         raise GANPaintError(
             f"{_shown(edit)} cannot be the id of an edit.", "Use 1 to 32 letters, digits and hyphens."
@@ -279,7 +279,7 @@ def checked_switch(enabled: object) -> bool:
 
 
 def checked_mask(mask: object, height: int, width: int) -> Mask:
-    """``mask`` as uint8 ``height`` x ``width``, else GANPaintError. Boolean masks become 0 and 255.
+    """Return ``mask`` as uint8 ``height`` x ``width``, booleans as 0 and 255; otherwise raise GANPaintError.
 
     This is for pieces of strokes, and for what was stored. A mask from a user, which may be a file, floats or
     as large as the photo, goes through :func:`.images.files.read_mask` first.
@@ -306,7 +306,7 @@ def checked_mask(mask: object, height: int, width: int) -> Mask:
 
 
 def checked_rect(rect: object, size: int) -> tuple[int, int, int, int]:
-    """``rect`` as x, y, width, height inside ``size`` x ``size``, else GANPaintError."""
+    """Return ``rect`` as x, y, width, height inside ``size`` x ``size``; otherwise raise GANPaintError."""
     numbers = list(rect) if isinstance(rect, (tuple, list)) else []
     whole = all(isinstance(number, (int, np.integer)) and not isinstance(number, bool) for number in numbers)
     if len(numbers) == 4 and whole:

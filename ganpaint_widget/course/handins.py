@@ -78,7 +78,7 @@ def seed_of(student: str) -> int:
 
 
 def file_name(lesson: int, student: str) -> str:
-    """For example "lesson2_ada-lovelace_0012d687.json": the seed keeps apart what looks alike."""
+    """Return a name such as "lesson2_ada-lovelace_0012d687.json". The seed keeps like names apart."""
     words = re.findall(r"[a-z0-9]+", unicodedata.normalize("NFKD", student).casefold())
     return f"lesson{lesson}_{'-'.join(words)[:40] or 'student'}_{seed_of(student):08x}.json"
 

@@ -50,11 +50,11 @@ class Lesson:
         return tuple(QUESTIONS[self.number])
 
     def choose(self, options: Sequence[T]) -> T:
-        """One of several options: always the same for the same student."""
+        """Return one of several options, always the same for the same student."""
         return self._task.choose(options)
 
     def check(self, question: str, answer: object) -> Verdict:
-        """Whether an answer is right, or what to try; it is kept for :meth:`hand_in` either way.
+        """Say whether an answer is right, or what to try, and keep it for :meth:`hand_in` either way.
 
         Args:
             question: one of ``questions``.

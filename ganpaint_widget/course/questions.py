@@ -78,7 +78,7 @@ class Task:
         return self.seed % SCENES
 
     def choose(self, options: Sequence[T]) -> T:
-        """One of the options, the student's own."""
+        """Return one of the options, the student's own."""
         return options[(self.seed // SCENES) % len(options)]
 
 
@@ -135,7 +135,7 @@ def near(
     slips: Sequence[Slip] = (),
     also: float | None = None,
 ) -> Verdict:
-    """Right if the answer is a number within the tolerance of the truth, or of ``also``."""
+    """Accept a number within the tolerance of the truth, or of ``also``."""
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
         return Verdict(False, f"The answer is one number, not a {type(answer).__name__}.")
     if min(abs(answer - one) for one in (truth, truth if also is None else also)) <= tolerance:
@@ -147,7 +147,7 @@ def near(
 
 
 def one_of(answer: Answer, right: Sequence[str], options: Sequence[str], hint: str) -> Verdict:
-    """Right if the answer is one of the words ``right``."""
+    """Accept one of the words ``right``."""
     if not isinstance(answer, str):
         return Verdict(False, f"The answer is a word in quotes, one of: {', '.join(options)}.")
     word = answer.strip().casefold()
@@ -177,11 +177,11 @@ def opened(scene: int) -> OpenedPicture:
     """Return a scene of the gallery, as a session opens it."""
     from ..session.processes.inverting import Source, open_picture
 
-    return open_picture(model(), Source("scene", f"Scene {scene + 1}", scene))
+    return open_picture(model(), Source("scene", f"Scene {scene}", scene))
 
 
 def picture(scene: int, edits: Sequence[Edit] = ()) -> Tensor:
-    """G(z_e) of a scene: 1 x 3 x R x R, clamped to [-1, 1]."""
+    """Return G(z_e) of a scene, 1 x 3 x R x R, clamped to [-1, 1]."""
     return opened(scene).fast.render(edits).clamp(-1, 1)
 
 
@@ -286,7 +286,7 @@ def tree(task: Task, answer: Answer) -> Verdict:
 
 @_question(2)
 def psnr(task: Task, answer: Answer) -> Verdict:
-    """PSNR of G(z) against the photo, in dB."""
+    """Return the PSNR of G(z) against the photo, in dB."""
     found = opened(task.scene)
     difference = _bytes(picture(task.scene)).astype(float) - found.photo
     error = float(np.square(difference).mean())
@@ -314,7 +314,7 @@ def _wrapped(found: OpenedPicture, task: Task) -> float:
 
 @_question(2)
 def gain(task: Task, answer: Answer) -> Verdict:
-    """By how many dB optimizing the features improves on the encoder's guess."""
+    """Return by how many dB optimizing the features improves on the encoder's guess."""
     from ..method.inversion import invert
 
     found = opened(task.scene)
@@ -379,7 +379,7 @@ def interpretable(task: Task, answer: Answer) -> Verdict:
 
 @_question(3)
 def iou(task: Task, answer: Answer) -> Verdict:
-    """IoU of the best unit of the student's concept, above its 0.9 quantile, on 24 samples."""
+    """Return the IoU of the best unit of the student's concept, above its 0.9 quantile, on 24 samples."""
     on, shown = unit_and_concept(task.choose(known_concepts()))
     both, either = float((on & shown).sum()), float((on | shown).sum())
     truth = both / max(1.0, either)
@@ -399,7 +399,7 @@ def iou(task: Task, answer: Answer) -> Verdict:
 
 @cache
 def unit_and_concept(concept: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """On 24 samples: where the concept's best unit is in its upper tenth, and where the concept is."""
+    """Return where the concept's best unit is in its upper tenth, and where the concept is, on 24 samples."""
     import torch
     from torch.nn import functional as F
 
@@ -441,7 +441,7 @@ def position(task: Task, answer: Answer) -> Verdict:
 
 @cache
 def position_ratios() -> Mapping[str, float]:
-    """For each class, the best unit's IoU over that of the position alone, both on the same few samples."""
+    """Return, for each class, the best unit's IoU over that of the position alone, on the same samples."""
     from ..dissection import dissect, position_baseline
 
     generator, segmenter = model().generator, model().segmenter
@@ -484,7 +484,7 @@ def ablated(task: Task, answer: Answer) -> Verdict:
 
 @cache
 def ablation(concept: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Where a concept is in 16 samples, before and after its 20 best units are switched off."""
+    """Return where a concept is in 16 samples, before and after its 20 best units are switched off."""
     import torch
 
     generator, segmenter, found = model().generator, model().segmenter, dissection()
@@ -520,7 +520,7 @@ def enough(task: Task, answer: Answer) -> Verdict:
 
 @_question(4)
 def harder(task: Task, answer: Answer) -> Verdict:
-    """Which is harder with the units by IoU: "insert" or "ablate"."""
+    """Return which is harder with the units by IoU: "insert" or "ablate"."""
     curve = causal(task.choose(known_concepts()))
     inserted, removed = max(curve.added), max(curve.ablated)
     right = ["insert"] if inserted < removed else ["ablate"]
@@ -530,7 +530,7 @@ def harder(task: Task, answer: Answer) -> Verdict:
 
 
 def counts() -> tuple[int, ...]:
-    """1, 2, 4, ... and all units."""
+    """Return 1, 2, 4 and so on, and last the number of all units."""
     units = dissection().iou.shape[1]
     return (*(2**k for k in range(12) if 2**k < units), units)
 
@@ -551,7 +551,7 @@ def causal(concept: str) -> CausalCurve:
 
 @_question(5)
 def kept(task: Task, answer: Answer) -> Verdict:
-    """PSNR of the pixels that must stay, of the preview with the lesson's edit, in dB."""
+    """Return the PSNR of the pixels that must stay, of the preview with the lesson's edit, in dB."""
     from ..images.metrics import psnr
 
     found, keep = opened(task.scene), _kept(task.scene)[1]
@@ -569,7 +569,7 @@ def kept(task: Task, answer: Answer) -> Verdict:
 
 @_question(5)
 def survival(task: Task, answer: Answer) -> Verdict:
-    """||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| over what need not be kept, after the default adaptation."""
+    """Return ||G'(z_e) - G'(z)|| / ||G(z_e) - G(z)|| over what need not be kept, after adaptation."""
     truth = _survival(task.scene)
     return near(
         answer, truth, 0.06,
@@ -614,7 +614,7 @@ def _survival(scene: int) -> float:
 
 @_question(6)
 def shape(task: Task, answer: Answer) -> Verdict:
-    """Channels, height and width of ``block8`` in the lesson's DCGAN of the student's width."""
+    """Return channels, height and width of ``block8`` in the lesson's DCGAN of the student's width."""
     width = task.choose(WIDTHS)
     truth = [4 * width, 8, 8]
     if not (isinstance(answer, list) and all(map(_is_number, answer))):
@@ -643,7 +643,7 @@ def stage(task: Task, answer: Answer) -> Verdict:
 
 @_question(6)
 def lost(task: Task, answer: Answer) -> Verdict:
-    """By how many dB the encoder's guess is worse for the student's scene upside down."""
+    """Return by how many dB the encoder's guess is worse for the student's scene upside down."""
     from ..method.inversion import invert
 
     x = opened(task.scene).x
@@ -676,12 +676,12 @@ def removal(scene: int) -> tuple[str, Counterfactual]:
     for concept in REMOVABLE:
         if concept in dissection().concepts and (there.label_map(size) == row(concept)).mean() >= 0.01:
             return concept, there.without(concept, size=size)
-    raise GANPaintError(f"Scene {scene + 1} shows nothing to remove.", "Take another scene.")
+    raise GANPaintError(f"Scene {scene} shows nothing to remove.", "Take another scene.")
 
 
 @_question(7)
 def error(task: Task, answer: Answer) -> Verdict:
-    """PSNR of G(z_e) against the truth inside the mask, for the plain removal."""
+    """Return the PSNR of G(z_e) against the truth inside the mask, for the plain removal."""
     from ..images.metrics import psnr
 
     drawn, truth, inside = _removed(task.scene)
@@ -728,7 +728,7 @@ def remove(task: Task, answer: Answer) -> Verdict:
     truth = other.scene.label_map(model().generator.resolution)
 
     def wrong(drawn: Tensor) -> int:
-        """Pixels that show something else than the truth, anywhere: what is spoilt counts as well."""
+        """Return where something else is shown than in the truth, so that what is spoilt counts as well."""
         return int((labels(drawn) != truth).sum())
 
     before = max(1, wrong(picture(task.scene)))

@@ -35,9 +35,9 @@ class SceneGallery:
         return self._found[index]
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
-        """Scene ``index`` (0 to 199): uint8 size x size x 3."""
+        """Return scene ``index`` (0 to 199), uint8 size x size x 3."""
         return Scene.sample(self.seed(index)).render(self.size)
 
     def title(self, index: int) -> str:
-        """For example "Scene 3"."""
-        return f"Scene {index + 1}"
+        """Return a title such as "Scene 3"."""
+        return f"Scene {index}"

@@ -130,7 +130,7 @@ class Pairs:
         return len(self.arrays[0])
 
     def batches(self, count: int, seed: int) -> Iterator[Batch]:
-        """Random batches without end, each pair mirrored half of the time."""
+        """Yield random batches without end, each pair mirrored half of the time."""
         random = np.random.default_rng(seed)
         while True:
             order = random.permutation(len(self))

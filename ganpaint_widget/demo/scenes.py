@@ -786,7 +786,7 @@ def _paint_church(canvas: _Canvas, p: Mapping[str, float], light: _Light, textur
     trim = _mix(wall, _rgb((1.0, 0.98, 0.94)) * light.tint, 0.5)
 
     def masonry(at: float, wide: float, top: float, lift: float, roundness: float) -> _Paint:
-        """Wall paint: lighter towards the sun, shaded under the edge above it and at its foot."""
+        """Paint a wall: lighter towards the sun, shaded under the edge above it and at its foot."""
 
         def paint(patch: _Patch) -> FloatArray:
             across = (patch.x - np.float32(at)) / np.float32(wide / 2)
@@ -1376,7 +1376,7 @@ def _render_chunk(task: tuple[Sequence[int], int]) -> tuple[ByteArray, ByteArray
 def render_many(
     seeds: Iterable[int], size: int = 128, processes: int | None = None
 ) -> tuple[ByteArray, ByteArray]:
-    """Pictures and label maps of the scenes with these seeds.
+    """Render pictures and label maps of the scenes with these seeds.
 
     Returns uint8 arrays N x size x size x 3 and N x size x size, in the order of `seeds`. `processes` worker
     processes share the work (default: one per processor; 1 stays in this process). Raises `ValueError` for a

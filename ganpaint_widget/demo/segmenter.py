@@ -53,7 +53,7 @@ class SceneSegmenter(nn.Module):
         self.head = nn.Conv2d(w0, len(classes) * fold**2, 1)
 
     def features(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Activations on the way down, at full, half, quarter and eighth resolution."""
+        """Return the activations on the way down, at full, half, quarter and eighth resolution."""
         full = self.down0(F.pixel_unshuffle(pictures, self.fold))
         half = self.down1(full)
         quarter = self.down2(half)

@@ -154,7 +154,7 @@ def moved(
 
 
 def removed(features: Tensor, mask: Tensor) -> Tensor:
-    """Features with a removal: the surroundings continued into every cell that the mask touches."""
+    """Return features with a removal: the surroundings continued into every cell that the mask touches."""
     reach = F.adaptive_max_pool2d(mask, features.shape[-2:])
     return (1 - reach) * features + reach * continued(features, reach[0, 0] > 0)
 
@@ -368,7 +368,7 @@ class EditsRun(PictureRun[Batch]):
         self.lessons = Lessons(self.recipe.seed + self.step)
 
     def learn(self, pairs: Batch) -> dict[str, float]:
-        """One step on a batch of pairs. Returns the parts of the loss, by name."""
+        """Take one step on a batch of pairs. Returns the parts of the loss, by name."""
         recipe, painter = self.recipe, self.painter
         judged = self.shown >= recipe.warm_up
         pairs = Batch(*(field.to(self.device) for field in pairs))
@@ -428,7 +428,7 @@ class EditsRun(PictureRun[Batch]):
 
     @torch.no_grad()
     def write_sheet(self, pairs: Batch, path: Path) -> None:
-        """Rows of: without the object, its reconstruction, painted by its own mean, by another's, with it."""
+        """Write rows: without the object, reconstructed, painted by its own mean, by another's, with it."""
         average = self.average.eval()
         pairs = Batch(*(field.to(self.device) for field in pairs))
         without, with_ = average.encode(pairs.without), average.encode(pairs.with_)

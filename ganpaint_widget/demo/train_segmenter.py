@@ -70,7 +70,7 @@ def train_segmenter(segmenter: M, data: SceneData, *, steps: int, batch: int = 3
 
 @torch.no_grad()
 def mean_iou(segmenter: Segmenter, data: SceneData, count: int = 500) -> tuple[float, dict[str, float]]:
-    """Mean and per-class intersection over union on the first ``count`` scenes of ``data``."""
+    """Return mean and per-class intersection over union on the first ``count`` scenes of ``data``."""
     confusion = torch.zeros(len(CLASSES), len(CLASSES))
     batches = data.batches(50, 0, flip=False)
     for _ in range(count // 50):

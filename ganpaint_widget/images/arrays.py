@@ -22,7 +22,7 @@ def frozen(array: Array) -> Array:
 
 
 def array_of(picture: Tensor) -> Array:
-    """1 x 3 x R x R in [-1, 1] to uint8 R x R x 3, read-only."""
+    """Convert 1 x 3 x R x R in [-1, 1] to uint8 R x R x 3, read-only."""
     # By NumPy, on one thread: so little is done here that PyTorch's threads would mostly wait for each other.
     numbers = picture.detach()[0].float().cpu().numpy().transpose(1, 2, 0)
     array: Array = np.rint((numbers.clip(-1, 1) + 1) * np.float32(127.5)).astype(np.uint8, order="C")
@@ -31,7 +31,7 @@ def array_of(picture: Tensor) -> Array:
 
 
 def tensor_of(array: Array, device: Any) -> Tensor:
-    """uint8 R x R x 3 to 1 x 3 x R x R in [-1, 1]."""
+    """Convert uint8 R x R x 3 to 1 x 3 x R x R in [-1, 1]."""
     import torch
 
     scaled = torch.from_numpy(array.astype(np.float32) / 127.5 - 1)

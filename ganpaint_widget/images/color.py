@@ -32,7 +32,7 @@ def tagged(image: Image.Image) -> Image.Image:
 
 
 def has_alpha(image: Image.Image) -> bool:
-    """Whether some of its pixels may be transparent."""
+    """Return whether some of its pixels may be transparent."""
     return image.mode in TRANSPARENT or "transparency" in image.info
 
 

@@ -11,7 +11,7 @@ from .arrays import Floats
 
 
 def contours(maps: Floats, level: float) -> list[npt.NDArray[np.float32]]:
-    """Where each map (S x h x w) crosses a level: segments N x 2 x 2, x and y in 0 to 1 (marching squares).
+    """Find where each map (S x h x w) crosses a level: segments N x 2 x 2, x and y from 0 to 1.
 
     The values are those of the cells' middles; outside they are below the level, so that regions at the
     border are closed.
@@ -26,7 +26,7 @@ def contours(maps: Floats, level: float) -> list[npt.NDArray[np.float32]]:
     which, y, x, line = np.nonzero(_SQUARES[case][..., 0] >= 0)
 
     def on(side: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Where the level is crossed on a side: between its two corners."""
+        """Return where the level is crossed on a side, between its two corners."""
         corners = np.stack([a, b, c, d])
         first, second = _SIDES[side].T
         one, two = corners[first, which, y, x], corners[second, which, y, x]

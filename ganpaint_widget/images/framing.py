@@ -119,7 +119,7 @@ def _pixels(where: Frame, size: int) -> tuple[int, int, int, int]:
 
 
 def square_mask(mask: Array, size: int, fit: Fit = "crop") -> Array:
-    """:func:`fitted` for a mask, uint8 H x W, averaging what falls into one pixel: uint8 ``size`` x ``size``.
+    """Fit a mask, uint8 H x W, like :func:`fitted`, averaging all that falls into one pixel.
 
     Around a padded one nothing is painted.
     """

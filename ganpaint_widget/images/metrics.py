@@ -15,7 +15,7 @@ HIGHEST_PSNR: Final = 99.0
 
 @torch.no_grad()
 def psnr(picture: Tensor, x: Tensor, keep: Tensor | None = None) -> float:
-    """PSNR in dB of a picture, clamped to [-1, 1], against the photo, at most 99.
+    """Return the PSNR in dB of a picture, clamped to [-1, 1], against the photo, at most 99.
 
     ``10 log10(peak^2 / mean squared error)`` with a peak-to-peak range of 2.
 
@@ -33,7 +33,7 @@ def psnr(picture: Tensor, x: Tensor, keep: Tensor | None = None) -> float:
 
 @torch.no_grad()
 def ssim(picture: Tensor, x: Tensor) -> float:
-    """Structural similarity of a picture, clamped to [-1, 1], and the photo: at most 1, which is "the same".
+    """Return the structural similarity of a picture, clamped to [-1, 1], and the photo; 1 means "the same".
 
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural
     Similarity" (2004): a Gaussian window of 11 x 11 with sigma 1.5, K1 = .01 and K2 = .03; the mean over the

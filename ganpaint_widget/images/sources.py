@@ -264,7 +264,7 @@ def eight_bits(values: npt.NDArray[Any], what: str) -> Array:
 
 
 def refuse_too_many_pixels(width: int, height: int, named: str) -> None:
-    """GANPaintError if a picture of this size would not be decoded."""
+    """Raise GANPaintError if a picture of this size would not be decoded."""
     if width * height > MAX_PIXELS:
         raise too_many_pixels(f"{named} ({width} x {height})")
 

@@ -33,7 +33,7 @@ AGAIN: Final = "delete it if you trust the new file, and fetch again"
 
 
 def offline() -> bool:
-    """Whether ``GANPAINT_OFFLINE`` forbids the network."""
+    """Return whether ``GANPAINT_OFFLINE`` forbids the network."""
     return os.environ.get("GANPAINT_OFFLINE", "").strip().lower() not in ("", "0", "no", "false", "off")
 
 
@@ -44,7 +44,7 @@ def cached(entry: Entry) -> Path | None:
 
 
 def record_file(source: Source) -> Path:
-    """Where the hash of a file is kept whose publishers say none, once it was trusted."""
+    """Return the file that keeps a hash whose publishers say none, once it was trusted."""
     return cache_folder() / f"{source.file}.trusted.json"
 
 

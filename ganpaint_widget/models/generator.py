@@ -142,7 +142,7 @@ class StagedGenerator(nn.Module, ABC):
         return z
 
     def start_extended(self, latents: Tensor) -> State:
-        """:meth:`start` from a place in the space of :meth:`extended`."""
+        """Continue like :meth:`start`, from a place in the space of :meth:`extended`."""
         return self.start(latents)
 
     def run(
@@ -177,7 +177,7 @@ class StagedGenerator(nn.Module, ABC):
         return state
 
     def forward(self, z: Tensor) -> Tensor:
-        """G(z): latents B x ``latent_size`` to pictures B x 3 x R x R."""
+        """Draw G(z): latents B x ``latent_size`` to pictures B x 3 x R x R."""
         return self.picture(self.run(self.start(z)))
 
     def stage_index(self, stage: str) -> int:
@@ -192,7 +192,7 @@ class StagedGenerator(nn.Module, ABC):
     position = Renamed("stage_index")
 
     def sample_z(self, count: int, seed: int) -> Tensor:
-        """``count`` latents (count x ``latent_size``), where the generator computes.
+        """Draw ``count`` latents (count x ``latent_size``), where the generator computes.
 
         They are standard normal, or have the distribution of the generator's :attr:`prior`. The random
         numbers are drawn on the CPU, and so are the same for the same seed on every device.
@@ -239,7 +239,7 @@ class StagedGenerator(nn.Module, ABC):
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, truncation_psi: float | None = None) -> Tensor:
-        """``count`` pictures of its world, count x 3 x R x R in about [-1, 1]: the same for the same seed.
+        """Draw ``count`` pictures of its world, count x 3 x R x R in about [-1, 1], the same for one seed.
 
         Args:
             truncation_psi: as in :meth:`truncated`; ``None`` leaves it as it is.
@@ -253,7 +253,7 @@ class StagedGenerator(nn.Module, ABC):
     @evaluated
     @torch.no_grad()
     def shape(self, stage: str) -> tuple[int, int, int]:
-        """(C, H, W) of a stage's output, found by running it once on zeros."""
+        """Return (C, H, W) of a stage's output, found by running it once on zeros."""
         z = self.here(torch.zeros(1, self.latent_size))
         _, channels, height, width = self.run(self.start(z), until=stage).features.shape
         return channels, height, width

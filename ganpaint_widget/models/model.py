@@ -28,7 +28,7 @@ class Gallery(Protocol):
     count: int
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
-        """Picture ``index`` (0 to ``count`` - 1): uint8 R x R x 3."""
+        """Return picture ``index`` (0 to ``count`` - 1), uint8 R x R x 3."""
         ...
 
     def title(self, index: int) -> str:
@@ -103,7 +103,7 @@ class Model:
 
     @torch.no_grad()
     def first_delta(self, edited: State, x: Tensor, keep: Tensor) -> dict[str, Tensor] | None:
-        """Where :func:`.adaptation.adapt` may ``start``, in one pass.
+        """Predict where :func:`.adaptation.adapt` may ``start``, in one pass.
 
         Args:
             edited, x, keep: as there.

@@ -103,7 +103,7 @@ def channels_last(network: N) -> N:
 
 @contextmanager
 def evaluating(*things: object) -> Iterator[None]:
-    """All networks among some arguments in evaluation mode meanwhile; afterwards each is as it was."""
+    """Hold all networks among some arguments in evaluation mode; afterwards each is as it was."""
     learning = [
         module
         for thing in things

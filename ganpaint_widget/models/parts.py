@@ -174,7 +174,7 @@ class Parts(nn.Module):
         return F.interpolate(found, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Logits of the K parts, B x K x H x W: the log of the sum of the clusters' odds."""
+        """Return logits of the K parts, B x K x H x W: the log of the sum of the clusters' odds."""
         chances = self.logits(pictures).log_softmax(dim=1)
         lowest = chances.new_full((), -1e4)
         return torch.stack(
@@ -187,7 +187,7 @@ class Parts(nn.Module):
 
     @torch.no_grad()
     def masks(self, pictures: Tensor) -> Tensor:
-        """Soft masks of the K parts, B x K x H x W in [0, 1], of pictures B x 3 x H x W in [-1, 1].
+        """Return soft masks of the K parts, B x K x H x W in [0, 1], of pictures B x 3 x H x W in [-1, 1].
 
         They sum to 1 over the parts.
         """
@@ -206,7 +206,7 @@ class Parts(nn.Module):
     # --- as a part of a file ---
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and plain values from which :meth:`unpacked` makes the same."""
+        """Return tensors and plain values from which :meth:`unpacked` makes the same."""
         evidence = self.evidence
         tensors = {f"network.{name}": one for name, one in self.network.state_dict().items()}
         tensors |= {
@@ -299,7 +299,7 @@ class Parts(nn.Module):
 
 
 def seen(pictures: Tensor) -> Tensor:
-    """Pictures as the network is shown them: at most ``SIDE`` pixels a side, and a multiple of 16."""
+    """Return pictures as the network is shown them: at most ``SIDE`` pixels a side, and a multiple of 16."""
     side = max(16, min(SIDE, pictures.shape[-1]) // 16 * 16)
     if pictures.shape[-2:] == (side, side):
         return pictures
@@ -308,7 +308,7 @@ def seen(pictures: Tensor) -> Tensor:
 
 
 def directions(maps: Sequence[Tensor], settings: Sequence[Tensor]) -> Tensor:
-    """Features as they are compared: unit vectors, N x D, of what sets them apart from their picture.
+    """Return features as they are compared: unit vectors, N x D, of what sets them apart from their picture.
 
     From each layer's features their picture's mean is taken away, since dusk must not make another sky. Then
     each layer's are brought to length 1 and put side by side with those of the others.

@@ -89,7 +89,7 @@ def _with_made(model: Model) -> Model:
 
 
 def trained_folder(name: str) -> Path:
-    """Where in the cache ``ganpaint train generator`` keeps the model of a name.
+    """Return where in the cache ``ganpaint train generator`` keeps the model of a name.
 
     Raises:
         GANPaintError: the name has more than letters, digits, dots, dashes and underscores, or another model
@@ -142,7 +142,7 @@ def _of_module(generator: nn.Module | Mapping[str, Any]) -> Model:
 
 
 def dissection_file(path: Path) -> Path:
-    """Beside a generator's file: where ``ganpaint dissect`` puts what it has measured of it."""
+    """Return where, beside a generator's file, ``ganpaint dissect`` puts what it has measured of it."""
     return path.with_suffix(".dissection.safetensors")
 
 
@@ -161,17 +161,17 @@ def _measured(path: Path, generator: StagedGenerator) -> Dissection | None:
 
 
 def encoder_file(generator: StagedGenerator) -> Path:
-    """Where in the cache ``ganpaint train encoder`` puts the encoder for a generator's weights."""
+    """Return where in the cache ``ganpaint train encoder`` puts the encoder for a generator's weights."""
     return cache_folder() / "encoders" / f"{fingerprint(generator)}.safetensors"
 
 
 def initializer_file(generator: StagedGenerator) -> Path:
-    """Where it puts the initializer that it trains for the same encoder."""
+    """Return where it puts the initializer that it trains for the same encoder."""
     return encoder_file(generator).with_suffix(".initialiser.safetensors")
 
 
 def discovery_file(generator: StagedGenerator) -> Path:
-    """Where in the cache an editor puts the concepts that it has found for a generator's weights."""
+    """Return where in the cache an editor puts the concepts that it has found for a generator's weights."""
     return cache_folder() / "discoveries" / f"{fingerprint(generator)}.safetensors"
 
 

@@ -116,7 +116,7 @@ class ADE20KSegmenter(nn.Module):
         return logits
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Logits of the brushes, B x K x H x W: the log of each brush's share of the classes' odds."""
+        """Return logits of the brushes, B x K x H x W: the log of each brush's share of the classes' odds."""
         logits = F.interpolate(
             self.logits(pictures), size=pictures.shape[-2:], mode="bilinear", align_corners=False
         )

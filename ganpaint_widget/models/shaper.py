@@ -139,7 +139,7 @@ class Shaper(nn.Module):
         return shaped
 
     def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and plain values from which :meth:`unpacked` makes the same; weights in half precision.
+        """Return tensors and plain values from which :meth:`unpacked` makes the same, in half precision.
 
         Raises:
             ValueError: a weight is not finite in half precision, and would not be read again.

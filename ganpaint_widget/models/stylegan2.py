@@ -32,7 +32,7 @@ MEAN_SAMPLES = 4096
 
 
 def binomial() -> Tensor:
-    """(1, 3, 3, 1) in both directions, four in sum: one in four pixels of what it blurs is not zero."""
+    """Return (1, 3, 3, 1) in both directions, four in sum: one in four of the pixels it blurs is not zero."""
     row = (1, 3, 3, 1)
     return torch.tensor([[a * b / 16 for a in row] for b in row])
 

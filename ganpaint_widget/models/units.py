@@ -48,21 +48,21 @@ class Exemplars:
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Exemplars:
-        """Exemplars from stored tensors; KeyError if one is missing."""
+        """Make exemplars from stored tensors. Raises KeyError if one is missing."""
         return cls(
             tensors["activations"].float(), tensors["settings"].float(), tensors["counts"].to(torch.int64)
         )
 
     @classmethod
     def stacked(cls, each: Sequence[tuple[Tensor, Tensor]]) -> Exemplars:
-        """Tables from what :meth:`objects` gives of each concept."""
+        """Stack tables from what :meth:`objects` gives of each concept."""
         most = max(len(activations) for activations, _ in each)
         tables = [[F.pad(one, (0, 0, 0, most - len(one))) for one in pair] for pair in each]
         activations, settings = (torch.stack(column) for column in zip(*tables, strict=True))
         return cls(activations, settings, torch.tensor([len(one) for one, _ in each]))
 
     def objects(self, row: int) -> tuple[Tensor, Tensor]:
-        """Activations and settings of a concept's objects, N x C each."""
+        """Return activations and settings of a concept's objects, N x C each."""
         filled = int(self.counts[row])
         return self.activations[row, :filled], self.settings[row, :filled]
 
@@ -150,17 +150,17 @@ class Dissection:
         return tuple(name for name in self.concepts if name not in hidden)
 
     def same_clusters(self, other: Dissection) -> bool:
-        """Whether both are of one discovery, whatever people have made of its parts since."""
+        """Return whether both are of one discovery, whatever people have made of its parts since."""
         one, two = self.parts, other.parts
         return one is not None and two is not None and torch.equal(one.centroids.cpu(), two.centroids.cpu())
 
     def target(self, concept: str, by: str = "tuned") -> Tensor:
-        """C activations that additions to any picture aim at, by "tuned", "quantile" or "mean"."""
+        """Return C activations that additions to any picture aim at, by "tuned", "quantile" or "mean"."""
         row = self.index(concept)
         return {"tuned": self.level[row], "quantile": self.high, "mean": self.present[row]}[by]
 
     def exemplar(self, concept: str, features: Tensor, variant: int = 0) -> Tensor:
-        """C activations of one object of a concept, that of the picture most like this one.
+        """Return C activations of one object of a concept, that of the picture most like this one.
 
         Args:
             concept: which one; it must have exemplars, see :meth:`has_exemplars`.
@@ -190,7 +190,7 @@ class Dissection:
         return shaper.within(features, mask, activations)
 
     def has_exemplars(self, concept: str) -> bool:
-        """Whether additions of a concept can take one of its objects as their target."""
+        """Return whether additions of a concept can take one of its objects as their target."""
         return self.exemplars is not None and int(self.exemplars.counts[self.index(concept)]) > 0
 
     def default_target(self, concept: str) -> str:
@@ -198,7 +198,7 @@ class Dissection:
         return "exemplar" if self.has_exemplars(concept) else "tuned"
 
     def weights(self, concept: str, verb: str) -> Tensor:
-        """C values in [0, 1]: how far each unit takes part in an edit.
+        """Return C values in [0, 1]: how far each unit takes part in an edit.
 
         Restyling takes the weights of adding: both put an activation in place of another.
         """
@@ -218,7 +218,7 @@ class Dissection:
         return torch.einsum("kc,bchw->bkhw", means, F.normalize(features, dim=1)).argmax(dim=1)
 
     def labels(self) -> list[str | None]:
-        """Each unit's concept: that of its best IoU among those for which it is interpretable, if any."""
+        """Return each unit's concept: the one of its best IoU for which it is interpretable, if any."""
         known = (self.iou > MINIMUM_IOU) & (self.iqr > MINIMUM_IQR)
         best = torch.where(known, self.iou, torch.full_like(self.iou, -1)).max(dim=0)
         return [
@@ -227,16 +227,16 @@ class Dissection:
         ]
 
     def interpretable(self, concept: str) -> int:
-        """How many units are interpretable for the concept."""
+        """Return how many units are interpretable for the concept."""
         row = self.index(concept)
         return int(((self.iou[row] > MINIMUM_IOU) & (self.iqr[row] > MINIMUM_IQR)).sum())
 
     def interpretable_units(self) -> int:
-        """How many units are interpretable for at least one concept."""
+        """Return how many units are interpretable for at least one concept."""
         return int(((self.iou > MINIMUM_IOU) & (self.iqr > MINIMUM_IQR)).any(dim=0).sum())
 
     def table(self) -> list[dict[str, Any]]:
-        """For each concept: its best unit with IoU and IQR, how many are interpretable, what edits cause."""
+        """List each concept's best unit with IoU and IQR, its interpretable units, and what edits cause."""
         best = self.iou.argmax(dim=1).tolist()
         return [
             {
@@ -252,7 +252,7 @@ class Dissection:
         ]
 
     def quality(self, concept: str) -> float:
-        """How well the generator knows the concept, 0 to 1: the mean of adding's and removing's effect."""
+        """Return how well the generator knows the concept, 0 to 1: the mean effect of adding and removing."""
         return float(self.effect[self.index(concept)].mean().clamp(0, 1))
 
     def only(self, rows: Sequence[int]) -> Dissection:

@@ -50,7 +50,7 @@ class VGG16(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Five feature maps of pictures B x 3 x R x R in [-1, 1]; R is at least 16."""
+        """Return five feature maps of pictures B x 3 x R x R in [-1, 1]; R is at least 16."""
         x = ((pictures + 1) / 2 - self.mean) / self.deviation
         maps: list[Tensor] = []
         for block in BLOCKS:
@@ -64,7 +64,7 @@ class VGG16(nn.Module):
 
 
 def read_vgg16(path: Path) -> VGG16:
-    """VGG16 from torchvision's file. GANPaintError when it is damaged or another network's."""
+    """Read VGG16 from torchvision's file. Raises GANPaintError when it is damaged or another network's."""
     tensors = checked_tensors(read_torch(path), path.name)
     try:
         found = VGG16(tensors)
@@ -78,7 +78,7 @@ def read_vgg16(path: Path) -> VGG16:
 
 
 def cached_vgg16() -> VGG16 | None:
-    """VGG16 if its file is in the cache."""
+    """Read VGG16 if its file is in the cache."""
     path = cache_folder() / FILE
     return _read(path, path.stat().st_mtime_ns) if path.is_file() else None
 

@@ -3,9 +3,9 @@
 A session holds one picture in four forms, and the edits made to it::
 
     session = EditingSession("church.jpg", generator="church")
-    session.add("tree", mask)                # G(z_e) is rendered in the background ...
+    session.add("tree", mask)                # G(z_e) is rendered in the background
     session.restyle("dome", mask, "gold.jpg")
-    session.preview                          # ... and this waits for it
+    session.preview                          # this waits for it
     session.adapt()                          # G'(z_e): the edit, and the rest of the photo as it was
     session.save_png("edited.png")
 

@@ -25,7 +25,7 @@ class Data(Protocol):
 
 
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
-    """uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
+    """Convert uint8 B x H x W x 3 to float B x 3 x H x W in [-1, 1], channels last in memory."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
@@ -71,5 +71,5 @@ class SampleBatches:
 
 
 def bfloat16(device: torch.device) -> torch.autocast:
-    """Bfloat16 for what follows, where torch has it at all versions that are allowed: not on Apple's GPUs."""
+    """Compute in bfloat16, where torch has it at all versions that are allowed: not on Apple's GPUs."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps")

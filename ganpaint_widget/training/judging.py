@@ -34,7 +34,7 @@ class PatchDiscriminator(nn.Module):
         initialize(self)
 
     def forward(self, pictures: Tensor, classes: Tensor | None = None) -> Tensor:
-        """``classes``: B x K x R x R, 1 where the class is."""
+        """Judge pictures whose ``classes`` are B x K x R x R, 1 where the class is."""
         scores: Tensor = self.layers(self._folded(pictures, classes))
         return scores.float()
 
@@ -75,7 +75,7 @@ def penalty(score: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 
 def augmented(inputs: Tensor, *, color: bool) -> Tensor:
-    """Differentiable augmentation (Zhao et al. 2020), so that few pictures last for a long training.
+    """Augment differentiably (Zhao et al. 2020), so that few pictures last for a long training.
 
     Each input is moved by up to an eighth of its side and loses a square of half its side. With ``color``,
     brightness, saturation and contrast change too.

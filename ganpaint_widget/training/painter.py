@@ -52,7 +52,7 @@ class Painter(nn.Module):
 
 
 def slopes(pictures: Tensor) -> Tensor:
-    """Differences to the pixel on the right and the one below, B x 6 x R x R."""
+    """Return differences to the pixel on the right and the one below, B x 6 x R x R."""
     pad = nn.functional.pad
     across = pad(pictures[..., 1:] - pictures[..., :-1], (0, 1))
     down = pad(pictures[..., 1:, :] - pictures[..., :-1, :], (0, 0, 0, 1))
@@ -60,18 +60,18 @@ def slopes(pictures: Tensor) -> Tensor:
 
 
 def covered(mask: Tensor, grid: int) -> Tensor:
-    """How much of each cell a mask B x 1 x R x R covers, B x 1 x G x G."""
+    """Return how much of each cell a mask B x 1 x R x R covers, B x 1 x G x G."""
     return nn.functional.adaptive_avg_pool2d(mask, (grid, grid))
 
 
 def painted(features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
-    """Features with an addition, as :func:`.equation.apply` carries it out."""
+    """Return features with an addition, as :func:`.equation.apply` carries it out."""
     alpha = filled(mask, features.shape[-2:]).to(features)
     return (1 - alpha) * features + alpha * activations
 
 
 def mean_inside(features: Tensor, mask: Tensor) -> Tensor:
-    """Each unit's mean over a mask, B x C x 1 x 1, as :func:`.equation.mean_activations` takes it."""
+    """Return each unit's mean over a mask, B x C x 1 x 1, as :func:`.equation.mean_activations` takes it."""
     share = covered(mask, features.shape[-1])
     total = share.sum(dim=(2, 3), keepdim=True).clamp_min(1e-4)
     return (features * share).sum(dim=(2, 3), keepdim=True) / total

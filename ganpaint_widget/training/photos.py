@@ -76,13 +76,13 @@ class Photos:
         return len(self.images)
 
     def picture(self, index: int) -> npt.NDArray[np.uint8]:
-        """Photo ``index`` (0 to ``count`` - 1): uint8 S x S x 3."""
+        """Return photo ``index`` (0 to ``count`` - 1), uint8 S x S x 3."""
         photo: npt.NDArray[np.uint8] = self.images[index]
         return photo
 
     def title(self, index: int) -> str:
-        """For example "Photo 3"."""
-        return f"Photo {index + 1}"
+        """Return a title such as "Photo 3"."""
+        return f"Photo {index}"
 
     def batches(self, count: int, seed: int, device: str = "cpu") -> Iterator[tuple[Tensor, None]]:
         """Yield random batches without end: pictures B x 3 x S x S in [-1, 1], half of them mirrored.

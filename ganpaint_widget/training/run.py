@@ -52,7 +52,7 @@ def pace(done: float) -> float:
 
 
 def laid_out(pictures: Tensor) -> Tensor:
-    """Channels last in memory, which convolutions on CPUs are fastest with."""
+    """Return pictures with channels last in memory, which convolutions on CPUs are fastest with."""
     return pictures.contiguous(memory_format=torch.channels_last)
 
 

@@ -371,7 +371,7 @@ def test_a_scene_is_chosen_from_the_gallery(
     tiles, chosen = dialog.locator(".gp-choice"), dialog.locator("[aria-pressed=true]")
     opener.press("Enter")
     tiles.nth(19).wait_for()
-    assert dialog.locator("[role=status]").inner_text() == "Scenes 1 to 20 of 30"
+    assert dialog.locator("[role=status]").inner_text() == "Scenes 0 to 19 of 30"
     assert chosen.inner_text().strip() == "Church 1"
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"gallery-{theme}-{width}.png")
@@ -402,7 +402,7 @@ def test_a_scene_is_chosen_from_the_gallery(
     for button in ["later-scenes", "later-scenes", "earlier-scenes"]:  # round, and back
         dialog.locator(f"[data-action={button}]").press("Enter")
     page.wait_for_function("() => document.querySelectorAll('dialog .gp-choice').length === 10")
-    assert dialog.locator("[role=status]").inner_text() == "Scenes 21 to 30 of 30" and chosen.count() == 0
+    assert dialog.locator("[role=status]").inner_text() == "Scenes 20 to 29 of 30" and chosen.count() == 0
     tiles.nth(3).press("Enter")
     dialog.wait_for(state="detached")
     editor.wait("() => ganpaint.state.title === 'Church 24' && !ganpaint.opening")
@@ -441,7 +441,7 @@ def test_a_gallery_that_cannot_be_drawn_says_so(open_editor: Callable[..., Edito
     page.evaluate("() => { failing = false; }")
     line.get_by_role("button", name="Try again").press("Enter")
     dialog.locator(".gp-choice").nth(19).wait_for()
-    assert line.inner_text().strip() == "Scenes 1 to 20 of 30"
+    assert line.inner_text().strip() == "Scenes 0 to 19 of 30"
     # a kernel that says nothing: the banner that tells of it lies behind the dialog
     page.evaluate(
         """() => {

@@ -178,11 +178,11 @@ def test_remove_and_the_next_scene(editor) -> None:
     photo = editor.picture("photo")
     editor.press('[data-action="gallery"]')
     editor.page.locator("dialog .gp-choice").nth(17).click()
-    editor.wait("() => document.querySelector('[data-ganpaint-root]').dataset.title === 'Scene 18'")
+    editor.wait("() => document.querySelector('[data-ganpaint-root]').dataset.title === 'Scene 17'")
     editor.wait_for_picture()
     assert difference(another_photo(editor, photo), photo).mean() > 3
     assert difference(editor.picture("photo"), from_kernel(editor, "photo")).mean() < 1
-    editor.ask("assert (paint.session.scene, paint.session.title) == (17, 'Scene 18')")
+    editor.ask("assert (paint.session.scene, paint.session.title) == (17, 'Scene 17')")
 
 
 def test_a_door_in_the_sky_is_explained_in_the_status_line(editor) -> None:

@@ -68,7 +68,7 @@ class Frame:
     exact: bool = True
 
     def shows(self, wanted: Wanted, edits: Edits | None = None) -> bool:
-        """Whether the frame shows what is wanted, with ``edits`` in place of the wanted ones if given."""
+        """Return whether the frame shows what is wanted, or ``edits`` in its place if given."""
         return (
             self.picture is wanted.picture
             and self.edits is (wanted.edits if edits is None else edits)

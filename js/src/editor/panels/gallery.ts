@@ -88,7 +88,7 @@ export function createGallery(actions: Actions) {
     set(choices.root, { "aria-busy": String(!here && !failure) });
     const last = Math.min(first + AT_ONCE, total());
     const waiting = SILENCE[session.health] || "Drawing the scenes…";
-    line.update(here ? `Scenes ${first + 1} to ${last} of ${total()}` : waiting, failure);
+    line.update(here ? `Scenes ${first} to ${last - 1} of ${total()}` : waiting, failure);
     if (!here) return;
     choices.update(
       Array.from({ length: last - first }, (_, at) => first + at).flatMap((index) => {
