@@ -20,7 +20,6 @@ Which latents there are, a prior learns afterwards (``prior.py``).
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,16 +135,19 @@ def read_pictures(painter: Painter, data: Data, count: int, classes: int) -> Rea
     device = next(painter.parameters()).device
     grid = painter.generator.shape(painter.generator.edit_layer)[-1]
     some = min(20, count)
-    trunk, features, shares = [], [], []
+    found: list[Tensor] = []
     with bfloat16(device):
-        for pictures, labels in itertools.islice(data.batches(some, 0), -(-count // some)):
-            read = painter.encoder.shared(pictures.to(device))
-            trunk.append(read.bfloat16())
-            features.append(pixel_norm(painter.encoder.features(read).float()).bfloat16())
+        for start, (pictures, labels) in zip(range(0, count, some), data.batches(some, 0), strict=False):
+            trunk = painter.encoder.shared(pictures.to(device))
+            read = [trunk, pixel_norm(painter.encoder.features(trunk).float())]
             if labels is not None and classes:
                 planes = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
-                shares.append(F.adaptive_avg_pool2d(planes, (grid, grid)).to(device))
-    return Read(torch.cat(trunk), torch.cat(features), torch.cat(shares) if shares else None)
+                read.append(F.adaptive_avg_pool2d(planes, (grid, grid)).to(device))
+            # Room for all is made once: they take gigabytes, and joining them would take as much again.
+            found = found or [one.new_empty((count, *one.shape[1:]), dtype=torch.bfloat16) for one in read]
+            for all_of_it, one in zip(found, read, strict=True):
+                all_of_it[start : start + some] = one[: count - start]
+    return Read(found[0], found[1], found[2] if len(found) > 2 else None)
 
 
 class FeatureRun(Run[Read]):
@@ -327,7 +329,7 @@ def train_features(
     matters = importance(seen, some)
     # Errors as large as the features themselves matter 1, even where features hardly vary.
     matters /= important(some, matters).mean()
-    areas = None if known.shares is None else known.shares.mean(dim=(0, 2, 3))
+    areas = None if known.shares is None else known.shares.mean(dim=(0, 2, 3), dtype=torch.float32)
     run = FeatureRun(recipe, painter, matters, areas)
     carry_out(
         run,
