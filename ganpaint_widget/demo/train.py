@@ -12,9 +12,9 @@ import json
 import logging
 import time
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -35,7 +35,7 @@ from ..training.painter import Painter
 from ..training.prior import read_latents, train_prior
 from .data import CLASS_COLORS, SceneData
 from .pairs import Pairs
-from .scenes import CLASSES, HELD_OUT, TRAINING
+from .scenes import CLASSES, HELD_OUT
 from .segmenter import SceneSegmenter
 from .shaping import shaper_of_scenes
 from .train_edits import EditsRun, Recipe, new_painter, train_edits
@@ -51,17 +51,8 @@ EDITS_SHARE = 0.7
 TURNED_BY = 500
 """Scenes whose features choose the edit layer's axes."""
 
-FEATURES_OF = TRAINING[:50_000]
-"""Scenes whose features and latents the early layers and the prior know."""
-
-KNOWN = 42_000
-"""How many of these the early layers know; their features take some 12 GB of memory."""
-
 READ = 50
 """Scenes whose latents are read at a time, for the prior."""
-
-READ_TWICE = 2 * len(FEATURES_OF)
-"""How many latents the prior knows: each scene's, and once more, half of the scenes mirrored each time."""
 
 MINIMUM_EFFECT = 0.25
 """A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
@@ -96,8 +87,8 @@ def train_demo(
         train_features(
             folder / "generator",
             painter,
-            SceneData(folder / "scenes", recipe.resolution, FEATURES_OF),
-            FeatureRecipe(known=KNOWN),
+            data,
+            FeatureRecipe(),
             minutes=(1 - EDITS_SHARE) * minutes,
             classes=len(CLASSES),
             device=device,
@@ -149,8 +140,8 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
     painter = with_features(painter, folder / "generator")
     assert isinstance(painter.generator, ProGAN)
-    batches = islice(SceneData(folder / "scenes", size, FEATURES_OF).batches(READ, 0), READ_TWICE // READ)
-    painter.generator.prior = train_prior(read_latents(painter, (pictures for pictures, _ in batches)))
+    every = np.array_split(data.images, -(-len(data.images) // READ))
+    painter.generator.prior = train_prior(read_latents(painter, map(to_tensor, every)))
     held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)
