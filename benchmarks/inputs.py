@@ -12,12 +12,13 @@ which the words are given that tell one reason from another. The checkpoints are
 from __future__ import annotations
 
 import argparse
+import base64
 import io
 import os
 import struct
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -207,6 +208,8 @@ def _file_cases() -> Iterator[Case]:
     yield Case("PNG", file("a.png", png), PICTURE)
     yield Case("PNG, path as text", lambda folder: str(file("a.png", png)(folder)), PICTURE)
     yield Case("PNG of no suffix", file("photo", png), PICTURE)
+    yield Case("PPM", file("a.ppm", saved(PICTURE, "PPM")), PICTURE)
+    yield Case("PGM", file("a.pgm", saved(image.convert("L"), "PPM")), GRAY3, 1)
     yield Case("PNG called .jpg", file("a.jpg", png), PICTURE)
     yield Case("PNG in upper case", file("A.PNG", png), PICTURE)
     yield Case("PNG, opaque RGBA", file("a.png", saved(image.convert("RGBA"), "PNG")), PICTURE)
@@ -321,14 +324,33 @@ def _file_cases() -> Iterator[Case]:
         file("a.png", b"Dear reader, this is not a picture."),
         "cannot be read as a picture",
     )
-    yield Case("empty file", file("a.png", b""), "cannot be read as a picture")
+    yield Case("empty file", file("a.png", b""), "is empty")
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"
-    yield Case("EPS", file("a.eps", eps), "cannot be read as a picture")
-    yield Case(
-        "SVG", file("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "cannot be read as a picture"
-    )
-    yield Case("PDF", file("a.pdf", b"%PDF-1.7\n"), "cannot be read as a picture")
-    yield Case("ICO", file("a.ico", saved(image.resize((16, 16)), "ICO")), "cannot be read as a picture")
+    for name, start, told in (
+        ("a.eps", eps, "PostScript"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        ("b.svg", b"<?xml version='1.0'?>\n<!-- by hand -->\n<svg/>", "SVG"),
+        ("a.pdf", b"%PDF-1.7\n", "PDF"),
+        ("a.ico", saved(image.resize((16, 16)), "ICO"), "an icon"),
+        ("page.jpg", b"\n<!DOCTYPE html><html>403</html>", "a web page"),
+        ("lfs.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("a.npy", b"\x93NUMPY\x01\0", "numpy.load"),
+        ("a.npz", b"PK\x03\x04" + bytes(40), "ZIP archive"),
+        ("a.png.gz", b"\x1f\x8b\x08" + bytes(40), "compressed"),
+        ("a.psd", b"8BPS\0\x01" + bytes(40), "Photoshop"),
+        ("a.xcf", b"gimp xcf v011\0" + bytes(40), "GIMP"),
+        ("a.exr", b"v/1\x01" + bytes(40), "high dynamic range"),
+        ("a.hdr", b"#?RADIANCE\n" + bytes(40), "high dynamic range"),
+        ("a.jxl", b"\xff\x0a" + bytes(40), "JPEG XL"),
+        ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "JPEG 2000"),
+        ("a.mp4", b"\0\0\0\x20ftypisom" + bytes(40), "a video"),
+        ("a.webm", b"\x1aE\xdf\xa3" + bytes(40), "a video"),
+        ("a.dcm", bytes(128) + b"DICM" + bytes(40), "DICOM"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1" + bytes(40), "raw photo"),
+    ):
+        yield Case(f"called {name}", file(name, start), told)
+    # It begins like a TIFF, and Pillow would take the thumbnail in it for the photo.
+    yield Case("raw photo", file("a.NEF", saved(image, "TIFF")), "raw photo")
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     try:
         import pillow_heif  # noqa: F401
@@ -354,10 +376,14 @@ def _file_cases() -> Iterator[Case]:
         "https://example.org/a.jpg",
         "http://example.org/a.jpg",
         "ftp://a/b.png",
-        "data:image/png;base64,AA",
     ):
         yield Case(f"address {address[:12]}", of(address), "web address")
     yield Case("address as a Path", of(Path("https://example.org/a.jpg")), "web address")
+    letters = base64.b64encode(png).decode()
+    yield Case("data: address", of(f"data:image/png;base64,{letters}"), PICTURE)
+    yield Case("data: address, cut", of(f"data:image/png;base64,{letters[:-3]}"), "damaged or cut short")
+    yield Case("file: address", lambda folder: Path(file("a b.png", png)(folder)).as_uri(), PICTURE)  # type: ignore[arg-type]
+    yield Case("no path", of(""), "path is empty")
     yield Case("path with a zero", of("a\0b.png"), "a\\x00b.png")
 
 
@@ -430,8 +456,9 @@ def _wrapped_cases() -> Iterator[Case]:
         yield Case(
             f"{nothing!r}"[:24],
             of(nothing),
-            "is not a picture" if not isinstance(nothing, Mapping) else "still empty",
+            "is not a picture",
         )
+    yield Case("Image of IPython", of(SimpleNamespace(data=png)), PICTURE)
 
 
 def _array_cases() -> Iterator[Case]:
@@ -488,6 +515,8 @@ def _array_cases() -> Iterator[Case]:
     yield Case("tensor, half", of((whole / 255).half()), PICTURE, 1)
     yield Case("tensor, bfloat16", of((whole / 255).bfloat16()), PICTURE, 1)
     yield Case("tensor, bool", of(torch.from_numpy(black)), black3)
+    yield Case("tensor, sparse", of(torch.rand(9, 9).to_sparse()), "x.to_dense()")
+    yield Case("tensor without data", of(torch.zeros(3, 9, 9, device="meta")), "without data")
     yield Case("tensor with a gradient", of((whole / 255).requires_grad_()), PICTURE)
 
     ramp = PICTURE / 255
@@ -607,6 +636,9 @@ def _mask_cases() -> Iterator[Case]:
     yield Case("mask, number", of(3), "is not a mask")
     yield Case("mask, path that is not there", of("no-such-mask.png"), "does not exist")
     yield Case("mask, address", of("https://example.org/mask.png"), "web address")
+    labels = np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH) % 5
+    yield Case("mask, labels", of(labels), "labels == 4")
+    yield Case("mask, file of labels", file("a.png", saved(labels.astype(np.uint8), "PNG")), "labels == 4")
     yield Case("mask, no picture", of(b"text"), "cannot be read as a picture")
 
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, PngImagePlugin, features
 from ..errors import GANPaintError
 from .arrays import Array
 from .color import has_alpha, to_srgb
+from .foreign import foreign
 from .framing import Fit, fitted, square_mask
 from .sources import (
     MAX_FILE_BYTES,
@@ -31,11 +32,14 @@ from .sources import (
 )
 
 # Pillow reads many more, among them EPS, which it hands to Ghostscript.
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Read by every Pillow. AVIF is read where Pillow can, HEIC where pillow-heif is installed."""
 
 MAX_STORED_BYTES: Final = 3 * MAX_PIXELS + 10 * 2**20
 """Of a file that :meth:`Original.encoded` has made: the largest picture there is, without any compression."""
+
+FAINTEST: Final = 16
+"""Of 255: a mask that stays below would paint nothing that can be seen."""
 
 _KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 _SAVE_ANEW = f"Take a {_KINDS} file, or save it again from a picture program."
@@ -131,7 +135,8 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
         uint8 R x R, 0 (not painted) to 255 (painted).
 
     Raises:
-        GANPaintError: it is not a mask, has another size, or holds NaN, negative or larger values.
+        GANPaintError: it is not a mask, has another size, or holds NaN, negative or larger values, or only
+            such small ones as labels are.
     """
     mask = mask_of(source)
     height, width = mask.shape
@@ -153,7 +158,13 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
 def mask_of(source: object) -> Array:
     """Return the same at its own size: uint8 H x W."""
     mask = np.asarray(_read(source, "mask", _gray).image)
-    return mask * np.uint8(255) if mask.max() == 1 else mask
+    largest = int(mask.max())
+    if 1 < largest < FAINTEST:
+        raise GANPaintError(
+            f"The mask goes up to {largest} of 255 only, as a map of labels does.",
+            f"Pass one of its labels, such as labels == {largest}, or scale it so that 255 is painted.",
+        )
+    return mask * np.uint8(255) if largest == 1 else mask
 
 
 def _read(
@@ -173,6 +184,8 @@ def _read(
 
 def _decode(file: File, convert: Callable[[Image.Image], Image.Image]) -> _Decoded:
     formats = _formats(file)
+    if (other := foreign(file.name, file.data)) is not None:
+        raise GANPaintError(f"{file.named} {other[0]}.", other[1])
     try:
         image = Image.open(io.BytesIO(file.data), formats=formats)  # reads the header only
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -265,6 +278,8 @@ def _upright(image: Image.Image, what: str) -> Image.Image:
     if 0 in image.size:
         raise GANPaintError(f"The {what} has no pixels.", "Pass one of at least 1 x 1.")
     upright = ImageOps.exif_transpose(image)
+    if upright.mode == "La":  # gray that its opacity has darkened, which converts to nothing else
+        upright = upright.convert("LA")
     if upright.mode == "F" or upright.mode.startswith("I"):  # Pillow would clip at 255 instead of scaling
         profile = upright.info.get("icc_profile")
         values = np.asarray(upright)

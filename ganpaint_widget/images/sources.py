@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +26,8 @@ MAX_PIXELS: Final = 50_000_000
 CHANNELS: Final = (1, 3, 4)
 """Of an array: gray, RGB, RGBA."""
 
-_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|file):/|data:", re.IGNORECASE)  # a Path keeps one slash
+_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs):/", re.IGNORECASE)  # a Path keeps one slash
+_DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _ROUNDING: Final = 1e-3  # by so much a float may leave [0, 1]
 
 
@@ -55,9 +59,9 @@ def opened(source: object, what: str, limit: int = MAX_FILE_BYTES) -> File | Val
     """Find out what a user means by a picture or a mask; nothing is decoded yet.
 
     Args:
-        source: a path; the bytes of an image file, or a file object that holds them; the value of an
-            ``ipywidgets.FileUpload``, one of its files, or the widget itself; a PIL image; an array or a
-            tensor, H x W or with 1, 3 or 4 channels first or last.
+        source: a path; a ``file:`` or ``data:`` address; the bytes of an image file, or a file object that
+            holds them; the value of an ``ipywidgets.FileUpload``, one of its files, or the widget itself; a
+            PIL image; an array or a tensor, H x W or with 1, 3 or 4 channels first or last.
         what: "picture" or "mask", for messages.
         limit: bytes that a file may have.
 
@@ -84,19 +88,22 @@ def opened(source: object, what: str, limit: int = MAX_FILE_BYTES) -> File | Val
     if isinstance(value := getattr(source, "value", None), (bytes, memoryview, tuple, dict)):
         return opened(value, what, limit)  # a FileUpload, or an Image of ipywidgets
     if hasattr(source, "detach") and hasattr(source, "cpu"):  # a tensor, told without importing torch
-        tensor: Any = source.detach().cpu()
-        try:
-            values = tensor.numpy()
-        except TypeError:  # NumPy has no bfloat16
-            values = tensor.float().numpy()
-        return Values(_arranged(values, what, tensor=True))
+        return Values(_arranged(_numbers(source, what), what, tensor=True))
     if hasattr(source, "__array__") or (what == "mask" and isinstance(source, (list, tuple))):
         try:
             values = np.asarray(source)
         except (TypeError, ValueError) as error:  # ragged lists, for one
             raise GANPaintError(f"The {what} is not an array.", _hint(what)) from error
         return Values(_arranged(values, what, tensor=False))
-    raise GANPaintError(f"A {type(source).__name__} is not a {what}.", _hint(what))
+    if isinstance(data := getattr(source, "data", None), bytes):  # an Image of IPython
+        return opened(data, what, limit)
+    raise _unknown(source, what)
+
+
+def _unknown(source: object, what: str) -> GANPaintError:
+    kind = type(source).__name__
+    article = "An" if kind[0] in "AEIOUaeiou" else "A"
+    return GANPaintError(f"{article} {kind} is not a {what}.", _hint(what))
 
 
 def _hint(what: str) -> str:
@@ -110,6 +117,12 @@ def _hint(what: str) -> str:
 
 def _from_path(place: str | bytes, what: str, limit: int) -> File:
     text = os.fsdecode(place)
+    if found := _DATA.match(text):
+        return _from_data(text[found.end() :], what, limit)
+    if text.lower().startswith("file:"):
+        text = url2pathname(urlsplit(text).path)
+    if not text.strip():
+        raise GANPaintError("The path is empty.", f"Pass the path of a {what}.")
     if _ADDRESS.match(text):
         raise GANPaintError(
             f"{text[:60]!r} is a web address, and nothing is fetched from the network.",
@@ -136,6 +149,17 @@ def _from_path(place: str | bytes, what: str, limit: int) -> File:
     return File(data, path.name)
 
 
+def _from_data(letters: str, what: str, limit: int) -> File:
+    """Return the file that a ``data:`` address carries."""
+    _refuse_too_many_bytes(3 * len(letters) // 4, limit)
+    try:
+        return File(base64.b64decode(unquote(letters), validate=True))
+    except ValueError as error:
+        raise GANPaintError(
+            "The data: address is damaged or cut short.", f"Copy all of it, or pass the path of a {what}."
+        ) from error
+
+
 def _from_file_object(file: Any, what: str, limit: int) -> File:
     try:
         if callable(getattr(file, "seekable", None)) and file.seekable():
@@ -158,6 +182,8 @@ def _from_upload(value: Any, what: str, limit: int) -> File:
         files = [{"name": name, **one} for name, one in value.items() if isinstance(one, Mapping)]
     else:
         files = [dict(value)] if isinstance(value, Mapping) else [dict(one) for one in value]
+    if value and not files:
+        raise _unknown(value, what)
     if len(files) != 1:
         raise GANPaintError(
             f"This upload holds {len(files)} files." if files else "This upload is still empty.",
@@ -179,6 +205,22 @@ def _refuse_too_many_bytes(count: int, limit: int) -> None:
 
 
 # --- arrays ---
+
+
+def _numbers(tensor: Any, what: str) -> npt.NDArray[Any]:
+    """Return a tensor's numbers."""
+    try:
+        dense = tensor.detach().cpu()
+        try:
+            values: npt.NDArray[Any] = dense.numpy()
+        except TypeError:  # NumPy has no bfloat16
+            values = dense.float().numpy()
+    except (TypeError, RuntimeError) as error:  # RuntimeError: NotImplementedError, of the device "meta"
+        raise GANPaintError(
+            f"The {what} is a tensor whose numbers cannot be read: it is sparse, quantized or without data.",
+            "Pass a dense tensor: x.to_dense() or x.dequantize().",
+        ) from error
+    return values
 
 
 def _arranged(values: npt.NDArray[Any], what: str, *, tensor: bool) -> npt.NDArray[Any]:
