@@ -29,6 +29,12 @@ class GANPaintError(ValueError):
         return f"{self.message} {self.hint}"
 
 
+def kind_of(value: object) -> str:
+    """Return what a value is, to begin a message with: "An int" or "A list"."""
+    name = type(value).__name__
+    return f"An {name}" if name[0] in "AEIOUaeiou" else f"A {name}"
+
+
 def refuse_unknown(name: str, unknown: Mapping[str, object], known: str) -> None:
     """Raise if a constructor was given arguments that it does not have, which ipywidgets would let pass.
 

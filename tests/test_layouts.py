@@ -74,7 +74,7 @@ def test_modules_of_other_code_and_their_state_dicts() -> None:
     with pytest.raises(GANPaintError, match="The Linear is not a StagedGenerator") as caught:
         registry.load(torch.nn.Linear(2, 2))
     assert "docs/bring_a_gan.md" in caught.value.hint
-    with pytest.raises(GANPaintError, match="A int is not a generator"):
+    with pytest.raises(GANPaintError, match="An int is not a generator"):
         registry.load(3)  # type: ignore[arg-type]
 
 

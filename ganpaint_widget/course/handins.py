@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import numpy as np
 
-from ..errors import GANPaintError
+from ..errors import GANPaintError, kind_of
 from ..images import files
 from ..method.edits import Activations, Edit, Mask
 from ..validation import checked_edit, checked_student
@@ -240,7 +240,7 @@ def _checked_answer(answer: object) -> Answer:
             raise GANPaintError("The mask of an edit is too detailed.", "Paint larger, plainer areas.")
         return answer
     raise GANPaintError(
-        f"A {type(answer).__name__} like this cannot be an answer.",
+        f"{kind_of(answer)} like this cannot be an answer.",
         "Pass a number, a word, a list of these, or a session.",
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..errors import GANPaintError
+from ..errors import GANPaintError, kind_of
 from .arrays import Array
 
 MAX_FILE_BYTES: Final = 64 * 2**20
@@ -101,9 +101,7 @@ def opened(source: object, what: str, limit: int = MAX_FILE_BYTES) -> File | Val
 
 
 def _unknown(source: object, what: str) -> GANPaintError:
-    kind = type(source).__name__
-    article = "An" if kind[0] in "AEIOUaeiou" else "A"
-    return GANPaintError(f"{article} {kind} is not a {what}.", _hint(what))
+    return GANPaintError(f"{kind_of(source)} is not a {what}.", _hint(what))
 
 
 def _hint(what: str) -> str:
@@ -191,7 +189,7 @@ def _from_upload(value: Any, what: str, limit: int) -> File:
         )
     content, name = files[0].get("content"), files[0].get("name")
     if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise GANPaintError(f"A {type(value).__name__} like this is not a {what}.", _hint(what))
+        raise GANPaintError(f"{kind_of(value)} like this is not a {what}.", _hint(what))
     _refuse_too_many_bytes(memoryview(content).nbytes, limit)
     return File(bytes(content), name if isinstance(name, str) else None)
 

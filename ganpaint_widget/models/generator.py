@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..deprecated import Renamed
-from ..errors import GANPaintError
+from ..errors import GANPaintError, kind_of
 from .networks import evaluated
 from .prior import Prior
 
@@ -233,7 +233,7 @@ class StagedGenerator(nn.Module, ABC):
         if truncation_psi == 1:
             return self
         raise GANPaintError(
-            f"A {type(self).__name__} has no style whose mean samples could be moved to.",
+            f"{kind_of(self)} has no style whose mean samples could be moved to.",
             "Leave truncation_psi at 1; it is for StyleGAN2.",
         )
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cpus import follow_quota
-from ..errors import GANPaintError
+from ..errors import GANPaintError, kind_of
 from ..storage import cache_folder, explained_writing, fingerprint
 from ..storage import cached as in_cache
 from .catalogue import CATALOGUE, DEFAULT_UNITS, Entry
@@ -71,7 +71,7 @@ def load(generator: Source) -> Model:
     if isinstance(generator, nn.Module | Mapping):
         return _with_made(_of_module(generator))
     if not isinstance(generator, str | Path):
-        raise GANPaintError(f"A {type(generator).__name__} is not a generator.", _USE)
+        raise GANPaintError(f"{kind_of(generator)} is not a generator.", _USE)
     path = Path(generator).expanduser()
     if not path.exists():
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
