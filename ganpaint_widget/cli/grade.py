@@ -65,4 +65,5 @@ def _tell_grades(graded: Sequence[Graded]) -> None:
     # Where the table goes into a file, nothing is cut off.
     (console if console.is_terminal else Console(width=250)).print(table)
     whole = sum(one.verdicts != {} and one.right == len(one.verdicts) for one in graded)
-    typer.echo(f"{len(graded)} files, {whole} of them with every answer right.")
+    files = "1 file" if len(graded) == 1 else f"{len(graded)} files"
+    typer.echo(f"{files}, {whole} of them with every answer right.")
