@@ -908,6 +908,8 @@ def test_edits_are_dragged_to_their_places_and_masks_go_out_and_in(
         shows(square_mask(255 - 255 * wide, 128, fit))
     give(Image.new("L", (100, 100)), "crop")
     page.locator("[role=alert] .gp-card").filter(has_text="not the shape of 160 × 100").wait_for()
+    give(Image.fromarray(4 * wide), "crop")
+    page.locator("[role=alert] .gp-card").filter(has_text="up to 4 of 255 only").wait_for()
     assert editor.complaints == []
 
 

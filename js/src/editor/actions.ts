@@ -8,7 +8,7 @@ import type { BlendFollower } from "./blend-follower";
 import type { BrowserSession } from "./browser-session";
 import type { PointerInput } from "./canvas/pointers";
 import { WHOLE } from "./canvas/viewport";
-import { prepareFile, readMask, WrongSize } from "./files";
+import { prepareFile, readMask, UnusableMask } from "./files";
 import { askFit } from "./panels/fit-dialog";
 import type { Settings, SettingsStore } from "./settings";
 import type { ToolController } from "./tools/tool-controller";
@@ -192,7 +192,7 @@ export function createActions(
         if (painted) settings.change({ selected: painted });
         say(`${file.name} is now the mask of “${verb} ${concept}”.`);
       } catch (reason) {
-        if (reason instanceof WrongSize) fail(reason.message, "Choose one as large as the photo.");
+        if (reason instanceof UnusableMask) fail(reason.message, reason.hint);
         else
           fail(`${file.name} could not be read as a mask.`, "Choose a PNG: white is painted, black is not.");
       }

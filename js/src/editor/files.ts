@@ -54,25 +54,44 @@ async function scaledDown(name: string, image: ImageBitmap): Promise<PreparedFil
   };
 }
 
-/** Explains to the user why a mask of another shape is refused. */
-export class WrongSize extends Error {}
+/** Explains to the user why a mask is refused, and what to choose instead. */
+export class UnusableMask extends Error {
+  constructor(
+    message: string,
+    readonly hint: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Of 255: a mask that stays below would paint nothing that can be seen. */
+const FAINTEST = 16;
 
 /**
  * Reads a picture file as the mask of a square, with the kernel's rules: opacity counts if some pixels are
  * transparent, and brightness otherwise. A mask of the photo's shape is cut like the photo. Throws if the browser
- * cannot read the file, and WrongSize if its shape is another.
+ * cannot read the file, and UnusableMask if its shape is another, or if it holds labels.
  */
 export async function readMask(file: Blob, side: number, photo: PhotoSize | null): Promise<Uint8Array> {
   const mask = await readGray(file);
   const { width, height, values } = mask;
+  const largest = values.reduce((most, value) => Math.max(most, value), 0);
+  if (largest > 1 && largest < FAINTEST)
+    throw new UnusableMask(
+      `The mask goes up to ${largest} of 255 only, as a map of labels does.`,
+      "Choose a mask of one label: white is painted, black is not.",
+    );
   // A mask of 0 and 1.
-  if (values.every((value) => value <= 1)) values.set(values.map((value) => 255 * value));
+  if (largest === 1) values.set(values.map((value) => 255 * value));
   if (width === side && height === side) return values;
   const own = photo ?? { width: side, height: side, fit: "crop" };
   // A large photo was scaled down before it was sent, which rounds its sides.
   if (Math.abs(width * own.height - height * own.width) > Math.max(width, height)) {
     const shape = `${own.width} × ${own.height}`;
-    throw new WrongSize(`The mask has ${width} × ${height} pixels, which is not the shape of ${shape}.`);
+    throw new UnusableMask(
+      `The mask has ${width} × ${height} pixels, which is not the shape of ${shape}.`,
+      "Choose one as large as the photo.",
+    );
   }
   return squareMask(mask, side, own.fit);
 }
