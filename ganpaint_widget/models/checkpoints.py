@@ -68,7 +68,7 @@ def read_torch(path: Path) -> dict[str, Any]:
         raise _refused_objects(path, refused) from error
     if not isinstance(content, dict):
         raise GANPaintError(
-            f"{refused}: it holds a {type(content).__name__} instead of a dictionary of tensors.",
+            f"{refused}: it is of the type {type(content).__name__}, not a dictionary of tensors.",
             "Save the generator's state_dict() instead.",
         )
     return content

@@ -167,6 +167,8 @@ _BEGINNINGS: Final = (
     (b"\x1f\x8b", "something packed by gzip", "Unpack it first, and pass what was in it."),
     (b"Rar!", "something packed by RAR", "Unpack it first, and pass what was in it."),
     (b"7z\xbc\xaf", "something packed by 7-Zip", "Unpack it first, and pass what was in it."),
+    (b"\x89PNG", "a picture, not a network", "Pass it as the photo, and a network as the generator."),
+    (b"\xff\xd8\xff", "a picture, not a network", "Pass it as the photo, and a network as the generator."),
 )  # fmt: skip
 _PRODUCERS: Final = (b"pytorch", b"onnx", b"tf2onnx", b"keras", b"paddle", b"skl2onnx", b"ONNX")
 
@@ -189,6 +191,9 @@ _SUFFIXES: Final = {
     ".msgpack": Layout("the weights of a Flax model", WRAP),
     ".mlmodel": Layout("a Core ML model", WRAP),
     ".engine": Layout("a TensorRT engine", WRAP),
+    ".json": Layout("settings, not weights", "Pass the file with the weights, which is beside it as a rule."),
+    ".yaml": Layout("settings, not weights", "Pass the file with the weights, which is beside it as a rule."),
+    ".tar": Layout("an archive of other files", "Unpack it first, and pass the file with the weights."),
 }
 _IN_FOLDERS: Final = {
     "model_index.json": Layout("a pipeline of diffusers", NO_GAN),

@@ -72,6 +72,13 @@ def load(generator: Source) -> Model:
         return _with_made(_of_module(generator))
     if not isinstance(generator, str | Path):
         raise GANPaintError(f"{kind_of(generator)} is not a generator.", _USE)
+    if not str(generator).strip():
+        raise GANPaintError("The generator's name is empty.", _USE)
+    if re.match(r"\w+://", str(generator)):
+        raise GANPaintError(
+            f"{str(generator)[:80]!r} is a web address, and nothing is fetched from the network here.",
+            "Download the file first, or run `ganpaint fetch` for a public model.",
+        )
     path = Path(generator).expanduser()
     if not path.exists():
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
