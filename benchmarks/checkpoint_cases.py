@@ -663,7 +663,7 @@ _OTHERS = (
         lambda: tensors({"first.weight": (3, 3)}),
     ),
     ("an empty dictionary", "neither to a ProGAN nor to a StyleGAN2", dict),
-    ("a list", "instead of a dictionary", lambda: [1, 2]),
+    ("a list", "not a dictionary of tensors", lambda: [1, 2]),
 )
 
 
@@ -709,7 +709,7 @@ _FILES = (
         "Git LFS pointer", _bytes("a.pt", b"version https://git-lfs.github.com/spec/v1\n"), "a Git LFS file"
     ),
     Case("a web page", _bytes("a.pt", b"<!DOCTYPE html><title>Google Drive</title>"), "a web page"),
-    Case("a picture", _bytes("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(40)), "as the photo"),
+    Case("a picture", _bytes("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(40)), "a picture, not a network"),
     Case("settings", _bytes("config.json", b'{"z_dim": 512}'), "settings, not weights"),
     Case("GGUF", _bytes("a.gguf", b"GGUF" + bytes(20)), "a GGUF file"),
     Case("packed", _bytes("a.pth.gz", b"\x1f\x8b" + bytes(20)), "packed by gzip"),
