@@ -12,9 +12,9 @@ import json
 import logging
 import time
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -35,7 +35,7 @@ from ..training.painter import Painter
 from ..training.prior import read_latents, train_prior
 from .data import CLASS_COLORS, SceneData
 from .pairs import Pairs
-from .scenes import CLASSES, HELD_OUT
+from .scenes import CLASSES, HELD_OUT, TRAINING
 from .segmenter import SceneSegmenter
 from .shaping import shaper_of_scenes
 from .train_edits import EditsRun, Recipe, new_painter, train_edits
@@ -50,6 +50,12 @@ EDITS_SHARE = 0.7
 
 TURNED_BY = 500
 """Scenes whose features choose the edit layer's axes."""
+
+KNOWN_TO_PRIOR = TRAINING[:50_000]
+"""Scenes whose latents the prior knows, each twice, half of the time mirrored."""
+
+PRIOR_STEPS, PRIOR_STEP_LENGTH, PRIOR_LEARNING_RATE = 22_000, 0.008, 1e-3
+"""Of the prior's training."""
 
 READ = 50
 """Scenes whose latents are read at a time, for the prior."""
@@ -140,8 +146,14 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
     painter = with_features(painter, folder / "generator")
     assert isinstance(painter.generator, ProGAN)
-    every = np.array_split(data.images, -(-len(data.images) // READ))
-    painter.generator.prior = train_prior(read_latents(painter, map(to_tensor, every)))
+    known = SceneData(folder / "scenes", size, KNOWN_TO_PRIOR)
+    batches = islice(known.batches(READ, 0), 2 * len(known) // READ)
+    painter.generator.prior = train_prior(
+        read_latents(painter, (pictures for pictures, _ in batches)),
+        steps=PRIOR_STEPS,
+        step_length=PRIOR_STEP_LENGTH,
+        learning_rate=PRIOR_LEARNING_RATE,
+    )
     held_out = SceneData(folder / "scenes", size, HELD_OUT[:500])
     write_module(weights / "segmenter.safetensors", "segmenter", segmenter, segmenter.config)
     miou, by_class = mean_iou(segmenter, held_out)

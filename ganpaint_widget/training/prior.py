@@ -18,12 +18,6 @@ from .painter import Painter, follow
 
 log = logging.getLogger(__name__)
 
-STEP_LENGTH = 0.02
-"""Of Muon, which moves the hidden layers' weights. Adam alone needs more steps to miss as little."""
-
-LEARNING_RATE = 2e-3
-"""Of Adam, which moves all else."""
-
 AVERAGE = 0.999
 """What the running average of the weights keeps in a step, at the end of a long training."""
 
@@ -38,13 +32,24 @@ LONGEST = 1.0
 
 
 def train_prior(
-    latents: Tensor, *, steps: int = 12_000, batch: int = 512, seed: int = 0, width: int = 480, depth: int = 2
+    latents: Tensor,
+    *,
+    steps: int,
+    step_length: float = 0.02,
+    learning_rate: float = 2e-3,
+    batch: int = 512,
+    seed: int = 0,
+    width: int = 480,
+    depth: int = 2,
 ) -> Prior:
-    """Return a prior of latents: ten minutes of one core.
+    """Return a prior of latents: some minutes of one core.
 
     Args:
         latents: z of some thousand pictures, N x Z.
         steps: how many; the rates fall to 0 along a cosine.
+        step_length: of Muon, which moves the hidden layers' weights. Adam alone needs more steps to miss as
+            little. Long trainings need shorter ones: at their full length, errors grow again.
+        learning_rate: of Adam, which moves all else.
         batch: latents a step, each at a random place on its line from noise.
         seed: of weights, noise, places and order. Torch is seeded with it.
         width, depth: of the prior.
@@ -59,7 +64,7 @@ def train_prior(
     places = torch.rand(len(apart)), torch.randn(apart.shape)  # the same for all trials
     hidden = [p for layers in (prior.inward, prior.outward) for p in layers.parameters() if p.dim() == 2]
     others = [p for p in prior.parameters() if all(p is not weight for weight in hidden)]
-    muon, adam = Muon(hidden, STEP_LENGTH), torch.optim.AdamW(others, LEARNING_RATE, betas=(0.9, 0.99))
+    muon, adam = Muon(hidden, step_length), torch.optim.AdamW(others, learning_rate, betas=(0.9, 0.99))
     schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(one, steps) for one in (muon, adam)]
     for step in range(1, steps + 1):
         z = latents[torch.randint(len(latents), (batch,))]
@@ -84,7 +89,9 @@ def train_prior(
 def _missed(prior: Prior, z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     """Return the mean squared error of the velocities at ``t`` on the lines from noise to latents."""
     t, noise = t.to(z), noise.to(z)
-    return F.mse_loss(prior.velocity(torch.lerp(noise, z, t[:, None]), t), z - noise)
+    with bfloat16(z.device):
+        velocity = prior.velocity(torch.lerp(noise, z, t[:, None]), t)
+    return F.mse_loss(velocity.float(), z - noise)
 
 
 @torch.no_grad()
