@@ -293,7 +293,7 @@ def test_other_contents(tmp_path: Path, stylegan2: StyleGAN2) -> None:
     weights = progan_weights((6, 5, 4, 4))
     path = tmp_path / "other.pth"
     for content, message in [
-        ([1, 2], "instead of a dictionary"),
+        ([1, 2], "not a dictionary"),
         ({}, "neither to a ProGAN nor to a StyleGAN2"),
         ({"a": torch.zeros(3)}, "neither to a ProGAN nor to a StyleGAN2"),
         ({"state_dict": {}}, "neither to a ProGAN nor to a StyleGAN2"),

@@ -331,7 +331,7 @@ paint.session.undo = hang""")
 def test_painting_while_a_cell_runs(painting: Page, cell: Any) -> None:
     page = painting
     # The cell also edits and so has things sent: that must not draw the page's messages to its own shell.
-    running = cell("import numpy as np; paint.session.add('dome', np.full((SIZE, SIZE), 9, 'uint8'))\n")
+    running = cell("import numpy as np; paint.session.add('dome', np.full((SIZE, SIZE), 90, 'uint8'))\n")
     if page.subshell is not None:
         for _ in range(3):
             sequence = page.stroke()
