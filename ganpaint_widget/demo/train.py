@@ -12,7 +12,6 @@ import json
 import logging
 import time
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -56,9 +55,6 @@ KNOWN_TO_PRIOR = TRAINING[:50_000]
 
 PRIOR_STEPS, PRIOR_STEP_LENGTH, PRIOR_LEARNING_RATE = 22_000, 0.008, 1e-3
 """Of the prior's training."""
-
-READ = 50
-"""Scenes whose latents are read at a time, for the prior."""
 
 MINIMUM_EFFECT = 0.25
 """A concept whose adding and removing turn less than this share of a patch (mean of both) is not offered."""
@@ -147,9 +143,8 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     painter = with_features(painter, folder / "generator")
     assert isinstance(painter.generator, ProGAN)
     known = SceneData(folder / "scenes", size, KNOWN_TO_PRIOR)
-    batches = islice(known.batches(READ, 0), 2 * len(known) // READ)
     painter.generator.prior = train_prior(
-        read_latents(painter, (pictures for pictures, _ in batches)),
+        read_latents(painter, known, 2 * len(known)),
         steps=PRIOR_STEPS,
         step_length=PRIOR_STEP_LENGTH,
         learning_rate=PRIOR_LEARNING_RATE,

@@ -8,7 +8,6 @@ the finished generator: the prior of its latents, the initializer, and concepts 
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import time
@@ -55,9 +54,6 @@ PRIOR_STEPS = 4_000
 INITIALIZER_STEPS = 350
 TURNED_BY = 500
 """Photos whose features choose the edit layer's axes."""
-
-READ = 25
-"""Photos that are read at a time."""
 
 KNOWN = 9_000
 """How many photos, mirrored ones among them, the second stage and the prior know at most."""
@@ -145,8 +141,7 @@ def train_generator(
     painter = train_features(training, painter, data, recipe, minutes=FEATURES_SHARE * minutes, device=device)
     generator, encoder = painter.generator, painter.encoder
     assert isinstance(generator, ProGAN)
-    batches = itertools.islice(data.batches(READ, seed), -(-recipe.known // READ))
-    latents = read_latents(painter, (pictures for pictures, _ in batches))
+    latents = read_latents(painter, data, recipe.known, seed)
     generator.prior = train_prior(latents, steps=PRIOR_STEPS, seed=seed)
     file = folder / "generator.safetensors"
     found = dissection_file(file)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..models.prior import Prior
-from .data import bfloat16
+from .data import Data, bfloat16
 from .muon import Muon
 from .painter import Painter, follow
 
@@ -26,6 +26,9 @@ KEPT_APART = 0.05
 
 TRIED_EVERY = 500
 """Steps between two trials of the average."""
+
+READ = 25
+"""Pictures that are read at a time."""
 
 LONGEST = 1.0
 """Longer gradients are shortened."""
@@ -95,11 +98,11 @@ def _missed(prior: Prior, z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def read_latents(painter: Painter, batches: Iterable[Tensor]) -> Tensor:
-    """Return z of batches of pictures, B x 3 x R x R, read in bfloat16: float32 N x Z."""
+def read_latents(painter: Painter, data: Data, count: int, seed: int = 0) -> Tensor:
+    """Return z of at least ``count`` random pictures of ``data``, read in bfloat16: float32 N x Z."""
     device = next(painter.parameters()).device
     found = []
-    for pictures in batches:
+    for pictures, _ in itertools.islice(data.batches(READ, seed), -(-count // READ)):
         with bfloat16(device):
             z, _ = painter.encoder(pictures.to(device))
         found.append(z.float())
