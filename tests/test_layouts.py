@@ -76,6 +76,9 @@ def test_modules_of_other_code_and_their_state_dicts() -> None:
     assert "docs/bring_a_gan.md" in caught.value.hint
     with pytest.raises(GANPaintError, match="An int is not a generator"):
         registry.load(3)  # type: ignore[arg-type]
+    for address in ("https://example.org/g.pt", Path("https://example.org/g.pt")):
+        with pytest.raises(GANPaintError, match="is a web address"):
+            registry.load(address)
 
 
 @pytest.mark.parametrize("name", ["missing.pt", "no/such/folder", "charch"])

@@ -26,7 +26,7 @@ MAX_PIXELS: Final = 50_000_000
 CHANNELS: Final = (1, 3, 4)
 """Of an array: gray, RGB, RGBA."""
 
-_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs):/", re.IGNORECASE)  # a Path keeps one slash
+_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|file):/|\w+://", re.IGNORECASE)  # a Path keeps one slash
 _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _ROUNDING: Final = 1e-3  # by so much a float may leave [0, 1]
 
@@ -121,11 +121,7 @@ def _from_path(place: str | bytes, what: str, limit: int) -> File:
         text = url2pathname(urlsplit(text).path)
     if not text.strip():
         raise GANPaintError("The path is empty.", f"Pass the path of a {what}.")
-    if _ADDRESS.match(text):
-        raise GANPaintError(
-            f"{text[:60]!r} is a web address, and nothing is fetched from the network.",
-            f"Download the {what} first, and pass the path of the file.",
-        )
+    refuse_address(text, f"Download the {what} first, and pass the path of the file.")
     try:
         path = Path(text).expanduser()
         if path.is_dir():
@@ -301,6 +297,12 @@ def eight_bits(values: npt.NDArray[Any], what: str) -> Array:
             "Pass it as bool for black and white, or as uint8.",
         )
     return values.astype(np.uint8)
+
+
+def refuse_address(text: str, hint: str) -> None:
+    """Raise GANPaintError with this hint if a path is an address."""
+    if _ADDRESS.match(text):
+        raise GANPaintError(f"{text[:60]!r} is a web address, and nothing is fetched from the network.", hint)
 
 
 def refuse_too_many_pixels(width: int, height: int, named: str) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..cpus import follow_quota
 from ..errors import GANPaintError, kind_of
+from ..images.sources import refuse_address
 from ..storage import cache_folder, explained_writing, fingerprint
 from ..storage import cached as in_cache
 from .catalogue import CATALOGUE, DEFAULT_UNITS, Entry
@@ -74,11 +75,7 @@ def load(generator: Source) -> Model:
         raise GANPaintError(f"{kind_of(generator)} is not a generator.", _USE)
     if not str(generator).strip():
         raise GANPaintError("The generator's name is empty.", _USE)
-    if re.match(r"\w+://", str(generator)):
-        raise GANPaintError(
-            f"{str(generator)[:80]!r} is a web address, and nothing is fetched from the network here.",
-            "Download the file first, or run `ganpaint fetch` for a public model.",
-        )
+    refuse_address(str(generator), "Download the file first, or run `ganpaint fetch` for a public model.")
     path = Path(generator).expanduser()
     if not path.exists():
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
