@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from benchmarks.figures import Figure, Report, bootstrap, parser
 from benchmarks.judge import load_judge
 from ganpaint_widget.demo.data import SceneData
-from ganpaint_widget.demo.model import WEIGHTS
+from ganpaint_widget.demo.outline import WEIGHTS
 from ganpaint_widget.demo.scenes import CLASSES, HELD_OUT, render_many
 from ganpaint_widget.demo.train_segmenter import mean_iou
 from ganpaint_widget.dissection import dissect, position_baseline, random_rotation

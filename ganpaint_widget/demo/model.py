@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from ..models.checkpoints import read_module
 from ..models.initializer import Initializer
 from ..models.model import Model
 from ..models.reading import read_progan
-
-WEIGHTS = Path(__file__).parent / "weights"
+from .outline import WEIGHTS
 
 
 @cache

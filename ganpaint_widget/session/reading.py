@@ -64,7 +64,15 @@ class View:
         labels: see :attr:`EditingSession.labels`.
         faithful: whether the preview is to be faithful to the photo.
         is_faithful: whether it already can be.
+        loading: whether the session is still being opened, and the photo stands for its other pictures.
     """
+
+    generator_name: str
+    palette: tuple[Concept, ...]
+    cells: tuple[int, int]
+    classes: tuple[str, ...]
+    has_gallery: bool
+    journals: tuple[str, ...]
 
     photo: Array
     original: Original | None
@@ -83,6 +91,7 @@ class View:
     metrics: dict[str, Any]
     faithful: bool
     is_faithful: bool
+    loading: bool = False
 
 
 class Reading:
@@ -288,6 +297,12 @@ class Reading:
         with self._state.lock:
             picture, frame = self._state.picture, self._state.rendering.newest
             return View(
+                generator_name=self.generator_name,
+                palette=self.palette,
+                cells=self.cells,
+                classes=self.classes,
+                has_gallery=self.has_gallery,
+                journals=self.journals,
                 photo=picture.photo,
                 original=picture.source.original,
                 reconstruction=picture.reconstruction,

@@ -105,7 +105,7 @@ class EditingSession(Reading):
             model, name, worker, scene=checked_scene(scene), journal=root, progressive=progressive
         )
         if photo is None:
-            source = sources.scene(model, self._state.scene)
+            source = sources.scene(model.gallery, self._state.scene)
         else:
             source = photo if isinstance(photo, Source) else self._photo(photo, None, fit)
         self._state.inverting.start(lambda: source)
@@ -424,7 +424,7 @@ class EditingSession(Reading):
     def next_scene(self) -> None:
         """Open the next scene of the gallery; for a generator without a gallery, another sample."""
         state = self._state
-        state.inverting.start(lambda: sources.scene(state.model, state.scene + 1))
+        state.inverting.start(lambda: sources.scene(state.model.gallery, state.scene + 1))
 
     def open_scene(self, index: int) -> None:
         """Open a scene of the gallery; for a generator without a gallery, the sample with this seed.
@@ -435,7 +435,7 @@ class EditingSession(Reading):
         Raises:
             GANPaintError: the scene does not exist. The open picture stays.
         """
-        source = sources.chosen(self._state.model, index)
+        source = sources.chosen(self._state.model.gallery, index)
         self._state.inverting.start(lambda: source)
 
     def find_concepts(self, parts: int = 12) -> tuple[Concept, ...]:

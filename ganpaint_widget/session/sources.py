@@ -14,7 +14,7 @@ from .journal import Recording
 from .processes.inverting import Source
 
 if TYPE_CHECKING:
-    from ..models.model import Model
+    from ..models.model import Gallery
 
 
 def photo(photo: object, size: int, *, title: str | None, fit: framing.Fit, beside: int) -> Source:
@@ -37,22 +37,21 @@ def photo(photo: object, size: int, *, title: str | None, fit: framing.Fit, besi
     return Source("photo", title, beside, square, original=original, notice=notice)
 
 
-def scene(model: Model, number: int) -> Source:
+def scene(gallery: Gallery | None, number: int) -> Source:
     """Return a scene of the gallery, starting over after the last; without a gallery, a sample."""
-    if model.gallery is None:
+    if gallery is None:
         return Source("sample", f"sample {number}", number)
-    return Source("scene", model.gallery.title(number % model.gallery.count), number)
+    return Source("scene", gallery.title(number % gallery.count), number)
 
 
-def chosen(model: Model, index: object) -> Source:
+def chosen(gallery: Gallery | None, index: object) -> Source:
     """Return a scene of the gallery that a user has chosen; without a gallery, the sample with this seed.
 
     Raises:
         GANPaintError: the scene does not exist.
     """
-    gallery = model.gallery
     what, largest = ("seed", MAX_SEED) if gallery is None else ("scene", gallery.count - 1)
-    return scene(model, checked_number(index, what, largest))
+    return scene(gallery, checked_number(index, what, largest))
 
 
 def generator_of(recording: Recording) -> str:

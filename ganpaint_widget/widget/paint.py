@@ -30,6 +30,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,11 @@ from .. import storage
 from ..errors import GANPaintError, refuse_unknown
 from ..method.edits import Edit
 from ..session import EditingSession
+from ..session.processes.inverting import Source
+from ..session.processes.waiting import explained
 from . import protocol
 from .kernel import Way
+from .opening import first_view, worth_showing_first
 from .protocol import (
     Ack,
     Beat,
@@ -89,6 +93,9 @@ PROGRESS_PAUSE = 0.05
 class GANPaint(anywidget.AnyWidget):
     """The painting editor, as the last expression of a cell.
 
+    In a new kernel, the demo's editor shows at once, while a thread imports PyTorch and opens the session.
+    What is painted before that is drawn after it, and :attr:`session` waits for it.
+
     Args:
         photo: as for an EditingSession, for example a path, a PIL image, an array or the value of a
             FileUpload. None opens a scene of the generator's gallery.
@@ -120,6 +127,7 @@ class GANPaint(anywidget.AnyWidget):
 
     # Ends the session's calls. A class attribute, because ipywidgets may close a widget before __init__ ends.
     _leave: Callable[[], None] | None = None
+    _opening: threading.Thread | None = None
 
     def __init__(
         self,
@@ -141,41 +149,73 @@ class GANPaint(anywidget.AnyWidget):
         self._esm = static_file("widget.js").read_text(encoding="utf-8")
         self._css = static_file("widget.css").read_text(encoding="utf-8")
 
-        if session is None:
-            session = EditingSession(photo, generator, progressive=True, device=device)
-        self._session = session
         self._resting = threading.RLock()
         self._books = threading.RLock()
         self._way = Way()
         self._failures = 0
         self._inexact = 0
-        self._turns = Turns(session, self._carry_out, self._say, self._done)
-        self._questions = Questions(session, self._say)
-        self._at_rest = AtRest(session)
+        self._at_rest = AtRest()
         self._painted: str | None = None
         self._painted_at = -math.inf
         self._later: threading.Timer | None = None
         self._progressed = -math.inf
         self._stream = FrameStream(self.send)
-
-        # Observe before reading, so that no event in between is missed.
         self._shown: events.Rendered | None = None
-        self._leave = self._session.observe(self._on_event)
-        try:
-            rendered = self._session.rendered
-            with self._books:
-                if self._shown is None:
-                    self._shown = rendered
-            # Under the lock, so that no newer state falls between the one that opens the comm and the first
-            # one that can be sent.
-            with self._resting:
-                self._rest()
+        self._opened: Future[EditingSession] = Future()
+
+        if session is None and worth_showing_first(generator, device):
+            source, view = first_view(photo)
+            self._write(self._at_rest.traits(view, {}))
+            super().__init__()
+            self._listen()
+            # Not a daemon: a program that ends meanwhile waits, since PyTorch's import cannot be broken off.
+            self._opening = threading.Thread(target=self._open_later, args=(source,), name="ganpaint-opening")
+            self._opening.start()
+            return
+        if session is None:
+            session = EditingSession(photo, generator, progressive=True, device=device)
+        # Under the lock, so that no newer state falls between the one that opens the comm and the first one
+        # that can be sent.
+        with self._resting:
+            self._connect(session)
+            try:
                 super().__init__()
-        except BaseException:
-            self._leave()
-            raise
+            except BaseException:
+                self._stop_following()
+                raise
+        self._listen()
+
+    def _open_later(self, source: Source) -> None:
+        """Open the demo's session after its first view, and then carry out what the page has asked for."""
+        try:
+            self._connect(EditingSession(source, progressive=True))
+        except Exception as error:
+            failure = explained("The editor could not be opened", error)
+            self._opened.set_exception(failure)
+            self._say(protocol.error(None, None, failure.message, failure.hint))
+
+    def _connect(self, session: EditingSession) -> None:
+        """Begin to follow a session, and write its state."""
+        self._turns = Turns(session, self._carry_out, self._say, self._done)
+        self._questions = Questions(session, self._say)
+        # Observe before reading, so that no event in between is missed.
+        self._leave = session.observe(self._on_event)
+        rendered = session.rendered
+        with self._books:
+            if self._shown is None:
+                self._shown = rendered
+        self._opened.set_result(session)
+        self._rest()
+
+    def _listen(self) -> None:
+        """Listen to the pages, once the comm is open."""
         self._way.opened(self.comm)
         self.on_msg(self._receive)
+
+    @property
+    def _session(self) -> EditingSession:
+        """The session, once it is open. GANPaintError if it cannot be opened."""
+        return self._opened.result()
 
     @classmethod
     def recover(
@@ -233,7 +273,8 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def shown(self) -> NDArray[np.uint8]:
-        """The last rendered G(z_e), uint8 R x R x 3, read-only. This waits for nothing."""
+        """The last rendered G(z_e), uint8 R x R x 3, read-only. With an open session, this does not wait."""
+        self._opened.result()
         shown = self._shown
         assert shown is not None
         return shown.array
@@ -241,7 +282,7 @@ class GANPaint(anywidget.AnyWidget):
     @property
     def painting(self) -> bool:
         """Whether a page is in the middle of a stroke."""
-        return self._turns.painting
+        return self._opened.done() and self._turns.painting
 
     def snapshot(self) -> Image.Image:
         """Return the present picture: G'(z_e) if it was blended since the last edit, else G(z_e).
@@ -263,6 +304,7 @@ class GANPaint(anywidget.AnyWidget):
         `inexact`, the number of previews that were drawn while the hand moved, each with objects in the shape
         of a moment before. Exact ones followed.
         """
+        self._opened.result()
         stats = self._stream.stats()
         turns = self._turns
         return stats | {
@@ -274,13 +316,18 @@ class GANPaint(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Remove the editor from the page. The session continues."""
+        if self._opening is not None:
+            self._opening.join()
+        self._stop_following()
+        super().close()
+
+    def _stop_following(self) -> None:
         if self._leave is not None:
             self._leave()
             self._leave = None
             with self._books:
                 if self._later is not None:
                     self._later.cancel()
-        super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Return the live editor, and a PNG for places without one (GitHub, nbviewer, a printed notebook)."""
@@ -290,13 +337,14 @@ class GANPaint(anywidget.AnyWidget):
         data, metadata = bundle
         if self._later is not None:
             self._rest()
-        blend = self._session.blend
+        blend = self._session.blend if self._opened.done() else None
         blended = blend is not None and blend.revision == self._session.revision and self._result
         data["image/png"] = base64.b64encode(self._result if blended else self._preview).decode("ascii")
         return data, metadata
 
     def _settle(self) -> None:
         """Wait a moment for strokes on their way, so that Python reads the state that the user sees."""
+        self._opened.result()
         if not self._way.handling:
             self._turns.settle(READ_PATIENCE)
 
@@ -309,6 +357,7 @@ class GANPaint(anywidget.AnyWidget):
             data = msg["content"]["data"]
             method = data["method"]
             if method == "custom":
+                self._opened.result()
                 self._handle_custom_msg(data["content"], msg["buffers"])
             elif method == "update":
                 self.set_state(data["state"])
@@ -316,6 +365,8 @@ class GANPaint(anywidget.AnyWidget):
                 self.send_state()
             else:
                 raise LookupError(method)
+        except GANPaintError as error:  # the session could not be opened
+            self._say(protocol.error(None, None, error.message, error.hint))
         except Exception:
             log.exception("A message of the page could not be handled.")
             self._say(protocol.error(None, None, "The page sent something that is not a message.", _RELOAD))
@@ -545,15 +596,17 @@ class GANPaint(anywidget.AnyWidget):
         """Write the state at rest. Unchanged parts are neither encoded nor sent."""
         with self._resting:
             covers = self._turns.all_accepted(self._stream.pages)
-            traits = self._at_rest.traits(covers)
-            try:
-                # One message with all differences, so that a page never sees half of a state.
-                with self.hold_sync():
-                    for name, value in traits.items():
-                        setattr(self, name, value)
-            except Exception:
-                self._failures += 1
-                log.debug("The state could not be sent.", exc_info=True)
+            self._write(self._at_rest.traits(self._session.view, covers))
+
+    def _write(self, traits: Mapping[str, object]) -> None:
+        try:
+            # One message with all differences, so that a page never sees half of a state.
+            with self.hold_sync():
+                for name, value in traits.items():
+                    setattr(self, name, value)
+        except Exception:
+            self._failures += 1
+            log.debug("The state could not be sent.", exc_info=True)
 
     # --- messages out -----------------------------------------------------------------------------
 

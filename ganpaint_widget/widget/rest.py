@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..images import files
 from ..images.files import Original
 from ..method.edits import Edit
-from ..session import EditingSession, View
+from ..session import View
 from ..session.document import Edits
 from .questions import key_of
 
@@ -20,20 +20,19 @@ from .questions import key_of
 class AtRest:
     """The widget's synchronized traits. Only changed pictures are encoded again."""
 
-    def __init__(self, session: EditingSession) -> None:
-        self._session = session
+    def __init__(self) -> None:
         self._pictures: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
         self._masks: dict[str, tuple[NDArray[np.uint8], bytes]] = {}
 
-    def traits(self, covers: Mapping[str, int]) -> dict[str, Any]:
+    def traits(self, view: View, covers: Mapping[str, int]) -> dict[str, Any]:
         """Return the traits by their names, all from one moment.
 
         Args:
-            covers: the last message of each page that the state contains. Read it before this call. Then a
+            view: that moment.
+            covers: the last message of each page that the state contains. Read it before the view. Then a
                 message that is applied in between is in the edits but not in covers, and its page waits for
                 the next state. In the other order, the page would take over a state without the message.
         """
-        view = self._session.view
         return {
             "_photo": self._png("photo", view.photo),
             "_reconstruction": self._png("reconstruction", view.reconstruction),
@@ -41,39 +40,7 @@ class AtRest:
             "_result": b"" if view.blend is None else self._png("result", view.blend.array),
             "_segments": b"" if view.labels is None else self._png("segments", view.labels),
             "_masks": self._mask_pngs(view.edits),
-            "_state": self._state(view) | {"covers": dict(covers)},
-        }
-
-    def _state(self, view: View) -> dict[str, Any]:
-        session = self._session
-        notice, job, metrics = view.notice, view.job, view.metrics
-        return {
-            "revision": view.revision,
-            "title": view.title,
-            "width": session.size,
-            "height": session.size,
-            "photo": _size(view.original),
-            "cells": list(session.cells),
-            "classes": [] if view.labels is None else list(session.classes),
-            "journal": list(session.journals),
-            "generator": session.generator_name,
-            "concepts": [
-                {"name": concept.name, "color": concept.color, "quality": concept.quality}
-                for concept in session.palette
-            ],
-            "verbs": ["add", "remove", "restyle"],
-            "edits": [_described(edit) for edit in view.edits],
-            "can_undo": view.can_undo,
-            "can_redo": view.can_redo,
-            "has_gallery": session.has_gallery,
-            "scene": view.scene,
-            "job": None if job is None else {"name": job.job, "fraction": job.fraction},
-            "faithful": {"on": view.faithful, "ready": view.is_faithful},
-            "blended": None if view.blend is None else view.blend.revision,
-            "measures": _without_nan(
-                {"reconstruction_decibel": metrics["reconstruction_psnr"], "blend": metrics["blend"]}
-            ),
-            "notice": None if notice is None else {"level": notice.level, "text": notice.text},
+            "_state": _state(view) | {"covers": dict(covers)},
         }
 
     def _png(self, kind: str, array: NDArray[np.uint8]) -> bytes:
@@ -93,6 +60,40 @@ class AtRest:
                 old = edit.mask, files.encode_png(edit.mask)
             self._masks[edit.id] = old
         return {name: data for name, (_, data) in self._masks.items()}
+
+
+def _state(view: View) -> dict[str, Any]:
+    """Return everything but the pictures and masks as a JSON object."""
+    notice, job, metrics = view.notice, view.job, view.metrics
+    return {
+        "revision": view.revision,
+        "title": view.title,
+        "width": view.photo.shape[1],
+        "height": view.photo.shape[0],
+        "photo": _size(view.original),
+        "cells": list(view.cells),
+        "classes": [] if view.labels is None else list(view.classes),
+        "journal": list(view.journals),
+        "generator": view.generator_name,
+        "concepts": [
+            {"name": concept.name, "color": concept.color, "quality": concept.quality}
+            for concept in view.palette
+        ],
+        "verbs": ["add", "remove", "restyle"],
+        "edits": [_described(edit) for edit in view.edits],
+        "can_undo": view.can_undo,
+        "can_redo": view.can_redo,
+        "has_gallery": view.has_gallery,
+        "scene": view.scene,
+        "loading": view.loading,
+        "job": None if job is None else {"name": job.job, "fraction": job.fraction},
+        "faithful": {"on": view.faithful, "ready": view.is_faithful},
+        "blended": None if view.blend is None else view.blend.revision,
+        "measures": _without_nan(
+            {"reconstruction_decibel": metrics["reconstruction_psnr"], "blend": metrics["blend"]}
+        ),
+        "notice": None if notice is None else {"level": notice.level, "text": notice.text},
+    }
 
 
 def _described(edit: Edit) -> dict[str, Any]:

@@ -360,6 +360,10 @@ class Notebook:
     def stroke(self, points: list[tuple[float, float]]) -> None:
         """Draws through points (fractions of the canvas), and waits until the kernel has accepted it."""
         before = self.number("accepted")
+        self.draw(points)
+        self.wait_for_accepted(before)
+
+    def draw(self, points: list[tuple[float, float]]) -> None:
         self.canvas.scroll_into_view_if_needed()
         box = self.canvas.bounding_box()
         assert box is not None
@@ -369,7 +373,6 @@ class Notebook:
         for place in places[1:]:
             self.page.mouse.move(*place, steps=8)
         self.page.mouse.up()
-        self.wait_for_accepted(before)
 
     def wait_for_accepted(self, before: int) -> None:
         """Waits until the kernel has accepted something after `before`, and all that was sent."""

@@ -581,3 +581,37 @@ def test_looks(editor) -> None:
             }"""
         )
         assert (background > text) == (theme == "Light"), (theme, background, text)
+
+
+SLOW_TORCH = """
+import pathlib, sys, time
+
+class Slow:  # lets the import of PyTorch begin when a file is there
+    def find_spec(self, name, path=None, target=None):
+        while name == "torch" and not pathlib.Path("load-torch").exists():
+            time.sleep(0.02)
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+def test_in_a_new_kernel_one_can_paint_while_torch_is_loaded(open_notebook) -> None:
+    notebook = open_notebook(SLOW_TORCH, f"{IMPORT}\n{SHOW}")
+    notebook.run(0)
+    notebook.run(1)
+    notebook.page.locator("[data-ganpaint-canvas][data-revision]").wait_for()
+    expect(notebook.root.locator(".gp-status")).to_contain_text("PyTorch is being loaded")
+    assert notebook.root.get_attribute("data-ready") is None
+    photo = notebook.picture("photo")
+    notebook.choose("tree")
+    notebook.draw(TREE)
+    assert notebook.number("sent") == 0 or notebook.number("accepted") == 0
+
+    (notebook.lab.folder / "load-torch").touch()
+    notebook.wait_for_accepted(0)
+    notebook.wait_for_picture()
+    expect(notebook.root.locator(".gp-status")).not_to_contain_text("being loaded")
+    changed = difference(notebook.picture("preview"), photo)
+    tree = region(changed.shape, TREE, 0)
+    assert changed[tree].mean() > 2 * changed[~region(changed.shape, TREE, 0.1)].mean()
+    assert notebook.errors() == []

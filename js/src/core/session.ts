@@ -30,6 +30,10 @@ export interface StatusMessage {
 }
 
 const INVITATION: StatusMessage = { level: "info", text: "Choose a concept and paint." };
+const LOADING: StatusMessage = {
+  level: "info",
+  text: "PyTorch is being loaded. Paint if you like: what you paint is drawn in a moment.",
+};
 
 export interface BlendProgress {
   fraction: number;
@@ -375,6 +379,8 @@ export class EditorSession<Image = unknown> {
     this.revision = Math.max(this.revision, state.revision);
     if (!state.job) this.#blend = null;
     else this.#blend = { secondsLeft: null, psnr: null, ...this.#blend, fraction: state.job.fraction };
+    if (state.loading) this.setStatus(LOADING);
+    else if (this.status === LOADING) this.setStatus(INVITATION);
     if (state.notice && state.notice.text !== noticed) this.setStatus(state.notice);
     void this.#redelivery.search(state.journal);
     this.#notify("document");

@@ -62,6 +62,8 @@ export interface SessionState {
   has_gallery: boolean;
   /** The number of the scene in the gallery. */
   scene?: number | null;
+  /** Whether PyTorch and the generator are still being loaded. The photo then stands for all pictures. */
+  loading?: boolean;
   job: null | { name: string; fraction: number };
   /** Whether the preview is to be faithful to the photo, and whether it already is. */
   faithful?: { on: boolean; ready: boolean };
