@@ -53,7 +53,7 @@ class Judge(nn.Module):
 
     def __init__(self, narrow: int = 32, wide: int = 64) -> None:
         super().__init__()
-        self.settings = {"narrow": narrow, "wide": wide}
+        self.config = {"narrow": narrow, "wide": wide}
         self.fine = nn.Sequential(nn.Conv2d(12, narrow, 3, padding=1), _Residual(narrow, 1))
         self.coarse = nn.Sequential(
             nn.Conv2d(narrow, wide, 4, stride=2, padding=1), *(_Residual(wide, by) for by in (1, 2, 4, 8))
@@ -105,7 +105,7 @@ def main() -> None:
         judge = train_segmenter(
             Judge(), SceneData(folder, 128, SCENES), steps=options.steps, batch=24, seed=77
         )
-        write_module(WEIGHTS, "judge", judge, judge.settings)
+        write_module(WEIGHTS, "judge", judge, judge.config)
     miou, by_class = mean_iou(load_judge(), SceneData(folder, 128, HELD_OUT[:500]))
     print(json.dumps({"mean_iou": miou, "iou": by_class}, indent=1))
 

@@ -18,7 +18,7 @@ from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
 from ganpaint_widget.demo.train import painter_from
-from ganpaint_widget.demo.train_edits import Recipe, chroma, moved, new_painter, stroke, train_edits
+from ganpaint_widget.demo.train_edits import DEMO, chroma, moved, new_painter, stroke, train_edits
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.method.edits import Edit
 from ganpaint_widget.method.equation import apply, mean_activations
@@ -35,7 +35,8 @@ from ganpaint_widget.training.features import FeatureRecipe, FeatureRun, train_f
 from ganpaint_widget.training.muon import Muon, orthogonalized
 from ganpaint_widget.training.painter import Painter, mean_inside, painted
 
-TINY = Recipe(
+TINY = dataclasses.replace(
+    DEMO,
     latent_size=8,
     channels=(8, 8, 8, 8, 8),
     edit_layer="layer6",

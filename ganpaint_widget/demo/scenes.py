@@ -89,29 +89,22 @@ _TOWER_FORMS = ("spire", "dome", "flat")
 _PANE_FORMS = ("arched", "rectangular")
 _TREE_FORMS = ("round", "conifer")
 
+
+def _named(**percents: tuple[int, int, int]) -> Mapping[str, Color]:
+    """Return colors by name, from their red, green and blue in percent."""
+    return {name: (red / 100, green / 100, blue / 100) for name, (red, green, blue) in percents.items()}
+
+
 _WALL_COLORS: Mapping[str, tuple[Color, ...]] = {
     "brick": ((0.66, 0.29, 0.23), (0.75, 0.42, 0.30), (0.83, 0.56, 0.38)),
     "stone": ((0.60, 0.60, 0.64), (0.71, 0.69, 0.67), (0.80, 0.75, 0.64)),
     "plaster": ((0.95, 0.93, 0.90), (0.96, 0.89, 0.72), (0.93, 0.76, 0.68)),
 }
-_ROOF_COLORS: Mapping[str, Color] = {
-    "terracotta": (0.74, 0.29, 0.19),
-    "brown": (0.42, 0.26, 0.20),
-    "slate": (0.29, 0.34, 0.43),
-    "green": (0.29, 0.48, 0.41),
-}
-_DOME_COLORS: Mapping[str, Color] = {
-    "gold": (0.95, 0.74, 0.24),
-    "teal": (0.35, 0.70, 0.62),
-    "blue": (0.28, 0.42, 0.76),
-    "white": (0.93, 0.93, 0.92),
-    "red": (0.76, 0.27, 0.23),
-}
-_DOOR_COLORS: Mapping[str, Color] = {
-    "brown": (0.36, 0.21, 0.12),
-    "red": (0.50, 0.12, 0.12),
-    "green": (0.14, 0.30, 0.22),
-}
+_ROOF_COLORS = _named(terracotta=(74, 29, 19), brown=(42, 26, 20), slate=(29, 34, 43), green=(29, 48, 41))
+_DOME_COLORS = _named(
+    gold=(95, 74, 24), teal=(35, 70, 62), blue=(28, 42, 76), white=(93, 93, 92), red=(76, 27, 23)
+)
+_DOOR_COLORS = _named(brown=(36, 21, 12), red=(50, 12, 12), green=(14, 30, 22))
 _GRASS_COLORS: tuple[Color, ...] = ((0.25, 0.52, 0.20), (0.38, 0.57, 0.22), (0.54, 0.57, 0.25))
 _FOLIAGE_COLORS: tuple[Color, ...] = (
     (0.13, 0.34, 0.17),

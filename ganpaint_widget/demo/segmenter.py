@@ -40,8 +40,8 @@ class SceneSegmenter(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = tuple(classes)
-        self.widths = tuple(widths)
         self.fold = fold
+        self.config = {"classes": list(classes), "widths": list(widths), "fold": fold}
         w0, w1, w2, w3 = widths
         self.down0 = _block(3 * fold**2, w0)
         self.down1 = _block(w0, w1, stride=2)
@@ -75,8 +75,3 @@ class SceneSegmenter(nn.Module):
         """Return the label map (B x H x W, int64) of pictures B x 3 x H x W in [-1, 1]."""
         labels: Tensor = self(pictures).argmax(dim=1)
         return labels
-
-    @property
-    def config(self) -> dict[str, object]:
-        """The constructor's arguments, as they are stored beside the weights."""
-        return {"classes": list(self.classes), "widths": list(self.widths), "fold": self.fold}

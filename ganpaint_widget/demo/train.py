@@ -37,7 +37,7 @@ from .pairs import Pairs
 from .scenes import CLASSES, HELD_OUT, TRAINING
 from .segmenter import SceneSegmenter
 from .shaping import shaper_of_scenes
-from .train_edits import EditsRun, Recipe, new_painter, train_edits
+from .train_edits import DEMO, EditsRun, Recipe, new_painter, train_edits
 from .train_segmenter import cached_segmenter, mean_iou
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def train_demo(
         start: a folder of such weights to begin from, as long as ``folder`` lacks a checkpoint.
         device: where to train.
     """
-    recipe = Recipe()
+    recipe = DEMO
     segmenter = demo_segmenter(folder, recipe)
     if minutes > 0:
         data = SceneData(folder / "scenes", recipe.resolution)

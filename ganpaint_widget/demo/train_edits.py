@@ -37,6 +37,7 @@ import math
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ from ..models.networks import channels_last
 from ..models.progan import ProGAN
 from ..training.data import bfloat16, to_bytes
 from ..training.painter import Painter, mean_inside, painted, slopes
-from ..training.run import PictureRun, Rates, carry_out, laid_out
+from ..training.run import PictureRates, PictureRun, carry_out, laid_out, noisy
 from .pairs import Batch, Pairs
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
@@ -80,29 +81,41 @@ BANK = 60
 
 
 @dataclass(frozen=True)
-class Recipe(Rates):
-    """Everything that decides a run: ``warm_up`` and ``ramp`` in pictures; others are rates and weights."""
+class Recipe(PictureRates):
+    """Everything that decides a run.
+
+    Attributes:
+        latent_size, channels, edit_layer: of the generator, see :class:`.ProGAN`.
+        residual: of the encoder, see :class:`.Encoder`.
+        pairs: how many pairs of scenes there are.
+        perceptual: the weight of errors in the segmenter's features.
+        classes: the weight of errors in the segmenter's classes.
+    """
 
     latent_size: int = 256
     channels: tuple[int, ...] = (256, 256, 192, 96, 48, 32)
     edit_layer: str = "layer6"
     residual: tuple[int, ...] = (1, 2)
     pairs: int = 30_000
-    batch: int = 4
-    warm_up: int = 38_000
-    ramp: int = 15_000
-    learning_rate_judge: float = 1e-3
-    penalty: float = 0.006
-    noise: float = 0.02
-    slopes: float = 0.5
     perceptual: float = 0.5
     classes: float = 0.3
-    adversarial: float = 0.08
 
     @property
     def resolution(self) -> int:
         """Of the generator's pictures."""
         return 4 << (len(self.channels) - 1)
+
+
+DEMO: Final = Recipe(
+    batch=4,
+    warm_up=38_000,
+    ramp=15_000,
+    learning_rate_judge=1e-3,
+    penalty=0.006,
+    slopes=0.5,
+    adversarial=0.08,
+)
+"""The demo world's."""
 
 
 def new_painter(recipe: Recipe) -> Painter:
@@ -378,8 +391,7 @@ class EditsRun(PictureRun[Batch]):
             views, places, objects = moved(pairs.with_, pairs.mask, pairs.instances_with, self.lessons.random)
             features = painter.encode(laid_out(torch.cat([pairs.without, pairs.with_, views]))).float()
             features, seen = features[: 2 * count], features[2 * count :]
-            scale = features.detach().square().mean().sqrt()
-            features = features + recipe.noise * scale * torch.randn_like(features)
+            features = noisy(features)
             lesson = self.lessons(
                 pairs, features[:count], features[count:], (seen, places, objects), unknown=judged
             )
@@ -411,8 +423,7 @@ class EditsRun(PictureRun[Batch]):
         loss = loss + recipe.classes * parts["classes"] + 0.2 * parts["outside"]
         if judged:
             fooling, parts["gap"] = self._judged(lesson, drawn, around)
-            grown = min(1.0, (self.shown - recipe.warm_up) / recipe.ramp)
-            loss = loss + recipe.adversarial * grown * fooling
+            loss = loss + recipe.adversarial * recipe.grown(self.shown) * fooling
         self.follow(loss, len(drawn))
         return {name: float(part.detach()) for name, part in parts.items()}
 

@@ -441,6 +441,10 @@ def parts_of(dissection: Dissection) -> Parts:
     return dissection.parts
 
 
+CROPPED_AT_ONCE = 8
+"""Pictures in a batch of :func:`exemplar_crops`."""
+
+
 @torch.no_grad()
 def exemplar_crops(
     generator: StagedGenerator | Model,
@@ -450,7 +454,6 @@ def exemplar_crops(
     samples: int = 32,
     seed: int = 0,
     side: int = 64,
-    batch: int = 8,
     ticket: Ticket | None = None,
 ) -> dict[str, list[Array]]:
     """Cut out the places where pictures show each discovered concept most clearly.
@@ -465,7 +468,6 @@ def exemplar_crops(
         samples: pictures to look at.
         seed: of their choice.
         side: the crops are uint8 ``side`` x ``side`` x 3.
-        batch: pictures at a time.
         ticket: progress and cancel.
     """
     model = _model(generator)
@@ -473,7 +475,7 @@ def exemplar_crops(
     parts = usable(parts_of(dissection), next(generator.parameters()).device)
     found: dict[str, list[tuple[float, Array]]] = {name: [] for name in dissection.concepts}
     reading, cutting = share_of(ticket, 0, 0.5), share_of(ticket, 0.5, 1)
-    states = states_of(model, dissection.layer, samples, seed, batch, reading)
+    states = states_of(model, dissection.layer, samples, seed, CROPPED_AT_ONCE, reading)
     for state in watched(states, cutting):
         pictures = drawn(generator, state)
         labels, masks = parts.segment(pictures).cpu(), parts.masks(pictures).cpu()

@@ -59,7 +59,7 @@ class Encoder(nn.Module):
         super().__init__()
         channels, grid, _ = features
         self.latent_size = latent_size
-        self.settings = {
+        self.config: dict[str, object] = {
             "resolution": resolution,
             "latent_size": latent_size,
             "features": list(features),
@@ -95,8 +95,3 @@ class Encoder(nn.Module):
         z = self.latent(self.deep(shared))
         z = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
         return z, self.features(shared)
-
-    @property
-    def config(self) -> dict[str, object]:
-        """The constructor's arguments, as they are stored beside the weights."""
-        return dict(self.settings)

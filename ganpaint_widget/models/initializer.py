@@ -32,7 +32,8 @@ class Initializer(nn.Module):
 
     def __init__(self, shapes: Mapping[str, tuple[int, int, int]], width: int = 48) -> None:
         super().__init__()
-        self.settings = {"shapes": {name: list(shape) for name, shape in shapes.items()}, "width": width}
+        stored = {name: list(shape) for name, shape in shapes.items()}
+        self.config: dict[str, object] = {"shapes": stored, "width": width}
         self.heads = nn.ModuleDict()
         for name, (channels, _, _) in shapes.items():
             last = nn.Conv2d(width, channels, 1)
@@ -74,8 +75,3 @@ class Initializer(nn.Module):
 
         state = generator.run(edited, modify={name: modifier(name) for name in self.heads})
         return deltas, generator.picture(state)
-
-    @property
-    def config(self) -> dict[str, object]:
-        """The constructor's arguments, as they are stored beside the weights."""
-        return dict(self.settings)

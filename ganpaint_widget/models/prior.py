@@ -39,16 +39,12 @@ class Prior(nn.Module):
 
     def __init__(self, latent_size: int, width: int = 480, depth: int = 2) -> None:
         super().__init__()
-        self.latent_size, self.width, self.depth = latent_size, width, depth
+        self.latent_size = latent_size
+        self.config = {"width": width, "depth": depth}
         self.time = nn.Linear(2 * len(TURNS), width)
         self.inward = nn.ModuleList(nn.Linear(latent_size, width) for _ in range(depth))
         self.outward = nn.ModuleList(nn.Linear(width, latent_size) for _ in range(depth))
         self.last = nn.Linear(latent_size, latent_size)
-
-    @property
-    def config(self) -> dict[str, int]:
-        """The sizes, as they are stored beside the weights."""
-        return {"width": self.width, "depth": self.depth}
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """Return v(x, t), B x Z.

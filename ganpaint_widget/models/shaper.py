@@ -58,7 +58,7 @@ class Shaper(nn.Module):
     def __init__(self, units: int, concepts: Sequence[str], width: int = 64, depth: int = 4) -> None:
         super().__init__()
         self.units, self.concepts = units, tuple(concepts)
-        self.width, self.depth = width, depth
+        self.config = {"units": units, "concepts": list(concepts), "width": width, "depth": depth}
         # Features are seen in units of each unit's spread.
         self.register_buffer("middle", torch.zeros(units, 1, 1))
         self.register_buffer("spread", torch.ones(units, 1, 1))
@@ -78,16 +78,6 @@ class Shaper(nn.Module):
         nn.init.zeros_(last.weight)  # so that it begins with the mean itself
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.last = nn.Sequential(nn.SiLU(), last)
-
-    @property
-    def config(self) -> dict[str, object]:
-        """The constructor's arguments, as they are stored beside the weights."""
-        return {
-            "units": self.units,
-            "concepts": list(self.concepts),
-            "width": self.width,
-            "depth": self.depth,
-        }
 
     def forward(self, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
         """Return p for each cell, B x C x H x W.

@@ -26,20 +26,19 @@ from .data import bfloat16, to_bytes
 from .judging import augmented
 from .painter import Painter, slopes
 from .photos import Photos
-from .run import PictureRun, Rates, carry_out, laid_out
+from .run import PictureRates, PictureRun, carry_out, laid_out, noisy
 
 
 @dataclass(frozen=True)
-class AutoencoderRecipe(Rates):
-    """Everything that decides a run. ``warm_up`` and ``ramp`` count pictures; others are weights."""
+class AutoencoderRecipe(PictureRates):
+    """Everything that decides a run.
 
-    batch: int = 16
-    warm_up: int = 6_000
-    ramp: int = 12_000
-    noise: float = 0.02
-    slopes: float = 1.0
+    Attributes:
+        matching: the weight of what the judge sees in the pictures, beside what it sees in the photos.
+        edited: the share of pictures that are drawn with an edit.
+    """
+
     matching: float = 0.5
-    adversarial: float = 0.05
     edited: float = 0.5
 
 
@@ -81,9 +80,7 @@ class PhotoRun(PictureRun[Tensor]):
         recipe = self.recipe
         photos = laid_out(batch.to(self.device))
         with bfloat16(self.device):
-            features = self.painter.encode(photos).float()
-            scale = features.detach().square().mean().sqrt()
-            features = features + recipe.noise * scale * torch.randn_like(features)
+            features = noisy(self.painter.encode(photos).float())
             edited = torch.rand(len(features), 1, 1, 1, device=self.device) < recipe.edited
             where = (regions(features.detach()) & edited).to(features.dtype)
             share = where.sum(dim=(2, 3), keepdim=True).clamp_min(1)
@@ -96,9 +93,9 @@ class PhotoRun(PictureRun[Tensor]):
         }
         loss = parts["pixels"] + recipe.slopes * parts["slopes"] + 0.2 * parts["outside"]
         fooling, parts["gap"] = self.judge(photos, drawn, augment=lambda x: augmented(x, color=True))
-        grown = min(1.0, max(0.0, (self.shown - recipe.warm_up) / recipe.ramp))
         parts["matching"] = self._unmatched(photos, drawn)
-        loss = loss + recipe.matching * parts["matching"] + recipe.adversarial * grown * fooling
+        loss = loss + recipe.matching * parts["matching"]
+        loss = loss + recipe.adversarial * recipe.grown(self.shown) * fooling
         self.follow(loss, len(drawn))
         return {name: float(part.detach()) for name, part in parts.items()}
 

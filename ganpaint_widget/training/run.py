@@ -74,6 +74,39 @@ class Rates:
     seed: int = 0
 
 
+NOISE = 0.02
+"""The noise in the features from which pictures are drawn, as a share of their root mean square."""
+
+
+@dataclass(frozen=True)
+class PictureRates(Rates):
+    """What a run that draws pictures decides besides.
+
+    Attributes:
+        batch: how many pictures a step takes.
+        warm_up: after how many pictures the judge begins to count.
+        ramp: after how many more it counts fully.
+        slopes: the weight of the errors of slopes, see :func:`.painter.slopes`.
+        adversarial: the weight of the judge.
+    """
+
+    batch: int = 16
+    warm_up: int = 6_000
+    ramp: int = 12_000
+    slopes: float = 1.0
+    adversarial: float = 0.05
+
+    def grown(self, shown: int) -> float:
+        """Return how far the judge counts, 0 to 1, after a number of pictures."""
+        return min(1.0, max(0.0, (shown - self.warm_up) / self.ramp))
+
+
+def noisy(features: Tensor) -> Tensor:
+    """Return features with noise, so that what draws them cannot hide details in small differences."""
+    scale = features.detach().square().mean().sqrt()
+    return features + NOISE * scale * torch.randn_like(features)
+
+
 B = TypeVar("B")
 
 
