@@ -149,7 +149,7 @@ def without(part: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in weights.items() if part not in name}
 
 
-SEED = "drawn from the seed 0"
+SEED = "the fixed seed 0 draws them"
 _OPENING = (
     Case(
         "rosinality, converted", saved(lambda: {"g_ema": stylegan2_weights(), "latent_avg": torch.zeros(6)})
@@ -487,7 +487,7 @@ _LAYOUTS: tuple[tuple[str, str, Shapes], ...] = (
     ),
     (
         "Real-ESRGAN",
-        "an enlarger",
+        "a super-resolution network",
         {
             "params_ema.conv_first.weight": (4, 3, 3, 3),
             "params_ema.body.0.rdb1.conv1.weight": (4, 4, 3, 3),
@@ -496,7 +496,7 @@ _LAYOUTS: tuple[tuple[str, str, Shapes], ...] = (
     ),
     (
         "ESRGAN",
-        "an enlarger",
+        "a super-resolution network",
         {"conv_first.weight": (4, 3, 3, 3), "RRDB_trunk.0.RDB1.conv1.weight": (4, 4, 3, 3)},
     ),
     (
@@ -706,13 +706,13 @@ _FILES = (
     Case("TensorFlow checkpoint", _bytes("model.ckpt.index", b"\0\0" + bytes(30)), "a TensorFlow checkpoint"),
     Case("TensorFlow data", _bytes("model.ckpt.data-00000-of-00001", bytes(32)), "a TensorFlow checkpoint"),
     Case(
-        "Git LFS pointer", _bytes("a.pt", b"version https://git-lfs.github.com/spec/v1\n"), "a Git LFS file"
+        "Git LFS pointer", _bytes("a.pt", b"version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer"
     ),
     Case("a web page", _bytes("a.pt", b"<!DOCTYPE html><title>Google Drive</title>"), "a web page"),
     Case("a picture", _bytes("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(40)), "a picture, not a network"),
     Case("settings", _bytes("config.json", b'{"z_dim": 512}'), "settings, not weights"),
     Case("GGUF", _bytes("a.gguf", b"GGUF" + bytes(20)), "a GGUF file"),
-    Case("packed", _bytes("a.pth.gz", b"\x1f\x8b" + bytes(20)), "packed by gzip"),
+    Case("packed", _bytes("a.pth.gz", b"\x1f\x8b" + bytes(20)), "a gzip archive"),
     Case("a pipeline of diffusers", _folder("model_index.json"), "a pipeline of diffusers"),
     Case("a folder", _folder("notes.txt"), "holds other files"),
     Case("a whole network", saved(Whole), "Whole'), as a whole pickled object"),

@@ -134,7 +134,10 @@ def checked_student(student: object) -> str:
     if not (
         isinstance(student, str) and student.strip() and len(student) <= MAX_STUDENT and student.isprintable()
     ):
-        raise GANPaintError("That is not a name.", f"Pass your name, in at most {MAX_STUDENT} characters.")
+        raise GANPaintError(
+            f"{_shown(student)} is not a student's name.",
+            f"Pass your name, in at most {MAX_STUDENT} characters.",
+        )
     return " ".join(student.split())
 
 
@@ -232,13 +235,12 @@ def checked_edit(edit: Edit, known: Sequence[str], generator: str, size: int, ch
         raise GANPaintError("The addition comes without its activations.", "Make the edit anew.")
     if edit.reference is not None:
         _check_reference(edit.reference, size)
-    if not isinstance(edit.enabled, (bool, np.bool_)):
-        raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
+    enabled = checked_switch(edit.enabled)
     return replace(
         edit,
         mask=checked_mask(edit.mask, size, size),
         strength=checked_strength(edit.strength),
-        enabled=bool(edit.enabled),
+        enabled=enabled,
         units=units,
         variant=variant,
     )
@@ -274,7 +276,7 @@ def checked_id(edit: object) -> str:
 def checked_switch(enabled: object) -> bool:
     """Return ``enabled`` if it is true or false, else GANPaintError."""
     if not isinstance(enabled, (bool, np.bool_)):
-        raise GANPaintError("An edit is switched with True or False.", "Pass one of the two.")
+        raise GANPaintError(f"{_shown(enabled)} does not say whether the edit is on.", "Pass True or False.")
     return bool(enabled)
 
 

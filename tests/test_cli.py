@@ -163,7 +163,7 @@ def test_one_bad_photo_does_not_end_a_batch(folder: Path):
     assert result.exit_code == 1
     errors = [one.get("error") for one in json.loads(result.stdout)["pictures"]]
     assert errors[0] is errors[2] is None
-    assert errors[1]["hint"].startswith("Take a PNG")
+    assert errors[1]["hint"].startswith("Pass a PNG")
 
 
 @pytest.mark.parametrize(

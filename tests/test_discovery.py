@@ -794,7 +794,7 @@ def test_a_search_is_cancelled_and_nothing_has_changed(
         session.find_concepts(4)
     session.cancel()
     thread.join(60)
-    assert [error.message for error in caught] == ["Finding concepts was cancelled."]
+    assert [error.message for error in caught] == ["Finding concepts was canceled."]
     assert session.concepts == ()
     assert not discovery_file(dcgan).exists()
     assert session.model.dissection is None

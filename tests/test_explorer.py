@@ -261,7 +261,7 @@ def test_measuring_is_cancelled(boxes: Model, monkeypatch: pytest.MonkeyPatch) -
     explorer._cancel.click()
     on.set()
     settle(explorer)
-    assert "was cancelled" in status(explorer) and explorer._jobs.box.layout.display == "none"
+    assert "was canceled" in status(explorer) and explorer._jobs.box.layout.display == "none"
     assert explorer._offer.layout.display is None
     explorer.close()
 
@@ -648,7 +648,7 @@ def test_an_atlas_is_shown_as_it_grows_and_stays_when_it_is_stopped(
     settle(explorer)
     assert grown == [(12, 3), (24, 3), (48, 3)]
     assert explorer._known.layout.display is None and len(captions(explorer)) == 5
-    assert "was cancelled" in status(explorer) and not explorer._jobs.busy
+    assert "was canceled" in status(explorer) and not explorer._jobs.busy
     found = explorer.exploration
     assert found.atlas is None and found.draft.samples == 48
     assert not (found.folder / "atlas.safetensors").exists()
@@ -678,7 +678,7 @@ def test_a_brush_that_is_cancelled_is_not_made(
     explorer._brush_name.value = "mine"
     explorer._brush.click()
     settle(explorer)
-    assert "was cancelled" in status(explorer) and explorer._brushes.children == ()
+    assert "was canceled" in status(explorer) and explorer._brushes.children == ()
     assert fractions and fractions == sorted(fractions) and fractions[-1] < 1
     assert "mine" not in explorer.paint.session.concepts
 

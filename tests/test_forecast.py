@@ -112,9 +112,9 @@ def test_samples_for_a_seed_and_a_psi(stylegan2: StyleGAN2) -> None:
 def test_what_has_no_style_says_so() -> None:
     generator = ProGAN(8, (6, 5, 4))
     assert generator.sample(1, seed=2).shape == (1, 3, 16, 16)
-    with pytest.raises(GANPaintError, match="A ProGAN has no style"):
+    with pytest.raises(GANPaintError, match="A ProGAN does not support truncation"):
         generator.sample(1, truncation_psi=0.5)
-    with pytest.raises(GANPaintError, match="A ProGAN has no style"):
+    with pytest.raises(GANPaintError, match="A ProGAN does not support truncation"):
         registry.load_generator(generator, truncation_psi=0.5)
 
 

@@ -45,7 +45,7 @@ def test_noises_are_drawn_from_a_seed_that_is_kept(tmp_path: Path) -> None:
     weights = cases.without("noises", cases.stylegan2_weights())
     path = tmp_path / "old.pt"
     torch.save({"g_ema": weights}, path)
-    with pytest.warns(UserWarning, match=r"old\.pt holds no noises.*seed 0"):
+    with pytest.warns(UserWarning, match=r"old\.pt holds no noise inputs.*seed 0"):
         generator = registry.load(path).generator
     convert(path, tmp_path / "new.safetensors")
     with warnings.catch_warnings():

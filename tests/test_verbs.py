@@ -87,7 +87,7 @@ def test_the_reference_is_shown_with_its_reconstruction(session: EditingSession,
     assert referred.psnr < 30
     sample = session.restyle("dome", mask, 4)
     assert session.reference(sample.id).psnr > 50
-    with pytest.raises(GANPaintError, match="Only a restyle"):
+    with pytest.raises(GANPaintError, match="the id of a restyle"):
         session.reference(session.add("dome", mask).id)
 
 

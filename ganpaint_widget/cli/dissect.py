@@ -44,7 +44,7 @@ def dissect(
         str | None,
         typer.Option(
             help="The segmenter: ade20k, or the folder or name of another transformers model with ADE20K's "
-            "classes (needs ganpaint_widget[segmenter]). Default: the generator's own."
+            "classes (needs transformers). Default: the generator's own."
         ),
     ] = None,
     discover: Annotated[

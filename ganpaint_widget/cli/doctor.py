@@ -28,7 +28,7 @@ def doctor() -> None:
         except importlib.metadata.PackageNotFoundError:
             needed = name not in ("ipykernel", "jupyterlab")
             failed |= needed
-            typer.echo(f"{name} is not installed{'' if needed else ' (needed only on the notebook server)'}")
+            typer.echo(f"{name} is not installed{'' if needed else ' (only notebooks need it)'}")
     try:
         for name in ("widget.js", "widget.css"):
             static_file(name)

@@ -14,14 +14,12 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import GANPaintError
+from ..images.files import SUFFIXES
 from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 
 if TYPE_CHECKING:
     from ..session import EditingSession
 
-PICTURES: Final = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
-)
 DETAILS: Final = {
     "add": ("mask", "strength", "units", "target", "variant"),
     "remove": ("mask", "strength", "units"),
@@ -174,7 +172,7 @@ def _wishes(order: Sequence[str], said: dict[str, list[Any] | None]) -> list[Wis
             if name not in DETAILS[wishes[-1].verb]:
                 raise GANPaintError(
                     f"--{name} does not belong to --{wishes[-1].verb}.",
-                    f"These do: {', '.join(f'--{one}' for one in DETAILS[wishes[-1].verb])}.",
+                    f"Leave it out, or pass {', '.join(f'--{one}' for one in DETAILS[wishes[-1].verb])}.",
                 )
             wishes[-1].details[name] = next(values[name])
     if not wishes:
@@ -198,7 +196,7 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
     found: list[Path] = []
     for path in photos:
         if path.is_dir():
-            inside = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES and one.is_file())
+            inside = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and one.is_file())
             if not inside:
                 raise GANPaintError(
                     f"The folder {str(path)!r} does not hold pictures.", "Pass another folder."
@@ -256,7 +254,7 @@ def _of_photo(place: Path, photo: Path) -> Path:
     """Return the path of a photo's mask: a file for all photos, or one of its name in a folder."""
     if not place.is_dir():
         return place
-    for suffix in sorted(PICTURES):
+    for suffix in sorted(SUFFIXES):
         if (place / f"{photo.stem}{suffix}").is_file():
             return place / f"{photo.stem}{suffix}"
     raise GANPaintError(

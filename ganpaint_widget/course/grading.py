@@ -67,7 +67,7 @@ def grade(path: Path, name: str | None = None) -> Graded:
         handed = read(path)
         if handed.lesson not in QUESTIONS:
             raise GANPaintError(
-                f"Lesson {handed.lesson} does not exist.", f"Lessons are 1 to {max(QUESTIONS)}."
+                f"Lesson {handed.lesson} does not exist.", f"Pass a lesson from 1 to {max(QUESTIONS)}."
             )
     except (GANPaintError, OSError) as error:
         return Graded(name, remarks=(str(error),))

@@ -264,7 +264,9 @@ def edits_of(answer: Answer, model: Model) -> tuple[Edit, ...]:
     edits = []
     for number, one in enumerate(answer["edits"]):
         if not isinstance(one, dict) or one.get("verb") not in VERBS:
-            raise GANPaintError("One of the edits is not an edit.", f"Hand in edits of {', '.join(VERBS)}.")
+            raise GANPaintError(
+                "One of the edits lacks a known verb.", f"Hand in edits of {', '.join(VERBS)}."
+            )
         edit = Edit(
             id=f"e-{number}",
             verb=one["verb"],

@@ -31,7 +31,9 @@ class Lesson:
 
     def __init__(self, number: int, student: str) -> None:
         if number not in QUESTIONS:
-            raise GANPaintError(f"Lesson {number!r} does not exist.", f"Lessons are 1 to {max(QUESTIONS)}.")
+            raise GANPaintError(
+                f"Lesson {number!r} does not exist.", f"Pass a lesson from 1 to {max(QUESTIONS)}."
+            )
         self.number = number
         self.student = checked_student(student)
         self.seed = seed_of(student)
@@ -67,7 +69,7 @@ class Lesson:
         if question not in self.questions:
             raise GANPaintError(
                 f"Lesson {self.number} has no question {question!r}.",
-                f"Its questions: {', '.join(self.questions)}.",
+                f"Choose one of: {', '.join(self.questions)}.",
             )
         try:
             given = packed(answer)

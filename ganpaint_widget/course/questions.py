@@ -106,10 +106,12 @@ def verdict(lesson: int, name: str, task: Task, answer: Answer) -> Verdict:
     if name not in questions:
         raise GANPaintError(
             f"Lesson {lesson} has no question {name!r}.",
-            f"Its questions: {', '.join(questions)}." if questions else f"Lessons are 1 to {max(QUESTIONS)}.",
+            f"Choose one of: {', '.join(questions)}."
+            if questions
+            else f"Pass a lesson from 1 to {max(QUESTIONS)}.",
         )
     if answer is None:
-        return Verdict(None, "Replace the None above by your own answer, and run this cell again.")
+        return Verdict(None, "Replace the None above with your own answer, and run this cell again.")
     try:
         return questions[name](task, answer)
     except GANPaintError as error:
@@ -322,7 +324,7 @@ def gain(task: Task, answer: Answer) -> Verdict:
     return near(
         answer, best - guess, 0.35, "Compare invert(model, x) with invert(model, x, steps=0), both in dB.",
         [
-            Slip(guess - best, "It is a gain: the later picture less the earlier one."),
+            Slip(guess - best, "It is a gain: the later picture minus the earlier one."),
             Slip(best, "That is where optimization arrives. How far is that from where it began?"),
             Slip(guess, "That is where optimization begins. How far does it get from there?"),
         ],
@@ -428,7 +430,9 @@ def position(task: Task, answer: Answer) -> Verdict:
     wrong = [one for one in answer if ratios[one] > 1.1]
     missing = [one for one, ratio in ratios.items() if ratio < 0.9 and one not in answer]
     if set(answer) == {one for one, ratio in ratios.items() if ratio > 1} and wrong:
-        return Verdict(False, "Those are the others: the concepts whose best unit is better than the place.")
+        return Verdict(
+            False, "Those are the others: the concepts whose best unit is better than the position alone."
+        )
     if wrong or missing:
         return Verdict(
             False,
@@ -470,8 +474,8 @@ def ablated(task: Task, answer: Answer) -> Verdict:
     mean = float(np.mean([one / count for one, count in zip(gone, counts, strict=True)])) if counts else 0.0
     fewer = 1 - float(after.sum()) / max(1.0, float(before.sum()))
     return near(
-        answer, truth, 0.03, "Count the pixels that were the concept before; which share of them is "
-            "not it after?",
+        answer, truth, 0.03, "Count the pixels that were the concept before; what share of them "
+            "shows something else afterwards?",
         [
             Slip(1 - truth, "That is the share that is left."),
             Slip(fewer, "Look at the pixels that were the concept; those that have become it "
@@ -512,9 +516,9 @@ def enough(task: Task, answer: Answer) -> Verdict:
     place = curve.units.index(int(answer))
     # Within .05 of the half counts as either side of it.
     if curve.ablated[place] < half - 0.05:
-        return Verdict(False, "So few units reach less than half of the highest value.")
+        return Verdict(False, "This number of units reaches less than half of the highest value.")
     if any(one > half + 0.05 for one in curve.ablated[:place]):
-        return Verdict(False, "Fewer units reach half of the best already.")
+        return Verdict(False, "A smaller number already reaches half of the highest value.")
     return Verdict(True, "")
 
 
@@ -652,7 +656,7 @@ def lost(task: Task, answer: Answer) -> Verdict:
         answer, upright - turned, 0.35, "Compare the two in dB, each with invert(model, x, "
             "steps=0).scores.psnr.",
         [
-            Slip(turned - upright, "It is a loss: the upright one less the other."),
+            Slip(turned - upright, "It is a loss: the upright one minus the other."),
             Slip(turned, "That is the PSNR upside down. How much is it below the upright one?"),
         ],
     )  # fmt: skip

@@ -35,6 +35,11 @@ from .sources import (
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Read by every Pillow. AVIF is read where Pillow can, HEIC where pillow-heif is installed."""
 
+SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"}
+)
+"""Of the files that a folder of pictures may consist of."""
+
 MAX_STORED_BYTES: Final = 3 * MAX_PIXELS + 10 * 2**20
 """Of a file that :meth:`Original.encoded` has made: the largest picture there is, without any compression."""
 
@@ -42,7 +47,7 @@ FAINTEST: Final = 16
 """Of 255: a mask that stays below would paint nothing that can be seen."""
 
 _KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-_SAVE_ANEW = f"Take a {_KINDS} file, or save it again from a picture program."
+_SAVE_ANEW = f"Pass a {_KINDS} file, or save the picture again from a picture program."
 _AVIF: Final = (b"avif", b"avis")
 _HEIC: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif")
 

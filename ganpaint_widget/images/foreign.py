@@ -17,7 +17,7 @@ _KINDS: Final[tuple[tuple[bytes, str, str], ...]] = (
     (
         rb"(?i)\s*(<!doctype html|<html)",
         "is a web page, perhaps in place of a picture",
-        "Download the picture itself: a page's menu over the picture has it.",
+        "Right-click the picture on the page, save it, and pass that file.",
     ),
     (rb"(?i)\s*(<\?xml|<!doctype svg|<svg)", "is an SVG drawing or other XML", _PNG),
     (rb"%PDF-", "is a PDF document", _PAGE),

@@ -194,7 +194,7 @@ def _refuse_too_many_bytes(count: int, limit: int) -> None:
     if count > limit:
         raise GANPaintError(
             f"The file has {count / 2**20:.0f} MB, and at most {limit // 2**20} MB are read.",
-            "Save the picture smaller, for example as a JPEG.",
+            "Save a smaller copy of the picture, for example as a JPEG.",
         )
 
 

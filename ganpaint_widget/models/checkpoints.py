@@ -133,7 +133,8 @@ def _refused_objects(path: Path, refused: str) -> GANPaintError:
     if any(name.startswith(("torch_utils.persistence", "dnnlib.")) for name in asked):
         return GANPaintError(
             f"{refused}: it is a pickle of NVIDIA's, which asks for more than tensors ({asked[0][:80]!r}).",
-            f"Name it {path.stem}.pkl, and convert it, which runs none: `ganpaint convert {path.stem}.pkl`.",
+            f"Rename it to {path.stem}.pkl, and convert it, which runs no code: "
+            f"`ganpaint convert {path.stem}.pkl`.",
         )
     if asked:
         return GANPaintError(

@@ -29,6 +29,7 @@ from torch import Tensor
 from ..errors import GANPaintError
 from ..storage import explained_writing, write_safetensors
 from .checkpoints import MAX_CHECKPOINT_BYTES, checked_tensors, module_of
+from .layouts import WRAP
 from .nvidia import own_names, pytorch_names
 from .progan import ProGAN
 from .reading import PICKLES, read_generator
@@ -245,8 +246,8 @@ def read_pickle(data: bytes) -> Any:
                 case name:
                     raise _Refused(f"it uses the instruction {name}, of which networks have no need")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise _Refused("it is not a pickle, or damaged") from error
-    raise _Refused("it is not a pickle, or damaged")
+        raise _Refused("it is damaged, or not a pickle") from error
+    raise _Refused("it is damaged, or not a pickle")
 
 
 def _number(value: Any) -> int:
@@ -272,11 +273,11 @@ def _refused_name(name: str) -> _Refused:
     if module == "tfutil" or name == "network.Network":
         return _Refused(
             "it is a ProGAN of NVIDIA's oldest TensorFlow code",
-            "The same networks are to be had for PyTorch: `ganpaint fetch --list`.",
+            "Get the PyTorch version of the same network: `ganpaint fetch --list`.",
         )
     if module.startswith(("torch.nn.modules", "training.", "networks", "model")):
         return _Refused(
-            f"it is a whole pickled network ({name[:80]!r}), of which only its own code makes something",
+            f"it is a whole pickled network ({name[:80]!r}), which only its own code can load",
             "If you trust it, load it with its own code, and save the generator's state_dict().",
         )
     return _Refused(
@@ -306,7 +307,7 @@ def _modules(
     meta = module.arguments[0] if module.arguments else None
     state = meta.get("state") if isinstance(meta, dict) else None
     if not isinstance(state, dict):
-        raise _Refused("it is not a pickle, or damaged")
+        raise _Refused("it is damaged, or not a pickle")
     yield prefix, state
     for name, member in _members(state, "_modules"):
         if isinstance(member, Made) and member.name == PERSISTENT:
@@ -316,7 +317,7 @@ def _modules(
 def _members(state: dict[str, Any], kind: str) -> Iterable[tuple[str, Any]]:
     members = state.get(kind, {})
     if not isinstance(members, dict):
-        raise _Refused("it is not a pickle, or damaged")
+        raise _Refused("it is damaged, or not a pickle")
     return members.items()
 
 
@@ -336,7 +337,7 @@ def _clamp(modules: list[tuple[str, dict[str, Any]]]) -> float | None:
     if unknown or len(found) > 1:
         raise _Refused(
             "its layers bound what they draw (conv_clamp) in different or unknown ways",
-            "Only networks with one bound for all layers, or none, can be converted.",
+            WRAP,
         )
     return next(iter(found), None)
 
@@ -412,7 +413,7 @@ def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]
     state = _state(network)
     version, options = _plain(state.get("version")), state.get("static_kwargs")
     if not isinstance(version, int) or not isinstance(options, dict):
-        raise _Refused("it is not a pickle, or damaged")
+        raise _Refused("it is damaged, or not a pickle")
     if version < 4:
         raise _Refused(
             f"it is a network of the first StyleGAN (version {version})",
@@ -422,7 +423,7 @@ def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]
         if name in OPTIONS and _plain(value) not in OPTIONS[name]:
             raise _Refused(
                 _WHY.get(name, f"its option {str(name)[:40]} is {str(_plain(value))[:40]!r}"),
-                "Only unconditional StyleGAN2 networks with skip connections and RGB are read.",
+                WRAP,
             )
         if name not in OPTIONS and name not in OTHER_OPTIONS:
             raise _Refused(
@@ -441,7 +442,7 @@ def _tensorflow_tensors(network: Made) -> tuple[dict[str, Tensor], float | None]
     except (KeyError, IndexError, RuntimeError) as error:
         raise _Refused(
             f"it is not a complete StyleGAN2 ({str(error)[:60]})",
-            "Only the published configurations with architecture 'skip' are supported.",
+            WRAP,
         ) from error
 
 
@@ -453,7 +454,7 @@ _WHY: Final = {
 
 def _state(network: Any) -> dict[str, Any]:
     if not (isinstance(network, Made) and network.name == TENSORFLOW and isinstance(network.state, dict)):
-        raise _Refused("it is not a pickle, or damaged")
+        raise _Refused("it is damaged, or not a pickle")
     return network.state
 
 
@@ -465,10 +466,10 @@ def _variables(network: Any, prefix: str, left: list[int], depth: int = 0) -> It
     state = _state(network)
     variables, components = state.get("variables"), state.get("components", {})
     if not isinstance(variables, list) or not isinstance(components, dict):
-        raise _Refused("it is not a pickle, or damaged")
+        raise _Refused("it is damaged, or not a pickle")
     for one in variables:
         if not (isinstance(one, (tuple, list)) and len(one) == 2 and isinstance(one[0], str)):
-            raise _Refused("it is not a pickle, or damaged")
+            raise _Refused("it is damaged, or not a pickle")
         left[0] -= 1
         if left[0] < 0:
             raise _Refused("it has more variables than a generator")

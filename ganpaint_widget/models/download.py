@@ -55,8 +55,8 @@ def by_hand(entry: Entry) -> str:
         addresses = " or ".join(f"{mirror}{source.file}" for mirror in source.mirrors)
         ways.append(f"{addresses} as {source.file} into {cache_folder()}")
     return (
-        f"By any way that you have, put {', or '.join(ways)}; then run `ganpaint fetch {entry.name}`. Or "
-        f"pass a file that lies elsewhere: `ganpaint fetch {entry.name} --file PATH`."
+        f"Download {', or '.join(ways)}, and run `ganpaint fetch {entry.name}`. For a file that you have "
+        f"already, run `ganpaint fetch {entry.name} --file PATH`."
     )
 
 
@@ -87,7 +87,7 @@ def fetch(
         entry = CATALOGUE[name]
     except KeyError:
         raise GANPaintError(
-            f"The catalogue does not list the public model {name!r}.",
+            f"The catalog does not list the public model {name!r}.",
             f"Choose one of: {', '.join(CATALOGUE)}.",
         ) from None
     with explained_writing(f"The model {name!r}", cache_folder()):
@@ -242,7 +242,7 @@ def _converted(entry: Entry, source: Source, path: Path) -> StyleGAN2 | None:
     generator = read_pickled(path)
     if generator.resolution != entry.resolution:
         raise GANPaintError(
-            f"The network in {path.name} draws {generator.resolution} px and not {entry.resolution} px",
+            f"The network in {path.name} draws {generator.resolution} px, not {entry.resolution} px.",
             by_hand(entry),
         )
     return generator
@@ -281,6 +281,6 @@ def _keep(
     if not first:
         return
     tell(
-        f"Nobody has published the SHA-256 of {source.file}. This one's is {found}. It was trusted, since it "
-        f"is the first, and is kept in {record}; no other file will be taken under this name."
+        f"Nobody has published the SHA-256 of {source.file}. This one's is {found}. The package trusts "
+        f"this first file, records the hash in {record}, and refuses any other file under this name."
     )

@@ -233,7 +233,7 @@ class StagedGenerator(nn.Module, ABC):
         if truncation_psi == 1:
             return self
         raise GANPaintError(
-            f"{kind_of(self)} has no style whose mean samples could be moved to.",
+            f"{kind_of(self)} does not support truncation: it lacks a style space.",
             "Leave truncation_psi at 1; it is for StyleGAN2.",
         )
 

@@ -20,11 +20,13 @@ ONE_CLASS: Final = (
     "Load it with its own code and wrap it as a StagedGenerator whose start() passes one fixed class: "
     "docs/bring_a_gan.md shows how."
 )
-NO_GAN: Final = "Only a GAN that draws pictures from a latent can be painted with: `ganpaint fetch --list`."
+NO_GAN: Final = "Pass a GAN that draws pictures from a latent; `ganpaint fetch --list` lists public ones."
 TRANSLATES: Final = (
     "It turns one picture into another, and has no latent to edit: `ganpaint fetch --list` names generators."
 )
-GENERATOR_TOO: Final = "Pass the file that holds the generator, best its moving average (g_ema or G_ema)."
+GENERATOR_TOO: Final = (
+    "Pass the file that holds the generator, preferably its moving average (g_ema or G_ema)."
+)
 STATE_DICT: Final = (
     "Load it in PyTorch where you trust it, and save its state_dict() with torch.save: "
     "docs/bring_a_gan.md names the layouts that are read."
@@ -111,7 +113,7 @@ LAYOUTS: Final = (
     Layout("a pix2pix U-Net", TRANSLATES, (r"model\.model\.1\.model\.\d\..+",)),
     Layout("an AnimeGAN", TRANSLATES, (r"block_a\.0\.\d\.weight",)),
     Layout(
-        "an enlarger of pictures (ESRGAN)", TRANSLATES,
+        "a super-resolution network (ESRGAN)", TRANSLATES,
         (r"(body|RRDB_trunk)\.0\.(rdb|RDB)1\.conv1\.weight",),
     ),
     Layout("a self-attention GAN", WRAP, (r"attn1\.gamma", r"l1\.0\.(module\.)?weight\w*")),
@@ -160,13 +162,13 @@ def described(names: Iterable[str]) -> Layout | None:
 
 
 _BEGINNINGS: Final = (
-    (b"version https://git-lfs", "the pointer of a Git LFS file, not it", "Fetch it with `git lfs pull`."),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch it with `git lfs pull`."),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it", WRAP),
     (b"GGUF", "a GGUF file of a language model", NO_GAN),
     (b"\x93NUMPY", "a NumPy array", STATE_DICT),
-    (b"\x1f\x8b", "something packed by gzip", "Unpack it first, and pass what was in it."),
-    (b"Rar!", "something packed by RAR", "Unpack it first, and pass what was in it."),
-    (b"7z\xbc\xaf", "something packed by 7-Zip", "Unpack it first, and pass what was in it."),
+    (b"\x1f\x8b", "a gzip archive", "Unpack it first, and pass what was in it."),
+    (b"Rar!", "a RAR archive", "Unpack it first, and pass what was in it."),
+    (b"7z\xbc\xaf", "a 7-Zip archive", "Unpack it first, and pass what was in it."),
     (b"\x89PNG", "a picture, not a network", "Pass it as the photo, and a network as the generator."),
     (b"\xff\xd8\xff", "a picture, not a network", "Pass it as the photo, and a network as the generator."),
 )  # fmt: skip
@@ -191,8 +193,8 @@ _SUFFIXES: Final = {
     ".msgpack": Layout("the weights of a Flax model", WRAP),
     ".mlmodel": Layout("a Core ML model", WRAP),
     ".engine": Layout("a TensorRT engine", WRAP),
-    ".json": Layout("settings, not weights", "Pass the file with the weights, which is beside it as a rule."),
-    ".yaml": Layout("settings, not weights", "Pass the file with the weights, which is beside it as a rule."),
+    ".json": Layout("settings, not weights", "Pass the file with the weights, which usually lies beside it."),
+    ".yaml": Layout("settings, not weights", "Pass the file with the weights, which usually lies beside it."),
     ".tar": Layout("an archive of other files", "Unpack it first, and pass the file with the weights."),
 }
 _IN_FOLDERS: Final = {

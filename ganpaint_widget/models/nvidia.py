@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GANPaintError
+from .layouts import WRAP
 
 
 def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -37,7 +38,8 @@ def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
         what = "is not a StyleGAN2"
     if what is not None:
         raise GANPaintError(
-            f"The generator in {name} {what}.", "Only unconditional StyleGAN2 generators are supported."
+            f"The generator in {name} {what}.",
+            "Pass an unconditional StyleGAN2; `ganpaint fetch --list` lists public ones.",
         )
     ours: dict[str, Tensor] = {}
     try:
@@ -67,7 +69,7 @@ def own_names(theirs: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     except (KeyError, IndexError, RuntimeError) as error:
         raise GANPaintError(
             f"The generator in {name} is not a complete StyleGAN2 with skip connections.",
-            "Only the published configurations with architecture 'skip' are supported.",
+            WRAP,
         ) from error
     return ours
 

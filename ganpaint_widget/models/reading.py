@@ -53,7 +53,7 @@ def read_generator(path: Path) -> StagedGenerator:
     if path.suffix in PICKLES:
         raise GANPaintError(
             f"The file {path.name} is a pickle, which could run code when it is read.",
-            f"Convert it first, which runs none: `ganpaint convert {path.name}`.",
+            f"Convert it first, which runs no code: `ganpaint convert {path.name}`.",
         )
     if path.suffix != ".safetensors":
         return generator_of(read_torch(path), path.name)
@@ -206,8 +206,8 @@ def _stylegan2(tensors: dict[str, Tensor], name: str) -> StyleGAN2:
         }
         config["noise_seed"] = NOISE_SEED
         warnings.warn(
-            f"{name} holds no noises. They were drawn from the seed {NOISE_SEED}, always the same: fine "
-            "texture such as hair and leaves lies elsewhere than in pictures that its author has shown.",
+            f"{name} holds no noise inputs, so the fixed seed {NOISE_SEED} draws them: fine texture, such as "
+            "hair and leaves, differs from the author's own pictures.",
             stacklevel=2,
         )
     mean = tensors.pop("latent_avg", None)

@@ -248,7 +248,7 @@ def _public(entry: Entry) -> Model:
     if path is None:
         raise GANPaintError(
             f"The public model {entry.name!r} is not in the cache yet.",
-            f"Run `ganpaint fetch {entry.name}`, or do by hand: {by_hand(entry)}",
+            f"Run `ganpaint fetch {entry.name}`. Without a network: {by_hand(entry)}",
         )
     changed = [one.stat().st_mtime_ns for one in (path, dissection_file(path)) if one.is_file()]
     return _read_public(entry.name, path, *changed)

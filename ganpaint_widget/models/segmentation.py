@@ -154,7 +154,7 @@ def ade20k(
     except ImportError as error:
         raise GANPaintError(
             "Segmenting photographs needs the package transformers.",
-            "Install it with: pip install 'ganpaint_widget[segmenter]'",
+            "Run `pip install transformers`.",
         ) from error
     from .download import offline
 

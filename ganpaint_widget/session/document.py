@@ -287,7 +287,8 @@ class History:
             self.close()
             self.notice = Noticed(
                 "warning",
-                f"The journal cannot be written ({error}): if the kernel ends, your edits are lost.",
+                f"The journal cannot be written ({error}): save the project, so that your edits outlive the "
+                "kernel.",
             )
             self._news.append(self.notice)
 

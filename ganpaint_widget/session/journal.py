@@ -408,7 +408,10 @@ def read(path: Path) -> Recording:
         )
     name = opening.get("photo")
     if not (isinstance(name, str) and _OURS.fullmatch(name)):
-        raise GANPaintError(f"The journal in {str(path)!r} does not name a photo.", "Recover another one.")
+        raise GANPaintError(
+            f"The journal in {str(path)!r} does not name a photo.",
+            "Pass the folder of another journal: recover(path).",
+        )
     photo = np.array(files.read(path / name))
     original, name = None, opening.get("original")
     if isinstance(name, str) and _OURS.fullmatch(name):

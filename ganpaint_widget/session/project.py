@@ -191,7 +191,10 @@ def encode(project: Project) -> bytes:
     whole = {name: np.ascontiguousarray(value) for name, value in checked_tensors(tensors).items()}
     entries = {_MANIFEST: json.dumps(manifest, indent=1).encode(), **entries, _TENSORS: save(whole)}
     if len(distinct) > MAX_EDITS:
-        raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Blend again, and then save.")
+        raise GANPaintError(
+            f"The picture and its last blend together have more than {MAX_EDITS} edits.",
+            "Blend again, so that both have the same edits, and save.",
+        )
     large = [name for name, data in entries.items() if len(data) > _limit(name)]
     if large or sum(map(len, entries.values())) > MAX_FILE_BYTES - MAX_DIRECTORY_BYTES:
         raise GANPaintError(

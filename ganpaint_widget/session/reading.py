@@ -347,7 +347,7 @@ class Reading:
         with self._state.lock:
             edit = self._state.history.edit(edit_id)
         if edit.reference is None:
-            raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Only a restyle has one.")
+            raise GANPaintError(f"The edit {edit_id!r} has no reference.", "Pass the id of a restyle.")
         return self.refer(edit.reference)
 
     def refer(self, reference: object, region: object = None) -> Referred:

@@ -78,7 +78,10 @@ def recorded(recording: Recording) -> Source:
     opening = recording.opening
     kind = opening.get("kind")
     if kind not in ("photo", "scene", "sample") or not isinstance(opening.get("index"), int):
-        raise GANPaintError(f"The journal in {str(recording.path)!r} is damaged.", "Recover another one.")
+        raise GANPaintError(
+            f"The journal in {str(recording.path)!r} is damaged.",
+            "Pass the folder of another journal: recover(path).",
+        )
     return Source(
         kind,
         str(opening.get("title", "")),

@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 
 from ..errors import GANPaintError
-from ..images.files import read_square
+from ..images.files import SUFFIXES, read_square
 from .data import to_tensor
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic")
 
 HELD_OUT = 20
 

@@ -83,7 +83,7 @@ class Questions:
             except Exception as error:
                 log.exception("A question of the page failed.")
                 told = f"The page's question failed ({type(error).__name__}: {error})."
-                self._say(protocol.error(question.page, None, told, "Look into the kernel's log."))
+                self._say(protocol.error(question.page, None, told, "Check the kernel's log."))
             with self._lock:
                 if self._waiting[key] is question:
                     del self._waiting[key]

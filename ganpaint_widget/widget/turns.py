@@ -212,7 +212,7 @@ class Turns:
             log.exception("A message of the page failed.")
             refused = GANPaintError(
                 f"The page's command failed ({type(error).__name__}: {error}).",
-                "Undo the last step and try again, or look into the kernel's log.",
+                "Undo the last step and try again, or check the kernel's log.",
             )
         finally:
             SPEAKER.reset(speaker)

@@ -1001,7 +1001,7 @@ def test_a_picture_is_dropped_or_pasted_and_a_large_one_scaled_down(
         _, sent = give("drop", name, data)
         with Image.open(io.BytesIO(sent)) as image:
             assert 0.99 * most < image.width * image.height <= most
-            assert f"scaled down to {image.width} × {image.height} pixels" in word.inner_text()
+            assert f"a JPEG of {image.width} × {image.height} pixels" in word.inner_text()
             if name == "wide.png":
                 assert min(image.getpixel((9, image.height - 9))) > 250, "what is transparent is white"
         assert len(sent) < 6_000_000
@@ -1144,7 +1144,7 @@ def test_opening_is_cancelled_by_a_button_and_by_escape(open_editor: Callable[..
             window.refuse = () => {
                 const { id: page, outbox: { sent: sequence } } = ganpaint;
                 ganpaint.receive = receive;
-                const [what, mend] = ["Opening the picture was cancelled.", "Try it again."];
+                const [what, mend] = ["Opening the picture was canceled.", "Try it again."];
                 ganpaint.receive({ type: "error", page, sequence, what, mend }, null);
             };
         }"""
@@ -1157,7 +1157,7 @@ def test_opening_is_cancelled_by_a_button_and_by_escape(open_editor: Callable[..
     editor.canvas.press("Escape")
     assert page.evaluate("cancels") == 2
     page.evaluate("refuse()")
-    page.locator("[role=alert] .gp-card").filter(has_text="was cancelled").wait_for()
+    page.locator("[role=alert] .gp-card").filter(has_text="was canceled").wait_for()
     expect(cancel).to_be_hidden()
     assert editor.complaints == []
 

@@ -248,7 +248,7 @@ def test_the_first_look_is_an_atlas(new_notebook, lab) -> None:
     expect(page.locator(".gpx-status")).to_contain_text("samples so far")
     expect(page.locator(".gpx table")).to_be_visible()  # what is known of the first unit
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".gpx-status")).to_contain_text("was cancelled")
+    expect(page.locator(".gpx-status")).to_contain_text("was canceled")
     expect(page.get_by_role("button", name="Measure atlas")).to_be_visible()
     expect(page.locator(".gpx-cells > button").first).to_be_visible()
     notebook.shot("explorer-first-look")
@@ -279,7 +279,7 @@ def test_where_nothing_is_measured_it_offers_to(open_notebook) -> None:
     offer = page.get_by_role("button", name="Measure dissection and atlas")
     offer.click()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".gpx-status")).to_contain_text("was cancelled")
+    expect(page.locator(".gpx-status")).to_contain_text("was canceled")
     expect(offer).to_be_visible()
     assert notebook.errors() == []
 

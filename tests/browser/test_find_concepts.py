@@ -37,7 +37,7 @@ def test_concepts_are_found_cancelled_and_painted_with(open_notebook: Any) -> No
     find.click()
     expect(notebook.root.get_by_role("progressbar", name="Finding concepts")).to_be_visible()
     stop.click()
-    expect(notebook.root.locator(".gp-alert")).to_contain_text("Finding concepts was cancelled")
+    expect(notebook.root.locator(".gp-alert")).to_contain_text("Finding concepts was canceled")
     expect(find).to_be_visible()
     assert notebook.root.locator("[data-concept]").count() == 0
 

@@ -312,7 +312,7 @@ def test_open_a_picture_of_ones_own(editor, tmp_path: Path) -> None:
 
     open_file(broken)
     card = editor.root.locator("[role=alert] .gp-card p").inner_text()
-    assert re.fullmatch(r"The file cannot be read as a picture\. Take a PNG, [^.]+\.", card), card
+    assert re.fullmatch(r"The file cannot be read as a picture\. Pass a PNG, [^.]+\.", card), card
     editor.canvas.press("Escape")
     assert difference(editor.picture("photo"), photo).mean() < 1
     editor.ask("assert paint.session.photo.size[0] == paint.session.size")
@@ -600,7 +600,7 @@ def test_in_a_new_kernel_one_can_paint_while_torch_is_loaded(open_notebook) -> N
     notebook.run(0)
     notebook.run(1)
     notebook.page.locator("[data-ganpaint-canvas][data-revision]").wait_for()
-    expect(notebook.root.locator(".gp-status")).to_contain_text("PyTorch is being loaded")
+    expect(notebook.root.locator(".gp-status")).to_contain_text("The kernel is loading PyTorch")
     assert notebook.root.get_attribute("data-ready") is None
     photo = notebook.picture("photo")
     notebook.choose("tree")
@@ -610,7 +610,7 @@ def test_in_a_new_kernel_one_can_paint_while_torch_is_loaded(open_notebook) -> N
     (notebook.lab.folder / "load-torch").touch()
     notebook.wait_for_accepted(0)
     notebook.wait_for_picture()
-    expect(notebook.root.locator(".gp-status")).not_to_contain_text("being loaded")
+    expect(notebook.root.locator(".gp-status")).not_to_contain_text("loading PyTorch")
     changed = difference(notebook.picture("preview"), photo)
     tree = region(changed.shape, TREE, 0)
     assert changed[tree].mean() > 2 * changed[~region(changed.shape, TREE, 0.1)].mean()

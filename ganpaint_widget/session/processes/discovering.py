@@ -32,7 +32,7 @@ class Discovering:
         self._waiting = Waiting(
             worker,
             "No concepts could be found",
-            "Finding concepts was cancelled",
+            "Finding concepts was canceled",
             report,
             "Finding concepts in the generator's features",
         )

@@ -60,7 +60,7 @@ class Fitting:
         self.model, self._worker = model, worker
         self._changed, self._failed = changed, failed
         self._waiting = Waiting(
-            worker, "The faithful preview could not be fitted", "Fitting the preview was cancelled", report
+            worker, "The faithful preview could not be fitted", "Fitting the preview was canceled", report
         )
         self._work: _Work | None = None
 

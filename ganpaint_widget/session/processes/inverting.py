@@ -229,7 +229,7 @@ class Inverting:
         self._waiting = Waiting(
             worker,
             "The picture could not be opened",
-            "Opening the picture was cancelled",
+            "Opening the picture was canceled",
             report,
             searching(model),
         )
@@ -310,8 +310,8 @@ class Inverting:
         name, apart = self.model.name, distance(self.model, picture.x)
         if apart is not None and apart > OUTSIDE:
             text = (
-                f"This photo is outside the world of the generator {name!r}: from its latent "
-                f"it is redrawn {apart:.1f} times as badly as the worst of the generator's own pictures. "
+                f"This photo is outside the world of the generator {name!r}: redrawn from its latent, it has "
+                f"{apart:.1f} times the error of the worst of the generator's own pictures. "
                 "Edits may look out of place."
             )
         elif apart is None and picture.psnr < POOR:

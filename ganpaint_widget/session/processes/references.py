@@ -72,7 +72,7 @@ class References:
         self._waiting = Waiting(
             worker,
             "The reference could not be opened",
-            "Opening the reference was cancelled",
+            "Opening the reference was canceled",
             report,
             searching(model),
         )

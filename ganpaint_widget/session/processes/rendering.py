@@ -189,5 +189,5 @@ def _without_effect(edit: Edit | None, before: Array, after: Array) -> Noticed |
     why = {
         "add": f"the generator would not put a {edit.concept} here",
         "suppress": "these units draw nothing at this place",
-    }.get(edit.verb, f"the generator sees no {edit.concept} here")
+    }.get(edit.verb, f"the generator draws no {edit.concept} here")
     return Noticed("info", f"No visible effect here: {why}.")

@@ -25,7 +25,7 @@ class Waiting:
 
     Args:
         failed, cancelled: the messages of its errors, such as "The picture could not be opened" and "Opening
-            the picture was cancelled".
+            the picture was canceled".
         report: called with the progress.
         note: the text of a progress bar that appears after three seconds; ``None`` shows no bar.
     """
@@ -105,4 +105,4 @@ def explained(what: str, error: BaseException) -> GANPaintError:
     if isinstance(error, GANPaintError):
         return error
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return GANPaintError(f"{what} ({detail}).", "Try again; if it fails again, look into the kernel's log.")
+    return GANPaintError(f"{what} ({detail}).", "Try again; if it fails again, check the kernel's log.")

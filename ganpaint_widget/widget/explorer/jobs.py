@@ -92,7 +92,7 @@ class Jobs:
             try:
                 found = work(ticket)
             except Cancelled:
-                self._end(f"{what} was cancelled.", False, otherwise)
+                self._end(f"{what} was canceled.", False, otherwise)
             except GANPaintError as error:
                 self._end(str(error), True, otherwise)
             except Exception as error:

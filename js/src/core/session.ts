@@ -32,7 +32,7 @@ export interface StatusMessage {
 const INVITATION: StatusMessage = { level: "info", text: "Choose a concept and paint." };
 const LOADING: StatusMessage = {
   level: "info",
-  text: "PyTorch is being loaded. Paint if you like: what you paint is drawn in a moment.",
+  text: "The kernel is loading PyTorch. You can paint already; the preview follows in a moment.",
 };
 
 export interface BlendProgress {

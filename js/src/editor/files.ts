@@ -50,7 +50,7 @@ async function scaledDown(name: string, image: ImageBitmap): Promise<PreparedFil
   return {
     name,
     bytes: new Uint8Array(await blob.arrayBuffer()),
-    scaled: `${name} is large: scaled down to ${size}. Open it in a cell to keep its own size.`,
+    scaled: `${name} is large: the page sends a JPEG of ${size}. Open it in a cell to keep the original.`,
   };
 }
 

@@ -31,7 +31,7 @@ function select(label: string, name: string, options: [string, string][], chosen
 export function createFineTuning(actions: Actions): Panel {
   const update = (changes: EditChanges): void => actions.updateEdit(changes);
   const units = select("Units", "units", UNITS, (value) => update({ units: (value || null) as Units }));
-  const target = select("Level", "target", TARGETS, (value) => update({ target: value as Target }));
+  const target = select("Target", "target", TARGETS, (value) => update({ target: value as Target }));
   const versions = createChoices("Variants", (key) => update({ variant: Number(key) }));
   const line = createAnswerLine(() => {
     asked = "";

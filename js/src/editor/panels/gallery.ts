@@ -5,7 +5,7 @@ import type { BrowserSession } from "../browser-session";
 import { actionButton, textButton } from "../buttons";
 import { element, hide, on, set } from "../dom";
 import { createAnswerLine } from "./answer-line";
-import { SILENCE } from "./banner";
+import { silenceOf } from "./banner";
 import { createChoices } from "./tiles";
 
 /** Scenes at a time: five across, or four in a narrow dialog. */
@@ -87,7 +87,7 @@ export function createGallery(actions: Actions) {
     hide(turns.children[1] as HTMLElement, total() <= AT_ONCE);
     set(choices.root, { "aria-busy": String(!here && !failure) });
     const last = Math.min(first + AT_ONCE, total());
-    const waiting = SILENCE[session.health] || "Drawing the scenes…";
+    const waiting = silenceOf(session) || "Drawing the scenes…";
     line.update(here ? `Scenes ${first} to ${last - 1} of ${total()}` : waiting, failure);
     if (!here) return;
     choices.update(

@@ -12,9 +12,9 @@ export const PICTURES: Record<
   { label: string; symbol: string; subscript: string; after: string }
 > = {
   photo: { label: "Photo", symbol: "x", subscript: "", after: "" },
-  reconstruction: { label: "Inversion", symbol: "G(z", subscript: "", after: ")" },
+  reconstruction: { label: "Reconstruction", symbol: "G(z", subscript: "", after: ")" },
   preview: { label: "Preview", symbol: "G(z", subscript: "e", after: ")" },
-  result: { label: "Blended", symbol: "G′(z", subscript: "e", after: ")" },
+  result: { label: "Result", symbol: "G′(z", subscript: "e", after: ")" },
 };
 
 export function createPictureStrip(actions: Actions): Panel {
@@ -48,7 +48,7 @@ export function createPictureStrip(actions: Actions): Panel {
         if (name === "preview") setText(symbol, session.state?.faithful?.ready ? "G′(z" : "G(z");
         button.disabled = picture === null;
         button.title = picture
-          ? `Show ${PICTURES[name].label.toLowerCase()} on the canvas`
+          ? `Show the ${PICTURES[name].label.toLowerCase()} on the canvas`
           : name === "result"
             ? "The blended picture will appear here"
             : "Not drawn yet";
