@@ -706,7 +706,9 @@ _FILES = (
     Case("TensorFlow checkpoint", _bytes("model.ckpt.index", b"\0\0" + bytes(30)), "a TensorFlow checkpoint"),
     Case("TensorFlow data", _bytes("model.ckpt.data-00000-of-00001", bytes(32)), "a TensorFlow checkpoint"),
     Case(
-        "Git LFS pointer", _bytes("a.pt", b"version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer"
+        "Git LFS pointer",
+        _bytes("a.pt", b"version https://git-lfs.github.com/spec/v1\n"),
+        "a Git LFS pointer",
     ),
     Case("a web page", _bytes("a.pt", b"<!DOCTYPE html><title>Google Drive</title>"), "a web page"),
     Case("a picture", _bytes("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(40)), "a picture, not a network"),
