@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
@@ -24,51 +24,83 @@ from ganpaint_widget.widget.paint import GANPaint
 SIZE = outline.RESOLUTION
 
 
+CELLS = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.kernel = "a kernel"  # as a notebook's shell has one
+
+def run(code):
+    result = shell.run_cell(code)
+    if result.error_in_exec is not None:
+        print(type(result.error_in_exec).__name__, result.error_in_exec)
+    return result
+"""
+
+
+def cells(code: str) -> str:
+    """What a fresh interpreter prints that runs cells with ``run(...)``."""
+    command = [sys.executable, "-c", CELLS + code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=sys.prefix)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_in_a_new_kernel_the_editor_shows_without_torch() -> None:
-    code = """
-import sys, threading
-gate = threading.Event()
-class Slow:  # PyTorch takes its time
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            gate.wait()
-sys.meta_path.insert(0, Slow())
-import ganpaint_widget as gp
+    said = cells("""
+run("import sys; import ganpaint_widget as gp")
+run('''
 paint = gp.GANPaint()
 first = dict(paint._state)
 assert "torch" not in sys.modules and first["loading"], first
 assert first["concepts"] and paint._photo and paint._repr_mimebundle_()[0]["image/png"]
-gate.set()
-edits = paint.session.edits
-paint.session.preview
+''')
+run('''
 assert "torch" in sys.modules and not paint._state["loading"] and paint._state["revision"] == 1
-assert paint._reconstruction != paint._photo and edits == ()
+assert paint._reconstruction != paint._photo and paint.session.edits == ()
 same = "title", "width", "height", "cells", "concepts", "generator", "has_gallery", "scene", "photo"
 assert {name: first[name] for name in same} == {name: paint._state[name] for name in same}
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=sys.prefix)
-    assert done.returncode == 0, done.stderr
+''')
+print("done")
+""")
+    assert said.strip() == "done"
+
+
+@pytest.mark.parametrize("statement", ["import torch.nn as nn", "from torch.utils.data import Dataset"])
+def test_cells_may_import_parts_of_torch_beside(statement: str) -> None:
+    """Two threads that import parts of one package break both imports."""
+    said = cells(f"""
+run("import ganpaint_widget as gp")
+run("paint = gp.GANPaint()")
+run("{statement}")
+run("one = gp.GANPaint()\\n{statement}\\none.session.edits")
+run("assert not one._state['loading']")
+print(shell.user_ns["paint"].session.title)
+""")
+    assert said.strip().splitlines()[-1] == "Scene 0" and "Error" not in said
 
 
 def test_a_torch_that_cannot_be_imported_is_told_and_nothing_hangs() -> None:
-    code = """
-import sys
+    said = cells("""
 class Broken:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
             raise ImportError("libtorch_cpu.so: cannot open shared object file")
 sys.meta_path.insert(0, Broken())
-import ganpaint_widget as gp
-paint = gp.GANPaint()
-try:
-    paint.session
-except gp.GANPaintError as error:
-    print(error)
-paint.close()
-"""
+run("import ganpaint_widget as gp; paint = gp.GANPaint()")
+run("assert not paint.painting and not paint._state['loading'] and paint._repr_mimebundle_()")
+run("print(paint._state['notice'])")
+run("paint.session")
+run("paint.close()")
+""")
+    told = "The editor could not be opened (ImportError: libtorch_cpu.so"
+    assert f"'level': 'warning', 'text': \"{told}" in said and f"GANPaintError {told}" in said
+
+
+def test_a_program_without_cells_opens_at_once() -> None:
+    code = "import ganpaint_widget as gp; paint = gp.GANPaint(); print(paint._state['loading'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=sys.prefix)
-    assert done.returncode == 0, done.stderr
-    assert "The editor could not be opened (ImportError: libtorch_cpu.so" in done.stdout
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_the_outline_is_what_the_model_says() -> None:
@@ -122,19 +154,22 @@ class Comm:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Until this is set, no session opens, as long as PyTorch would take."""
-    gate = threading.Event()
+def end_cell(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """End the cell that made the editor: only then does its session open."""
+    waiting: list[Callable[[], object]] = []
 
     def opened(*arguments: Any, **named: Any) -> EditingSession:
-        assert gate.wait(60)
         return EditingSession(*arguments, journal=False, **named)
+
+    def end() -> None:
+        while waiting:
+            waiting.pop()()
 
     monkeypatch.setattr("comm.create_comm", Comm)
     monkeypatch.setattr(paint_module, "worth_showing_first", lambda generator, device: True)
+    monkeypatch.setattr(paint_module, "after_cell", waiting.append)
     monkeypatch.setattr(paint_module, "EditingSession", opened)
-    yield gate
-    gate.set()
+    return end
 
 
 def begun(work: Callable[[], object]) -> threading.Thread:
@@ -162,7 +197,7 @@ STROKE = {
 }
 
 
-def test_what_a_page_says_early_is_carried_out_late(gate: threading.Event) -> None:
+def test_what_a_page_says_early_is_carried_out_late(end_cell: Callable[[], None]) -> None:
     widget = GANPaint()
     assert widget.comm.opened["_state"]["loading"] and not widget.painting
 
@@ -172,7 +207,7 @@ def test_what_a_page_says_early_is_carried_out_late(gate: threading.Event) -> No
 
     early = begun(page)
     assert early.is_alive() and not widget.comm.messages
-    gate.set()
+    end_cell()
     early.join(60)
     assert not early.is_alive()
     assert [edit.id for edit in widget.session.edits] == ["e1"]
@@ -181,39 +216,40 @@ def test_what_a_page_says_early_is_carried_out_late(gate: threading.Event) -> No
     widget.close()
 
 
-def test_python_waits_for_the_session(gate: threading.Event) -> None:
+def test_python_opens_the_session_when_it_needs_it(end_cell: Callable[[], None]) -> None:
     widget = GANPaint()
-    found: list[Any] = []
-    waiting = begun(lambda: found.append((widget.session.title, widget.shown.shape, widget.stats()["sent"])))
-    assert waiting.is_alive() and not found
-    gate.set()
-    waiting.join(60)
-    ((title, shape, _),) = found
-    assert title == "Scene 0" and shape == (SIZE, SIZE, 3)
+    assert widget.shown.shape == (SIZE, SIZE, 3) and widget.session.title == "Scene 0"
+    session = widget.session
+    end_cell()
+    assert widget.session is session and widget.stats()["sent"] == 0
     widget.close()
 
 
-def test_an_editor_that_is_closed_meanwhile_follows_nothing(gate: threading.Event) -> None:
+def test_an_editor_that_was_closed_before_follows_nothing(end_cell: Callable[[], None]) -> None:
     widget = GANPaint()
-    closing = begun(widget.close)
-    gate.set()
-    closing.join(60)
-    assert not closing.is_alive() and not widget.session._state.observers
+    widget.close()
+    end_cell()
+    assert not widget.session._state.observers
 
 
 def test_a_failure_reaches_python_and_the_page(
-    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+    end_cell: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*arguments: object, **named: object) -> SimpleNamespace:
         raise MemoryError("no room for the weights")
 
     monkeypatch.setattr(paint_module, "EditingSession", broken)
     widget = GANPaint()
+    end_cell()
     for read in (lambda: widget.session, lambda: widget.mask, lambda: widget.shown, widget.snapshot):
         with pytest.raises(GANPaintError, match=r"could not be opened \(MemoryError: no room"):
             read()
-    told = len(widget.comm.messages)
+    assert not widget.painting and not widget._state["loading"] and widget._repr_mimebundle_()
+    assert widget._state["notice"]["level"] == "warning" and "no room" in widget._state["notice"]["text"]
+    say(widget, {"type": "hello", "version": 1, "page": "page-aaaa"})
+    say(widget, {"type": "beat", "page": "page-aaaa"})
+    assert [one["type"] for one in widget.comm.messages] == ["alive", "alive"]
     say(widget, STROKE, bytes([255]) * 1600)
-    (error,) = widget.comm.messages[told:]
+    error = widget.comm.messages[-1]
     assert error["type"] == "error" and "no room for the weights" in error["what"]
     widget.close()

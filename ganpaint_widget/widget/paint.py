@@ -31,6 +31,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +45,12 @@ from .. import session as events
 from .. import storage
 from ..errors import GANPaintError, refuse_unknown
 from ..method.edits import Edit
-from ..session import EditingSession
+from ..session import EditingSession, View
 from ..session.processes.inverting import Source
 from ..session.processes.waiting import explained
 from . import protocol
 from .kernel import Way
-from .opening import first_view, worth_showing_first
+from .opening import after_cell, first_view, worth_showing_first
 from .protocol import (
     Ack,
     Beat,
@@ -93,8 +94,8 @@ PROGRESS_PAUSE = 0.05
 class GANPaint(anywidget.AnyWidget):
     """The painting editor, as the last expression of a cell.
 
-    In a new kernel, the demo's editor shows at once, while a thread imports PyTorch and opens the session.
-    What is painted before that is drawn after it, and :attr:`session` waits for it.
+    In a new kernel, the demo's editor shows at once. PyTorch is imported and the session opened when the cell
+    has ended, or before if Python asks for :attr:`session`. What is painted until then is drawn after it.
 
     Args:
         photo: as for an EditingSession, for example a path, a PIL image, an array or the value of a
@@ -127,7 +128,7 @@ class GANPaint(anywidget.AnyWidget):
 
     # Ends the session's calls. A class attribute, because ipywidgets may close a widget before __init__ ends.
     _leave: Callable[[], None] | None = None
-    _opening: threading.Thread | None = None
+    _closed = False
 
     def __init__(
         self,
@@ -162,15 +163,15 @@ class GANPaint(anywidget.AnyWidget):
         self._stream = FrameStream(self.send)
         self._shown: events.Rendered | None = None
         self._opened: Future[EditingSession] = Future()
+        self._opening = threading.Lock()
+        self._first: tuple[Source, View] | None = None
 
         if session is None and worth_showing_first(generator, device):
-            source, view = first_view(photo)
-            self._write(self._at_rest.traits(view, {}))
+            self._first = first_view(photo)
+            self._write(self._at_rest.traits(self._first[1], {}))
             super().__init__()
             self._listen()
-            # Not a daemon: a program that ends meanwhile waits, since PyTorch's import cannot be broken off.
-            self._opening = threading.Thread(target=self._open_later, args=(source,), name="ganpaint-opening")
-            self._opening.start()
+            after_cell(self._open_session)
             return
         if session is None:
             session = EditingSession(photo, generator, progressive=True, device=device)
@@ -185,14 +186,20 @@ class GANPaint(anywidget.AnyWidget):
                 raise
         self._listen()
 
-    def _open_later(self, source: Source) -> None:
-        """Open the demo's session after its first view, and then carry out what the page has asked for."""
-        try:
-            self._connect(EditingSession(source, progressive=True))
-        except Exception as error:
-            failure = explained("The editor could not be opened", error)
-            self._opened.set_exception(failure)
-            self._say(protocol.error(None, None, failure.message, failure.hint))
+    def _open_session(self) -> None:
+        """Open the demo's session after its first view, once."""
+        with self._opening:
+            if self._opened.done():
+                return
+            assert self._first is not None
+            source, view = self._first
+            try:
+                self._connect(EditingSession(source, progressive=True))
+            except BaseException as error:
+                failure = explained("The editor could not be opened", error)
+                self._opened.set_exception(failure)
+                notice = events.Noticed("warning", str(failure))
+                self._write(self._at_rest.traits(replace(view, loading=False, notice=notice), {}))
 
     def _connect(self, session: EditingSession) -> None:
         """Begin to follow a session, and write its state."""
@@ -206,6 +213,8 @@ class GANPaint(anywidget.AnyWidget):
                 self._shown = rendered
         self._opened.set_result(session)
         self._rest()
+        if self._closed:
+            self._stop_following()
 
     def _listen(self) -> None:
         """Listen to the pages, once the comm is open."""
@@ -214,8 +223,14 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def _session(self) -> EditingSession:
-        """The session, once it is open. GANPaintError if it cannot be opened."""
+        """The session, which this opens if it has not been opened. GANPaintError if that fails."""
+        if not self._opened.done():
+            self._open_session()
         return self._opened.result()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._opened.done() and self._opened.exception() is None
 
     @classmethod
     def recover(
@@ -274,7 +289,7 @@ class GANPaint(anywidget.AnyWidget):
     @property
     def shown(self) -> NDArray[np.uint8]:
         """The last rendered G(z_e), uint8 R x R x 3, read-only. With an open session, this does not wait."""
-        self._opened.result()
+        _ = self._session
         shown = self._shown
         assert shown is not None
         return shown.array
@@ -282,7 +297,7 @@ class GANPaint(anywidget.AnyWidget):
     @property
     def painting(self) -> bool:
         """Whether a page is in the middle of a stroke."""
-        return self._opened.done() and self._turns.painting
+        return self._is_open and self._turns.painting
 
     def snapshot(self) -> Image.Image:
         """Return the present picture: G'(z_e) if it was blended since the last edit, else G(z_e).
@@ -304,7 +319,7 @@ class GANPaint(anywidget.AnyWidget):
         `inexact`, the number of previews that were drawn while the hand moved, each with objects in the shape
         of a moment before. Exact ones followed.
         """
-        self._opened.result()
+        _ = self._session
         stats = self._stream.stats()
         turns = self._turns
         return stats | {
@@ -316,8 +331,7 @@ class GANPaint(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Remove the editor from the page. The session continues."""
-        if self._opening is not None:
-            self._opening.join()
+        self._closed = True
         self._stop_following()
         super().close()
 
@@ -337,14 +351,14 @@ class GANPaint(anywidget.AnyWidget):
         data, metadata = bundle
         if self._later is not None:
             self._rest()
-        blend = self._session.blend if self._opened.done() else None
+        blend = self._session.blend if self._is_open else None
         blended = blend is not None and blend.revision == self._session.revision and self._result
         data["image/png"] = base64.b64encode(self._result if blended else self._preview).decode("ascii")
         return data, metadata
 
     def _settle(self) -> None:
         """Wait a moment for strokes on their way, so that Python reads the state that the user sees."""
-        self._opened.result()
+        _ = self._session
         if not self._way.handling:
             self._turns.settle(READ_PATIENCE)
 
@@ -357,7 +371,9 @@ class GANPaint(anywidget.AnyWidget):
             data = msg["content"]["data"]
             method = data["method"]
             if method == "custom":
-                self._opened.result()
+                if threading.current_thread() is threading.main_thread():
+                    self._open_session()
+                self._opened.result()  # on the page's own thread, wait for the cell that opens it
                 self._handle_custom_msg(data["content"], msg["buffers"])
             elif method == "update":
                 self.set_state(data["state"])
@@ -365,11 +381,23 @@ class GANPaint(anywidget.AnyWidget):
                 self.send_state()
             else:
                 raise LookupError(method)
-        except GANPaintError as error:  # the session could not be opened
-            self._say(protocol.error(None, None, error.message, error.hint))
+        except GANPaintError as error:
+            self._answer_without_session(msg["content"]["data"]["content"], error)
         except Exception:
             log.exception("A message of the page could not be handled.")
             self._say(protocol.error(None, None, "The page sent something that is not a message.", _RELOAD))
+
+    def _answer_without_session(self, content: object, failure: GANPaintError) -> None:
+        """Answer a page after the session could not be opened: the kernel lives, but accepts nothing."""
+        page = content.get("page") if isinstance(content, Mapping) else None
+        if (
+            isinstance(content, Mapping)
+            and content.get("type") in ("hello", "beat")
+            and isinstance(page, str)
+        ):
+            self._say(protocol.alive(page, 0, 0))
+        else:
+            self._say(protocol.error(None, None, failure.message, failure.hint))
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
         """Refuse a page's write of widget state, since a page sends messages instead.

@@ -598,7 +598,8 @@ sys.meta_path.insert(0, Slow())
 def test_in_a_new_kernel_one_can_paint_while_torch_is_loaded(open_notebook) -> None:
     notebook = open_notebook(SLOW_TORCH, f"{IMPORT}\n{SHOW}")
     notebook.run(0)
-    notebook.run(1)
+    notebook.activate(1)
+    notebook.command("notebook:run-cell")  # it runs until PyTorch is loaded
     notebook.page.locator("[data-ganpaint-canvas][data-revision]").wait_for()
     expect(notebook.root.locator(".gp-status")).to_contain_text("The kernel is loading PyTorch")
     assert notebook.root.get_attribute("data-ready") is None

@@ -379,7 +379,7 @@ export class EditorSession<Image = unknown> {
     this.revision = Math.max(this.revision, state.revision);
     if (!state.job) this.#blend = null;
     else this.#blend = { secondsLeft: null, psnr: null, ...this.#blend, fraction: state.job.fraction };
-    if (state.loading) this.setStatus(LOADING);
+    if (state.loading && !this.saved) this.setStatus(LOADING);
     else if (this.status === LOADING) this.setStatus(INVITATION);
     if (state.notice && state.notice.text !== noticed) this.setStatus(state.notice);
     void this.#redelivery.search(state.journal);
