@@ -625,8 +625,9 @@ def _mask_cases() -> Iterator[Case]:
     yield Case("mask, negative", of(-written), "negative")
     yield Case("mask, floats up to 255", of(hard.astype(float)), "floating-point")
     yield Case("mask, integers up to 256", of(hard.astype(int) + 1), "white level is unknown")
-    for shape in ((SIZE, SIZE - 1), (2 * SIZE, 2 * SIZE), (WIDTH, HEIGHT), (1, 1)):
+    for shape in ((SIZE, SIZE - 1), (2 * SIZE, 2 * SIZE), (1, 1)):
         yield Case(f"mask of the size {shape}", of(np.ones(shape)), "size")
+    yield Case("mask of the photo's size, turned", of(np.ones((WIDTH, HEIGHT))), "height and width exchanged")
     yield Case("mask, PIL of another size", of(Image.new("L", (9, 9))), "size")
     yield Case("mask H x W x 2", of(np.zeros((SIZE, SIZE, 2))), "channels")
     yield Case("mask, batch", of(np.zeros((2, 1, SIZE, SIZE))), "batch")
@@ -639,6 +640,14 @@ def _mask_cases() -> Iterator[Case]:
     labels = np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH) % 5
     yield Case("mask, labels", of(labels), "labels == 4")
     yield Case("mask, file of labels", file("a.png", saved(labels.astype(np.uint8), "PNG")), "labels == 4")
+    faint = np.where(hard > 0, 0.003, 0)
+    yield Case("mask, invisible floats", of(faint), "is invisible")
+    yield Case("mask, almost invisible floats", of(3 * faint), "is invisible")
+    yield Case("mask, PIL F, invisible", of(Image.fromarray(faint.astype(np.float32))), "is invisible")
+    yield Case("mask, invisible among 65535", of((hard // 255).astype(np.uint16) * 300), "is invisible")
+    yield Case("PIL mask, I;16 of 0 and 1", of(Image.fromarray(ones.astype(np.uint16))), hard)
+    yield Case("mask, masked array", of(np.ma.masked_array(ones, hard == 0)), "masked array")
+    yield Case("mask, masked array with all values", of(np.ma.masked_array(ones)), hard)
     yield Case("mask, no picture", of(b"text"), "cannot be read as a picture")
 
 

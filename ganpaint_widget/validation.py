@@ -160,6 +160,8 @@ def checked_units(units: object, channels: int) -> str | tuple[int, ...] | None:
     if units is None or (isinstance(units, str) and units in UNITS):
         return units
     try:
+        if hasattr(units, "tolist"):  # of NumPy or torch
+            units = units.tolist()
         numbers = [] if isinstance(units, (str, bytes)) else list(units)  # type: ignore[call-overload]
     except TypeError:
         numbers = []
@@ -268,7 +270,8 @@ def checked_id(edit: object) -> str:
     """Return ``edit`` if it can be the id of an edit; otherwise raise GANPaintError."""
     if not (isinstance(edit, str) and _ID.fullmatch(edit)):
         raise GANPaintError(
-            f"{_shown(edit)} cannot be the id of an edit.", "Use 1 to 32 letters, digits and hyphens."
+            f"{_shown(edit)} cannot be the id of an edit.",
+            "Pass its id: edit.id." if isinstance(edit, Edit) else "Use 1 to 32 letters, digits and hyphens.",
         )
     return edit
 

@@ -706,3 +706,42 @@ def test_whatever_takes_long_reports_and_can_be_cancelled(boxes: Model, measure:
     with pytest.raises(Cancelled):
         measure(found, ticket)
     assert found.baselines is None and found.effects is None
+
+
+# --- two explorers, and an editor that changes what the explorer did ---
+
+
+def test_two_explorers_of_one_layer_switch_units_at_once(explorer: DissectionExplorer) -> None:
+    """Each tells the other of its brush while it holds a lock of its own."""
+    other = DissectionExplorer(explorer.exploration.model)
+    client_ready(other._columns[0].canvas)
+    settle(other)
+    for one in (explorer, other):
+        one.select([1])
+    together = threading.Barrier(2)
+
+    def flip(explorer: DissectionExplorer) -> None:
+        for turn in range(40):
+            together.wait(30)
+            explorer._mode.value = "on" if turn % 2 else "off"
+
+    threads = [threading.Thread(target=flip, args=(one,), daemon=True) for one in (explorer, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    other.close()
+
+
+def test_the_switch_shows_what_the_editor_has_undone(explorer: DissectionExplorer) -> None:
+    explorer.select([0])
+    explorer._mode.value = "off"
+    session = explorer.paint.session
+    assert [edit.verb for edit in session.edits] == ["remove"]
+    session.undo()
+    settle(explorer)
+    assert explorer._mode.value == "as it is"
+    session.redo()
+    settle(explorer)
+    assert explorer._mode.value == "off"

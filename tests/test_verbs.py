@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -301,6 +302,7 @@ def test_the_footprint_of_an_edit_among_others_and_of_one_that_is_not_made(
     change = np.abs(pixels(session.preview).astype(int) - before).max(axis=2)
     assert np.array_equal(foreseen, change)
     assert np.array_equal(session.footprint(second.id), change)
+    assert np.array_equal(session.footprint(second), change)
     session.toggle(second.id, False)
     assert not session.footprint(second.id).any()
     with pytest.raises(GANPaintError, match="does not exist"):
@@ -321,3 +323,15 @@ def test_a_sample_is_reconstructed_and_another_picture_is_not(session: EditingSe
     worse = session.scores()
     assert worse.psnr == pytest.approx(session.metrics["reconstruction_psnr"], abs=1e-3)
     assert worse.ssim < 0.5
+
+
+def test_an_edit_in_place_of_its_id_is_told(session: EditingSession, mask: np.ndarray):
+    edit = session.add("tree", mask)
+    for change in (session.delete, lambda one: session.update(one, strength=2.0)):
+        with pytest.raises(GANPaintError, match=r"edit\.id"):
+            change(edit)
+    assert session.edits == (edit,)
+
+
+def test_units_may_be_a_tensor(session: EditingSession, mask: np.ndarray):
+    assert session.suppress(torch.tensor([3, 1])).units == (1, 3)

@@ -105,6 +105,7 @@ def edit(
     with plainly(as_json):
         wishes = _wishes(context.meta["ganpaint.order"], said)
         jobs = _jobs(photos, output, project)
+        _refuse_overwriting(jobs, wishes)
         from ..models.devices import load
 
         load(generator, device)  # what is wrong with it is wrong for every photo
@@ -147,6 +148,7 @@ def adapt(
         from ..session import EditingSession
 
         began = time.monotonic()
+        _refuse_other_suffix(output)
         session = EditingSession.load(project, generator=generator, journal=False, device=device)
         made = _written(session, project, output, save, True, began, quiet=as_json)
     typer.echo(json.dumps(made, indent=1)) if as_json else _tell_picture(made)
@@ -225,6 +227,31 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
         (path, output / f"{name}.png", None if project is None else project / f"{name}.ganpaint")
         for path, name in zip(found, names, strict=True)
     ]
+
+
+def _refuse_overwriting(jobs: Sequence[tuple[Path, Path, Path | None]], wishes: Sequence[Wish]) -> None:
+    """Raise GANPaintError if the command would write over a file that it reads, or no PNG."""
+    read = [photo for photo, _, _ in jobs]
+    read += [Path(str(value)) for wish in wishes for value in wish.details.values()]
+    known = {path.resolve() for path in read if path.is_file()}
+    for place in read[len(jobs) :]:
+        if place.is_dir():
+            known |= {path.resolve() for path in place.iterdir()}
+    for path in (one for _, picture, kept in jobs for one in (picture, kept) if one is not None):
+        if path.resolve() in known:
+            raise GANPaintError(
+                f"{path} would be overwritten, and the command reads it.", "Choose another place with -o."
+            )
+    for _, picture, _ in jobs:
+        _refuse_other_suffix(picture)
+
+
+def _refuse_other_suffix(picture: Path) -> None:
+    if picture.suffix.lower() != ".png":
+        raise GANPaintError(
+            f"Pictures are written as PNG files, and {picture.name!r} does not end in .png.",
+            f"Name it {picture.with_suffix('.png').name!r}." if picture.name else "Name a file after -o.",
+        )
 
 
 def _opened(

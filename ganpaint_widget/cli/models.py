@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GANPaintError
+from ..method.edits import MAX_SEED
 from ..storage import explained_writing
 from .common import GeneratorOption, JsonOption, plainly
 
@@ -89,7 +90,9 @@ def sample(
         Path, typer.Option("--output", "-o", help="The PNG to write; a folder for several samples.")
     ] = Path("samples"),
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many samples.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="The first sample's seed; the others follow.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED - 10_000, help="The first sample's seed; the others follow.")
+    ] = 0,
     truncation_psi: Annotated[
         float | None,
         typer.Option(min=0, max=2, help="For StyleGAN2: below 1, it trades variety for quality."),

@@ -103,8 +103,11 @@ class Shelf:
 
     def take(self, name: str) -> None:
         """Remove a brush if it exists. Edits that were made with it do not change."""
-        if name in self._brushes:
-            self._change(lambda brushes: {key: one for key, one in brushes.items() if key != name})
+        brush = self._brushes.get(name)
+        if brush is not None:
+            self._change(
+                lambda brushes: {key: one for key, one in brushes.items() if key != name}, write=brush.kept
+            )
 
     def refresh(self) -> None:
         """Take over the changes of other processes, and tell all sessions if there are any."""

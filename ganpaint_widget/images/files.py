@@ -85,6 +85,8 @@ class _Decoded:
     lasting: bytes | None = None
     name: str | None = None
     remark: str | None = None
+    eight_bits: bool = True
+    """Whether 8 bits a channel hold its values. Otherwise, they were scaled, and faint ones became 1."""
 
 
 # --- reading ---
@@ -151,6 +153,12 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
     fit = photo.fit if isinstance(photo, Original) else "crop"
     if image is not None and (width, height) == image.size:
         return square_mask(mask, size, fit)
+    if image is not None and (height, width) == image.size:
+        raise GANPaintError(
+            "The mask has the photo's height and width exchanged.",
+            f"Pass one of {image.height} x {image.width} pixels; of a photo with an EXIF orientation, make "
+            "the mask for ImageOps.exif_transpose(photo).",
+        )
     also = "" if image is None else f", or the photo's {image.height} x {image.width}"
     raise GANPaintError(
         f"The mask has the size {height} x {width}, which is neither the square's nor the photo's."
@@ -162,8 +170,14 @@ def read_mask(source: object, size: int, photo: Original | Image.Image | None = 
 
 def mask_of(source: object) -> Array:
     """Return the same at its own size: uint8 H x W."""
-    mask = np.asarray(_read(source, "mask", _gray).image)
+    found = _read(source, "mask", _gray)
+    mask = np.asarray(found.image)
     largest = int(mask.max())
+    if 0 < largest < FAINTEST and not found.eight_bits:
+        raise GANPaintError(
+            f"The mask paints at most {largest / 255:.1%}, which is invisible.",
+            "Scale it, so that its largest value is painted fully.",
+        )
     if 1 < largest < FAINTEST:
         raise GANPaintError(
             f"The mask goes up to {largest} of 255 only, as a map of labels does.",
@@ -182,9 +196,12 @@ def _read(
     if isinstance(found, File):
         return _decode(found, convert)
     if isinstance(found, Values):
-        values = eight_bits(found.array, what)
-        found = Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values))
-    return _Decoded(_converted(found, f"The {what}", convert))
+        given = found.array
+        values = eight_bits(given, what)
+        image = Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[2:] == (1,) else values))
+        plain = given.dtype.kind in "biu" and (given.dtype.itemsize == 1 or int(given.max()) <= 255)
+        return _Decoded(_converted(image, f"The {what}", convert), eight_bits=plain)
+    return _Decoded(_converted(found, f"The {what}", convert), eight_bits=_plain(found))
 
 
 def _decode(file: File, convert: Callable[[Image.Image], Image.Image]) -> _Decoded:
@@ -205,7 +222,15 @@ def _decode(file: File, convert: Callable[[Image.Image], Image.Image]) -> _Decod
         raise GANPaintError(f"{file.named} cannot be read as a picture.", _SAVE_ANEW) from error
     with image:
         lasting = file.data if formats == FORMATS else None
-        return _Decoded(_converted(image, file.named, convert), lasting, file.name, _remark(image, file))
+        converted = _converted(image, file.named, convert)
+        return _Decoded(converted, lasting, file.name, _remark(image, file), _plain(image))
+
+
+def _plain(image: Image.Image) -> bool:
+    """Return whether a picture's values need at most 8 bits a channel."""
+    if image.mode.startswith("I"):
+        return bool(np.asarray(image).max() <= 255)
+    return image.mode != "F"
 
 
 def _formats(file: File) -> tuple[str, ...]:

@@ -89,6 +89,8 @@ def opened(source: object, what: str, limit: int = MAX_FILE_BYTES) -> File | Val
         return opened(value, what, limit)  # a FileUpload, or an Image of ipywidgets
     if hasattr(source, "detach") and hasattr(source, "cpu"):  # a tensor, told without importing torch
         return Values(_arranged(_numbers(source, what), what, tensor=True))
+    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
+        raise GANPaintError("A masked array has places without a value.", "Fill them: array.filled(0).")
     if hasattr(source, "__array__") or (what == "mask" and isinstance(source, (list, tuple))):
         try:
             values = np.asarray(source)

@@ -411,6 +411,8 @@ class Reading:
             GANPaintError: the edit does not exist, or does not fit this picture.
         """
         state = self._state
+        if isinstance(edit, Edit) and any(one is edit for one in self.edits):
+            edit = edit.id
         unmade = making.completed(state, edit) if isinstance(edit, Edit) else None
         state.inverting.wait()
         with state.lock:

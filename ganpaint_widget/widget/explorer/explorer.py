@@ -41,7 +41,7 @@ from .kit import Kit, close_all, mark, replace_children
 from .look import ANY, COMPANY, EVERYWHERE, HEAT, MODES, PAGE, SELECTED, SORTS, STYLE
 from .pads import SHARPNESS
 from .sheets import Sheets, columns, draw_column, read
-from .switching import switch, switch_back, switch_others
+from .switching import switch, switch_back, switch_others, switched
 from .tables import note, unit_table
 
 if TYPE_CHECKING:
@@ -618,7 +618,10 @@ class DissectionExplorer(Controls):
             if paint is not None and not paint.painting:
                 self._ask_for_heat()
         elif isinstance(event, events.PaletteChanged):
-            self._guarded(self._show_brushes)
+            # Not on this thread: it may hold the lock of another explorer, which changed the brushes.
+            self._worker.request((id(self), "brushes"), along(self._guarded, self._show_brushes))
+        elif isinstance(event, events.Changed):
+            self._worker.request((id(self), "switch"), along(self._guarded, self._show_mode))
 
     # --- switching units ---
 
@@ -652,6 +655,17 @@ class DissectionExplorer(Controls):
             "<div class='gpx-note'>Paint the region in the editor below: choose “selected units” and "
             f"“{'Add' if verb == 'add' else 'Remove'}” there.</div>"
         )  # fmt: skip
+
+    def _show_mode(self) -> None:
+        """Show how the session's edits switch units: undo and the next scene change that as well."""
+        paint = self._editors.open.get(self._exploration.layer)
+        if paint is not None:
+            verb = switched(paint.session)
+            self._set(
+                self._mode, value=next((name for name, one in MODES.items() if one == verb), "as it is")
+            )
+            if verb is None:
+                self._hint.value = ""
 
     def _switch_back(self) -> None:
         """Undo all switches."""
@@ -690,6 +704,10 @@ class DissectionExplorer(Controls):
             done,
         )
 
+    def _drop_brush(self, name: str) -> None:
+        self._exploration.shelf.take(name)
+        self._show_brushes()
+
     def _show_brushes(self) -> None:
         shelf = self._exploration.shelf
         shown = []
@@ -701,6 +719,6 @@ class DissectionExplorer(Controls):
             choose = button(description=text, tooltip="Choose its units")
             self._on_click(choose, partial(self.select, brush.units))
             drop = button(icon="trash", tooltip=f"Delete the brush {brush.name}")
-            self._on_click(drop, partial(shelf.take, brush.name))
+            self._on_click(drop, partial(self._drop_brush, brush.name))
             shown += [choose, drop]
         replace_children(self._brushes, shown)

@@ -64,6 +64,11 @@ def switch_back(session: EditingSession, found: Exploration) -> None:
     found.shelf.take(SELECTED)
 
 
+def switched(session: EditingSession) -> str | None:
+    """Return the verb of a session's switches, ``None`` if it has none."""
+    return next((edit.verb for edit in _switches(session) if edit.enabled), None)
+
+
 def _switches(session: EditingSession) -> list[Edit]:
     return [edit for edit in session.edits if edit.concept == SELECTED]
 
