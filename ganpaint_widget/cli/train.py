@@ -70,7 +70,8 @@ def generator(
         where = device or os.environ.get("GANPAINT_DEVICE") or "cpu"
         if not as_json:
             typer.echo(
-                f"Training for about {minutes:g} minutes on {where}; interrupt and resume at any time."
+                f"Training for about {minutes:g} minutes on {where}; interrupt and resume at any time. Then, "
+                "some minutes more for samples, first blends and concepts."
             )
         made = train_generator(
             photos.expanduser(),

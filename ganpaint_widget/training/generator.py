@@ -50,8 +50,11 @@ LATENT_SIZE = 256
 AUTOENCODER_SHARE, FEATURES_SHARE = 0.5, 0.4
 """Of the time; the rest is for prior and initializer. Concepts take a few minutes more."""
 
-PRIOR_STEPS = 4_000
-INITIALIZER_STEPS = 350
+PRIOR_STEPS, INITIALIZER_STEPS = 4_000, 350
+FULL_STEPS_AFTER = 10.0
+"""Minutes of the autoencoder's training after which prior and initializer take all of these steps. After a
+shorter one, they take their share."""
+
 TURNED_BY = 500
 """Photos whose features choose the edit layer's axes."""
 
@@ -142,7 +145,8 @@ def train_generator(
     generator, encoder = painter.generator, painter.encoder
     assert isinstance(generator, ProGAN)
     latents = read_latents(painter, data, recipe.known, seed)
-    generator.prior = train_prior(latents, steps=PRIOR_STEPS, seed=seed)
+    share = min(1.0, run.seconds / (60 * FULL_STEPS_AFTER))
+    generator.prior = train_prior(latents, steps=max(1, round(share * PRIOR_STEPS)), seed=seed)
     file = folder / "generator.safetensors"
     found = dissection_file(file)
     # Concepts of an earlier, shorter training are not those of these weights.
@@ -150,7 +154,8 @@ def train_generator(
     write_module(file, "generator", generator, generator.config)
     write_module(folder / "encoder.safetensors", "encoder", encoder, encoder.config)
     _write_samples(folder / "samples.png", generator)
-    initializer = train_initializer(generator, encoder, data, steps=INITIALIZER_STEPS, seed=seed)
+    steps = max(1, round(share * INITIALIZER_STEPS))
+    initializer = train_initializer(generator, encoder, data, steps=steps, seed=seed)
     write_module(folder / "initialiser.safetensors", "initialiser", initializer, initializer.config)
     names: tuple[str, ...] = ()
     if concepts:
