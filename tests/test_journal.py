@@ -420,3 +420,43 @@ def test_a_long_journal_is_written_anew(model: Any, monkeypatch: pytest.MonkeyPa
     session.close()
     again = recover(model)
     assert undoings(again) == undoings(session)
+
+
+def test_undo_ends_where_it_ended_before_the_recovery(model: Any, mask: np.ndarray, journals: Path):
+    first = begin(model, journal=False)
+    for concept in ("tree", "dome", "window"):
+        first.add(concept, mask)
+    first.toggle(first.edits[0].id, False)
+    session = EditingSession.load(first.project_file(), generator=model, worker=Worker(start=False))
+    session.add("tree", mask)
+    session.toggle(session.edits[1].id, False)
+    session.close()
+    log = only(journals) / "ops.jsonl"
+    once = recover(model, log.parent)
+    once.delete(once.edits[0].id)
+    once.close()
+    twice = recover(model, next(path for path in journals.iterdir() if path != log.parent))
+    expected = undoings(session)
+    assert len(expected) == 3 and len(expected[-1]) == 3
+    assert undoings(twice)[1:] == undoings(once)[1:] == expected
+
+    # Earlier versions did not mark the base.
+    log.write_text(log.read_text().replace(',"base":true', ""))
+    old = recover(model, log.parent, journal=False)
+    assert old.edits == expected[0] and undoings(old)[:3] == expected
+
+
+def test_a_base_that_is_damaged_gives_what_it_can(model: Any, mask: np.ndarray, journals: Path):
+    first = begin(model, journal=False)
+    first.add("tree", mask)
+    first.add("dome", mask)
+    session = EditingSession.load(first.project_file(), generator=model, worker=Worker(start=False))
+    session.add("window", mask)
+    session.close()
+    log = only(journals) / "ops.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    lines[2] = lines[2].replace('"concept":"dome"', '"concept":"dragon"')
+    log.write_text("".join(lines))
+    back = recover(model, log.parent)
+    assert [edit.concept for edit in back.edits] == ["tree"] and not back.can_undo
+    assert "Only 1 of 3 steps" in back.notice.text

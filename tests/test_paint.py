@@ -27,7 +27,7 @@ from PIL import Image
 
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.images import files
-from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session import Changed, EditingSession
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.widget import paint as paint_module
 from ganpaint_widget.widget import protocol
@@ -527,6 +527,79 @@ def test_an_interrupted_message_is_asked_for_again(
     assert widget.comm.of("accepted")[-1]["sequence"] == 1
 
 
+@pytest.mark.parametrize("observed", ["before the widget", "behind the widget"])
+def test_an_undo_that_ctrl_c_interrupts_too_late_is_not_done_twice(
+    model: Any, worker_by_hand: Worker, observed: str
+) -> None:
+    session = EditingSession(generator=model, worker=worker_by_hand)
+
+    def interrupt(event: Any) -> None:
+        if isinstance(event, Changed) and session.can_redo:
+            raise KeyboardInterrupt
+
+    if observed == "before the widget":
+        session.observe(interrupt)
+    widget = GANPaint(session=session)
+    session.observe(interrupt)
+    page = Page(widget)
+    page.hello()
+    for place in range(3):
+        page.stroke(rect=[4 * place, 0, 4, 4])
+    with pytest.raises(KeyboardInterrupt):
+        page.command("undo")
+    page.say({"type": "beat", "page": A})
+    assert widget.comm.of("alive")[-1]["sequence"] == page.sequence
+    assert list(session.edits[0].mask[0, [0, 4, 8]]) == [255, 255, 0]
+    page.stroke(rect=[0, 20, 4, 4])
+    assert widget.comm.of("accepted")[-1]["sequence"] == page.sequence
+    worker_by_hand.run_pending()
+    assert widget.comm.of("frame")[-1]["covers"] == {A: page.sequence}
+    widget.close()
+
+
+def test_ctrl_c_after_a_message_does_not_silence_its_page(
+    widget: GANPaint, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(widget._at_rest, "traits", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            page.command("redo")  # changes nothing, so that the state at rest follows at once
+    page.stroke()
+    assert widget.comm.of("accepted")[-1]["sequence"] == 2 and len(widget.session.edits) == 1
+
+
+def test_no_count_is_lower_than_what_a_frame_has_covered(
+    widget: GANPaint, page: Page, worker_by_hand: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker may be quick: the picture is on the page before the message counts as accepted."""
+    line: Line = widget.comm
+    page.stroke()
+    worker_by_hand.run_pending()
+    undo = widget.session.undo
+    counts = []
+
+    def quickly_shown() -> bool:
+        done = undo()
+        page.hello()
+        worker_by_hand.run_pending()
+        assert line.of("frame")[-1]["covers"] == {A: 2}
+        page.hello()
+        page.say({"type": "beat", "page": A})
+        page.sequence -= 1
+        page.command("undo")  # again
+        assert line.of("accepted")[-1]["sequence"] == 2
+        counts.append(widget.stats()["accepted"][A])
+        return done
+
+    monkeypatch.setattr(widget.session, "undo", quickly_shown)
+    page.command("undo")
+    assert line.of("welcome")[-1]["sequence"] == line.of("alive")[-1]["sequence"] == 2
+    assert counts == [1], "the state at rest says what it contains"
+
+
 # --- other than messages of the protocol ----------------------------------------------------------------
 
 
@@ -748,6 +821,76 @@ def test_strokes_sent_while_a_picture_is_opened_stay_in_order(
     line.wait(lambda: [edit["id"] for edit in alive._state["edits"]] == ["after"])
 
 
+def test_a_state_that_cannot_be_written_stops_no_queue(
+    alive: GANPaint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traits, png, go_on = alive._at_rest.traits, alive.session.png, threading.Event()
+    failed: list[str] = []
+
+    def fails_once(*args: Any) -> Any:
+        if not failed and threading.current_thread().name == "ganpaint-widget":
+            failed.append("no room")
+            raise MemoryError
+        return traits(*args)
+
+    def slowly() -> bytes:
+        assert go_on.wait(20)
+        return png()
+
+    page = Page(alive)
+    page.hello()
+    page.stroke()
+    alive.comm.wait(lambda: alive._state["covers"] == {A: 1})
+    monkeypatch.setattr(alive._at_rest, "traits", fails_once)
+    monkeypatch.setattr(alive.session, "png", slowly)
+    page.command("save", what="picture", where="page")
+    page.stroke(rect=[0, 0, 4, 4])
+    go_on.set()
+    alive.comm.wait(lambda: alive.stats()["accepted"] == {A: 3} and not alive.stats()["waiting"])
+    page.stroke(rect=[8, 0, 4, 4])
+    assert failed and alive.comm.of("accepted")[-1]["sequence"] == 4
+
+
+@pytest.mark.parametrize("measured", ["variant", "target", "retuned reference", "restyle"])
+def test_messages_go_on_while_activations_are_measured(
+    seeing: GANPaint, monkeypatch: pytest.MonkeyPatch, measured: str
+) -> None:
+    references = seeing.session._state.references
+    measure, go_on = references.activations, threading.Event()
+
+    def slowly(edit: Any) -> Any:
+        assert go_on.wait(20)
+        return measure(edit)
+
+    page, line = Page(seeing), seeing.comm
+    page.hello()
+    reference = {"key": "s1", "region": [0, 0, SIZE, SIZE]}
+    page.stroke(concept="dome")
+    page.command("retune", edit="e1", target="mean")
+    if measured == "target":
+        seeing.session.update("e1", variant=1)
+    if measured == "retuned reference":
+        page.stroke(edit="e2", verb="restyle", concept="dome", reference={"key": "s2", **reference})
+    line.wait(lambda: seeing.stats()["accepted"] == {A: page.sequence})
+    assert seeing.session.edits[0].target == "mean"
+    monkeypatch.setattr(references, "activations", slowly)
+    if measured == "restyle":
+        page.stroke(edit="e2", verb="restyle", concept="dome", reference=reference)
+    elif measured == "retuned reference":
+        page.command("retune", edit="e2", reference=reference)
+    else:
+        page.command("retune", edit="e1", **{measured: {"variant": 2, "target": "quantile"}[measured]})
+    accepted = page.sequence - 1
+    page.stroke(rect=[0, 0, 4, 4])
+    page.say({"type": "beat", "page": A})
+    assert line.of("alive")[-1]["sequence"] == accepted and seeing.stats()["waiting"] == 2
+    go_on.set()
+    line.wait(lambda: seeing.stats()["accepted"] == {A: page.sequence})
+    assert not line.of("error") and seeing.session.edits[0].mask[0, 0] == 255
+    page.stroke(rect=[0, 4, 4, 4])  # strokes of an edit that exists are quick
+    assert line.of("accepted")[-1]["sequence"] == page.sequence
+
+
 def test_save_sends_the_file_to_the_page_that_asked(alive: GANPaint) -> None:
     page = Page(alive)
     page.hello()
@@ -833,6 +976,7 @@ def test_a_restyle_takes_a_sample_or_a_picture_of_ones_own(seeing: GANPaint) -> 
     assert np.array_equal(sheet[SIZE:, :SIZE], np.asarray(shown.reconstruction))
 
     page.stroke(verb="restyle", concept="dome", reference={"key": entries[0]["key"], "region": None})
+    line.wait(lambda: line.of("accepted"))
     assert line.of("accepted")[-1]["sequence"] == 1
     (edit,) = seeing.session.edits
     assert edit.verb == "restyle" and edit.reference is not None and edit.reference.seed == seed
@@ -847,6 +991,7 @@ def test_a_restyle_takes_a_sample_or_a_picture_of_ones_own(seeing: GANPaint) -> 
 
     region = [0, 8, SIZE, SIZE - 8]
     page.command("retune", edit="e1", reference={"key": own["key"], "region": region})
+    line.wait(lambda: line.of("accepted")[-1]["sequence"] == 2)
     (edit,) = seeing.session.edits
     assert edit.reference is not None and np.array_equal(edit.reference.picture, gold)
     assert edit.reference.region is not None and edit.reference.region.sum() == 255 * SIZE * (SIZE - 8)
@@ -859,6 +1004,7 @@ def test_a_restyle_takes_a_sample_or_a_picture_of_ones_own(seeing: GANPaint) -> 
     assert line.of("references")[2]["entries"][0]["key"] == own["key"]
     page.stroke(edit="e2", verb="restyle", concept="dome", reference={"key": own["key"], "region": region})
     page.stroke(edit="e3", verb="restyle", concept="dome", reference={"key": "p" + 40 * "0", "region": None})
+    line.wait(lambda: line.of("error"))
     assert len(seeing.session.edits) == 2 and "reference" in line.of("error")[-1]["what"]
 
 
@@ -897,7 +1043,8 @@ def test_questions_are_answered_while_a_blend_runs_and_a_flood_is_not(
     line.wait(lambda: line.of("references") and line.of("references")[-1]["concept"] == "dome")
     assert len(line.of("references")) < 50
     page.stroke(edit="e2", verb="restyle", concept="dome", reference={"key": "s1", "region": [0, 0, 9, 9]})
-    assert len(seeing.session.edits) == 2 and seeing.session.job is not None
+    line.wait(lambda: len(seeing.session.edits) == 2)
+    assert seeing.session.job is not None
     adaptation.proceed.set()
 
 

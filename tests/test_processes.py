@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,16 @@ from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.method import adaptation, inversion
 from ganpaint_widget.method.edits import Edit, Reference
 from ganpaint_widget.models.initializer import Initializer
-from ganpaint_widget.session import Blended, EditingSession, Finished, Noticed, Progress, Rendered
+from ganpaint_widget.session import (
+    Blended,
+    Changed,
+    EditingSession,
+    Finished,
+    Noticed,
+    Opened,
+    Progress,
+    Rendered,
+)
 from ganpaint_widget.session.processes import inverting
 from ganpaint_widget.session.processes.fitting import Fitting
 from ganpaint_widget.session.processes.inverting import Source, open_picture
@@ -278,7 +288,56 @@ def test_the_newest_picture_that_is_there_ends_those_that_were_asked_for_before(
     session.next_scene()  # a sample: nothing is inverted for it
     thread.join(20)
     assert session.title == "sample 1"
-    assert "cancelled" in str(errors[0])
+    assert "canceled" in str(errors[0])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_at_the_end_of_an_opening_leaves_the_old_picture_or_tells_of_the_new_one(
+    live, worker, mask, monkeypatch, late
+):
+    live.add("tree", mask)
+    state, title = live._state, live.title
+    place, name = (state.blending, "begin") if late else (state, "_in_concepts")
+    original = getattr(place, name)
+
+    def interrupted(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)  # Python handles it on the main thread, which waits
+        while state.inverting._waiting._tickets:
+            time.sleep(0.002)
+        return original(*arguments)
+
+    _ = live.preview
+    events: list[Any] = []
+    live.observe(events.append)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                live.next_scene()
+            worker.call(lambda: None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    told = [type(event) for event in events if not isinstance(event, Progress)]
+    if late:
+        assert (live.title, live.edits) == ("sample 1", ())
+        assert told[:3] == [Opened, Changed, Rendered]
+    else:
+        assert (live.title, len(live.edits), told) == (title, 1, [])
+    live.next_scene()
+    assert live.title == ("sample 2" if late else "sample 1")
+
+
+def test_what_a_failed_opening_has_replaced_is_told(live, mask, monkeypatch):
+    live.add("tree", mask)
+    _ = live.preview
+    events: list[Any] = []
+    live.observe(events.append)
+    monkeypatch.setattr(live._state.rendering, "begin", lambda *_: 1 / 0)
+    with pytest.raises(GANPaintError):
+        live.next_scene()
+    assert live.title == "sample 1"
+    assert [type(event) for event in events if not isinstance(event, Progress)][:2] == [Opened, Changed]
 
 
 def test_opening_ends_the_blend_of_the_last_picture_only_once_there_is_another(
@@ -335,7 +394,7 @@ def test_a_restyle_that_searches_shows_how_far_it_is_serves_previews_and_can_be_
     assert thread.is_alive()
     session.cancel()
     thread.join(20)
-    assert "cancelled" in str(errors[0])
+    assert "canceled" in str(errors[0])
     assert {event.job for event in said} == {"open"}
     assert len(session.edits) == 1
     assert session.refer(3).psnr > 50, "other references are opened as ever"
@@ -364,7 +423,7 @@ def test_an_opening_can_be_stopped_and_previews_come_meanwhile(
     assert not np.array_equal(pixels(session.preview), plain)
     session.cancel()
     thread.join(20)
-    assert "cancelled" in str(errors[0])
+    assert "canceled" in str(errors[0])
     assert (session.title, len(session.edits)) == ("sample 0", 1)
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import stat
 import struct
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,8 @@ from ganpaint_widget.method import adaptation, inversion
 from ganpaint_widget.models import registry
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.progan import ProGAN
-from ganpaint_widget.session import EditingSession
+from ganpaint_widget.session import EditingSession, Opened, saving
+from ganpaint_widget.session.palette import Palette
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.storage import fingerprint
 
@@ -500,3 +502,50 @@ def test_a_project_opens_in_place_of_a_picture(model_with_gallery, worker, mask)
         with pytest.raises(GANPaintError, match="another generator"):
             elsewhere.open_project(data)
         elsewhere.close()
+
+
+def test_an_edit_that_is_made_on_hearing_of_a_project_follows_the_projects_edits(
+    model, worker, mask, journals
+):
+    with EditingSession(generator=model, worker=worker, journal=False) as first:
+        first.add("tree", mask)
+        first.adapt()
+        data = first.project_file()
+    session = EditingSession(generator=model, worker=worker)
+    session.add("window", mask)
+
+    def hear(event: Any) -> None:
+        if isinstance(event, Opened):
+            assert session.blend is not None and session.blend.revision == session.revision
+            thread = threading.Thread(target=session.add, args=("dome", mask))
+            thread.start()
+            thread.join(20)
+
+    session.observe(hear)
+    session.open_project(data)
+    assert [edit.concept for edit in session.edits] == ["tree", "dome"]
+    session.close()
+    (path,) = journals.iterdir()
+    back = EditingSession.recover(path, generator=model, worker=Worker(start=False))
+    assert back.edits == session.edits
+    assert session.undo() and [edit.concept for edit in session.edits] == ["tree"] and not session.can_undo
+
+
+def test_exemplars_of_a_project_fit_its_own_picture(model, photo, mask, monkeypatch):
+    measured: list[Any] = []
+
+    def exemplar(palette: Any, edit: Any, features: torch.Tensor) -> np.ndarray:
+        measured.append(features)
+        return features.mean((0, 2, 3)).numpy()
+
+    monkeypatch.setattr(Palette, "exemplar", exemplar)
+    session = begin(model, photo)
+    session._state.generator_name = "tiny"
+    session.add("tree", mask, target="exemplar")
+    data = session.project_file()
+    session.next_scene()
+    monkeypatch.setattr(saving, "weights_of", lambda model: "0" * 64)  # so that everything is measured anew
+    session.open_project(data)
+    assert torch.equal(measured[-1], session._state.picture.fast.state.features)
+    expected = measured[-1].mean((0, 2, 3)).numpy()
+    assert np.array_equal(session.edits[0].activations, expected)

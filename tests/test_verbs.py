@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -335,3 +336,34 @@ def test_an_edit_in_place_of_its_id_is_told(session: EditingSession, mask: np.nd
 
 def test_units_may_be_a_tensor(session: EditingSession, mask: np.ndarray):
     assert session.suppress(torch.tensor([3, 1])).units == (1, 3)
+
+
+def test_a_restyle_takes_another_region_of_its_reference(session: EditingSession, mask: np.ndarray):
+    edit = session.restyle("tree", mask, 5)
+    region = np.zeros((SIZE, SIZE), np.uint8)
+    region[:, : SIZE // 2] = 255
+    session.update(edit.id, region=region)
+    (changed,) = session.edits
+    assert changed.reference.seed == 5 and np.array_equal(changed.reference.region, region)
+    assert not np.array_equal(changed.activations, edit.activations)
+    added = session.add("tree", mask)
+    with pytest.raises(GANPaintError, match="no reference whose region"):
+        session.update(added.id, region=region)
+
+
+@pytest.mark.parametrize("journal", ["off", None, False])
+def test_a_session_without_a_journal(journal: Any, model: Any, tmp_path: Path, monkeypatch: Any):
+    monkeypatch.chdir(tmp_path)
+    session = EditingSession(generator=model, journal=journal)
+    assert session.journals == () and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("journal", ["", 3])
+def test_a_journal_needs_a_place(journal: Any, model: Any):
+    with pytest.raises(GANPaintError, match="not a place for a journal"):
+        EditingSession(generator=model, journal=journal)
+
+
+def test_a_folder_is_not_a_project(tmp_path: Path):
+    with pytest.raises(GANPaintError, match="is a folder"):
+        EditingSession.load(tmp_path)

@@ -7,6 +7,7 @@ failure therefore changes nothing, and undo only needs to keep the old tuples.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -73,7 +74,6 @@ class History:
         self._undo.clear()
         self._redo.clear()
         self._count()
-        self._acknowledge()
         operation = {
             "op": "open",
             "format": record.FORMAT,
@@ -103,6 +103,10 @@ class History:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+
+    def announce(self, event: Event) -> None:
+        """Add an event to the news."""
+        self._news.append(event)
 
     def news(self) -> list[Event]:
         """Return the events since the last call, to be passed on once the session's lock is free."""
@@ -250,23 +254,23 @@ class History:
         self.revision += 1
         self.touched = None
         self._stroke = None
-        self._news.append(Changed(self.revision))
+        self._acknowledge()
+        self.announce(Changed(self.revision))
 
     # --- the journal ---
 
     def _write(self, operation: record.Operation) -> None:
-        speaker = self._acknowledge()
+        speaker = SPEAKER.get()
         if speaker is not None:
             operation = {**operation, "by": list(speaker)}
         self._journalling(lambda journal: journal.write(operation))
 
-    def _acknowledge(self) -> tuple[str, int] | None:
-        """Note and return the page and message that asked for a change; ``None`` if no page asked."""
+    def _acknowledge(self) -> None:
+        """Note the page and message that asked for a change, if a page did."""
         speaker = SPEAKER.get()
         if speaker is not None:
             page, sequence = speaker
             self.acknowledged[page] = max(sequence, self.acknowledged.get(page, 0))
-        return speaker
 
     def _operations(self) -> list[record.Operation]:
         """Return operations that lead to the present state, including its undo and redo."""
@@ -290,24 +294,41 @@ class History:
                 f"The journal cannot be written ({error}): save the project, so that your edits outlive the "
                 "kernel.",
             )
-            self._news.append(self.notice)
+            self.announce(self.notice)
 
     def replay(self, recording: record.Recording, check: Callable[[Edit], Edit]) -> None:
         """Repeat the operations of a journal, up to the first damaged one. A notice tells of the rest."""
-        for number, operation in enumerate(recording.operations):
+        operations, size = recording.operations, len(recording.photo)
+        base = tuple(itertools.takewhile(record.is_base, operations))
+        first = History(None)
+        done, error = first._repeat(base, size, check)
+        if base:
+            self.resume(first.edits)
+        if error is None:
+            more, error = self._repeat(operations[len(base) :], size, check)
+            done += more
+        if error is not None:
+            log.warning("The journal %s stops at operation %d: %s", recording.path, done + 1, error)
+            self.notice = Noticed(
+                "warning", f"Only {done} of {len(operations)} steps could be recovered: {error}"
+            )
+
+    def _repeat(
+        self, operations: Iterable[record.Operation], size: int, check: Callable[[Edit], Edit]
+    ) -> tuple[int, Exception | None]:
+        """Repeat operations; return how many were sound, and the error that ended this, if any."""
+        done = 0
+        for operation in operations:
             try:
                 token = SPEAKER.set(_speaker_of(operation))
                 try:
-                    self._replay_one(operation, len(recording.photo), check)
+                    self._replay_one(operation, size, check)
                 finally:
                     SPEAKER.reset(token)
             except (ValueError, KeyError, TypeError, zlib.error) as error:
-                log.warning("The journal %s stops at operation %d: %s", recording.path, number + 1, error)
-                self.notice = Noticed(
-                    "warning",
-                    f"Only {number} of {len(recording.operations)} steps could be recovered: {error}",
-                )
-                return
+                return done, error
+            done += 1
+        return done, None
 
     def _replay_one(self, operation: Mapping[str, Any], size: int, check: Callable[[Edit], Edit]) -> None:
         name = operation["op"]
@@ -328,6 +349,7 @@ class History:
         elif name in ("undo", "redo"):
             self.step(name)
         elif name == "heard":
+            self._acknowledge()
             self._write({"op": "heard"})
         else:
             raise ValueError(f"The operation {name!r} does not exist.")

@@ -60,6 +60,26 @@ _LEFTOVER = re.compile(r"ops\.jsonl\.new|\.(ops\.jsonl|photo-\d+\.png|original-\
 _DIRECTORY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 
 
+def place_of(journal: object) -> Path | None:
+    """Return the folder that a session's ``journal`` argument means, ``None`` for no journal.
+
+    Args:
+        journal: ``True`` for the usual place; ``False``, ``None`` or ``"off"`` for none; or a path.
+
+    Raises:
+        GANPaintError: it is none of these.
+    """
+    if journal is True:
+        return journal_root()
+    if journal is None or journal is False or journal == "off":
+        return None
+    if not isinstance(journal, (str, os.PathLike)) or not str(journal).strip():
+        raise GANPaintError(
+            f"{journal!r} is not a place for a journal.", "Pass True, False or the path of a folder."
+        )
+    return Path(journal).expanduser()
+
+
 def journal_root() -> Path | None:
     """Return the directory that holds the journals of all sessions, or ``None`` if they are switched off."""
     place = os.environ.get("GANPAINT_JOURNAL", "")
@@ -207,39 +227,50 @@ def purge(root: Path, max_total: int) -> None:
 def operations_of(history: Sequence[tuple[Edit, ...]]) -> Iterator[Operation]:
     """Yield operations that lead through the given states, with one step of undo from each to the next.
 
+    The operations that lead to the oldest state are its *base*, and marked as such: undo ends there.
+
     Args:
         history: states of the edits as undo keeps them, the oldest first. One verb or one stroke leads from
             each to the next. The oldest may hold several edits, whose undo was dropped earlier.
     """
+    before: tuple[Edit, ...] = ()
     for number, after in enumerate(history):
-        before = history[number - 1] if number else ()
         # A stroke may have crossed several edits. Its key is a text, unlike those of the session's strokes.
         stroke = f"step {number}"
-        known = {edit.id: edit for edit in before}
-        kept = {edit.id for edit in after}
-        told = False
-        for edit in before:
-            if edit.id not in kept:
-                yield {"op": "delete", "edit": edit.id}
-                told = True
-        for edit in after:
-            old = known.get(edit.id)
-            if old is None or not np.array_equal(old.mask, edit.mask):
-                yield _repainting(edit, stroke, begins=old is None)
-                told = True
-            settings = [] if old is None else [one for one in SETTINGS if _differ(old, edit, one)]
-            if settings:
-                yield {"op": "retune", "edit": edit.id, **packed(edit, settings)}
-                told = True
-            if edit.enabled != (old is None or old.enabled):
-                yield {"op": "toggle", "edit": edit.id, "enabled": edit.enabled}
-                told = True
-        for move in _moves([edit.id for edit in before], [edit.id for edit in after]):
-            yield move
-            told = True
-        if number and not told:
+        operations = list(_operations_between(before, after, stroke))
+        if not number:
+            operations = [{**operation, "base": True} for operation in operations]
+        elif not operations:
             # A stroke over painted pixels changes nothing, but it is a step that undo takes back.
-            yield _repainting(after[-1], stroke, begins=False)
+            operations = [_repainting(after[-1], stroke, begins=False)]
+        yield from operations
+        before = after
+
+
+def is_base(operation: Operation) -> bool:
+    """Return whether an operation belongs to the base of a history. Earlier versions did not mark these."""
+    return operation.get("base") is True
+
+
+def _operations_between(
+    before: tuple[Edit, ...], after: tuple[Edit, ...], stroke: str
+) -> Iterator[Operation]:
+    """Yield operations that lead from one state of the edits to another."""
+    known = {edit.id: edit for edit in before}
+    kept = {edit.id for edit in after}
+    for edit in before:
+        if edit.id not in kept:
+            yield {"op": "delete", "edit": edit.id}
+    for edit in after:
+        old = known.get(edit.id)
+        if old is None or not np.array_equal(old.mask, edit.mask):
+            yield _repainting(edit, stroke, begins=old is None)
+        settings = [] if old is None else [one for one in SETTINGS if _differ(old, edit, one)]
+        if settings:
+            yield {"op": "retune", "edit": edit.id, **packed(edit, settings)}
+        if edit.enabled != (old is None or old.enabled):
+            yield {"op": "toggle", "edit": edit.id, "enabled": edit.enabled}
+    yield from _moves([edit.id for edit in before], [edit.id for edit in after])
 
 
 def _differ(old: Edit, new: Edit, setting: str) -> bool:

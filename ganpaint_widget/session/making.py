@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..errors import GANPaintError
 from ..method.edits import MAX_VARIANT, Edit
 from ..validation import checked_number, checked_verb
 from . import project
+from .processes.inverting import OpenedPicture
 from .processes.references import read_reference
 from .state import SessionState
 
@@ -67,16 +69,20 @@ def altered(state: SessionState, before: Edit, *, region: object, **settings: An
     Args:
         state: the state with the edited picture.
         before: the present edit.
-        region: of a new reference.
+        region: of the reference, the new one or the present one.
         settings: see :meth:`.EditingSession.update`. Settings that are :data:`KEEP` stay.
 
     Raises:
         GANPaintError: a setting is wrong for this edit.
     """
     changes = {name: value for name, value in settings.items() if value is not KEEP}
-    if "reference" in changes:
+    if region is not None and before.reference is None and "reference" not in changes:
+        raise GANPaintError(
+            f"The edit {before.id!r} has no reference whose region could be set.", "Pass a restyle's id."
+        )
+    if "reference" in changes or region is not None:
         size = state.model.generator.resolution
-        changes["reference"] = read_reference(changes["reference"], region, size)
+        changes["reference"] = read_reference(changes.get("reference", before.reference), region, size)
     if changes.keys() & {"target", "variant", "reference"}:
         changes["activations"] = None  # measured anew
     after = completed(state, replace(before, **changes))
@@ -96,8 +102,13 @@ def recorded(state: SessionState, source: object) -> list[Edit]:
     ]
 
 
-def completed(state: SessionState, edit: Edit) -> Edit:
+def completed(state: SessionState, edit: Edit, picture: OpenedPicture | None = None) -> Edit:
     """Check an edit, and measure its target activations if it needs them. This may wait for the model.
+
+    Args:
+        state: the state with the palette.
+        edit: an edit, complete or not.
+        picture: the picture to edit; by default, the one that is open.
 
     Raises:
         GANPaintError: the edit is wrong, or its activations cannot be measured.
@@ -111,7 +122,8 @@ def completed(state: SessionState, edit: Edit) -> Edit:
     blank = np.zeros(palette.channels, np.float32)
     checked = palette.checked(replace(edit, activations=blank))
     if exemplary:
-        activations = palette.exemplar(checked, state.picture.fast.state.features)
+        picture = state.picture if picture is None else picture
+        activations = palette.exemplar(checked, picture.fast.state.features)
     else:
         activations = state.references.activations(checked)
     return replace(checked, activations=activations)

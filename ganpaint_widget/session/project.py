@@ -228,7 +228,10 @@ def read(source: str | Path | bytes) -> Project:
     Raises:
         GANPaintError: the file does not exist, is not a project, is damaged or is too large.
     """
-    source = source if isinstance(source, bytes) else Path(source).expanduser()
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        source = bytes(source)
+    else:
+        source = Path(source).expanduser()
     named = "of these bytes" if isinstance(source, bytes) else repr(source.name)
     try:
         with _stream(source, named) as file:
@@ -249,6 +252,8 @@ def _stream(source: Path | bytes, named: str) -> BinaryIO:
         size = len(source)
     elif source.is_file():  # a device or a pipe has no size and may never end
         size = source.stat().st_size
+    elif source.is_dir():
+        raise GANPaintError(f"{str(source)!r} is a folder.", "Pass the path of a .ganpaint file in it.")
     else:
         raise GANPaintError(f"The file {str(source)!r} does not exist.", "Check the path.")
     if size > MAX_FILE_BYTES:

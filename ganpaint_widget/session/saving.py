@@ -134,13 +134,20 @@ def generator_of(found: project.Project) -> str:
     if name is None or Path(name).name != name or Path(name).suffix:
         raise GANPaintError(
             f"The project's generator {'was an object' if name is None else f'is the file {name!r}'}.",
-            "Pass it: EditingSession.load(..., generator=...).",
+            "Pass it with generator=, or on the command line with --generator.",
         )
     return name
 
 
-def fitting_edits(found: project.Project, state: SessionState) -> tuple[Edits, Edits | None]:
+def fitting_edits(
+    found: project.Project, state: SessionState, picture: OpenedPicture
+) -> tuple[Edits, Edits | None]:
     """Return a project's edits, and those of its blend if it can be kept. This may wait for the model.
+
+    Args:
+        found: the project.
+        state: the session's state.
+        picture: the project's picture, which need not have replaced the session's yet.
 
     Raises:
         GANPaintError: they do not fit the session's generator.
@@ -150,7 +157,7 @@ def fitting_edits(found: project.Project, state: SessionState) -> tuple[Edits, E
 
     def fitting(edit: Edit) -> Edit:
         # Activations that were measured with other weights mean nothing here.
-        return completed(state, edit if same_weights else replace(edit, activations=None))
+        return completed(state, edit if same_weights else replace(edit, activations=None), picture)
 
     if max(len(found.edits), 0 if found.blend is None else len(found.blend.edits)) > MAX_EDITS:
         raise GANPaintError(f"The project has more than {MAX_EDITS} edits.", "Open another one.")

@@ -42,7 +42,7 @@ from .events import Event, Noticed
 from .making import KEEP, Keep
 from .palette import Concept
 from .processes.blending import Blend
-from .processes.inverting import Source
+from .processes.inverting import OpenedPicture, Source
 from .reading import Reading, image
 from .state import SessionState
 from .worker import Worker, default_worker
@@ -98,7 +98,7 @@ class EditingSession(Reading):
         device: str | None = None,
     ) -> None:
         worker = worker if worker is not None else default_worker()
-        root = record.journal_root() if journal is True else None if journal is False else Path(journal)
+        root = record.place_of(journal)
         model: Model = worker.ask(load, generator, device)
         name = str(generator) if isinstance(generator, (str, Path)) else None
         self._state = SessionState(
@@ -167,7 +167,10 @@ class EditingSession(Reading):
         worker = worker if worker is not None else default_worker()
         picture = worker.ask(saving.source_of, stored, worker.ask(load, chosen, device))
         session = cls(picture, chosen, scene=picture.index, journal=journal, worker=worker, device=device)
-        session._state.resume(stored, *saving.fitting_edits(stored, session._state))
+        state = session._state
+        edits = saving.fitting_edits(stored, state, state.picture)
+        with state.change():
+            state.resume(stored, *edits)
         return session
 
     def __enter__(self) -> EditingSession:
@@ -417,9 +420,12 @@ class EditingSession(Reading):
         stored = project.read(source)
         state = self._state
         picture = state.worker.ask(saving.source_in_place, stored, state.model, state.generator_name)
-        edits = saving.fitting_edits(stored, state)
-        state.inverting.start(lambda: picture)
-        state.resume(stored, *edits)
+
+        def with_edits(opened: OpenedPicture) -> Callable[[], None]:
+            edits = saving.fitting_edits(stored, state, opened)
+            return lambda: state.resume(stored, *edits)
+
+        state.inverting.start(lambda: picture, with_edits)
 
     def next_scene(self) -> None:
         """Open the next scene of the gallery; for a generator without a gallery, another sample."""

@@ -115,26 +115,34 @@ class SessionState:
 
     @contextmanager
     def change(self) -> Iterator[History]:
-        """Provide the history under the lock, and pass on its news once the lock is free."""
-        with self.lock:
-            yield self.history
-            events = self.history.news()
-        self.tell(events)
+        """Provide the history under the lock, and pass on its news once the lock is free.
+
+        What has changed is told even if Ctrl-C or an error ends the change.
+        """
+        events: list[Event] = []
+        try:
+            with self.lock:
+                try:
+                    yield self.history
+                finally:
+                    events = self.history.news()
+        finally:
+            self.tell(events)
 
     # --- what a file has kept ---
 
     def resume(self, stored: project.Project, edits: Edits, blended: Edits | None) -> None:
-        """Take over a project's edits and blend, after its picture was opened.
+        """Take over a project's edits and blend, after its picture was opened. Called within a change.
 
         Args:
             stored: the project.
             edits, blended: its edits and those of its blend; see :func:`.saving.fitting_edits`.
         """
-        with self.change() as history:
-            history.resume(edits)
-            if stored.blend is not None and blended is not None:
-                revision = history.revision if blended == edits else history.revision - 1
-                self.blending.begin(restored(stored.blend, blended, revision, self.picture))
+        history = self.history
+        history.resume(edits)
+        if stored.blend is not None and blended is not None:
+            revision = history.revision if blended == edits else history.revision - 1
+            self.blending.begin(restored(stored.blend, blended, revision, self.picture))
 
     def replay(self, recording: record.Recording) -> None:
         """Make a journal's edits again, after its picture was opened. This journal continues that one."""
@@ -171,24 +179,27 @@ class SessionState:
 
     # --- results of processes, put in place ---
 
-    def _take_over(self, picture: OpenedPicture, commit: Callable[[], None]) -> None:
-        """Replace the last picture with one that has been opened."""
+    def _take_over(
+        self, picture: OpenedPicture, begin: Callable[[], None], complete: Callable[[], None]
+    ) -> None:
+        """Replace the last picture with one that has been opened; see ``opened`` of :class:`.Inverting`."""
         source = picture.source
-        with self.lock:
+        with self.change() as history:
             picture = self._in_concepts(picture)
+            begin()  # raises Cancelled while nothing has changed
             self.picture = picture
+            history.announce(Opened())
             if source.kind != "photo":
                 self.scene = source.index
-            self.history.begin(self._opening(), picture.photo, source.original)
+            history.begin(self._opening(), picture.photo, source.original)
             self.blending.begin()
-            rendered = self.rendering.begin(picture, self.history.revision)
-            commit()
+            rendered = self.rendering.begin(picture, history.revision)
+            complete()
             if self.fitting.on:
                 self.fitting.start(picture)
-            events: list[Event] = [Opened(), *self.history.news()]
-        if picture.notice is not None:
-            events.append(picture.notice)
-        self.tell([*events, rendered])
+            if picture.notice is not None:
+                history.announce(picture.notice)
+            history.announce(rendered)
 
     def _take_over_refined(self, guess: OpenedPicture, picture: OpenedPicture) -> None:
         """Replace a picture's rough inversion with a better one."""
@@ -236,11 +247,13 @@ class SessionState:
     def tell(self, events: list[Event]) -> None:
         """Call the observers. A change asks for its preview afterwards, so that they hear of it first."""
         for event in events:
-            self.observers.tell(event)
-            if isinstance(event, Changed):
-                self.rendering.start()
-            elif isinstance(event, Rendered) and self.observers:
-                self.reviewing.start()
+            try:
+                self.observers.tell(event)
+            finally:  # Ctrl-C may end an observer, but the change has been made
+                if isinstance(event, Changed):
+                    self.rendering.start()
+                elif isinstance(event, Rendered) and self.observers:
+                    self.reviewing.start()
 
     def _tell_failure(self, what: str, error: BaseException) -> None:
         """Report a failure of background work, which has no waiting caller to raise it to."""

@@ -1,7 +1,7 @@
 """The order of messages: each is carried out once and in turn, and pictures know which ones they show.
 
 A page numbers its strokes and commands. :class:`Turns` keeps an account of each page. It carries out the next
-message in its count, answers any other, and queues messages behind a command that waits for the model.
+message in its count, answers any other, and queues messages behind one that waits for the model.
 
 The locks are taken in this order only: the lane (the order of messages), then the books (the accounts). A
 thread that holds one does not wait for the worker.
@@ -13,8 +13,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import GANPaintError
 from ..session import EditingSession
@@ -31,7 +32,7 @@ HISTORY = 4096
 """The number of (sequence, revision) pairs that a page's history keeps: more than a minute of painting."""
 
 SLOW = frozenset({"open", "scene", "save", "discover"})
-"""The commands that wait for the model."""
+"""The commands that always wait for the model; see also :meth:`Turns._slow`."""
 
 Turn = Stroke | Command | ProtocolError
 """Messages with a sequence number: strokes, commands, and refused ones of both."""
@@ -48,13 +49,27 @@ class Page:
     told: int = 0
     """The last sequence that was confirmed to the page, with `accepted` or with a frame that covers it."""
     applied: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    """Pairs (sequence, revision after it), both rising, with only the last sequence of each revision."""
+    """Pairs (sequence, revision after it), both rising, with only the last sequence of each revision and the
+    last revision of each sequence."""
     stroke_since: float | None = None
     """The time of the last message of an open stroke."""
 
+    @property
+    def confirmed(self) -> int:
+        """The last sequence that the page knows or may know to be accepted.
+
+        A frame may confirm a message before its verb returns. A lower count would look like a new kernel.
+        """
+        return max(self.accepted, self.told)
+
+    def booked(self, sequence: int) -> bool:
+        """Return whether this message, the last one so far, was booked."""
+        return bool(self.applied) and self.applied[-1][0] == sequence
+
     def book(self, sequence: int, revision: int) -> None:
         """Note that a message was applied and made this revision."""
-        if self.applied and self.applied[-1][1] == revision:
+        # A project makes two revisions, for its picture and its edits. Only the second shows the message.
+        if self.booked(sequence) or (self.applied and self.applied[-1][1] == revision):
             self.applied.pop()
         self.applied.append((sequence, revision))
 
@@ -90,12 +105,12 @@ class Turns:
     # --- reads, from any thread ---
 
     def accepted(self, name: str) -> int:
-        """Return a page's last message that was applied or refused; 0 for a new page."""
+        """Return a page's last message that was applied, refused or shown; 0 for a new page."""
         with self._books:
-            return self._page(name).accepted
+            return self._page(name).confirmed
 
     def all_accepted(self, names: Iterable[str] | None = None) -> dict[str, int]:
-        """Return the same for those of the named pages that are known, or for all."""
+        """Return the last finished message of those of the named pages that are known, or of all."""
         with self._books:
             chosen = self._pages if names is None else names
             return {name: self._pages[name].accepted for name in chosen if name in self._pages}
@@ -123,7 +138,7 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """The number of messages that wait for a slow command, including the command."""
+        """The number of messages that wait for a slow one, including that one."""
         return len(self._backlog)
 
     def settle(self, seconds: float) -> None:
@@ -139,13 +154,13 @@ class Turns:
         """Carry out a page's message if it is the next in its count, else answer with the kernel's count.
 
         Strokes and most commands run at once, in well under a millisecond plus the journal's write, so they
-        take effect before the next cell runs. A command that waits for the model runs on a thread of its own,
+        take effect before the next cell runs. A message that waits for the model runs on a thread of its own,
         and later messages queue behind it. The kernel's thread stays free for acknowledgments and Cancel.
         """
         with self._lane:
             with self._books:
                 page = self._page(name)
-                received, accepted = page.received, page.accepted
+                received, accepted = page.received, page.confirmed
             if sequence <= received:
                 self._say(protocol.accepted(name, accepted, self._session.revision))
                 return
@@ -153,8 +168,7 @@ class Turns:
                 self._say(protocol.welcome(name, accepted, self._session.revision))
                 return
             page.received = sequence
-            slow = isinstance(turn, Command) and turn.name in SLOW
-            if slow or self._backlog:
+            if self._backlog or self._slow(turn):
                 self._backlog.append(turn)
                 if len(self._backlog) == 1:
                     threading.Thread(target=self._work_off, name="ganpaint-widget", daemon=True).start()
@@ -162,7 +176,7 @@ class Turns:
             try:
                 self._apply(name, sequence, turn)
             except BaseException:
-                page.received = accepted  # after Ctrl-C, the page will be asked to repeat the message
+                self._interrupted(name, sequence)
                 raise
 
     def changed(self, revision: int) -> None:
@@ -178,21 +192,50 @@ class Turns:
     def _page(self, name: str) -> Page:
         return self._pages.setdefault(name, Page())
 
+    def _slow(self, turn: Turn) -> bool:
+        """Return whether a message may wait for the model."""
+        if isinstance(turn, Stroke):
+            # Only the first message of a restyle measures its reference.
+            return turn.reference is not None and all(edit.id != turn.edit for edit in self._session.edits)
+        if not isinstance(turn, Command):
+            return False
+        return turn.name in SLOW or (turn.name == "retune" and self._measures(turn.arguments))
+
+    def _measures(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether the model may have to measure activations for these settings of an edit."""
+        if "reference" in settings or "variant" in settings or settings.get("target") == "exemplar":
+            return True
+        # The dissection has the other targets, and a variant adds an instance's activations to them.
+        return "target" in settings and any(
+            edit.id == settings["edit"] and edit.variant for edit in self._session.edits
+        )
+
+    def _interrupted(self, name: str, sequence: int) -> None:
+        """Count a message that Ctrl-C has interrupted: the page repeats it, unless it was carried out."""
+        revision, carried_out = self._session.revision, self._session.acknowledged.get(name, 0)
+        with self._books:
+            page = self._page(name)
+            if carried_out >= sequence and not page.booked(sequence):
+                page.book(sequence, revision)
+            if page.booked(sequence):
+                page.accepted = sequence
+            page.received = page.accepted
+
     def _work_off(self) -> None:
         """Carry out the queued messages in order. A message leaves the queue when it is done."""
-        while True:
+        done = False
+        while not done:
             turn = self._backlog[0]
             assert turn.page is not None and turn.sequence is not None
             try:
                 self._apply(turn.page, turn.sequence, turn)
-            finally:
-                with self._lane:
-                    self._backlog.popleft()
-                    done = not self._backlog
-                with self._books:
-                    self._calm.notify_all()
-            if done:
-                return
+            except BaseException:  # whatever a message raises, the messages behind it go on
+                log.exception("A queued message of the page failed.")
+            with self._lane:
+                self._backlog.popleft()
+                done = not self._backlog
+            with self._books:
+                self._calm.notify_all()
 
     def _apply(self, name: str, sequence: int, turn: Turn) -> None:
         """Carry out, book and confirm a message. A failed one changes nothing and counts as accepted."""
@@ -221,7 +264,7 @@ class Turns:
         revision = self._session.revision
         with self._books:
             page = self._page(name)
-            booked = bool(page.applied) and page.applied[-1][0] == sequence
+            booked = page.booked(sequence)
             if not booked:
                 page.book(sequence, revision)
             page.accepted = sequence
@@ -235,4 +278,7 @@ class Turns:
             self._say(protocol.error(name, sequence, refused.message, refused.hint))
         elif answered:
             self._say(protocol.accepted(name, sequence, revision))
-        self._done(revision, booked)
+        try:
+            self._done(revision, booked)
+        except Exception:
+            log.exception("The state after a message could not be written.")

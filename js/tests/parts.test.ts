@@ -129,13 +129,15 @@ test("redelivery: a hello that got lost is said again, until an earlier page has
   const undelivered: Undelivered[] = [{ message, buffer: undefined }];
   const removed: string[] = [];
   const sent: string[] = [];
-  const redelivery = new Redelivery(PAGE, ({ type, page }) => sent.push(`${type} ${page}`), {
+  const redelivery = new Redelivery(new Outbox(PAGE, ({ type, page }) => sent.push(`${type} ${page}`)), {
     save: () => {},
     remove: (page) => removed.push(page),
     find: async () => [
       { page: "page-0000", undelivered },
       { page: PAGE, undelivered },
     ],
+    hold: async () => {},
+    release: () => {},
     close: () => {},
   });
   await redelivery.search(["journal"]);
@@ -156,10 +158,12 @@ test("redelivery: a store that fails is warned of, and nothing else", async () =
   const warn = console.warn;
   const warned: unknown[] = [];
   console.warn = (...what) => warned.push(what);
-  const redelivery = new Redelivery(PAGE, () => {}, {
+  const redelivery = new Redelivery(new Outbox(PAGE, () => {}), {
     save: () => {},
     remove: () => {},
     find: () => Promise.reject(new Error("no database")),
+    hold: async () => {},
+    release: () => {},
     close: () => {},
   });
   await redelivery.search(["journal"]);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import { EditorSession } from "../src/core/session";
 import type { SessionState } from "../src/protocol/state";
-import { accept, dab, fresh, host, hostSays, rest, session, settled, store, TREE, tick } from "./stand";
+import { accept, dab, fresh, held, host, hostSays, rest, session, settled, store, TREE, tick } from "./stand";
 import { edit, flat, ID, NONE, SIZE, state } from "./support";
 
 beforeEach(fresh);
@@ -348,4 +349,89 @@ test("a search for concepts has a progress of its own until its command is accep
   assert.deepEqual([session.job, session.opening], [null, null]);
   session.receive({ type: "accepted", page: ID, sequence: 1, revision: 0 }, null);
   assert.equal(finding(), null);
+});
+
+test("a page whose kernel is gone leaves its messages to others until it comes back", async () => {
+  assert.deepEqual([...held], [ID]);
+  session.beat(1000);
+  hostSays("dead");
+  session.beat(2000);
+  assert.deepEqual([...held], []);
+  session.receive({ type: "alive", page: ID, sequence: 0, revision: 0 }, null);
+  assert.deepEqual([...held], [ID]);
+});
+
+/** A page after a reload, whose kernel is alive but could not open the session. */
+function withoutSession() {
+  const failed = new EditorSession<string>(ID, { ...host, decode: host.decode, download: () => {} });
+  let answered = 0;
+  const error = {
+    type: "error",
+    page: null,
+    sequence: null,
+    what: "It could not be opened.",
+    mend: "Run it.",
+  };
+  const answer = () => {
+    for (const { message } of host.sent.slice(answered)) {
+      answered++;
+      const alive = message.type === "hello" || message.type === "beat";
+      failed.receive(alive ? { type: "alive", page: ID, sequence: 0, revision: 0 } : error, null);
+    }
+  };
+  host.sent = [];
+  failed.outbox.hello();
+  answer();
+  return { failed, answer };
+}
+
+test("a kernel without a session hears hello every five seconds, and gets nothing numbered", async () => {
+  const { failed, answer } = withoutSession();
+  await failed.sync({ state: state(), masks: {}, pictures: NONE, labels: null });
+  failed.begin(TREE, dab(8, 8), 1);
+  failed.end(2);
+  for (let now = 1000; now <= 61_000; now += 1000) {
+    failed.beat(now);
+    answer();
+  }
+  assert.equal(failed.health, "answers");
+  const types = host.types();
+  const hellos = types.filter((type) => type === "hello").length;
+  assert.ok(hellos >= 2 && hellos <= 13, `${hellos} hellos`);
+  assert.deepEqual([...new Set(types)].sort(), ["beat", "hello"]);
+  assert.equal(failed.outbox.waiting, 1);
+});
+
+test("errors without a page, notices and the loading are not announced again and again", async () => {
+  const { failed, answer } = withoutSession();
+  const announced = async (value: SessionState) => {
+    const before = failed.statusCount;
+    await failed.sync({ state: value, masks: {}, pictures: NONE, labels: null });
+    return failed.statusCount - before;
+  };
+  assert.equal(await announced(state({ loading: true })), 1);
+  assert.equal(await announced(state({ loading: true, revision: 2 })), 0);
+  const notice = { level: "warning", text: "The editor could not be opened." } as const;
+  assert.ok((await announced(state({ loading: false, notice }))) >= 1);
+  assert.equal(await announced(state({ loading: false, notice, revision: 3 })), 0);
+  assert.deepEqual(failed.status, notice);
+
+  const before = failed.statusCount;
+  for (let time = 0; time < 5; time++) {
+    failed.outbox.cancel();
+    answer();
+  }
+  assert.equal(failed.statusCount, before + 1);
+  assert.equal(failed.status?.level, "error");
+});
+
+test("labels that are decoded late do not replace those of a newer state", async () => {
+  const value = state({ classes: ["sky", "tree"] });
+  const sync = (labels: Uint8Array | null) =>
+    session.sync({ state: value, masks: {}, pictures: NONE, labels });
+  const older = sync(flat(1));
+  await sync(null);
+  await older;
+  await settled();
+  assert.equal(session.labels, null);
 });

@@ -15,6 +15,8 @@ export const dab = (x: number, y: number, radius = 2) => ({ x, y, radius });
 export let host: TestHost;
 export let session: EditorSession<string>;
 export let store: Map<string, { journal: string; undelivered: readonly Undelivered[] }>;
+/** The ids that the session holds. */
+export let held: Set<string>;
 let kernel: HostKernelStatus | null;
 
 export const tick = () => host.tick();
@@ -45,6 +47,7 @@ export const frame = (number: number, revision: number, covers: number, name: st
 
 export async function fresh(): Promise<void> {
   store = new Map();
+  held = new Set();
   kernel = null;
   host = new TestHost();
   session = new EditorSession<string>(ID, {
@@ -55,6 +58,8 @@ export async function fresh(): Promise<void> {
     undelivered: {
       save: (journal, name, undelivered) => store.set(name, { journal, undelivered: [...undelivered] }),
       remove: (name) => store.delete(name),
+      hold: async (name) => void held.add(name),
+      release: () => held.clear(),
       close: () => {},
       find: async (journals) =>
         [...store]

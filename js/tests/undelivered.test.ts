@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { type Records, UndeliveredDb } from "../src/browser/undelivered-db";
+import { type Locks, type Records, UndeliveredDb } from "../src/browser/undelivered-db";
 import type { Undelivered } from "../src/core/outbox";
+import { settled } from "./support";
 
 const PAGE = "page-0001";
 const message = (sequence: number, bytes = 10): Undelivered => ({
@@ -14,6 +15,7 @@ let written: number;
 let closed: boolean;
 let page: EventTarget;
 let store: UndeliveredDb;
+let records: Records;
 
 beforeEach(() => {
   mock.timers.reset();
@@ -22,22 +24,20 @@ beforeEach(() => {
   written = 0;
   closed = false;
   page = new EventTarget();
-  store = new UndeliveredDb(
-    {
-      put: async (record) => {
-        stored.set(record.page, record);
-        for (const { buffer } of record.kept) written += buffer?.length ?? 0;
-      },
-      remove: async (first, last) => {
-        for (const key of stored.keys()) if (key >= first && key <= last) stored.delete(key);
-      },
-      all: async () => [...stored.values()],
-      close: () => {
-        closed = true;
-      },
+  records = {
+    put: async (record) => {
+      stored.set(record.page, record);
+      for (const { buffer } of record.kept) written += buffer?.length ?? 0;
     },
-    page,
-  );
+    remove: async (first, last) => {
+      for (const key of stored.keys()) if (key >= first && key <= last) stored.delete(key);
+    },
+    all: async () => [...stored.values()],
+    close: () => {
+      closed = true;
+    },
+  };
+  store = new UndeliveredDb(records, page);
 });
 
 test("a prompt kernel leaves nothing to be written; what waits is written after a moment, and goes when it has come", async () => {
@@ -105,4 +105,44 @@ test("one page's messages are removed and no other's, those of earlier versions 
   );
   store.remove(PAGE);
   assert.deepEqual([...stored.keys()], [`${PAGE}-2`, `${PAGE}a 1`]);
+});
+
+/** Gives each name to one request at a time, as a browser does. */
+class TestLocks implements Locks {
+  readonly #last = new Map<string, Promise<unknown>>();
+
+  request(name: string, held: () => Promise<void>): Promise<unknown> {
+    const granted = (this.#last.get(name) ?? Promise.resolve()).then(held);
+    this.#last.set(name, granted);
+    return granted;
+  }
+}
+
+test("a page's id is held by one page at a time, and released with all its messages written", async () => {
+  const locks = new TestLocks();
+  const [first, second, third] = [0, 1, 2].map(() => new UndeliveredDb(records, new EventTarget(), locks));
+  const events: string[] = [];
+  const hold = (name: string, from = first) => from?.hold(PAGE).then(() => events.push(name));
+  await hold("first");
+  void hold("first again");
+  void hold("second", second);
+  void hold("third", third);
+  await settled();
+  assert.deepEqual(events, ["first"]);
+  first?.save("journal", PAGE, [message(1)]);
+  second?.release();
+  first?.release();
+  assert.equal(stored.size, 1);
+  await settled();
+  assert.deepEqual(events, ["first", "third"], "who has released drops its requests");
+  void hold("first", first);
+  third?.close();
+  await settled();
+  assert.deepEqual(events, ["first", "third", "first"]);
+  first?.close();
+});
+
+test("without locks, a page's id is anyone's at once", async () => {
+  await store.hold(PAGE);
+  await store.hold(PAGE);
 });

@@ -60,17 +60,29 @@ const settled = async () => {
 const picture = () => new Uint8Array([1, 2, 3]);
 
 let bitmaps: { open: number; made: number; decode: () => Promise<void> };
+/** How many locks are held. */
+let locks: number;
 let page: Target;
 let saved: PropertyDescriptorMap;
 const ends: (() => void)[] = [];
 
 beforeEach(() => {
   bitmaps = { open: 0, made: 0, decode: async () => {} };
+  locks = 0;
   page = new Target();
   const stubs = {
     window: page,
     document: new Target(),
     indexedDB: { open: () => ({}) },
+    navigator: {
+      locks: {
+        request: async (_name: string, held: () => Promise<void>) => {
+          locks++;
+          await held();
+          locks--;
+        },
+      },
+    },
     addEventListener: page.addEventListener.bind(page),
     removeEventListener: page.removeEventListener.bind(page),
     requestAnimationFrame: (step: () => void) => setTimeout(step, 0),
@@ -121,11 +133,14 @@ const frame = (model: Model, number: number) =>
     picture(),
   );
 
-test("a widget that is taken away leaves no listener on the page, the document or its model", () => {
+test("a widget that is taken away leaves no lock, and no listener on page, document or model", async () => {
   const { model, end } = initialized();
+  assert.equal(locks, 1);
   assert.ok(page.listening > 0 && model.listening > 0 && (document as unknown as Target).listening > 0);
   end();
   assert.deepEqual([page.listening, (document as unknown as Target).listening, model.listening], [0, 0, 0]);
+  await settled();
+  assert.equal(locks, 0);
 });
 
 test("of all pictures that come only those that are shown stay in memory, and none beyond the widget", async () => {

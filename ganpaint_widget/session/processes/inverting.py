@@ -203,8 +203,9 @@ class Inverting:
 
     Args:
         progressive: show the encoder's guess first, if the model has an encoder.
-        opened: called on the worker's thread with an open picture and a function. Under its lock, it must
-            replace the last picture and call the function, which ends the inversion of the last picture.
+        opened: called on the worker's thread with an open picture and two functions. Under its lock, it must
+            call the first, replace the last picture, and call the second. The first ends the inversion of the
+            last picture, or raises Cancelled. The second completes the new one; see :meth:`start`.
         refined: called there with a guess and the same picture, fully inverted.
         failed: called there with the failed step in the background and the reason.
         report: called with the progress of an opening.
@@ -217,7 +218,7 @@ class Inverting:
         worker: Worker,
         *,
         progressive: bool,
-        opened: Callable[[OpenedPicture, Callable[[], None]], None],
+        opened: Callable[[OpenedPicture, Callable[[], None], Callable[[], None]], None],
         refined: Callable[[OpenedPicture, OpenedPicture], None],
         failed: Callable[[str, BaseException], None],
         report: Callable[[Report], None],
@@ -235,16 +236,22 @@ class Inverting:
         )
         self._refining: tuple[Ticket, Future[None]] | None = None
 
-    def start(self, source: Callable[[], Source]) -> None:
+    def start(
+        self,
+        source: Callable[[], Source],
+        prepare: Callable[[OpenedPicture], Callable[[], None]] | None = None,
+    ) -> None:
         """Open a picture, and wait for it. This cancels earlier openings that are not done by then.
 
         Args:
             source: returns the source; called on the worker's thread.
+            prepare: called there with the open picture before it replaces the last one. It may take time, and
+                returns a quick function that completes the new picture, for example with a project's edits.
 
         Raises:
             GANPaintError: the picture cannot be opened, or it was cancelled; nothing has changed then.
         """
-        self._waiting.run(self._open, source)
+        self._waiting.run(self._open, source, prepare)
 
     def cancel(self) -> None:
         """Abandon all openings. A picture that is already open continues to improve."""
@@ -256,7 +263,12 @@ class Inverting:
         if refining is not None and not self._worker.current:
             self._worker.wait(refining[1])
 
-    def _open(self, ticket: Ticket, source_of: Callable[[], Source]) -> None:
+    def _open(
+        self,
+        ticket: Ticket,
+        source_of: Callable[[], Source],
+        prepare: Callable[[OpenedPicture], Callable[[], None]] | None,
+    ) -> None:
         source = source_of()
         if self.model.encoder is None and source.kind != "sample" and source.cached is None:
             self._say_how_long()
@@ -265,10 +277,11 @@ class Inverting:
         picture = replace(picture, labels=_labels(self.model, picture.x), notice=source.notice)
         if not later:
             picture = self._looked_at(picture)
-        if ticket.cancelled:
-            raise Cancelled
+        complete = (lambda: None) if prepare is None else prepare(picture)
 
-        def commit() -> None:
+        def begin() -> None:
+            if ticket.cancelled:
+                raise Cancelled
             self._waiting.cancel(before=ticket)
             if self._refining is not None:
                 self._refining[0].cancel()
@@ -277,7 +290,7 @@ class Inverting:
                 rest = self._worker.ticket(courteous=True)  # painting goes first
                 self._refining = rest, self._worker.submit(self._refine, picture, rest)
 
-        self._opened(picture, commit)
+        self._opened(picture, begin, complete)
 
     def _say_how_long(self) -> None:
         from ...method.forecast import forecast

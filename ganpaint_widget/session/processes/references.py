@@ -146,14 +146,15 @@ def read_reference(reference: object, region: object, size: int) -> Reference:
     """Read a user's reference, and resize it to the generator's size R x R.
 
     Args:
-        reference: a picture, the seed of a sample, or a ``Reference``, which already has its region.
-        region: a mask, R x R or as large as the picture; ``None`` for all pixels that show the concept.
+        reference: a picture, the seed of a sample, or a ``Reference``, which may have a region.
+        region: a mask, R x R or as large as the picture; ``None`` for that of a
+            ``Reference``, or else for all pixels that show the concept.
 
     Raises:
         GANPaintError: an argument is not as above.
     """
     if isinstance(reference, Reference):
-        return reference
+        return reference if region is None else replace(reference, region=files.read_mask(region, size))
     if isinstance(reference, (int, np.integer)) and not isinstance(reference, bool):
         seed = checked_number(reference, "seed of the reference", MAX_SEED)
         part = None if region is None else files.read_mask(region, size)

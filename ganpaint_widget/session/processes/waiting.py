@@ -91,7 +91,10 @@ class Waiting:
     def cancel(self, before: Ticket | None = None) -> None:
         """Ask all such work to end; with ``before``, only the work that began earlier than that ticket."""
         tickets = list(self._tickets)
-        for ticket in tickets if before is None else tickets[: tickets.index(before)]:
+        if before is not None:
+            # Ctrl-C removes a ticket while its work still runs.
+            tickets = tickets[: tickets.index(before)] if before in tickets else []
+        for ticket in tickets:
             ticket.cancel()
 
 

@@ -18,6 +18,7 @@ import {
   VERSION,
   type WelcomeMessage,
 } from "../protocol/messages";
+import { warn } from "./warn";
 
 /** Sends a message to the kernel, or throws if that is impossible at present. */
 export type Transmit = (message: PageMessage, buffer?: Uint8Array) => void;
@@ -57,8 +58,13 @@ export class Outbox {
   #posted = 0;
   /** Whether everything was sent again since the kernel was last asked or last accepted a message. */
   #replayed = false;
-  /** Whether a `hello` is unanswered. */
-  #greeting = false;
+  /**
+   * The number of unanswered `hello`s, since many wait while a kernel loads. If one got lost, the count is
+   * too high. Then an unrequested welcome counts as an answer, and the page asks again. So the count falls.
+   */
+  #greetings = 0;
+  /** Asks in another way whether the kernel has a large message. */
+  #doubt: (() => void) | undefined;
   #strokes = 0;
   /** The newest drawn frame, and the newest that was acknowledged. */
   #drawn = 0;
@@ -74,9 +80,14 @@ export class Outbox {
     this.#transmit = transmit;
   }
 
-  /** Messages that an earlier page could not deliver, to be sent again in its name. Their numbers prevent repeats. */
-  static resume(page: string, transmit: Transmit, undelivered: readonly Undelivered[]): Outbox {
-    const outbox = new Outbox(page, transmit);
+  /**
+   * Returns an outbox of messages that an earlier page could not deliver, to send them again in its name.
+   * Their numbers prevent repeats. It makes no new numbers, since the page may live after all and use them.
+   * So it calls `doubt` instead of sending a probe, and waits for `resend`.
+   */
+  resume(page: string, undelivered: readonly Undelivered[], doubt: () => void): Outbox {
+    const outbox = new Outbox(page, this.#transmit);
+    outbox.#doubt = doubt;
     outbox.#hidden = true; // the page that speaks for it gets the pictures
     outbox.#undelivered = [...undelivered];
     outbox.sent = outbox.#posted = undelivered.at(-1)?.message.sequence ?? 0;
@@ -85,7 +96,7 @@ export class Outbox {
   }
 
   hello(): void {
-    this.#greeting = true;
+    this.#greetings++;
     this.#post({ type: "hello", version: VERSION, page: this.page });
     // After a hello, the kernel sends pictures to the page.
     if (this.#hidden) this.#post({ type: "hidden", page: this.page });
@@ -170,8 +181,8 @@ export class Outbox {
     if (message.page !== this.page) return message.page === null;
     if (message.type === "welcome") {
       this.welcomed = true;
-      const greeted = this.#greeting;
-      this.#greeting = false;
+      const greeted = this.#greetings > 0;
+      if (greeted) this.#greetings--;
       if (message.sequence < this.accepted) this.#renumber(message.sequence);
       else if (!greeted && !this.#replayed) {
         // An unrequested welcome means that a message before the answered one is missing. The kernel sends it for each
@@ -208,11 +219,21 @@ export class Outbox {
     const last = this.#undelivered.at(-1);
     if (!last) return;
     if ((last.buffer?.byteLength ?? 0) <= LARGE) this.#deliver(last);
-    else {
-      const nothing = { edit: PROBE, verb: "add", concept: "-", strength: 1, last: true } as const;
-      const fields = { ...nothing, stroke: this.nextStroke(), rect: [0, 0, 0, 0] as Rect };
-      this.stroke(fields, new Uint8Array(0), this.stampAt(this.sent));
-    }
+    else if (this.#doubt) this.#doubt();
+    else this.probe();
+  }
+
+  /** Sends a stroke without pixels, whose acceptance tells that the kernel has come so far. */
+  probe(): void {
+    const nothing = { edit: PROBE, verb: "add", concept: "-", strength: 1, last: true } as const;
+    const fields = { ...nothing, stroke: this.nextStroke(), rect: [0, 0, 0, 0] as Rect };
+    this.stroke(fields, new Uint8Array(0), this.stampAt(this.sent));
+  }
+
+  /** Sends everything again that the kernel has not accepted. */
+  resend(): void {
+    this.#posted = this.accepted;
+    for (const each of this.#undelivered) this.#deliver(each);
   }
 
   /** Whether this is the number of a stroke that only asks. A refusal answers the question as well. */
@@ -295,7 +316,7 @@ export class Outbox {
       this.#transmit(message, buffer);
       return true;
     } catch (reason) {
-      console.warn("ganpaint: a message could not be sent now and waits", reason);
+      warn("a message could not be sent now and waits", reason);
       return false;
     }
   }

@@ -4,6 +4,7 @@ import type { FrameMessage, PictureName } from "../protocol/messages";
 import type { SessionState } from "../protocol/state";
 import type { Host } from "./host";
 import type { Outbox } from "./outbox";
+import { warn } from "./warn";
 
 export interface Picture<Image> {
   image: Image;
@@ -76,7 +77,7 @@ export class PictureStore<Image> {
       try {
         this.#show(message, await this.#host.decode(bytes, message.format));
       } catch (reason) {
-        console.warn("ganpaint: a frame could not be decoded", reason);
+        warn("a frame could not be decoded", reason);
         // It is acknowledged anyway, so that its place in flight is free again.
         this.#outbox.frameDrawn(message.frame);
         this.#outbox.acknowledge();
@@ -143,7 +144,7 @@ export class PictureStore<Image> {
   /** Null if a picture cannot be read. Then the last one stays. */
   #decode(bytes: Uint8Array): Promise<Image | null> {
     return this.#host.decode(bytes, "image/png").catch((reason) => {
-      console.warn("ganpaint: a picture could not be decoded", reason);
+      warn("a picture could not be decoded", reason);
       return null;
     });
   }

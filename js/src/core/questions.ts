@@ -6,6 +6,7 @@
 import type { Question, ReferencesMessage, ScenesMessage, VariantsMessage } from "../protocol/messages";
 import type { Host } from "./host";
 import type { Outbox, UnaddressedQuestion } from "./outbox";
+import { warn } from "./warn";
 
 /** One of several pictures in a sheet, all of one size. */
 export interface Tile<Image> {
@@ -112,7 +113,7 @@ export class Questions<Image> {
       this.#releaseUnused();
       this.#events.changed();
     } catch (reason) {
-      console.warn("ganpaint: pictures from the kernel could not be read", reason);
+      warn("pictures from the kernel could not be read", reason);
       const failure = { text: "The pictures from the kernel could not be read.", hint: "Try again." };
       this.#fail(type, failure);
       this.#events.unreadable(failure);

@@ -20,6 +20,7 @@ import { Questions } from "./questions";
 import { StateSync, type SyncedState } from "./state-sync";
 import { type StrokeOptions, StrokeRecorder } from "./stroke";
 import { Redelivery } from "./undelivered";
+import { warn } from "./warn";
 
 export interface StatusMessage {
   level: "info" | "warning" | "error";
@@ -49,6 +50,9 @@ export interface OpenProgress {
   secondsLeft: number | null;
 }
 
+/** Milliseconds between two `hello`s, since a kernel without a session never says `welcome`. */
+const GREET_AGAIN_AFTER = 5000;
+
 /** The part that a view must draw again. */
 export type Topic = "document" | "mask" | "picture" | "status";
 
@@ -75,6 +79,8 @@ export class EditorSession<Image = unknown> {
   #openingStatus: StatusMessage | null = null;
   #finding: OpenProgress | null = null;
   #disposed = false;
+  /** The time of the last `hello` to a kernel that has not said `welcome`. */
+  #greeted = -GREET_AGAIN_AFTER;
 
   constructor(
     readonly id: string,
@@ -82,7 +88,7 @@ export class EditorSession<Image = unknown> {
   ) {
     const { undelivered } = host;
     this.outbox = new Outbox(id, host.send);
-    this.#redelivery = new Redelivery(id, host.send, undelivered);
+    this.#redelivery = new Redelivery(this.outbox, undelivered);
     this.pictures = new PictureStore(host, this.outbox, (revision) => {
       this.revision = Math.max(this.revision, revision);
       this.#notify("picture");
@@ -96,7 +102,7 @@ export class EditorSession<Image = unknown> {
       adopt: (state, masks) => this.#adopt(state, masks),
       labelsChanged: () => this.#notify("document"),
       unreadable: (reason) => {
-        console.warn("ganpaint: the kernel's state could not be read", reason);
+        warn("the kernel's state could not be read", reason);
         this.setStatus({
           level: "error",
           text: "The kernel's state could not be read.",
@@ -284,13 +290,13 @@ export class EditorSession<Image = unknown> {
     if (this.#disposed) return;
     const problem = kernelProblem(message, buffer?.byteLength ?? null);
     if (problem) {
-      console.warn("ganpaint: a message from the kernel was not understood.", problem, message);
+      warn("a message from the kernel was not understood.", problem, message);
       return;
     }
     if (this.#health.answered()) {
       this.#notify("document");
-      // Messages during the silence may be lost on either side.
-      this.outbox.hello();
+      // Messages during the silence may be lost on either side. Before the welcome, there were none.
+      if (this.outbox.welcomed) this.outbox.hello();
       this.#redelivery.retry();
       this.questions.lose();
     }
@@ -317,7 +323,7 @@ export class EditorSession<Image = unknown> {
         if (message.page !== this.id) return;
         // A kernel that knows less than before has restarted. One that has not accepted all messages may lack some.
         if (message.sequence < this.outbox.accepted) this.outbox.hello();
-        else if (message.sequence < this.outbox.sent) this.outbox.checkDelivery();
+        else if (message.sequence < this.outbox.sent && this.outbox.welcomed) this.outbox.checkDelivery();
         this.#saveUndelivered();
         return;
       case "error": {
@@ -363,6 +369,8 @@ export class EditorSession<Image = unknown> {
   }
 
   #fail({ page, sequence, what: text, mend: hint }: ErrorMessage): void {
+    // A kernel without a session says the same to whatever it is asked.
+    if (page === null && sequence === null && this.status?.text === text) return;
     this.setStatus({ level: "error", text, hint });
     // Commands have numbers, questions have none.
     if (page !== null && sequence === null) this.questions.fail({ text, hint });
@@ -379,8 +387,8 @@ export class EditorSession<Image = unknown> {
     this.revision = Math.max(this.revision, state.revision);
     if (!state.job) this.#blend = null;
     else this.#blend = { secondsLeft: null, psnr: null, ...this.#blend, fraction: state.job.fraction };
-    if (state.loading && !this.saved) this.setStatus(LOADING);
-    else if (this.status === LOADING) this.setStatus(INVITATION);
+    const loading = Boolean(state.loading) && !this.saved;
+    if (loading !== (this.status === LOADING)) this.setStatus(loading ? LOADING : INVITATION);
     if (state.notice && state.notice.text !== noticed) this.setStatus(state.notice);
     void this.#redelivery.search(state.journal);
     this.#notify("document");
@@ -393,12 +401,16 @@ export class EditorSession<Image = unknown> {
   beat(now: number): void {
     const before = this.health;
     if (this.#health.check(now, this.host.kernelStatus?.() ?? null)) {
-      // The first hello may have been lost. Then nothing would ever be sent.
-      if (this.outbox.welcomed) this.outbox.beat();
-      else this.outbox.hello();
+      if (this.outbox.welcomed || now - this.#greeted < GREET_AGAIN_AFTER) this.outbox.beat();
+      else {
+        // The first hello may have been lost. Then nothing would ever be sent.
+        this.#greeted = now;
+        this.outbox.hello();
+      }
     }
     if (this.health !== before) {
       if (this.saved) this.setStatus(null); // no hint at what to do
+      if (["silent", "gone", "saved"].includes(this.health)) this.#redelivery.leave();
       this.#notify("document");
     }
     this.#blendWhenDue(now);

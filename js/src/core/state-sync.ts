@@ -5,6 +5,7 @@ import { isSessionState } from "../protocol/validate-kernel-message";
 import { decodeGray } from "../raster/png";
 import type { SessionMirror } from "./mirror";
 import type { PictureBytes, PictureStore } from "./pictures";
+import { warn } from "./warn";
 
 /** The unchecked traits that the kernel has written. */
 export interface SyncedState {
@@ -71,20 +72,20 @@ export class StateSync<Image> {
       // A stroke may have begun during decoding.
       if (mayAdopt()) this.#events.adopt(state, masks);
     }
-    await this.#takeLabels(synced.labels, state);
+    await this.#takeLabels(synced.labels, state, newest);
     for (const name of Object.keys(synced.pictures) as (keyof PictureBytes)[]) {
       if (!newest()) return;
       await this.#pictures.receiveAtRest(name, synced.pictures[name], state);
     }
   }
 
-  async #takeLabels(bytes: Uint8Array | null, state: SessionState): Promise<void> {
+  async #takeLabels(bytes: Uint8Array | null, state: SessionState, newest: () => boolean): Promise<void> {
     if (!bytes || bytes.byteLength === 0 || state.classes.length === 0) {
       this.#mirror.labels = null;
       return;
     }
     const values = await this.#decode(bytes, state);
-    if (values === this.#mirror.labels?.values) return;
+    if (!newest() || values === this.#mirror.labels?.values) return;
     this.#mirror.labels = { width: state.width, height: state.height, values };
     this.#events.labelsChanged();
   }
@@ -97,9 +98,9 @@ export class StateSync<Image> {
     try {
       const image = await decodeGray(bytes);
       if (image.width === width && image.height === height) values = image.values;
-      else console.warn("ganpaint: a mask has another size than the picture");
+      else warn("a mask has another size than the picture");
     } catch (reason) {
-      console.warn("ganpaint: a mask could not be read", reason);
+      warn("a mask could not be read", reason);
     }
     this.#decoded.set(bytes, values);
     return values;

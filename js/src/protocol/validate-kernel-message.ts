@@ -19,10 +19,12 @@ import {
 import { type KernelMessage, VERSION } from "./messages";
 import type { SessionState } from "./state";
 
+const answer = { page: isPage, sequence: isCount, revision: isCount };
+
 const kernelFields: Record<KernelMessage["type"], Record<string, Test>> = {
-  welcome: { version: oneOf(VERSION), page: isPage, sequence: isCount, revision: isCount },
-  accepted: { page: isPage, sequence: isCount, revision: isCount },
-  alive: { page: isPage, sequence: isCount, revision: isCount },
+  welcome: { version: oneOf(VERSION), ...answer },
+  accepted: answer,
+  alive: answer,
   frame: {
     frame: isPositive,
     picture: oneOf("preview", "result"),
@@ -68,11 +70,7 @@ export function isSessionState(value: unknown): value is SessionState {
     isCovers(value.covers) &&
     isPositive(value.width) &&
     isPositive(value.height) &&
-    Array.isArray(value.cells) &&
-    Array.isArray(value.classes) &&
-    Array.isArray(value.journal) &&
-    Array.isArray(value.edits) &&
-    Array.isArray(value.concepts) &&
+    ["cells", "classes", "journal", "edits", "concepts"].every((name) => Array.isArray(value[name])) &&
     isObject(value.measures)
   );
 }
