@@ -176,10 +176,14 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     Raises:
         OSError: the file cannot be written there.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with replacing(path) as partial:
-        save_file(dict(tensors), partial, metadata=dict(metadata))
+        try:
+            save_file(dict(tensors), partial, metadata=dict(metadata))
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
         partial.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
@@ -254,11 +258,15 @@ def read_plain(path: Path) -> dict[str, Tensor]:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Hash the names, types, shapes and values of a module's tensors: SHA-256, in hexadecimal."""
+    """Hash the names, types, shapes and values of a module's tensors: SHA-256, in hexadecimal.
+
+    Floating-point numbers count in float32, since sessions work with such copies.
+    """
     import torch
 
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

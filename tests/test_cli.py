@@ -18,6 +18,7 @@ from ganpaint_widget.dissection import Dissection
 from ganpaint_widget.images.files import read_mask
 from ganpaint_widget.method import inversion
 from ganpaint_widget.models import registry
+from ganpaint_widget.models.checkpoints import write_module
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.worker import Worker
 
@@ -282,6 +283,27 @@ def test_a_dissection_that_cannot_be(folder: Path, arguments: list[str], says: s
     assert says in failed(ganpaint("dissect", "-o", out, *arguments))[0]
     assert "does not exist" in failed(ganpaint("dissect", "-o", folder / "no" / "x.safetensors"))[0]
     assert not out.exists()
+
+
+def test_a_trained_generator_finds_its_dissection(tmp_path: Path, model: Any):
+    """Named or by its folder, as `ganpaint train generator` leaves it."""
+    for named, place in ("meadow", registry.trained_folder("meadow")), (tmp_path / "own", tmp_path / "own"):
+        place.mkdir(parents=True)
+        write_module(place / "generator.safetensors", "generator", model.generator, model.generator.config)
+        made = said(ganpaint("dissect", "--generator", named, "--discover", 3, "--samples", 30, "--json"))
+        assert Path(made["output"]).parent == place
+        found = registry.load(str(named)).dissection
+        assert found is not None and found.samples == 30
+
+
+@pytest.mark.parametrize(
+    ("place", "says"), [("", "is a folder"), (f"{'x' * 250}.safetensors", "cannot be written")]
+)
+def test_the_place_of_a_dissection_is_checked_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, place: str, says: str
+):
+    monkeypatch.setattr("ganpaint_widget.dissection.dissect", None)  # not called
+    assert says in failed(ganpaint("dissect", "-o", folder / place))[0]
 
 
 # --- doctor ---

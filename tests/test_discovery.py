@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ import ganpaint_widget as gp
 from ganpaint_widget.dissection import (
     discover,
     discovery,
+    dissect,
     exemplar_crops,
     hide,
     merge,
@@ -54,6 +56,7 @@ from ganpaint_widget.models.units import Dissection
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.events import PaletteChanged, Progress
 from ganpaint_widget.session.worker import Worker
+from ganpaint_widget.storage import fingerprint
 from ganpaint_widget.tickets import Cancelled, Ticket
 
 QUICK: Any = {"samples": 60, "steps": 60, "batch": 20}
@@ -769,6 +772,50 @@ def test_concepts_of_another_discovery_stay(dcgan: StagedDCGAN) -> None:
     keep_discovery(dcgan, discover(dcgan, 3, **QUICK))
     own = discover(dcgan, 4, **(QUICK | {"seed": 1}))
     assert load(Model("mine", dcgan, dissection=own)).dissection is own
+
+
+def test_concepts_of_another_layer_or_wrapper_lie_apart(dcgan: StagedDCGAN) -> None:
+    class Labeled(StagedDCGAN):
+        label = 0
+
+    def wrapped(label: int = 0, layer: str = "block8") -> StagedDCGAN:
+        made = Labeled(gan=dcgan.gan)
+        made.label, made.edit_layer, made.fine_layers = label, layer, ("block16",)
+        return made.eval()
+
+    def keep(generator: StagedDCGAN, samples: int) -> None:
+        keep_discovery(generator, dissect(generator, Colors(), samples=samples))
+
+    keep(wrapped(), 1)
+    keep(wrapped(layer="head"), 2)
+    keep(wrapped(label=1), 3)
+
+    def samples(generator: StagedDCGAN) -> int | None:
+        dissection = load(generator).dissection
+        return None if dissection is None else dissection.samples
+
+    assert [samples(one) for one in (wrapped(), wrapped(layer="head"), wrapped(1))] == [1, 2, 3]
+    assert samples(wrapped(2)) is samples(dcgan) is None
+    # Earlier versions had one file for the weights.
+    path = discovery_file(wrapped())
+    path.rename(path.with_name(f"{fingerprint(dcgan)}.safetensors"))
+    assert [samples(one) for one in (wrapped(), dcgan, wrapped(layer="head"))] == [1, 1, 2]
+
+
+def test_concepts_of_a_generator_in_half_precision_are_there_the_next_time(
+    dcgan: StagedDCGAN, worker: Worker, short_discovery: None
+) -> None:
+    half = deepcopy(dcgan).half()
+    EditingSession(generator=half, worker=worker).find_concepts(3)
+    assert load(half).dissection is not None
+
+
+@pytest.mark.parametrize("parts", ["6", 2.5, True])
+def test_the_number_of_parts_is_whole(dcgan: StagedDCGAN, parts: Any) -> None:
+    with pytest.raises(GANPaintError, match="out of range"):
+        discover(dcgan, parts)
+    with pytest.raises(GANPaintError, match="samples is out of range: 0"):
+        discover(dcgan, 3, samples=0)
 
 
 def test_a_search_is_cancelled_and_nothing_has_changed(

@@ -6,6 +6,7 @@ import multiprocessing
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from ganpaint_widget.dissection import (
 from ganpaint_widget.dissection.measure import best_threshold
 from ganpaint_widget.errors import GANPaintError
 from ganpaint_widget.models.generator import State
+from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.tickets import Cancelled, Ticket
 
@@ -78,6 +80,11 @@ def test_stored_and_read_again(found: Dissection, tmp_path: Path) -> None:
     assert again.colors == found.colors
     assert torch.equal(again.iou, found.iou)
     assert torch.equal(again.level, found.level)
+
+
+def test_a_path_may_be_a_string(found: Dissection, tmp_path: Path) -> None:
+    found.save(f"{tmp_path}/found.safetensors")
+    assert Dissection.load(f"{tmp_path}/found.safetensors").concepts == found.concepts
 
 
 def test_an_unknown_concept_lists_the_known(found: Dissection) -> None:
@@ -285,3 +292,75 @@ def test_the_curve_is_read_where_the_effect_is() -> None:
     assert curve.ablated == (1,)
     assert curve.removed[0] < 0.5
     assert curve.added[0] < 0.7
+
+
+# --- what is given ---
+
+FEW: dict[str, Any] = {"samples": 4, "batch": 2, "pixels": 16}
+
+
+class Labels:
+    """A segmenter whose answer a test chooses."""
+
+    def __init__(self, change: Any = None, classes: Any = ("ground", "box")) -> None:
+        self.classes = classes
+        self.change = change or (lambda labels: labels)
+
+    def segment(self, pictures: Tensor) -> Any:
+        return self.change(Brightness().segment(pictures))
+
+
+def test_a_model_is_dissected_as_its_generator() -> None:
+    assert same(dissect(Model("boxes", Boxes()), Labels(), **FEW), dissect(Boxes(), Labels(), **FEW))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_labels_of_any_whole_numbers_count(dtype: torch.dtype) -> None:
+    assert same(dissect(Boxes(), Labels(lambda one: one.to(dtype)), **FEW), dissect(Boxes(), Labels(), **FEW))
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "says"),
+    [
+        (Labels(lambda one: one.float()), r"\(float32\) of 2 x 32 x 32, not whole numbers"),
+        (Labels(lambda one: one.bool()), r"\(bool\) of 2 x 32 x 32, not"),
+        (Labels(lambda one: one[:, ::2, ::2]), "2 x 16 x 16, not whole numbers of 2 x 32 x 32"),
+        (Labels(lambda one: torch.stack([one, one], dim=1)), r"argmax\(dim=1\)"),
+        (Labels(lambda one: (one,)), "a tuple, not"),
+        (Labels(lambda one: one.clamp_min(1) * 255), "from 255 to 255, and it has 2 classes"),
+        (Labels(lambda one: one - 1), "labels from -1"),
+        (Labels(classes=("box", "box")), "classes are"),
+        (Labels(classes=(0, 1)), "classes are"),
+        (Labels(classes="ab"), "classes are 'ab'"),
+        (Labels(classes=()), "classes are"),
+        (Labels, "The class Labels is not a segmenter"),
+        (torch.nn.Conv2d(3, 2, 1), "A Conv2d is not a segmenter"),
+    ],
+)
+def test_a_segmenter_that_names_no_pixels_is_refused(segmenter: Any, says: str) -> None:
+    with pytest.raises(GANPaintError, match=says) as caught:
+        dissect(Boxes(), segmenter, **FEW)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"layer": "layer9"}, "no stage 'layer9'.*where, draw"),
+        ({"samples": 0}, "samples is out of range: 0"),
+        ({"samples": 20.0}, "samples is out of range: 20.0"),
+        ({"batch": 0}, "batch is out of range: 0"),
+    ],
+)
+def test_a_dissection_that_cannot_be_made_says_so(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(GANPaintError, match=says):
+        dissect(Boxes(), Brightness(), **(FEW | given))
+    with pytest.raises(GANPaintError, match="A str is not a StagedGenerator"):
+        dissect("demo", Brightness())  # type: ignore[arg-type]
+
+
+def test_a_class_that_no_sample_shows_is_not_offered() -> None:
+    found = dissect(Boxes(), Labels(classes=("ground", "unicorn", "box")), **FEW)
+    assert found.concepts == ("ground", "unicorn", "box")
+    assert found.offered == ("ground", "unicorn")
+    assert not found.weights("box", "add").any()

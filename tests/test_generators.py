@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from references import progan as reference
+from torch import Tensor, nn
 
 from ganpaint_widget.errors import GANPaintError
-from ganpaint_widget.models import progan, registry
-from ganpaint_widget.models.generator import State
+from ganpaint_widget.models import devices, progan, registry
+from ganpaint_widget.models.checking import check
+from ganpaint_widget.models.generator import StagedGenerator, State
+from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.storage import read_safetensors, write_safetensors
 
@@ -88,6 +94,17 @@ def test_extra_state_travels() -> None:
     assert state.one(1).extra["w"].item() == 1
 
 
+def test_labels_that_travel_stay_whole_numbers() -> None:
+    labels, flags = torch.tensor([2, 1]), torch.tensor([True, False])
+    state = State(torch.zeros(2, 1, 1, 1), extra={"w": torch.ones(2), "label": labels, "flag": flags})
+    extra = state.to(torch.zeros(1, dtype=torch.float64)).extra
+    assert {name: one.dtype for name, one in extra.items()} == {
+        "w": torch.float64,
+        "label": torch.int64,
+        "flag": torch.bool,
+    }
+
+
 @pytest.fixture
 def stored(tmp_path: Path, generator: ProGAN) -> Path:
     path = tmp_path / "tiny.safetensors"
@@ -156,3 +173,167 @@ def test_the_normalization_of_layers_is_that_of_the_formula() -> None:
         assert (one - other).norm() <= 1e-6 * max(other.norm(), away.norm() / scale * 1e-3)
     x = x.detach().double().requires_grad_()
     assert torch.autograd.gradcheck(progan._PixelNorm.apply, x)
+
+
+# --- wrappers of one's own ---
+
+
+def block(inputs: int, outputs: int, stride: int = 2, padding: int = 1) -> nn.Sequential:
+    convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride, padding)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Own(StagedGenerator):
+    """Keeps what the interface promises; each test below breaks one promise."""
+
+    stages = ("head", "block8", "block16")
+    latent_size, resolution = 4, 16
+    edit_layer, fine_layers = "head", ("block8", "block16")
+
+    def start(self, z: Tensor) -> State:
+        return State(z[:, :, None, None])
+
+    def stage(self, name: str, state: State) -> State:
+        return State(self.get_submodule(name)(state.features), name, state.extra)
+
+    def picture(self, state: State) -> Tensor:
+        return self.get_submodule("rgb")(state.features).tanh()
+
+
+def own(kind: type[Own] = Own) -> Own:
+    torch.manual_seed(0)
+    parts = {"head": block(4, 8, 1, 0), "block8": block(8, 8), "block16": block(8, 8)}
+    return kind(**parts, rgb=nn.Conv2d(8, 3, 1))
+
+
+def with_picture(change: Callable[[Tensor], object]) -> dict[str, object]:
+    return {"picture": lambda self, state: change(Own.picture(self, state))}
+
+
+def with_stage(change: Callable[[State], object], name: str = "block8") -> dict[str, object]:
+    def stage(self: Own, at: str, state: State) -> object:
+        made = Own.stage(self, at, state)
+        return change(made) if at == name else made
+
+    return {"stage": stage}
+
+
+def in_place(self: Own, name: str, state: State) -> State:
+    state.features.sub_(0.1)
+    return Own.stage(self, name, state)
+
+
+BROKEN: dict[str, tuple[dict[str, object], str]] = {
+    "gray": (with_picture(lambda x: x[:, :1]), "1 x 1 x 16 x 16, where resolution = 16 needs 1 x 3 x 16"),
+    "not square": (with_picture(lambda x: x[..., :12]), "1 x 3 x 16 x 12"),
+    "another resolution": ({"resolution": 32}, "resolution = 32 needs"),
+    "a tuple of pictures": (with_picture(lambda x: (x,)), "returned a tuple"),
+    "pictures to 255": (with_picture(lambda x: 127.5 * x + 127.5), "values from .* for example x / 127.5"),
+    "pictures of bytes": (with_picture(lambda x: (127.5 * x + 127.5).byte()), "type torch.uint8"),
+    "pictures of NaN": (with_picture(lambda x: x * torch.nan), "picture.. returned .* not finite"),
+    "a stage of NaN": (
+        with_stage(lambda state: replace(state, features=state.features * torch.nan)),
+        "block8.*not finite",
+    ),
+    "a stage that is a tensor": (with_stage(lambda state: state.features), "a tensor .*, not a State"),
+    "a stage without a name": (with_stage(lambda state: State(state.features)), "None, not 'block8'"),
+    "a stage that is flat": (
+        with_stage(lambda state: State(state.features.flatten(1), "block16"), "block16"),
+        "not B x C x H x W",
+    ),
+    "a stage that writes into its input": ({"stage": in_place}, "writes into"),
+    "a stage with noise": (
+        with_stage(lambda state: replace(state, features=state.features + torch.rand(1))),
+        "another picture each time",
+    ),
+    "a number in extra": ({"start": lambda self, z: State(z[:, :, None, None], extra={"n": 3})}, "an int"),
+    "a start that is a tensor": ({"start": lambda self, z: z[:, :, None, None]}, "start.*not a State"),
+    "another edit layer": ({"edit_layer": "blok8"}, "edit_layer = 'blok8'.*head, block8, block16"),
+    "another fine layer": ({"fine_layers": ("blok8",)}, "fine_layers = .*after 'head'"),
+    "a fine layer before the edits": ({"fine_layers": ("head",)}, "fine_layers"),
+    "fine layers in a string": ({"fine_layers": "block8"}, "fine_layers = 'block8'"),
+    "fine layers that are missing": ({"fine_layers": ()}, "fine_layers"),
+    "stages of one name": ({"stages": ("head", "head")}, "stages"),
+    "a size of 0": ({"latent_size": 0}, "latent_size = 0"),
+    "another latent": ({"latent_size": 5}, "head.*failed.*latent_size"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_wrapper_that_breaks_a_promise_is_refused(name: str) -> None:
+    """When it is opened, and not later in the middle of something else."""
+    changed, says = BROKEN[name]
+    broken = own(type("Broken", (Own,), changed))
+    for source in (broken, Model("own", broken)):
+        with pytest.raises(GANPaintError, match=says):
+            devices.load(source)
+
+
+def test_a_wrapper_that_was_never_finished_is_refused() -> None:
+    class Bare(StagedGenerator):
+        start, stage, picture = Own.start, Own.stage, Own.picture
+
+    with pytest.raises(GANPaintError, match="has no stages"):
+        check(Bare(head=block(4, 8)))
+    with pytest.raises(GANPaintError, match=r"without a network.*Own\(gan=network\)"):
+        devices.load(Own())
+    for other in (Own, nn.Linear(1, 1), "demo", None):
+        with pytest.raises(GANPaintError, match="is not a StagedGenerator"):
+            check(other)
+
+
+def test_a_right_wrapper_is_run_twice_and_then_trusted() -> None:
+    calls: list[str] = []
+
+    class Counted(Own):
+        def stage(self, name: str, state: State) -> State:
+            calls.append(name)
+            return super().stage(name, state)
+
+        def picture(self, state: State) -> Tensor:
+            return (super().picture(state) + 1) / 2  # in [0, 1], which is unusual and works
+
+    generator = own(Counted)
+    statistics = {name: one.clone() for name, one in generator.state_dict().items()}
+    assert check(generator) is check(Model("own", generator)) is generator
+    assert calls == 2 * [*Own.stages]
+    assert generator.training
+    assert all(torch.equal(one, statistics[name]) for name, one in generator.state_dict().items())
+
+
+def test_samples_in_training_are_those_in_evaluation() -> None:
+    generator = own()
+    drawn = generator.sample(2, seed=7)
+    assert generator.training
+    assert torch.equal(drawn, generator.eval().sample(2, seed=7))
+
+
+def test_latents_may_have_another_shape() -> None:
+    class Placed(Own):
+        def start(self, z: Tensor) -> State:
+            return State(z)
+
+        def sample_z(self, count: int, seed: int) -> Tensor:
+            return super().sample_z(count, seed)[:, :, None, None]
+
+    assert devices.load(own(Placed)).generator.shape("block8") == (8, 8, 8)
+
+
+def test_a_dissection_of_other_units_is_refused(model: Any) -> None:
+    other = ProGAN(8, (12, 12, 12, 8)).eval()
+    assert other.edit_layer == model.generator.edit_layer
+    with pytest.raises(GANPaintError, match=r"of 16 units, but .* has 12"):
+        devices.load(replace(model, generator=other))
+
+
+def test_a_segmenter_that_is_none_is_refused(model: Any) -> None:
+    with pytest.raises(GANPaintError, match="A function is not a segmenter"):
+        devices.load(replace(model, segmenter=lambda pictures: pictures))
+
+
+def test_a_generator_of_several_devices_opens() -> None:
+    generator = own()
+    assert registry.load(nn.DataParallel(generator)).generator is generator
+    compiled = nn.Module()
+    compiled._orig_mod = generator  # as torch.compile keeps it
+    assert registry.load(Model("own", compiled)).generator is generator  # type: ignore[arg-type]

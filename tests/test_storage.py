@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ from ganpaint_widget.images.contours import contours
 from ganpaint_widget.method import adaptation
 from ganpaint_widget.method.edits import Edit, Reference
 from ganpaint_widget.models.checkpoints import read_module, write_module
+from ganpaint_widget.models.networks import private
 from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.models.registry import encoder_file, load
 from ganpaint_widget.session import EditingSession, journal, project
 from ganpaint_widget.session.worker import Worker
-from ganpaint_widget.storage import locked, replacing, write
+from ganpaint_widget.storage import fingerprint, locked, replacing, write, write_safetensors
 from ganpaint_widget.validation import checked_edit
 
 many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -427,6 +429,16 @@ def test_a_project_that_would_not_be_read_is_not_written(
     with pytest.raises(GANPaintError, match="could not be read again"):
         session.save(tmp_path / "a.ganpaint")
     assert (tmp_path / "a.ganpaint").read_bytes() == before
+
+
+def test_tensors_that_cannot_be_written_are_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        write_safetensors(tmp_path / "no" / "a.safetensors", {"x": torch.ones(1)}, {"kind": "generator"})
+
+
+def test_a_fingerprint_is_that_of_the_copy_that_a_session_works_with(model: Any) -> None:
+    half = deepcopy(model.generator).half()
+    assert fingerprint(half) == fingerprint(private(half)) != fingerprint(model.generator)
 
 
 # --- caches ---

@@ -7,11 +7,13 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import GANPaintError
+from ..storage import explained_writing
 from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_DISCOVERED = 400
 """Pictures in which concepts are discovered, at most: what is known of their regions is kept in memory."""
+
+ELSEWHERE = "Choose another place with --output."
 
 EXEMPLAR_SAMPLES = 400
 """Pictures among which exemplars are looked for, at most: they show more objects than are kept."""
@@ -91,10 +95,7 @@ def dissect(
                 "your own.",
             )
         output = output or _beside(generator)
-        if not output.parent.is_dir():
-            raise GANPaintError(
-                f"The folder {str(output.parent)!r} does not exist.", "Make it, or choose another."
-            )
+        _check_place(output)
         layer = layer or model.generator.edit_layer
         if layer not in model.generator.stages:
             raise GANPaintError(
@@ -105,7 +106,7 @@ def dissect(
         if discover is not None:
             found = _discover(model, discover, given, quiet=as_json)
             told = _told(output, model.name, layer, found)
-            found.save(output)
+            _keep(found, output)
             told["seconds"] = round(time.monotonic() - began, 3)
             _say(told, as_json)
             return
@@ -129,7 +130,7 @@ def dissect(
                 told["interpretable_units_rotated"] = rotated.interpretable_units()
                 for row, one in enumerate(told["concepts"]):
                     one["position_iou"] = float(position.iou[row])
-        found.save(output)
+        _keep(found, output)
         told["seconds"] = round(time.monotonic() - began, 3)
     _say(told, as_json)
 
@@ -177,17 +178,36 @@ def _say(told: dict[str, Any], as_json: bool) -> None:
         _tell_dissection(told)
 
 
+def _check_place(output: Path) -> None:
+    """Raise GANPaintError if no file can be written there: measuring takes minutes."""
+    if not output.parent.is_dir():
+        raise GANPaintError(
+            f"The folder {str(output.parent)!r} does not exist.", "Make it, or choose another."
+        )
+    with explained_writing("The dissection", output, ELSEWHERE):
+        if output.is_dir():
+            raise GANPaintError(f"The output {str(output)!r} is a folder.", "Name a file in it.")
+        NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.").close()
+
+
+def _keep(found: Dissection, output: Path) -> None:
+    with explained_writing("The dissection", output, ELSEWHERE):
+        found.save(output)
+
+
 def _beside(generator: str) -> Path:
     """Where the dissection of a generator is looked for that was named on the command line."""
     from ..models.catalogue import CATALOGUE
     from ..models.download import cached
-    from ..models.registry import dissection_file
+    from ..models.registry import dissection_file, trained_at
 
     if generator == "demo":
         raise GANPaintError(
             "The demo already has its dissection.", "Name a file for another one with --output."
         )
-    path = cached(CATALOGUE[generator]) if generator in CATALOGUE else Path(generator)
+    path = cached(CATALOGUE[generator]) if generator in CATALOGUE else Path(generator).expanduser()
+    if generator not in CATALOGUE and (folder := trained_at(generator)) is not None:
+        path = folder / "generator.safetensors"
     assert path is not None  # it has been loaded from there
     return dissection_file(path)
 

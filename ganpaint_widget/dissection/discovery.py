@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from ..errors import GANPaintError
 from ..images.arrays import Array, array_of
+from ..models.checking import check, declared
 from ..models.generator import StagedGenerator, State
 from ..models.model import Model
 from ..models.networks import evaluated, usable
@@ -39,7 +40,7 @@ from .causality import SEED, causal_effect
 from .clusters import borders_of, cut, kmeans, linkage, places_of, visible
 from .exemplars import connected_regions, find_exemplars
 from .measure import Probe, count, tabulate
-from .pictures import drawn, labeled, states_of
+from .pictures import check_number, drawn, labeled, states_of
 from .regions import ACROSS, joined, region_means, superpixels
 
 PARTS: Final = 12
@@ -106,7 +107,8 @@ def discover(
         ticket: progress and cancel.
 
     Raises:
-        GANPaintError: ``parts`` is out of range, or the layer's features are the same everywhere.
+        GANPaintError: ``parts`` is out of range, the generator, the layer or a number is none that can be
+            used, or the layer's features are the same everywhere.
     """
     check_parts(parts)
     model = _model(generator)
@@ -161,14 +163,17 @@ def discover(
 
 
 def _model(generator: StagedGenerator | Model) -> Model:
-    """Return a model that is ready for use, on the generator's device."""
-    return (generator if isinstance(generator, Model) else Model("", generator)).to()
+    """Return a model that is ready for use, on the generator's device. GANPaintError if it is none."""
+    found = declared(generator)
+    model = replace(generator, generator=found) if isinstance(generator, Model) else Model("", found)
+    model = model.to()
+    check(model)
+    return model
 
 
 def check_parts(parts: int) -> None:
     """Raise GANPaintError if the number of parts is out of range."""
-    if not 2 <= parts <= MOST:
-        raise GANPaintError(f"The number of parts is out of range: {parts}.", f"Choose from 2 to {MOST}.")
+    check_number("parts", parts, 2, MOST)
 
 
 TRIED: Final = 12

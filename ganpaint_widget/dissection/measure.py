@@ -31,8 +31,9 @@ from torch.nn import functional as F
 
 from ..cpus import follow_load
 from ..models.catalogue import DEFAULT_UNITS
+from ..models.checking import check, check_segmenter
 from ..models.generator import StagedGenerator, State
-from ..models.model import Segmenter
+from ..models.model import Model, Segmenter
 from ..models.networks import evaluated
 from ..models.parts import Evidence
 from ..models.units import MEASURED, Dissection
@@ -55,7 +56,7 @@ LEVEL_QUANTILE = 0.99
 @evaluated
 @torch.no_grad()
 def dissect(
-    generator: StagedGenerator,
+    generator: StagedGenerator | Model,
     segmenter: Segmenter,
     *,
     layer: str | None = None,
@@ -75,8 +76,8 @@ def dissect(
     them counts units, bins and concepts at ``pixels`` random places of each picture.
 
     Args:
-        generator: G.
-        segmenter: names the pixels of G's pictures.
+        generator: G, or a model with it.
+        segmenter: names the pixels of G's pictures. A class that no sample shows gets no units.
         layer: the stage to dissect, the edit layer by default.
         samples: generated pictures.
         states: batches of states at or before ``layer``, to measure instead of ``samples`` drawn latents.
@@ -89,7 +90,12 @@ def dissect(
         executor: counts elsewhere. It must be able to send the generator and the segmenter; for processes,
             both must be picklable. Spawn the processes of a pool, since torch does not survive a fork well.
         ticket: progress and cancel.
+
+    Raises:
+        GANPaintError: the generator, the segmenter, the layer or a number is none that can be used.
     """
+    generator = check(generator)
+    check_segmenter(segmenter)
     layer = layer or generator.edit_layer
     states = sampled(generator, samples, seed, batch) if states is None else states
     probe = Probe(generator, segmenter, layer, pixels, seed, rotation)
@@ -138,6 +144,7 @@ def tabulate(evidence: Evidence, layer: str, classes: Sequence[str], colors: Map
     iou, iqr, chosen = best_threshold(evidence.counts.double())
     best = iou.argsort(dim=1, descending=True)[:, :DEFAULT_UNITS]
     weight = torch.zeros_like(iou).scatter_(1, best, 1.0)[:, None].expand(-1, len(MEASURED), -1)
+    shown = evidence.counts[0].sum(dim=1) > 0  # of the others, nothing is known
     present = (evidence.sums / evidence.cells.clamp_min(1)[:, None]).float()
     return Dissection(
         layer=layer,
@@ -147,7 +154,7 @@ def tabulate(evidence: Evidence, layer: str, classes: Sequence[str], colors: Map
         high=evidence.high,
         present=present,
         level=present.clone(),
-        weight=weight.clone(),
+        weight=weight * shown[:, None, None],
         effect=torch.zeros(len(classes), 2),
         colors={name: colors.get(name, "#8888ff") for name in classes},
         samples=evidence.samples,

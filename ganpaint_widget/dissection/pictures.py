@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import GANPaintError
 from ..images.arrays import tensor_of
+from ..models.checking import segmented
 from ..models.generator import StagedGenerator, State
 from ..models.model import Model, Segmenter
 from ..models.networks import evaluated
@@ -22,12 +23,37 @@ def drawn(generator: StagedGenerator, state: State) -> Tensor:
 
 @evaluated
 def labeled(generator: StagedGenerator, segmenter: Segmenter, state: State) -> Tensor:
-    """Return their label maps, int64 B x R x R, on the CPU, where they are counted."""
-    return segmenter.segment(drawn(generator, state)).cpu()
+    """Return their label maps, int64 B x R x R, on the CPU, where they are counted.
+
+    Raises:
+        GANPaintError: the segmenter returns something else.
+    """
+    return segmented(segmenter, drawn(generator, state)).cpu()
+
+
+def check_number(of: str, value: object, least: int = 1, most: int | None = None) -> None:
+    """Raise GANPaintError if a number of something is not whole or out of range."""
+    if (
+        not isinstance(value, int | np.integer)
+        or isinstance(value, bool)
+        or value < least
+        or (most is not None and value > most)
+    ):
+        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise GANPaintError(
+            f"The number of {of} is out of range: {value!r}.", f"Choose a whole number {span}."
+        )
+
+
+def check_numbers(samples: int, batch: int) -> None:
+    """Raise GANPaintError if pictures cannot be drawn in these numbers."""
+    check_number("samples", samples)
+    check_number("pictures in a batch", batch)
 
 
 def sampled(generator: StagedGenerator, samples: int, seed: int, batch: int) -> list[State]:
     """Return the states of ``samples`` latents before the first stage, in batches."""
+    check_numbers(samples, batch)
     return [generator.start(generator.here(z)) for z in torch.split(generator.sample_z(samples, seed), batch)]
 
 
@@ -51,8 +77,9 @@ def states_of(
         ticket: progress and cancel.
 
     Raises:
-        GANPaintError: the gallery's pictures do not have the generator's size.
+        GANPaintError: the gallery's pictures do not have the generator's size, or a number is below 1.
     """
+    check_numbers(samples, batch)
     generator, gallery = model.generator, model.gallery
     if model.encoder is None or generator.stage_index(layer) < generator.stage_index(generator.edit_layer):
         return sampled(generator, samples, seed, batch)

@@ -246,14 +246,13 @@ def module_of(
         with torch.device("meta"):
             module = make(**config)
         wrong = _unfit(module.state_dict(), tensors)
-        if wrong is not None:
-            raise GANPaintError(f"{unfit}: {wrong}.", hint)
-        whole = {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
-        module.load_state_dict(whole, assign=True)
-    except GANPaintError:
-        raise
+        if wrong is None:
+            whole = {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
+            module.load_state_dict(whole, assign=True)
     except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise GANPaintError(f"{unfit}.", hint) from error
+    if wrong is not None:
+        raise GANPaintError(f"{unfit}: {wrong}.", hint)
     if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
         raise GANPaintError(
             f"The weights in {source} are not all finite.", "Get the file from its source again."

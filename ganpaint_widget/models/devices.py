@@ -24,9 +24,11 @@ def load(generator: str | Path | StagedGenerator | Model, device: str | torch.de
             and without that where the generator is.
 
     Raises:
-        GANPaintError: torch cannot use the device, or the model's parts do not belong together.
+        GANPaintError: torch cannot use the device, generator or segmenter do not do what is asked of them
+            (:func:`.checking.check`), or the model's parts do not belong together.
     """
     from . import registry
+    from .checking import check, check_segmenter
 
     model = registry.load(generator)
     wanted = device or os.environ.get("GANPAINT_DEVICE")
@@ -38,10 +40,22 @@ def load(generator: str | Path | StagedGenerator | Model, device: str | torch.de
             "`ganpaint doctor` lists the devices that work here; without `device=` and GANPAINT_DEVICE a "
             "generator stays where it is.",
         ) from error
-    if model.dissection is not None and model.dissection.layer != model.generator.edit_layer:
+    generator, dissection = check(model.generator), model.dissection
+    if model.segmenter is not None:
+        check_segmenter(model.segmenter)
+    if dissection is None:
+        return model
+    if dissection.layer != generator.edit_layer:
         raise GANPaintError(
-            f"The dissection is of {model.dissection.layer!r}, but this generator is edited at "
-            f"{model.generator.edit_layer!r}.",
+            f"The dissection is of {dissection.layer!r}, but this generator is edited at "
+            f"{generator.edit_layer!r}.",
             "Dissect that layer, or set the generator's edit_layer.",
+        )
+    units = generator.shape(generator.edit_layer)[0]
+    if len(dissection.high) != units:
+        raise GANPaintError(
+            f"The dissection is of {len(dissection.high)} units, but {dissection.layer!r} of this generator "
+            f"has {units}.",
+            "Dissect this generator, or pass the one that was dissected.",
         )
     return model

@@ -53,8 +53,11 @@ class State:
         return replace(self, features=features)
 
     def to(self, like: Tensor) -> State:
-        """Return the same state on the device of a tensor, in its type of numbers."""
-        extra = {name: tensor.to(like) for name, tensor in self.extra.items()}
+        """Return the same state on the device of a tensor, with floating-point numbers of its type."""
+        extra = {
+            name: tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
+            for name, tensor in self.extra.items()
+        }
         return replace(self, features=self.features.to(like), extra=extra)
 
     def pick(self, indices: Sequence[int]) -> State:
@@ -161,7 +164,8 @@ class StagedGenerator(nn.Module, ABC):
                 same shape) that is applied before the next stage sees them.
 
         Raises:
-            ValueError: ``until`` is not a stage of this generator, or lies before ``state``.
+            GANPaintError: ``until`` is not a stage of this generator.
+            ValueError: it lies before ``state``.
         """
         first = 0 if state.stage is None else self.stage_index(state.stage) + 1
         last = len(self.stages) - 1 if until is None else self.stage_index(until)
@@ -181,12 +185,12 @@ class StagedGenerator(nn.Module, ABC):
         return self.picture(self.run(self.start(z)))
 
     def stage_index(self, stage: str) -> int:
-        """Return the index of a stage's name in ``stages``; ValueError names the known ones."""
+        """Return the index of a stage's name in ``stages``; GANPaintError names the known ones."""
         try:
             return self.stages.index(stage)
         except ValueError:
-            raise ValueError(
-                f"This generator has no stage {stage!r}. Choose one of: {', '.join(self.stages)}."
+            raise GANPaintError(
+                f"This generator has no stage {stage!r}.", f"Choose one of: {', '.join(self.stages)}."
             ) from None
 
     position = Renamed("stage_index")
@@ -237,6 +241,7 @@ class StagedGenerator(nn.Module, ABC):
             "Leave truncation_psi at 1; it is for StyleGAN2.",
         )
 
+    @evaluated
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, truncation_psi: float | None = None) -> Tensor:
         """Draw ``count`` pictures of its world, count x 3 x R x R in about [-1, 1], the same for one seed.
@@ -253,7 +258,7 @@ class StagedGenerator(nn.Module, ABC):
     @evaluated
     @torch.no_grad()
     def shape(self, stage: str) -> tuple[int, int, int]:
-        """Return (C, H, W) of a stage's output, found by running it once on zeros."""
-        z = self.here(torch.zeros(1, self.latent_size))
+        """Return (C, H, W) of a stage's output, found by running it once on a sample."""
+        z = self.here(self.sample_z(1, 0))
         _, channels, height, width = self.run(self.start(z), until=stage).features.shape
         return channels, height, width

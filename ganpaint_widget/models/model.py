@@ -46,7 +46,7 @@ class Segmenter(Protocol):
     classes: tuple[str, ...]
 
     def segment(self, pictures: Tensor) -> Tensor:
-        """Label maps (B x H x W, int64 below K) of pictures B x 3 x H x W in [-1, 1]."""
+        """Label maps (B x H x W, whole numbers below K) of pictures B x 3 x H x W in [-1, 1]."""
         ...
 
 

@@ -53,7 +53,7 @@ class Prior(nn.Module):
             x: B x Z, on the way from noise to latents.
             t: B, from 0 to 1.
         """
-        angles = 2 * math.pi * t[:, None] * x.new_tensor(TURNS)
+        angles = 2 * math.pi * t[:, None] * torch.tensor(TURNS, dtype=x.dtype, device=x.device)
         time = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
         hidden = x
         for inward, outward in zip(self.inward, self.outward, strict=True):

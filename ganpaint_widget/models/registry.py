@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from ..images.sources import refuse_address
 from ..storage import cache_folder, explained_writing, fingerprint
 from ..storage import cached as in_cache
 from .catalogue import CATALOGUE, DEFAULT_UNITS, Entry
+from .checking import declared, is_own, unwrapped
 from .checkpoints import read_module
 from .download import by_hand, cached
 from .encoder import Encoder
@@ -51,13 +53,18 @@ def load(generator: Source) -> Model:
             cache. Those that are read from a file come with its :func:`dissection_file`.
 
     Raises:
-        GANPaintError: the generator does not exist, or its file is damaged or not in the cache yet.
+        GANPaintError: the generator does not exist, its file is damaged or not in the cache yet, or it is an
+            object whose attributes do not fit together (:func:`.checking.declared`).
     """
     follow_quota()
     if isinstance(generator, Model):
-        return _with_discovery(generator)
-    if isinstance(generator, StagedGenerator):
-        return _with_made(Model(type(generator).__name__, generator))
+        found = declared(generator)
+        return _with_discovery(
+            generator if found is generator.generator else replace(generator, generator=found)
+        )
+    if isinstance(unwrapped(generator), StagedGenerator):
+        found = declared(generator)
+        return _with_made(Model(type(found).__name__, found))
     if isinstance(generator, str) and generator in LOADERS:
         module, name = LOADERS[generator].split(":")
         made: Model = getattr(import_module(module), name)()
@@ -67,8 +74,8 @@ def load(generator: Source) -> Model:
         if model.encoder is None:
             model = replace(model, encoder=_published_encoder(CATALOGUE[generator], model.generator))
         return model
-    if isinstance(generator, str) and _is_name(generator) and trained_folder(generator).is_dir():
-        return _trained(trained_folder(generator))
+    if (folder := trained_at(generator)) is not None:
+        return _trained(folder)
     if isinstance(generator, nn.Module | Mapping):
         return _with_made(_of_module(generator))
     if not isinstance(generator, str | Path):
@@ -81,8 +88,6 @@ def load(generator: Source) -> Model:
         looks_like_a_file = path.suffix != "" or len(path.parts) > 1
         what = "file" if looks_like_a_file else "generator"
         raise GANPaintError(f"The {what} {str(generator)!r} does not exist.", _USE)
-    if path.is_dir() and ((path / "generator.safetensors").is_file() or (path / "training").is_dir()):
-        return _trained(path)
     found = read_generator(path)
     return _with_made(Model(path.stem, found, dissection=_measured(path, found)))
 
@@ -105,6 +110,17 @@ def trained_folder(name: str) -> Path:
             "Choose a name of letters, digits, dots, dashes and underscores that no other model has.",
         )
     return cache_folder() / "generators" / name
+
+
+def trained_at(generator: object) -> Path | None:
+    """Return the folder of ``ganpaint train generator`` that a name or a path means; ``None`` for others."""
+    if isinstance(generator, str) and _is_name(generator) and trained_folder(generator).is_dir():
+        return trained_folder(generator)
+    if not isinstance(generator, str | Path) or not str(generator).strip():
+        return None
+    path = Path(generator).expanduser()
+    made = (path / "generator.safetensors").is_file() or (path / "training").is_dir()
+    return path if made else None
 
 
 def _is_name(name: str) -> bool:
@@ -175,8 +191,37 @@ def initializer_file(generator: StagedGenerator) -> Path:
 
 
 def discovery_file(generator: StagedGenerator) -> Path:
-    """Return where in the cache an editor puts the concepts that it has found for a generator's weights."""
-    return cache_folder() / "discoveries" / f"{fingerprint(generator)}.safetensors"
+    """Return where in the cache an editor puts the concepts that it has found at a generator's edit layer."""
+    return _discovery_files(generator)[0]
+
+
+def _discovery_files(generator: StagedGenerator) -> tuple[Path, Path]:
+    """Return :func:`discovery_file`, and that of earlier versions, which had one for all layers."""
+    weights, layer = fingerprint(generator), re.sub(r"\W", "_", generator.edit_layer)[:80]
+    names = f"{_identity(generator, weights)}-{layer}", weights
+    new, old = (cache_folder() / "discoveries" / f"{name}.safetensors" for name in names)
+    return new, old
+
+
+def _identity(generator: StagedGenerator, weights: str) -> str:
+    """Hash what a generator draws with: its weights, and the class and plain attributes of a user's wrapper.
+
+    Two wrappers of one network may draw different worlds, for example two classes of a conditional GAN.
+    """
+    if is_own(generator):
+        return weights
+    # The edit layer has a part of the file's name for itself, and the fine layers follow from it.
+    besides = ("training", "edit_layer", "fine_layers")
+    plain = {
+        name: value
+        for name, value in sorted(vars(generator).items())
+        if not name.startswith("_") and name not in besides and _is_plain(value)
+    }
+    return hashlib.sha256(f"{weights} {type(generator).__qualname__} {plain}".encode()).hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float | str) or (isinstance(value, tuple) and all(map(_is_plain, value)))
 
 
 def keep_discovery(generator: StagedGenerator, dissection: Dissection) -> None:
@@ -200,19 +245,12 @@ def _with_discovery(model: Model) -> Model:
     discovered = own is not None and own.parts is not None
     if (own is not None and not discovered) or not (cache_folder() / "discoveries").is_dir():
         return model
-
-    def fitting(path: Path) -> Dissection:
-        found = Dissection.load(path)
-        if found.layer != generator.edit_layer:
-            raise GANPaintError(
-                f"{path.name} holds concepts of the layer {found.layer!r}.", "Find concepts again."
-            )
-        return found
-
-    kept = in_cache(discovery_file(generator), fitting)
-    if kept is None or (own is not None and not own.same_clusters(kept)):
-        return model
-    return replace(model, dissection=kept)
+    for path in _discovery_files(generator):
+        kept = in_cache(path, Dissection.load)
+        if kept is not None and kept.layer == generator.edit_layer:
+            fits = own is None or own.same_clusters(kept)
+            return replace(model, dissection=kept) if fits else model
+    return model
 
 
 def _with_encoder(model: Model) -> Model:

@@ -145,9 +145,14 @@ class Dissection:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The concepts that can be painted: all but the hidden ones."""
+        """The concepts that can be painted: all but the hidden ones, and those without units."""
         hidden = () if self.parts is None else self.parts.hidden
-        return tuple(name for name in self.concepts if name not in hidden)
+        with_units = self.weight.flatten(1).any(dim=1).tolist()
+        return tuple(
+            name
+            for name, drawn in zip(self.concepts, with_units, strict=True)
+            if drawn and name not in hidden
+        )
 
     def same_clusters(self, other: Dissection) -> bool:
         """Return whether both are of one discovery, whatever people have made of its parts since."""
@@ -272,7 +277,7 @@ class Dissection:
         colors = {name: self.colors[name] for name in names}
         return replace(self, concepts=names, colors=colors, **{"parts": None, **parts})
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write as safetensors, with names and colors in the metadata.
 
         Raises:
@@ -298,11 +303,12 @@ class Dissection:
         if self.shaper is not None:
             packed, meta["shaper"] = self.shaper.packed()
             tensors |= {f"shaper.{name}": one for name, one in packed.items()}
-        write_safetensors(path, tensors, {"kind": "dissection", "config": json.dumps(meta)})
+        write_safetensors(Path(path), tensors, {"kind": "dissection", "config": json.dumps(meta)})
 
     @classmethod
-    def load(cls, path: Path) -> Dissection:
+    def load(cls, path: str | Path) -> Dissection:
         """Read what :meth:`save` wrote; a foreign or damaged file raises one clear error."""
+        path = Path(path)
         tensors, config = read_safetensors(path, "dissection")
 
         def under(prefix: str) -> dict[str, Tensor]:

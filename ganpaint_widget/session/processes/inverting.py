@@ -339,7 +339,9 @@ class Inverting:
 
 def _labels(model: Model, x: Tensor) -> Array | None:
     """Return the class of each pixel of a photo, or ``None`` for more classes than a byte can count."""
+    from ...models.checking import segmented
+
     segmenter = model.segmenter
     if segmenter is None or len(segmenter.classes) > 256:
         return None
-    return frozen(segmenter.segment(x)[0].cpu().numpy().astype(np.uint8))
+    return frozen(segmented(segmenter, x)[0].cpu().numpy().astype(np.uint8))

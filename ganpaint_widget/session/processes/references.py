@@ -221,9 +221,11 @@ def variant_activations(
 
 def shares(model: Model, seed: int) -> dict[str, float]:
     """Return the share of a sample that each of the segmenter's classes covers, 0 to 1."""
+    from ...models.checking import segmented
+
     assert model.segmenter is not None
     opened = open_picture(model, Source("sample", f"sample {seed}", seed))
-    labels = model.segmenter.segment(opened.x)[0]
+    labels = segmented(model.segmenter, opened.x)[0]
     return {
         name: float((labels == place).float().mean()) for place, name in enumerate(model.segmenter.classes)
     }
@@ -233,13 +235,15 @@ def _where(model: Model, state: State, concept: str, hint: str) -> Tensor:
     """Return where the segmenter sees a concept in the picture of a state: R x R, 0 or 1."""
     import torch
 
+    from ...models.checking import segmented
+
     segmenter, generator = model.segmenter, model.generator
     if segmenter is None or concept not in segmenter.classes:
         raise GANPaintError(
             f"The generator {model.name!r} comes without a segmenter that could find a {concept}.", hint
         )
     with torch.no_grad():
-        labels = segmenter.segment(generator.picture(generator.run(state)).clamp(-1, 1))[0]
+        labels = segmented(segmenter, generator.picture(generator.run(state)).clamp(-1, 1))[0]
     return (labels == segmenter.classes.index(concept)).float()
 
 

@@ -96,6 +96,8 @@ def judged(model: Model, edit: Edit, frame: Frame) -> Noticed | None:
     The result is also ``None`` if the segmenter does not know the concept, or if less than one cell of the
     edit layer is painted.
     """
+    from ...models.checking import segmented
+
     segmenter, painted = model.segmenter, edit.mask >= 128
     if segmenter is None or edit.verb != "add" or not edit.enabled or edit.concept not in segmenter.classes:
         return None
@@ -103,7 +105,7 @@ def judged(model: Model, edit: Edit, frame: Frame) -> Noticed | None:
     if painted.sum() < cell:
         return None
     picture = tensor_of(frame.array, frame.picture.x.device)
-    seen = segmenter.segment(picture)[0].cpu().numpy()[painted]
+    seen = segmented(segmenter, picture)[0].cpu().numpy()[painted]
     counts = np.bincount(seen, minlength=len(segmenter.classes))
     if counts[segmenter.classes.index(edit.concept)] >= SEEN * len(seen):
         return None
