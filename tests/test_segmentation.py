@@ -85,7 +85,7 @@ def test_models_that_do_not_do() -> None:
 
 def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(GANPaintError, match=r"ganpaint_widget\[segmenter\]"):
+    with pytest.raises(GANPaintError, match="pip install transformers"):
         ade20k()
 
 
@@ -129,7 +129,7 @@ def test_a_file_is_dissected_and_painted_with_from_then_on(
     assert found.layer == generator.edit_layer and found.concepts == classes
 
     session = EditingSession(None, path, journal=False)
-    assert session.concepts == classes
+    assert session.concepts == found.offered, "those that a sample shows"
     session.add("tree", np.full((session.size, session.size), 255, np.uint8))
     assert session.preview.size == (session.size, session.size)
 

@@ -449,7 +449,7 @@ def test_a_gallery_that_cannot_be_drawn_says_so(open_editor: Callable[..., Edito
             for (const seconds of [100, 105]) ganpaint.beat(1000 * seconds + performance.now());
         }"""
     )
-    dialog.locator("[data-action=later-scenes]").press("Enter")
+    dialog.locator("[data-action=later-scenes]").click()
     line.filter(has_text="The kernel does not answer").wait_for()
     assert editor.complaints == []
 
