@@ -20,6 +20,9 @@ from .common import DeviceOption, GeneratorOption, JsonOption, plainly
 if TYPE_CHECKING:
     from ..session import EditingSession
 
+READ: Final = ("mask", "reference", "region")
+"""The details of an edit that may be files, or a folder of them."""
+
 DETAILS: Final = {
     "add": ("mask", "strength", "units", "target", "variant"),
     "remove": ("mask", "strength", "units"),
@@ -106,6 +109,8 @@ def edit(
         wishes = _wishes(context.meta["ganpaint.order"], said)
         jobs = _jobs(photos, output, project)
         _refuse_overwriting(jobs, wishes)
+        for _, picture, _ in jobs:
+            _refuse_other_suffix(picture)
         from ..models.devices import load
 
         load(generator, device)  # what is wrong with it is wrong for every photo
@@ -230,20 +235,15 @@ def _jobs(photos: Sequence[Path], output: Path, project: Path | None) -> list[tu
 
 
 def _refuse_overwriting(jobs: Sequence[tuple[Path, Path, Path | None]], wishes: Sequence[Wish]) -> None:
-    """Raise GANPaintError if the command would write over a file that it reads, or no PNG."""
-    read = [photo for photo, _, _ in jobs]
-    read += [Path(str(value)) for wish in wishes for value in wish.details.values()]
-    known = {path.resolve() for path in read if path.is_file()}
-    for place in read[len(jobs) :]:
-        if place.is_dir():
-            known |= {path.resolve() for path in place.iterdir()}
-    for path in (one for _, picture, kept in jobs for one in (picture, kept) if one is not None):
-        if path.resolve() in known:
+    """Raise GANPaintError if the command would write over a file that it reads."""
+    places = [photo for photo, _, _ in jobs]
+    places += [Path(str(wish.details[name])) for wish in wishes for name in READ if name in wish.details]
+    read = {path.resolve() for place in places for path in (place.iterdir() if place.is_dir() else [place])}
+    for path in (one for _, *written in jobs for one in written if one is not None):
+        if path.resolve() in read:
             raise GANPaintError(
                 f"{path} would be overwritten, and the command reads it.", "Choose another place with -o."
             )
-    for _, picture, _ in jobs:
-        _refuse_other_suffix(picture)
 
 
 def _refuse_other_suffix(picture: Path) -> None:

@@ -47,7 +47,7 @@ class Ablation(AdaptationConfig):
     def fitted(self, generator: StagedGenerator, cached: State, start: Delta) -> Fitted:
         if self.parametrization == "weights":
             return _WeightFit(generator, cached, start)
-        shapes = {name: generator.shape(name) for name in generator.fine_layers}
+        shapes = generator.shapes(generator.fine_layers)
         module: nn.Module = (
             PerturbationNetwork(shapes)
             if self.parametrization == "network"

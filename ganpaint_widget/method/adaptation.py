@@ -512,7 +512,7 @@ class PyramidFit:
         self, generator: StagedGenerator, cached: State, start: Delta, module: nn.Module | None = None
     ) -> None:
         self.generator, self.cached, self.start = generator, cached, start
-        self.module = module or Pyramid({name: generator.shape(name) for name in generator.fine_layers})
+        self.module = module or Pyramid(generator.shapes(generator.fine_layers))
         self.module.to(cached.features.device)
         self.parameters = list(self.module.parameters())
 

@@ -255,10 +255,18 @@ class StagedGenerator(nn.Module, ABC):
         generator = self if truncation_psi is None else self.truncated(truncation_psi)
         return torch.cat([generator(one[None]) for one in self.sample_z(count, seed)])
 
-    @evaluated
-    @torch.no_grad()
     def shape(self, stage: str) -> tuple[int, int, int]:
         """Return (C, H, W) of a stage's output, found by running it once on a sample."""
-        z = self.here(self.sample_z(1, 0))
-        _, channels, height, width = self.run(self.start(z), until=stage).features.shape
-        return channels, height, width
+        return self.shapes([stage])[stage]
+
+    @evaluated
+    @torch.no_grad()
+    def shapes(self, stages: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+        """Return the same for several stages, which are in their order, from one run."""
+        state = self.start(self.here(self.sample_z(1, 0)))
+        found = {}
+        for stage in stages:
+            state = self.run(state, until=stage)
+            _, channels, height, width = state.features.shape
+            found[stage] = channels, height, width
+        return found

@@ -166,7 +166,8 @@ def fitting_edits(
         return edits, None
     generator = model.generator
     shapes = {name: value.shape for name, value in found.blend.delta.items()}
-    if shapes != {name: (1, *generator.shape(name)) for name in shapes if name in generator.stages}:
+    own = generator.shapes([name for name in generator.stages if name in shapes])
+    if shapes != {name: (1, *shape) for name, shape in own.items()}:
         raise GANPaintError(
             f"The project's blend does not fit the generator {model.name!r}.",
             "Open it with the generator that it was made with.",

@@ -43,7 +43,7 @@ def train_initializer(
     batches = SampleBatches(generator, data, batch, seed)
     generator, device = batches.generator, batches.device
     encoder = channels_last(private(encoder, device))
-    shapes = {name: generator.shape(name) for name in generator.fine_layers}
+    shapes = generator.shapes(generator.fine_layers)
     initializer = channels_last(Initializer(shapes).to(device)).train()
     descent = Descent(initializer, steps=steps, peak=2e-3)
     every_other = (torch.arange(batch) % 2).view(-1, 1, 1, 1).float().to(device)

@@ -222,13 +222,6 @@ class GANPaint(anywidget.AnyWidget):
         self.on_msg(self._receive)
 
     @property
-    def _session(self) -> EditingSession:
-        """The session, which this opens if it has not been opened. GANPaintError if that fails."""
-        if not self._opened.done():
-            self._open_session()
-        return self._opened.result()
-
-    @property
     def _is_open(self) -> bool:
         return self._opened.done() and self._opened.exception() is None
 
@@ -248,8 +241,13 @@ class GANPaint(anywidget.AnyWidget):
 
     @property
     def session(self) -> EditingSession:
-        """The session behind the editor, with all verbs and pictures."""
-        return self._session
+        """The session behind the editor, with all verbs and pictures.
+
+        It is opened now if it has not been opened. GANPaintError if that fails.
+        """
+        if not self._opened.done():
+            self._open_session()
+        return self._opened.result()
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -265,7 +263,7 @@ class GANPaint(anywidget.AnyWidget):
         self._settle()
         edit = self._current_edit()
         if edit is None:
-            return np.zeros((self._session.size, self._session.size), np.uint8)
+            return np.zeros((self.session.size, self.session.size), np.uint8)
         return np.array(edit.mask, np.uint8)
 
     @mask.setter
@@ -277,11 +275,11 @@ class GANPaint(anywidget.AnyWidget):
                 "The picture has no edit whose mask could be set.",
                 "Paint an edit, or add one: paint.session.add(concept, mask).",
             )
-        size = self._session.size
-        self._session.paint(edit.id, (0, 0, size, size), values, verb=edit.verb, concept=edit.concept)
+        size = self.session.size
+        self.session.paint(edit.id, (0, 0, size, size), values, verb=edit.verb, concept=edit.concept)
 
     def _current_edit(self) -> Edit | None:
-        edits = self._session.edits
+        edits = self.session.edits
         with self._books:
             painted = self._painted
         return next((edit for edit in edits if edit.id == painted), edits[-1] if edits else None)
@@ -289,7 +287,7 @@ class GANPaint(anywidget.AnyWidget):
     @property
     def shown(self) -> NDArray[np.uint8]:
         """The last rendered G(z_e), uint8 R x R x 3, read-only. With an open session, this does not wait."""
-        _ = self._session
+        _ = self.session
         shown = self._shown
         assert shown is not None
         return shown.array
@@ -306,10 +304,10 @@ class GANPaint(anywidget.AnyWidget):
         kernel.
         """
         self._settle()
-        blend = self._session.blend
-        if blend is not None and blend.revision == self._session.revision:
+        blend = self.session.blend
+        if blend is not None and blend.revision == self.session.revision:
             return Image.fromarray(blend.array.copy())
-        return self._session.preview
+        return self.session.preview
 
     def stats(self) -> dict[str, Any]:
         """Return statistics of the stream, for benchmarks: see `FrameStream.stats`.
@@ -319,7 +317,7 @@ class GANPaint(anywidget.AnyWidget):
         `inexact`, the number of previews that were drawn while the hand moved, each with objects in the shape
         of a moment before. Exact ones followed.
         """
-        _ = self._session
+        _ = self.session
         stats = self._stream.stats()
         turns = self._turns
         return stats | {
@@ -351,14 +349,14 @@ class GANPaint(anywidget.AnyWidget):
         data, metadata = bundle
         if self._later is not None:
             self._rest()
-        blend = self._session.blend if self._is_open else None
-        blended = blend is not None and blend.revision == self._session.revision and self._result
+        blend = self.session.blend if self._is_open else None
+        blended = blend is not None and blend.revision == self.session.revision and self._result
         data["image/png"] = base64.b64encode(self._result if blended else self._preview).decode("ascii")
         return data, metadata
 
     def _settle(self) -> None:
         """Wait a moment for strokes on their way, so that Python reads the state that the user sees."""
-        _ = self._session
+        _ = self.session
         if not self._way.handling:
             self._turns.settle(READ_PATIENCE)
 
@@ -433,7 +431,7 @@ class GANPaint(anywidget.AnyWidget):
 
     def _on_hello(self, message: Hello) -> None:
         accepted = self._turns.accepted(message.page)
-        self._say(protocol.welcome(message.page, accepted, self._session.revision))
+        self._say(protocol.welcome(message.page, accepted, self.session.revision))
         self._stream.hello(message.page)
         self._offer_again()
         self._rest()
@@ -443,13 +441,13 @@ class GANPaint(anywidget.AnyWidget):
 
     def _on_cancel(self, message: Cancel) -> None:
         self._stream.touch(message.page)
-        self._session.cancel()
-        if self._session.job is not None:
+        self.session.cancel()
+        if self.session.job is not None:
             self._say(protocol.notice("info", "Stopping; the best result so far is kept."))
 
     def _on_beat(self, message: Beat) -> None:
         accepted = self._turns.accepted(message.page)
-        self._say(protocol.alive(message.page, accepted, self._session.revision))
+        self._say(protocol.alive(message.page, accepted, self.session.revision))
 
     def _on_hidden(self, message: Hidden) -> None:
         self._stream.hide(message.page)
@@ -487,7 +485,7 @@ class GANPaint(anywidget.AnyWidget):
             self._painted, self._painted_at = stroke.edit, time.monotonic()
         _, _, width, height = stroke.rect
         reference = None if stroke.reference is None else self._questions.reference(stroke.reference)
-        self._session.paint(
+        self.session.paint(
             stroke.edit,
             stroke.rect,
             np.frombuffer(stroke.values, np.uint8).reshape(height, width),
@@ -502,34 +500,34 @@ class GANPaint(anywidget.AnyWidget):
         changes = dict(command.arguments)
         if "reference" in changes:
             changes["reference"] = self._questions.reference(changes["reference"])
-        self._session.update(changes.pop("edit"), **changes)
+        self.session.update(changes.pop("edit"), **changes)
 
     def _open(self, command: Command) -> None:
         name, file = command.arguments["name"], command.file
         assert file is not None
         if name.lower().endswith(".ganpaint"):
-            self._session.open_project(file)
+            self.session.open_project(file)
         else:
-            self._session.open(file, title=name, fit=command.arguments["fit"])
+            self.session.open(file, title=name, fit=command.arguments["fit"])
 
     def _open_scene(self, command: Command) -> None:
         if "index" in command.arguments:
-            self._session.open_scene(command.arguments["index"])
+            self.session.open_scene(command.arguments["index"])
         else:
-            self._session.next_scene()
+            self.session.next_scene()
 
     def _set_faithful(self, command: Command) -> None:
         if command.arguments["on"]:
-            self._session.start_faithful()
+            self.session.start_faithful()
         else:
-            self._session.stop_faithful()
+            self.session.stop_faithful()
 
     def _save(self, command: Command) -> None:
-        stem = PurePath(self._session.title.replace("\\", "/")).stem or "picture"
+        stem = PurePath(self.session.title.replace("\\", "/")).stem or "picture"
         if command.arguments["what"] == "project":
-            name, kind, data = f"{stem}.ganpaint", "application/zip", self._session.project_file()
+            name, kind, data = f"{stem}.ganpaint", "application/zip", self.session.project_file()
         else:
-            name, kind, data = f"{stem}-ganpaint.png", "image/png", self._session.png()
+            name, kind, data = f"{stem}-ganpaint.png", "image/png", self.session.png()
         if command.arguments["where"] == "page":
             self._say(protocol.file(command.page, name, kind, data))
             return
@@ -558,7 +556,7 @@ class GANPaint(anywidget.AnyWidget):
         self._offer("preview", event.array, event.revision)
         # Not for every picture of a stroke, since only a reload, a second view or a saved notebook shows the
         # state at rest.
-        if event.revision == self._session.revision:
+        if event.revision == self.session.revision:
             self._rest_soon()
 
     def _on_blended(self, event: events.Blended) -> None:
@@ -624,7 +622,7 @@ class GANPaint(anywidget.AnyWidget):
         """Write the state at rest. Unchanged parts are neither encoded nor sent."""
         with self._resting:
             covers = self._turns.all_accepted(self._stream.pages)
-            self._write(self._at_rest.traits(self._session.view, covers))
+            self._write(self._at_rest.traits(self.session.view, covers))
 
     def _write(self, traits: Mapping[str, object]) -> None:
         try:
