@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganpaint_widget.demo.scenes import HELD_OUT, Scene
+from ganpaint_widget.dissection.choosing import best_fitting
 from ganpaint_widget.images.arrays import array_of, tensor_of
 from ganpaint_widget.method import ablation, adaptation, edits, equation
 from ganpaint_widget.method.ablation import Ablation
@@ -118,9 +119,13 @@ def painted(model: Model, x: Tensor, original: State, verb: str, concept: str, m
     """
     assert model.dissection is not None
     target = model.dissection.default_target(concept) if verb == "add" else edits.TARGETS[0]
-    edit = edits.Edit("e", verb, concept, mask, 1.0, target=target)
-    with torch.no_grad():
-        return equation.apply(original, [edit], model.dissection, model.imagine)
+    dissection, edit = model.dissection, edits.Edit("e", verb, concept, mask, 1.0, target=target)
+
+    def carried_out(some: Sequence[edits.Edit]) -> State:
+        with torch.no_grad():
+            return equation.apply(original, some, dissection, model.imagine)
+
+    return carried_out([best_fitting(model, original, [], edit, carried_out)])
 
 
 def repainted(model: Model, case: Case, mask: edits.Mask) -> Case:

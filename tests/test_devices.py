@@ -29,6 +29,7 @@ from ganpaint_widget.dissection import (
     artifacts,
     baselines,
     causality,
+    choosing,
     discovery,
     exemplars,
     measure,
@@ -47,7 +48,7 @@ from ganpaint_widget.models.progan import ProGAN
 from ganpaint_widget.models.registry import load
 from ganpaint_widget.models.shaper import Shaper
 from ganpaint_widget.models.stylegan2 import StyleGAN2
-from ganpaint_widget.models.units import Dissection
+from ganpaint_widget.models.units import Dissection, Exemplars
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.training import encoder as train_encoder
 from ganpaint_widget.training import initializer as train_initializer
@@ -284,6 +285,22 @@ def _searched(world: World) -> Any:
         return _inverted(alone, starts=2)
 
 
+def _best_fitting(world: World) -> Any:
+    """Which exemplar was chosen of three."""
+    shown = torch.linspace(-3, 3, 3).view(1, 3, 1).expand(3, 3, len(world.dissection.high)).contiguous()
+    known = dataclasses.replace(
+        world.dissection, exemplars=Exemplars(shown, torch.zeros_like(shown), torch.tensor([3] * 3))
+    )
+    whole = np.full((SIZE, SIZE), 255, np.uint8)
+    addition = edits.Edit("e", "add", "dome", whole, target="exemplar")
+
+    def carried_out(some: Any) -> State:
+        return equation.apply(world.original, some, known)
+
+    model = dataclasses.replace(world.model, dissection=known)
+    return choosing.best_fitting(model, world.original, [], addition, carried_out).variant
+
+
 CASES: dict[str, Callable[[World], Any]] = {
     "method.adaptation.render": lambda w: adaptation.render(w.generator, w.edited, w.delta),
     "method.ablation.render": lambda w: [
@@ -353,6 +370,7 @@ CASES: dict[str, Callable[[World], Any]] = {
         .state_dict()
         .values()
     ),
+    "dissection.choosing.best_fitting": lambda w: _best_fitting(w),
     "dissection.exemplars.find_exemplars": lambda w: (
         exemplars.find_exemplars(w.generator, w.segmenter, w.dissection, samples=4, batch=2).exemplars
     ),

@@ -52,6 +52,7 @@ from ganpaint_widget.models.generator import StagedGenerator, State
 from ganpaint_widget.models.model import Model
 from ganpaint_widget.models.parts import Parts
 from ganpaint_widget.models.registry import discovery_file, keep_discovery, load
+from ganpaint_widget.models.shaper import Shaper
 from ganpaint_widget.models.units import Dissection
 from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.events import PaletteChanged, Progress
@@ -384,6 +385,20 @@ def test_the_same_seed_finds_the_same(found: Dissection) -> None:
     assert torch.equal(again.effect, found.effect)
     other = discover(Boxes(), 4, **(QUICK | {"seed": 5}))
     assert not torch.equal(parts_of(other).centroids, parts_of(found).centroids)
+
+
+def test_parts_keep_the_shaper_of_their_generator(found: Dissection, tmp_path: Path) -> None:
+    known = replace(found, shaper=Shaper(len(found.high), ["tree"], width=8, depth=1))
+    assert known.shaper is not None and not known.shaper.knows("part 1")
+    nn.init.normal_(known.shaper.last[1].weight)
+    made = discover(Model("boxes", Boxes(), dissection=known), 2, **QUICK)
+    renamed = rename(made, "part 1", "sky")
+    renamed.save(tmp_path / "a.safetensors")
+    kept = Dissection.load(tmp_path / "a.safetensors").shaper
+    assert kept is not None and kept.knows("sky") and kept.knows("part 2")
+    assert torch.equal(kept.last[1].weight, known.shaper.last[1].weight.half().float())
+    elsewhere = Model("boxes", Boxes(), dissection=replace(known, layer="another"))
+    assert discover(elsewhere, 2, **QUICK).shaper is None
 
 
 def test_soft_masks_of_any_picture_sum_to_one(found: Dissection) -> None:

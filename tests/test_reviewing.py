@@ -27,13 +27,13 @@ def heard(session: EditingSession) -> list[Noticed]:
 
 
 def dab(session: EditingSession, edit: str, concept: str, x: float, y: float, verb: str = "add") -> None:
-    """A round dab at x, y (0 to 1), as a stroke of the page."""
+    """A round dab at x, y (0 to 1), as a stroke that has not ended. Its end would choose an exemplar."""
     size, radius = session.size, session.size // 12
     down, across = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     round_dab = np.where(down**2 + across**2 <= radius**2, 255, 0).astype(np.uint8)
     side = 2 * radius + 1
     place = (round(x * size) - radius, round(y * size) - radius, side, side)
-    session.paint(edit, place, round_dab, verb=verb, concept=concept)
+    session.paint(edit, place, round_dab, verb=verb, concept=concept, last=False)
     session._state.worker.run_pending()  # the preview, and then what is done when the hand rests
 
 
@@ -111,7 +111,8 @@ def test_only_what_was_painted_last_is_looked_at_and_after_all_that_was_asked_fo
     size = session.size
     for place, concept in enumerate(("window", "door", "tree", "door")):
         values = np.full((20, size), 255, np.uint8)
-        session.paint(f"e{place}", (0, 0, size, 20), values, verb="add", concept=concept)
+        rect = (0, 0, size, 20)
+        session.paint(f"e{place}", rect, values, verb="add", concept=concept, last=False)
     session._state.worker.run_pending()
     assert segmenter.asked == 1
     assert [notice.text.split()[2] for notice in notices] == ["door"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -232,14 +232,17 @@ def cell(task: Task, answer: Answer) -> Verdict:
 @_question(1)
 def strengths(task: Task, answer: Answer) -> Verdict:
     """Check the mean absolute change inside the mask, from 0 to 255, at each of ``STRENGTHS``."""
+    from ..dissection.choosing import best_fitting
     from ..method.edits import Edit
 
     if not (isinstance(answer, list) and len(answer) == len(STRENGTHS) and all(map(_is_number, answer))):
         return Verdict(False, f"The answer is a list of {len(STRENGTHS)} numbers, one for each strength.")
     mask, before = ellipse(), _bytes(picture(task.scene))
-    target = dissection().default_target("tree")
+    plain = Edit("e", "add", "tree", mask, target=dissection().default_target("tree"))
+    fast = opened(task.scene).fast
+    edit = best_fitting(model(), fast.state, [], plain, fast.edited)
     for strength, one in zip(STRENGTHS, answer, strict=True):
-        after = _bytes(picture(task.scene, [Edit("e", "add", "tree", mask, strength, target=target)]))
+        after = _bytes(picture(task.scene, [replace(edit, strength=strength)]))
         difference = after.astype(int) - before
         truth = float(np.abs(difference)[mask > 0].mean())
         wrapped = float((after - before)[mask > 0].mean())

@@ -34,6 +34,7 @@ from ..models.generator import StagedGenerator, State
 from ..models.model import Model
 from ..models.networks import evaluated, usable
 from ..models.parts import PartNetwork, Parts, directions, seen
+from ..models.shaper import Shaper
 from ..models.units import Dissection, Exemplars
 from ..tickets import Ticket, share_of, watched
 from .causality import SEED, causal_effect
@@ -97,7 +98,8 @@ def discover(
 
     Args:
         generator: G, whose samples are looked at, or a model. If that has an encoder, pictures of its gallery
-            are looked at first, with the features that the encoder reads (:func:`.states_of`).
+            are looked at first, with the features that the encoder reads (:func:`.states_of`). If its
+            dissection has a shaper of this layer, all parts get it.
         parts: how many concepts to find, 2 to ``MOST``. A small world may have fewer.
         layer: the stage whose features are clustered, by default the edit layer.
         samples: pictures to look at.
@@ -158,6 +160,7 @@ def discover(
         )
         .eval()
         .requires_grad_(False),
+        shaper=_shaper(model, layer),
     )
     return _remeasured(model, found, found.concepts, states, trying)
 
@@ -169,6 +172,14 @@ def _model(generator: StagedGenerator | Model) -> Model:
     model = model.to()
     check(model)
     return model
+
+
+def _shaper(model: Model, layer: str) -> Shaper | None:
+    """Return the shaper of a model's present dissection, for all concepts, if it is one of this layer."""
+    present = model.dissection
+    if present is None or present.layer != layer or present.shaper is None:
+        return None
+    return present.shaper.for_all()
 
 
 def check_parts(parts: int) -> None:

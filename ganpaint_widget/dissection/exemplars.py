@@ -259,7 +259,7 @@ def _redrawn(
     alpha = filled(masks, state.features.shape[-2:])
     target = means.to(alpha)[:, :, None, None]
     if shaper is not None:
-        known = [segmenter.classes[row] in shaper.concepts for row in rows.tolist()]
+        known = [shaper.knows(segmenter.classes[row]) for row in rows.tolist()]
         shaped = usable(shaper, alpha.device)(state.features, masks, target)
         target = torch.where(torch.tensor(known, device=alpha.device)[:, None, None, None], shaped, target)
     painted = (1 - alpha) * state.features + alpha * target

@@ -216,6 +216,7 @@ def _made_of(dissection: Dissection, rows: list[_Row]) -> Dissection:
         parts=parts.with_member(
             member.to(parts.member.device), names, [row.name for row in rows if row.hidden]
         ),
+        shaper=dissection.shaper,
     )
 
 

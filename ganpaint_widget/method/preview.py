@@ -129,7 +129,7 @@ class Preview:
         def shaped(concept: str, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
             """Shape an object once, not at every piece of other strokes."""
             assert model.dissection is not None and model.dissection.shaper is not None
-            if concept not in model.dissection.shaper.concepts:
+            if not model.dissection.shaper.knows(concept):
                 return activations
             now, place = time.monotonic(), len(self._shapes)
             last = shapes[place] if place < len(shapes) else None

@@ -6,7 +6,8 @@ dome is lit, or where the panes of a row of windows lie. The fine layers guess, 
 pixels off the mask. The shaper is a small network that reads the mask at the resolution of pixels, the
 features around it and the exemplar, and says what the features inside are.
 
-``training/shaper.py`` trains one.
+``training/shaper.py`` trains one. Its input does not name the concept: it learns how this generator draws
+outlines, not what a tree is. So a discovery hands it on to all parts that it finds.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Shaper(nn.Module):
 
     Args:
         units: C, of the edit layer.
-        concepts: those whose objects it has learned to shape.
+        concepts: those whose objects it shapes; ``None`` for all.
         width: channels of the convolutions.
         depth: pairs of convolutions.
     """
@@ -55,10 +56,11 @@ class Shaper(nn.Module):
     middle: Tensor
     spread: Tensor
 
-    def __init__(self, units: int, concepts: Sequence[str], width: int = 64, depth: int = 4) -> None:
+    def __init__(self, units: int, concepts: Sequence[str] | None, width: int = 64, depth: int = 4) -> None:
         super().__init__()
-        self.units, self.concepts = units, tuple(concepts)
-        self.config = {"units": units, "concepts": list(concepts), "width": width, "depth": depth}
+        self.units, self.concepts = units, None if concepts is None else tuple(concepts)
+        names = None if concepts is None else list(concepts)
+        self.config: dict[str, Any] = {"units": units, "concepts": names, "width": width, "depth": depth}
         # Features are seen in units of each unit's spread.
         self.register_buffer("middle", torch.zeros(units, 1, 1))
         self.register_buffer("spread", torch.ones(units, 1, 1))
@@ -78,6 +80,16 @@ class Shaper(nn.Module):
         nn.init.zeros_(last.weight)  # so that it begins with the mean itself
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.last = nn.Sequential(nn.SiLU(), last)
+
+    def knows(self, concept: str) -> bool:
+        """Return whether it shapes objects of a concept."""
+        return self.concepts is None or concept in self.concepts
+
+    def for_all(self) -> Shaper:
+        """Return a copy that shapes objects of all concepts."""
+        made = Shaper(**{**self.config, "concepts": None})
+        made.load_state_dict(self.state_dict())
+        return channels_last(made.eval().requires_grad_(False))
 
     def forward(self, features: Tensor, mask: Tensor, activations: Tensor) -> Tensor:
         """Return p for each cell, B x C x H x W.
@@ -144,9 +156,10 @@ class Shaper(nn.Module):
         sizes = {name: plain[name] for name in LARGEST}
         if not all(type(one) is int and 1 <= one <= LARGEST[name] for name, one in sizes.items()):
             raise ValueError(f"a shaper of the sizes {sizes}")
-        if not all(isinstance(name, str) for name in plain["concepts"]):
+        concepts = plain["concepts"]
+        if concepts is not None and not all(isinstance(name, str) for name in concepts):
             raise ValueError("a shaper of concepts without names")
-        made = cls(concepts=plain["concepts"], **sizes)
+        made = cls(concepts=concepts, **sizes)
         try:
             made.load_state_dict({name: one.float() for name, one in tensors.items()})
         except RuntimeError as error:

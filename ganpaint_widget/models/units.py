@@ -187,7 +187,7 @@ class Dissection:
             mask: what is painted, 1 x 1 x R x R in [0, 1].
             activations: the object's, 1 x C x 1 x 1. They come back where no shaper knows the concept.
         """
-        if self.shaper is None or concept not in self.shaper.concepts:
+        if self.shaper is None or not self.shaper.knows(concept):
             return activations
         # This runs for every piece of a stroke, and looking through a network's weights takes a tenth of it.
         here = self.shaper.middle.device == features.device

@@ -30,6 +30,9 @@ Edits = tuple[Edit, ...]
 MAX_UNDO: Final = 200
 MAX_EDITS: Final = 200
 
+CHOSEN: Final = ("variant", "activations")
+"""What another exemplar changes of an edit."""
+
 SPEAKER: Final[ContextVar[tuple[str, int] | None]] = ContextVar("ganpaint-speaker", default=None)
 """The page that asked for a verb, and the number of its message. The journal keeps both, so that messages
 that the page repeats after a recovery are not carried out twice."""
@@ -212,6 +215,29 @@ class History:
             self._commit(with_edit(self.edits, place, after), operation)
         return self.edits[place]
 
+    def choose(self, chosen: Edit) -> None:
+        """Give an addition another exemplar, as if it had begun with that one, without a step of undo.
+
+        An edit that is there no longer, or that got a version of the user's choice, stays as it is.
+        """
+        changes = {name: getattr(chosen, name) for name in CHOSEN}
+
+        def amended(edits: Edits) -> Edits:
+            return tuple(
+                replace(edit, **changes) if edit.id == chosen.id and _is_plain(edit) else edit
+                for edit in edits
+            )
+
+        after = amended(self.edits)
+        if all(one is other for one, other in zip(after, self.edits, strict=True)):
+            return
+        self._write({"op": "retune", "edit": chosen.id, **record.packed(chosen, CHOSEN), "amends": True})
+        self.edits = after
+        self._undo, self._redo = ([amended(state) for state in states] for states in (self._undo, self._redo))
+        stroke, touched = self._stroke, self.touched
+        self._count()
+        self._stroke, self.touched = stroke, touched  # a stroke that goes on remains one
+
     def move(self, edit_id: str, index: int) -> None:
         """Give an edit another place in the order."""
         place = self.place(edit_id)
@@ -340,8 +366,11 @@ class History:
             self.paint(operation["edit"], operation["rect"], values, fresh, stroke)
         elif name in ("retune", "toggle"):
             changes = record.unpacked(operation)
-            check(replace(self.edit(operation["edit"]), **changes))
-            self.alter(operation["edit"], name, changes)
+            after = check(replace(self.edit(operation["edit"]), **changes))
+            if operation.get("amends") is True:
+                self.choose(after)
+            else:
+                self.alter(operation["edit"], name, changes)
         elif name == "move":
             self.move(operation["edit"], operation["index"])
         elif name == "delete":
@@ -368,3 +397,8 @@ def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
         case [str() as page, int() as sequence] if sequence > 0:
             return page, sequence
     raise ValueError("The page or the number of its message is damaged.")
+
+
+def _is_plain(edit: Edit) -> bool:
+    """Return whether an edit is an addition by the exemplar whose picture is most like the photo."""
+    return edit.verb == "add" and edit.target == "exemplar" and not edit.variant

@@ -58,6 +58,8 @@ def new_edit(
     Raises:
         GANPaintError: an argument is wrong.
     """
+    if details.get("variant", 0) is None:
+        details["variant"] = 0  # until the mask is known; see processes/choosing.py
     if reference is not None:
         details["reference"] = read_reference(reference, region, state.model.generator.resolution)
     return completed(state, state.palette.fresh(edit_id, verb, concept, strength, **details))

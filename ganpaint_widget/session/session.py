@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -200,7 +201,7 @@ class EditingSession(Reading):
         *,
         units: object = None,
         target: str | None = None,
-        variant: int = 0,
+        variant: int | None = None,
     ) -> Edit:
         """Add a concept where the mask says.
 
@@ -216,8 +217,11 @@ class EditingSession(Reading):
                 from the picture most similar to this one. ``"tuned"`` takes the dissection's, ``"quantile"``
                 the units' 0.99 quantiles, and ``"mean"`` their means over the concept. Without
                 ``units``, the default is an exemplar if the concept has one; otherwise ``"tuned"``.
-            variant: 0 is the plain version. Each number from 1 to 9999 gives another plausible version,
-                always the same one. Those of exemplars repeat after the last object. See :meth:`variants`.
+            variant: 0 is the plain version; with an exemplar, that of the most similar picture. Each number
+                from 1 to 9999 gives another plausible version, always the same one. Those of exemplars repeat
+                after the last object. See :meth:`variants`. ``None`` takes 0, or another one of the first
+                four exemplars if the segmenter sees that it fills the mask better; see
+                :func:`.choosing.best_fitting`.
 
         Raises:
             GANPaintError: an argument is not as above; nothing has changed then.
@@ -276,6 +280,9 @@ class EditingSession(Reading):
             checked_concept(concept, self.concepts, self.generator_name)
         values = files.read_mask(mask, self.size, self._state.picture.source.original)
         fresh = making.new_edit(self._state, making.new_id(), verb, concept, strength, **details)
+        if details.get("variant", 0) is None:
+            chosen = self._state.choosing.of(replace(fresh, mask=values), self.edits)
+            fresh = replace(fresh, variant=chosen.variant, activations=chosen.activations)
         with self._state.change() as history:
             history.paint(fresh.id, (0, 0, self.size, self.size), values, fresh, None)
             return history.edit(fresh.id)
@@ -292,9 +299,10 @@ class EditingSession(Reading):
         stroke: Hashable | None = None,
         units: object = None,
         target: str | None = None,
-        variant: int = 0,
+        variant: int | None = None,
         reference: object = None,
         region: object = None,
+        last: bool = True,
     ) -> int:
         """Paint a piece of a stroke: set an edit's mask inside ``rect`` to ``values``.
 
@@ -307,6 +315,8 @@ class EditingSession(Reading):
             values: uint8 height x width, 0 to 255.
             verb, concept, strength, units, target, variant, reference, region: of a new edit, as in
                 :meth:`add` and :meth:`restyle`; ignored for a known one.
+            last: whether the stroke ends with this piece. Without a ``variant``, the version of a new
+                addition is chosen soon after, and once for all.
 
         Returns:
             The revision with this piece in it.
@@ -320,12 +330,17 @@ class EditingSession(Reading):
             with self._state.change() as history:
                 if fresh is not None or history.find(edit_id) is not None:
                     history.paint(edit_id, rect, values, fresh, stroke)
-                    return history.revision
+                    break
             # A new edit may wait for the model, which would hold the lock too long.
             fresh = making.new_edit(
                 self._state, edit_id, verb, concept, strength,
                 units=units, target=target, variant=variant, reference=reference, region=region,
             )  # fmt: skip
+        if fresh is not None and variant is None:
+            self._state.choosing.begin(edit_id)
+        if last:
+            self._state.choosing.end(edit_id)
+        return self.revision
 
     def update(
         self,
@@ -473,6 +488,7 @@ class EditingSession(Reading):
         Raises:
             GANPaintError: the blend failed, or an observer called this on the worker's own thread.
         """
+        self._state.choosing.wait()
         blend = self._state.blending.wait(*self._start_adapt())
         return None if blend is None else image(blend.array)
 

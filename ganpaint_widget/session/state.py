@@ -21,6 +21,7 @@ from .document import Edits, History
 from .events import Changed, Event, Failed, Observers, Opened, PaletteChanged, Progress, Rendered
 from .palette import Palette
 from .processes.blending import Blending, restored
+from .processes.choosing import Choosing
 from .processes.discovering import Discovering
 from .processes.fitting import Fitting
 from .processes.inverting import Inverting, OpenedPicture, reconceived
@@ -86,6 +87,13 @@ class SessionState:
         )
         self.reviewing = Reviewing(
             model, worker, self.lock, wanted=self._wanted, frame=lambda: self.rendering.newest, tell=self.tell
+        )
+        self.choosing = Choosing(
+            worker,
+            picture=lambda: self.picture,
+            slow=lambda: self.reviewing.slow,
+            change=self.change,
+            failed=self._tell_failure,
         )
         self.fitting = Fitting(
             model,

@@ -494,6 +494,7 @@ class GANPaint(anywidget.AnyWidget):
             strength=stroke.strength,
             stroke=(stroke.page, stroke.stroke),
             reference=reference,
+            last=stroke.last,
         )
 
     def _update_edit(self, command: Command) -> None:

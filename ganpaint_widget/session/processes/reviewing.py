@@ -42,6 +42,9 @@ class Reviewing:
         wanted: returns the preview to draw at present.
         frame: returns the newest preview.
         tell: called on the worker's thread with the notice.
+
+    Attributes:
+        slow: whether the segmenter has once needed more than ``LONGEST``.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Reviewing:
         self._worker, self._lock = worker, lock
         self._wanted, self._frame, self._tell = wanted, frame, tell
         self._told: set[str] = set()  # ids of edits: each is commented on once
-        self._slow = False
+        self.slow = False
         self._latest: tuple[int, Noticed] | None = None
 
     @property
@@ -70,7 +73,7 @@ class Reviewing:
 
     def start(self) -> None:
         """Ask for a review of the newest preview when nothing else is to be done."""
-        if not (self._slow or self._worker.closed):
+        if not (self.slow or self._worker.closed):
             self._worker.idle((id(self), "review"), self._review)
 
     def _review(self, _: Ticket) -> bool:
@@ -81,7 +84,7 @@ class Reviewing:
             return True
         began = time.monotonic()
         notice = judged(model, edit, frame)
-        self._slow = time.monotonic() - began > LONGEST
+        self.slow = time.monotonic() - began > LONGEST
         if notice is not None:
             self._told.add(edit.id)
             with self._lock:
