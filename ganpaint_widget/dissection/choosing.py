@@ -51,13 +51,12 @@ def best_fitting(
         before: the edits that the addition follows, in the order of their strokes.
         edit: the addition.
         carried_out: carries out edits on the picture; see :func:`.equation.apply`.
-        patience: seconds. If drawing a picture and looking at it takes longer, no other exemplar is tried,
-            since somebody paints.
+        patience: seconds. If drawing a picture and looking at it takes longer, no other exemplar is tried.
 
     Returns:
         The addition with its ``variant`` and ``activations``. It is the same object if no other exemplar is
-        to be taken, or none can be tried: it is no addition by exemplar, the model has no segmenter that
-        knows the concept, or less than one cell of the layer is painted. The strength has no part in it.
+        to be taken, or none can be tried: the edit is not an addition by exemplar, no segmenter knows the
+        concept, or less than one cell of the layer is painted. The strength has no part in it.
     """
     dissection, segmenter = model.dissection, model.segmenter
     if not _exchangeable(edit) or dissection is None or dissection.exemplars is None:

@@ -223,13 +223,13 @@ class History:
         changes = {name: getattr(chosen, name) for name in CHOSEN}
 
         def amended(edits: Edits) -> Edits:
-            return tuple(
-                replace(edit, **changes) if edit.id == chosen.id and _is_plain(edit) else edit
-                for edit in edits
-            )
+            for place, edit in enumerate(edits):
+                if edit.id == chosen.id and _is_plain(edit):
+                    return with_edit(edits, place, replace(edit, **changes))
+            return edits  # the same object, so that a frame with these edits still shows them
 
         after = amended(self.edits)
-        if all(one is other for one, other in zip(after, self.edits, strict=True)):
+        if after is self.edits:
             return
         self._write({"op": "retune", "edit": chosen.id, **record.packed(chosen, CHOSEN), "amends": True})
         self.edits = after

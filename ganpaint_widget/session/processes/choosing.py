@@ -27,7 +27,7 @@ class Choosing:
 
     Args:
         picture: returns the open picture.
-        slow: returns whether the segmenter is too slow to be asked while somebody paints.
+        slow: returns whether the segmenter is too slow to be asked while the user paints.
         change: changes the history under the lock, and tells of it afterwards.
         failed: called with the failed step and the reason.
     """
