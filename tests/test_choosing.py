@@ -123,21 +123,33 @@ def test_what_spills_over_does_not_fit(model: Model, session: EditingSession) ->
     assert chosen.variant == 1
 
 
-def test_the_best_of_four_is_taken_where_none_fits(model: Model, session: EditingSession) -> None:
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        ((2, 5, 3, 6, 4, 6), 3),  # none fits, and the best is taken; of two that are as good, the first
+        ((5, 5.5, 6, 8), 2),  # the first that fits
+        ((1, 7, 8, 8), 1),  # another one that fits even better is not tried
+        ((7, 7.5, 7.5), 0),  # hardly better
+        ((1,) * 8 + (8,), 0),  # the ninth is not tried
+    ],
+)
+def test_the_first_that_fits_or_the_best(
+    model: Model, session: EditingSession, rows: tuple[float, ...], chosen: int
+) -> None:
+    """Of eight rows of cells, each exemplar fills some."""
     assert model.dissection is not None
-    model = replace(model, dissection=replace(model.dissection, exemplars=objects(-3, -3, 2, -3, 3)))
-    original, mask = session._state.picture.fast.state, ground(session)
-    edit = Edit("e", "add", "box", mask, target="exemplar")
-    half = torch.from_numpy(mask[::4, ::4] > 0) & (torch.arange(8) % 2 == 0)
+    model = replace(model, dissection=replace(model.dissection, exemplars=objects(*rows)))
+    original = session._state.picture.fast.state
+    empty = original.replace(torch.full_like(original.features, -3))
+    edit = Edit("e", "add", "box", np.full((32, 32), 255, np.uint8), target="exemplar")
 
     def carried_out(edits: Any) -> Any:
-        features = original.features.clone()
+        features = empty.features.clone()
         for one in edits:
-            features[0, 0][half] = float(one.activations[0])
-        return original.replace(features)
+            features[0, 0].flatten()[: int(one.activations[0] * 8)] = 3
+        return empty.replace(features)
 
-    chosen = choosing.best_fitting(model, original, [], edit, carried_out)
-    assert chosen.variant == 2  # the fifth, which fills as much, is not tried
+    assert choosing.best_fitting(model, original, [], edit, carried_out).variant == chosen
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,18 @@ def test_closing_ends_the_calls_but_not_the_session(alive: GANPaint) -> None:
 # --- a stroke, end to end -------------------------------------------------------------------------
 
 
+def test_the_session_hears_where_a_stroke_ends(
+    widget: GANPaint, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, paint = [], widget.session.paint
+    monkeypatch.setattr(
+        widget.session, "paint", lambda *args, **how: (heard.append(how["last"]), paint(*args, **how))
+    )
+    page.stroke(last=False)
+    page.stroke(last=True, new=False)
+    assert heard == [False, True]
+
+
 def test_a_stroke_is_accepted_shown_and_at_rest(
     widget: GANPaint, page: Page, worker_by_hand: Worker, journals: Path
 ) -> None:

@@ -220,7 +220,7 @@ class EditingSession(Reading):
             variant: 0 is the plain version; with an exemplar, that of the most similar picture. Each number
                 from 1 to 9999 gives another plausible version, always the same one. Those of exemplars repeat
                 after the last object. See :meth:`variants`. ``None`` takes 0, or another one of the first
-                four exemplars if the segmenter sees that it fills the mask better; see
+                eight exemplars if the segmenter sees that it fills the mask clearly better; see
                 :func:`.choosing.best_fitting`.
 
         Raises:

@@ -7,6 +7,7 @@ Later strokes change nothing: by then, the user has seen the object. A stroke do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -87,8 +88,13 @@ class Choosing:
         self._failed("No other version of the addition could be tried", error)
 
 
-def _best_fitting(picture: OpenedPicture, before: Edits, edit: Edit, *patience: float) -> Edit:
+def _best_fitting(
+    picture: OpenedPicture,
+    before: Edits,
+    edit: Edit,
+    patience: float = math.inf,
+) -> Edit:
     from ...dissection.choosing import best_fitting
 
     fast = picture.fast
-    return best_fitting(fast.model, fast.state, before, edit, fast.edited, *patience)
+    return best_fitting(fast.model, fast.state, before, edit, fast.edited, patience)
