@@ -370,7 +370,7 @@ CASES: dict[str, Callable[[World], Any]] = {
         .state_dict()
         .values()
     ),
-    "dissection.choosing.best_fitting": lambda w: _best_fitting(w),
+    "dissection.choosing.best_fitting": _best_fitting,
     "dissection.exemplars.find_exemplars": lambda w: (
         exemplars.find_exemplars(w.generator, w.segmenter, w.dissection, samples=4, batch=2).exemplars
     ),

@@ -63,7 +63,8 @@ def best_fitting(
         concept, or less than one cell of the layer is painted. The strength has no part in it.
     """
     dissection, segmenter = model.dissection, model.segmenter
-    if not _exchangeable(edit) or dissection is None or dissection.exemplars is None:
+    exchangeable = edit.by_exemplar and edit.units is None and edit.enabled
+    if not exchangeable or dissection is None or dissection.exemplars is None:
         return edit
     painted = edit.mask >= 128
     cell = painted.size / original.features[0, 0].numel()
@@ -95,8 +96,3 @@ def best_fitting(
         if most >= FITTING:
             break
     return best
-
-
-def _exchangeable(edit: Edit) -> bool:
-    """Return whether an edit is an addition by an exemplar, with all units."""
-    return edit.verb == "add" and edit.target == "exemplar" and edit.units is None and edit.enabled

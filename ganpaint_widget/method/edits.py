@@ -114,6 +114,11 @@ class Edit(_WithArrays):
 
     levels = Renamed("activations")
 
+    @property
+    def by_exemplar(self) -> bool:
+        """Whether it is an addition that aims at one true object of the concept."""
+        return self.verb == "add" and self.target == "exemplar"
+
     def __repr__(self) -> str:
         off = "" if self.enabled else ", switched off"
         covered = np.count_nonzero(self.mask) / max(self.mask.size, 1)

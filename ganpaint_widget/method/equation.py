@@ -113,8 +113,7 @@ def apply(
             reach = filled(mask, grid)
         else:
             reach = F.adaptive_max_pool2d(mask, grid)
-        exemplary = edit.verb == "add" and edit.target == "exemplar"
-        if edit.units is None and exemplary:
+        if edit.units is None and edit.by_exemplar:
             weight = features.new_ones(1, features.shape[1], 1, 1)  # an exemplar sets all units
         elif edit.units is None:
             weight = dissection.weights(edit.concept, edit.verb).to(features).view(1, -1, 1, 1)
@@ -138,16 +137,16 @@ def apply(
             target = torch.zeros_like(weight)
             if edit.activations is not None:
                 target = torch.tensor(edit.activations).to(features).view(1, -1, 1, 1)
-            elif exemplary:
+            elif edit.by_exemplar:
                 # Chosen by the picture before all edits, which stays the same while the user paints.
                 chosen = dissection.exemplar(edit.concept, state.features, edit.variant)
                 target = chosen.to(features).view(1, -1, 1, 1)
             elif edit.verb == "add":
                 target = dissection.target(edit.concept, edit.target).to(features).view(1, -1, 1, 1)
-            if exemplary:
+            if edit.by_exemplar:
                 target = (shaped or dissection.shaped)(edit.concept, features, mask, target)
             alpha = weight * reach
-        if exemplary:
+        if edit.by_exemplar:
             alpha = edit.strength * alpha
         elif edit.verb in ("add", "restyle"):
             target = edit.strength * target

@@ -224,7 +224,7 @@ class History:
 
         def amended(edits: Edits) -> Edits:
             for place, edit in enumerate(edits):
-                if edit.id == chosen.id and _is_plain(edit):
+                if edit.id == chosen.id and edit.by_exemplar and not edit.variant:
                     return with_edit(edits, place, replace(edit, **changes))
             return edits  # the same object, so that a frame with these edits still shows them
 
@@ -397,8 +397,3 @@ def _speaker_of(operation: Mapping[str, Any]) -> tuple[str, int] | None:
         case [str() as page, int() as sequence] if sequence > 0:
             return page, sequence
     raise ValueError("The page or the number of its message is damaged.")
-
-
-def _is_plain(edit: Edit) -> bool:
-    """Return whether an edit is an addition by the exemplar whose picture is most like the photo."""
-    return edit.verb == "add" and edit.target == "exemplar" and not edit.variant

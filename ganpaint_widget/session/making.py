@@ -117,13 +117,12 @@ def completed(state: SessionState, edit: Edit, picture: OpenedPicture | None = N
     """
     palette = state.palette
     verb, variant = checked_verb(edit.verb), checked_number(edit.variant, "variant", MAX_VARIANT)
-    exemplary = verb == "add" and edit.target == "exemplar"
-    if edit.activations is not None or not (verb == "restyle" or variant or exemplary):
+    if edit.activations is not None or not (verb == "restyle" or variant or edit.by_exemplar):
         return palette.checked(edit)
     # Measuring takes a while, so everything else is checked first.
     blank = np.zeros(palette.channels, np.float32)
     checked = palette.checked(replace(edit, activations=blank))
-    if exemplary:
+    if edit.by_exemplar:
         picture = state.picture if picture is None else picture
         activations = palette.exemplar(checked, picture.fast.state.features)
     else:

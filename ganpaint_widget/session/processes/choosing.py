@@ -70,9 +70,9 @@ class Choosing:
             edit: the addition, which has not been made.
             before: the edits that it follows.
         """
-        if edit.target != "exemplar":
+        if not edit.by_exemplar:
             return edit
-        return self._worker.ask(_best_fitting, self._picture(), before, edit)
+        return self._worker.ask(_best_fitting, self._picture(), before, edit, math.inf)
 
     def _choose(self, edit_id: str) -> None:
         with self._change() as history:
@@ -88,12 +88,7 @@ class Choosing:
         self._failed("No other version of the addition could be tried", error)
 
 
-def _best_fitting(
-    picture: OpenedPicture,
-    before: Edits,
-    edit: Edit,
-    patience: float = math.inf,
-) -> Edit:
+def _best_fitting(picture: OpenedPicture, before: Edits, edit: Edit, patience: float) -> Edit:
     from ...dissection.choosing import best_fitting
 
     fast = picture.fast
