@@ -30,6 +30,7 @@ from ganpaint_widget.session import EditingSession
 from ganpaint_widget.session.processes import inverting
 from ganpaint_widget.session.worker import Worker
 from ganpaint_widget.tickets import Ticket
+from ganpaint_widget.training import muon, precision
 
 # Tests run side by side, so one thread each; the kernels that they start inherit the variable.
 torch.set_num_threads(1)
@@ -235,6 +236,13 @@ class HeldAdaptation:
         self._run(fit, ticket=holding, on_picture=show, **how)
         if self.error is not None:
             raise self.error
+
+
+@pytest.fixture(params=["bfloat16", "float32"])
+def in_both_precisions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have training compute in one precision, then in the other: elsewhere the machine decides."""
+    for module in (precision, muon):
+        monkeypatch.setattr(module, "quick_in_bfloat16", lambda _: request.param == "bfloat16")
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from ganpaint_widget.models.checkpoints import write_module
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN, pixel_norm
 from ganpaint_widget.models.stylegan2 import StyleGAN2
+from ganpaint_widget.training import precision
 from ganpaint_widget.training.axes import skewed_axes, turned
 from ganpaint_widget.training.data import to_tensor
 from ganpaint_widget.training.encoder import train_encoder
@@ -135,6 +136,7 @@ def test_chroma_is_of_hue_and_not_of_brightness() -> None:
         assert chroma(single).flatten().tolist() == [across, against_blue]
 
 
+@pytest.mark.usefixtures("in_both_precisions")
 def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
     segmenter = SceneSegmenter(CLASSES, (4, 4, 4, 4))
@@ -159,6 +161,7 @@ def test_training_with_edits_judges_after_the_warm_up_and_resumes(tmp_path: Path
     assert any(name.startswith("encoder.trunk") for name in changed)
 
 
+@pytest.mark.usefixtures("in_both_precisions")
 def test_features_from_z_teach_what_edits_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "generator"
     folder.mkdir()
@@ -252,6 +255,28 @@ def test_muon_fits_faster_than_adam() -> None:
         return float(loss.detach())
 
     assert left(lambda p: Muon(p, lr=0.02)) < 0.8 * left(lambda p: torch.optim.Adam(p, lr=0.02))
+
+
+# --- precision ---
+
+
+@pytest.mark.parametrize("quick", [torch.bfloat16, torch.float32])
+def test_cpus_compute_in_the_precision_that_is_quicker(
+    quick: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_seconds", lambda x, weight: 1.0 if x.dtype == quick else 2.0)
+    precision.quick_in_bfloat16.cache_clear()
+    with precision.bfloat16(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    precision.quick_in_bfloat16.cache_clear()
+    assert product.dtype == quick
+
+
+def test_the_quicker_precision_is_measured() -> None:
+    """A larger convolution takes more of the processor's time."""
+    weight = torch.ones(32, 32, 3, 3)
+    small, large = (precision._seconds(torch.ones(n, 32, 16, 16), weight) for n in (1, 64))
+    assert 0 <= small < large
 
 
 # --- segmenter, encoder ---

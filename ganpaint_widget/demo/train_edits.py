@@ -50,8 +50,9 @@ from ..method.equation import continued
 from ..models.encoder import Encoder
 from ..models.networks import channels_last
 from ..models.progan import ProGAN
-from ..training.data import bfloat16, to_bytes
+from ..training.data import to_bytes
 from ..training.painter import Painter, mean_inside, painted, slopes
+from ..training.precision import bfloat16
 from ..training.run import PictureRates, PictureRun, carry_out, laid_out, noisy
 from .pairs import Batch, Pairs
 from .scenes import CLASSES

@@ -14,6 +14,7 @@ from ..models.model import Segmenter
 from ..models.networks import channels_last
 from ..storage import replacing
 from ..training.descent import Descent
+from ..training.precision import bfloat16
 from .data import SceneData
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
@@ -59,7 +60,7 @@ def train_segmenter(segmenter: M, data: SceneData, *, steps: int, batch: int = 3
             pictures = F.conv2d(F.conv2d(padded, row, groups=3), row.transpose(2, 3), groups=3)
         pictures = pictures + NOISE * torch.rand(count, 1, 1, 1) * torch.randn_like(pictures)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16(pictures.device):
             logits = segmenter(pictures)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.02)
         descent.step(loss)

@@ -22,10 +22,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .data import bfloat16, to_bytes
+from .data import to_bytes
 from .judging import augmented
 from .painter import Painter, slopes
 from .photos import Photos
+from .precision import bfloat16
 from .run import PictureRates, PictureRun, carry_out, laid_out, noisy
 
 

@@ -68,8 +68,3 @@ class SampleBatches:
         if self._world is None:
             return samples
         return torch.cat([samples, next(self._world)[0].to(self.device)])
-
-
-def bfloat16(device: torch.device) -> torch.autocast:
-    """Compute in bfloat16, where torch has it at all versions that are allowed: not on Apple's GPUs."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps")

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from ..models.encoder import Encoder
 from ..models.generator import StagedGenerator
 from ..models.networks import channels_last
-from .data import Data, SampleBatches, bfloat16
+from .data import Data, SampleBatches
 from .descent import Descent
+from .precision import bfloat16
 
 log = logging.getLogger(__name__)
 

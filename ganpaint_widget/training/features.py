@@ -34,10 +34,11 @@ from torch.nn import functional as F
 
 from ..models.networks import channels_last
 from ..models.progan import pixel_norm
-from .data import Data, bfloat16, to_bytes
+from .data import Data, to_bytes
 from .importance import WEIGHED_BY, importance, important
 from .judging import FeatureDiscriminator, augmented
 from .painter import Painter, slopes
+from .precision import bfloat16
 from .run import Rates, Run, carry_out, descend
 
 SMALL = 0.003
@@ -131,7 +132,10 @@ class Read(NamedTuple):
 
 @torch.no_grad()
 def read_pictures(painter: Painter, data: Data, count: int, classes: int) -> Read:
-    """Read ``count`` pictures once, in bfloat16, with the shares of ``classes`` if the data has labels."""
+    """Read ``count`` pictures once, with the shares of ``classes`` if the data has labels.
+
+    All of it is kept in bfloat16, to save memory.
+    """
     device = next(painter.parameters()).device
     grid = painter.generator.shape(painter.generator.edit_layer)[-1]
     some = min(20, count)
@@ -201,7 +205,7 @@ class FeatureRun(Run[Read]):
         """Learn one step from what is read from pictures. Returns the parts of the loss, by name."""
         recipe = self.recipe
         real = batch.features.float()
-        read = self._latents(batch.trunk)
+        read = self._latents(batch.trunk.float())
         away = recipe.near * torch.rand(len(read), 1, device=self.device) * torch.randn_like(read)
         made = self._made(pixel_norm(read + away))
         missed = made - real

@@ -12,8 +12,9 @@ from ..method.adaptation import DILATION, AdaptationConfig, dilate
 from ..models.generator import StagedGenerator
 from ..models.initializer import Initializer
 from ..models.networks import channels_last, private
-from .data import Data, SampleBatches, bfloat16
+from .data import Data, SampleBatches
 from .descent import Descent
+from .precision import bfloat16
 
 log = logging.getLogger(__name__)
 

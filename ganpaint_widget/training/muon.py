@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from .precision import quick_in_bfloat16
+
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 """Of the quintic Newton-Schulz iteration that Jordan et al. (2024) publish for Muon."""
 
@@ -48,9 +50,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """Return the matrix m x n with its singular values brought near 1, in bfloat16 inside."""
+    """Return the matrix m x n with its singular values brought near 1, in bfloat16 where that is quicker."""
     wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).bfloat16()
+    x = matrix if wide else matrix.T
+    if quick_in_bfloat16(matrix.device.type):
+        x = x.bfloat16()
     x = x / x.norm().clamp_min(1e-12)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):

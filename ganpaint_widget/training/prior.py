@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..models.prior import Prior
-from .data import Data, bfloat16
+from .data import Data
 from .muon import Muon
 from .painter import Painter, follow
+from .precision import bfloat16
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def _missed(prior: Prior, z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
 
 @torch.no_grad()
 def read_latents(painter: Painter, data: Data, count: int, seed: int = 0) -> Tensor:
-    """Return z of at least ``count`` random pictures of ``data``, read in bfloat16: float32 N x Z."""
+    """Return z of at least ``count`` random pictures of ``data``, float32 N x Z."""
     device = next(painter.parameters()).device
     found = []
     for pictures, _ in itertools.islice(data.batches(READ, seed), -(-count // READ)):

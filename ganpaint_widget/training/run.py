@@ -26,10 +26,10 @@ from torch.nn import functional as F
 
 from ..models.networks import channels_last
 from ..storage import replacing
-from .data import bfloat16
 from .judging import PatchDiscriminator, penalty
 from .muon import Muon
 from .painter import Painter, follow
+from .precision import bfloat16
 
 log = logging.getLogger(__name__)
 
