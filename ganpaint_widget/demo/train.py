@@ -1,9 +1,10 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
 Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the edit layer's axes are
-turned (``training/axes.py``), and the early layers learn to make such features from z
-(``training/features.py``). Both trainings resume. The prior of the latents, the initializer and the
-dissection take minutes and are made anew from the generator as it stands.
+turned (``training/axes.py``), the early layers learn to make such features from z
+(``training/features.py``), and the fine layers learn details (``train_details.py``). Trainings resume. The
+prior of the latents, the initializer and the dissection take minutes and are made anew from the generator as
+it stands.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from .pairs import Pairs
 from .scenes import CLASSES, HELD_OUT, TRAINING
 from .segmenter import SceneSegmenter
 from .shaping import shaper_of_scenes
+from .train_details import DetailsRecipe, train_details, with_details
 from .train_edits import DEMO, EditsRun, Recipe, new_painter, train_edits
 from .train_segmenter import cached_segmenter, mean_iou
 
@@ -44,8 +46,8 @@ log = logging.getLogger(__name__)
 
 SEGMENTER_STEPS = 500
 
-EDITS_SHARE = 0.7
-"""Of the time: the rest is for the features from z, which cost less a step."""
+EDITS_SHARE, FEATURES_SHARE = 0.6, 0.25
+"""Of the time: what is left is for the details."""
 
 TURNED_BY = 500
 """Scenes whose features choose the edit layer's axes."""
@@ -86,13 +88,24 @@ def train_demo(
             device=device,
         )
         painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
-        train_features(
+        painter = train_features(
             folder / "generator",
             painter,
             data,
             FeatureRecipe(),
-            minutes=(1 - EDITS_SHARE) * minutes,
+            minutes=FEATURES_SHARE * minutes,
             classes=len(CLASSES),
+            device=device,
+        )
+        # Those of an earlier training were learned from other features.
+        (folder / "generator" / "details.pt").unlink(missing_ok=True)
+        train_details(
+            folder / "generator",
+            painter,
+            segmenter,
+            data,
+            DetailsRecipe(),
+            minutes=(1 - EDITS_SHARE - FEATURES_SHARE) * minutes,
             device=device,
         )
     make_companions(folder, weights, recipe, segmenter)
@@ -141,6 +154,7 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     data = SceneData(folder / "scenes", size)
     painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
     painter = with_features(painter, folder / "generator")
+    painter = with_details(painter, folder / "generator")
     assert isinstance(painter.generator, ProGAN)
     known = SceneData(folder / "scenes", size, KNOWN_TO_PRIOR)
     painter.generator.prior = train_prior(
