@@ -21,8 +21,11 @@ from ganpaint_widget.demo.train import painter_from
 from ganpaint_widget.demo.train_details import (
     CELLS,
     INNER,
+    Crops,
     DetailsRecipe,
+    DetailsRun,
     Gallery,
+    draw,
     train_details,
     with_details,
 )
@@ -327,6 +330,24 @@ def test_details_teach_the_fine_layers_alone(tmp_path: Path) -> None:
     again = with_details(painter, tmp_path).state_dict()
     assert all(torch.equal(weight, again[name]) for name, weight in after.items())
     assert with_details(painter, tmp_path / "elsewhere") is painter
+
+
+def test_pictures_by_z_stay_coarsely_what_they_were(tmp_path: Path) -> None:
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    painter = new_painter(TINY).eval()
+    recipe = DetailsRecipe(batch=4, by_z=1.0)
+    crops = next(Gallery(painter, data, 6).batches(recipe, 0))
+    run = DetailsRun(recipe, painter, SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval())
+
+    def strayed(batch: Crops) -> float:
+        with precision.bfloat16(run.device):
+            return float(run._strayed(batch, draw(run.painter, batch.features, batch.inner)).detach())
+
+    assert strayed(crops) == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        run.painter.generator.output_64x64.wscale.b += 0.5
+    assert strayed(crops) == pytest.approx(0.5, abs=0.05)
+    assert strayed(crops._replace(known=torch.ones_like(crops.known))) == 0
 
 
 def test_a_discriminator_that_sees_details_learns_textures_sooner() -> None:

@@ -10,7 +10,8 @@ are read once, and the fine layers draw crops of them, more often where scenes h
 
 * most as the encoder reads them; the truth is the scene;
 * some with one class replaced with its mean, as an edit without a shaper replaces it; the truth is the scene;
-* some as z makes them; they have no truth, so that the discriminator alone judges them.
+* some as z makes them; they have no truth. The discriminator judges them, and coarsely they must stay what
+  the fine layers drew at first: else these find patterns that fool it.
 
 Losses are those of ``train_edits.py``, without the classes.
 """
@@ -29,6 +30,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..models.networks import channels_last
 from ..models.progan import pixel_norm
@@ -41,13 +43,16 @@ from .scenes import CLASSES
 from .segmenter import SceneSegmenter
 from .train_edits import GROUNDS, SMALLEST, chroma
 
+COARSE: Final = 4
+"""Pixels a side over which pictures by z must stay what they were."""
+
 CELLS: Final = 10
 """Cells a side of what is drawn at a time."""
 
 INNER: Final = 8
 """Cells a side of what is judged: beside a crop's border the fine layers lack the cells that follow."""
 
-INTEREST: Final = {"tree": 3.0, "dome": 3.0, "roof": 2.0, "door": 2.0, "window": 2.0, "wall": 1.0}
+INTEREST: Final = {"tree": 5.0, "dome": 3.0, "roof": 2.0, "door": 2.0, "window": 2.0, "wall": 1.0}
 """How often crops lie on a class; on others a quarter as often as on walls."""
 
 AVERAGED_EVERY: Final = 5
@@ -73,7 +78,7 @@ class DetailsRecipe(PictureRates):
     warm_up: int = 4_800
     ramp: int = 4_800
     slopes: float = 0.5
-    adversarial: float = 0.8
+    adversarial: float = 1.0
     details: float = 6.0
     known: int = 10_000
     perceptual: float = 0.5
@@ -185,6 +190,18 @@ class Gallery:
         return painted(features[None], mask, mean_inside(features[None], mask))[0]
 
 
+def draw(painter: Painter, features: Tensor, inner: list[tuple[int, int]]) -> Tensor:
+    """Draw crops, and return what counts of them, B x 3 x S x S; see :class:`Crops`."""
+    drawn = painter.draw(features)
+    scale = drawn.shape[-1] // CELLS
+    side = scale * INNER
+    parts = [
+        one[:, scale * y : scale * y + side, scale * x : scale * x + side]
+        for one, (y, x) in zip(drawn, inner, strict=True)
+    ]
+    return torch.stack(parts)
+
+
 class DetailsRun(PictureRun[Crops]):
     """A run of the fine layers alone.
 
@@ -196,6 +213,7 @@ class DetailsRun(PictureRun[Crops]):
 
     def __init__(self, recipe: DetailsRecipe, painter: Painter, segmenter: SceneSegmenter) -> None:
         torch.manual_seed(recipe.seed)
+        self.begun = copy.deepcopy(painter).requires_grad_(False)
         super().__init__(recipe, painter, 0, str(next(painter.parameters()).device))
         painter.requires_grad_(False)
         for weight in painter.fine():
@@ -210,7 +228,7 @@ class DetailsRun(PictureRun[Crops]):
         """Learn one step. Returns the parts of the loss, by name."""
         recipe, known = self.recipe, batch.known
         with bfloat16(self.device):
-            drawn = self._drawn(batch)
+            drawn = draw(self.painter, noisy(batch.features), batch.inner)
             read = self.segmenter.features(laid_out(drawn.clamp(-1.2, 1.2)))
             with torch.no_grad():
                 wanted = self.segmenter.features(laid_out(batch.pictures))
@@ -225,50 +243,49 @@ class DetailsRun(PictureRun[Crops]):
                     for a, b in zip(read, wanted, strict=True)
                 ]
             ).mean(),
+            "coarse": self._strayed(batch, drawn),
             "outside": (drawn.abs() - 1).clamp_min(0).mean(),
         }
         loss = parts["pixels"] + parts["chroma"] + recipe.slopes * 2 * parts["slopes"]
-        loss = loss + recipe.perceptual * parts["perceptual"] + 0.2 * parts["outside"]
+        loss = loss + recipe.perceptual * parts["perceptual"]
+        loss = loss + 2 * parts["coarse"] + 0.2 * parts["outside"]
         fooling, parts["gap"] = self.judge(batch.pictures, drawn)
         if self.step % AVERAGED_EVERY == 0:
-            self._compare(loss, fooling, drawn)
+            self._compare(loss, fooling, drawn, known)
         grown = recipe.grown(self.shown)
         self.follow(loss + recipe.adversarial * grown * self.pull * fooling, len(drawn))
         return {name: float(part.detach()) for name, part in parts.items()}
 
-    def _drawn(self, batch: Crops) -> Tensor:
-        """Draw crops, and return what counts of them."""
-        drawn = self.painter.draw(noisy(batch.features))
-        scale = drawn.shape[-1] // CELLS
-        side = scale * INNER
-        return torch.stack(
-            [
-                one[:, scale * y : scale * y + side, scale * x : scale * x + side]
-                for one, (y, x) in zip(drawn, batch.inner, strict=True)
-            ]
-        )
+    def _strayed(self, batch: Crops, drawn: Tensor) -> Tensor:
+        """Return how far crops without a truth are, coarsely, from what the fine layers drew at first."""
+        rows = torch.nonzero(batch.known.flatten() == 0).flatten()
+        if len(rows) == 0:
+            return drawn.new_zeros(())
+        with torch.no_grad(), bfloat16(self.device):
+            begun = draw(self.begun, batch.features[rows], [batch.inner[row] for row in rows.tolist()])
+        return F.avg_pool2d(drawn[rows] - begun, COARSE).abs().mean() * len(rows) / len(drawn)
 
-    def _compare(self, loss: Tensor, fooling: Tensor, drawn: Tensor) -> None:
+    def _compare(self, loss: Tensor, fooling: Tensor, drawn: Tensor, known: Tensor) -> None:
         """Let ``pull`` follow how many times as strong the losses pull at pictures as the judge does.
+
+        Only crops with a truth count: at the others, the losses hardly pull.
 
         Esser et al. ("Taming Transformers", CVPR 2021, eq. 7) weigh a discriminator so.
         """
-        known, judged = (
-            float(torch.autograd.grad(one, drawn, retain_graph=True)[0].norm()) for one in (loss, fooling)
+        pulled, judged = (
+            float((torch.autograd.grad(one, drawn, retain_graph=True)[0] * known).norm())
+            for one in (loss, fooling)
         )
-        ratio = known / max(judged, 1e-9)
+        ratio = pulled / max(judged, 1e-9)
         self.pull = ratio if self.pull == 0 else 0.95 * self.pull + 0.05 * ratio
 
     @torch.no_grad()
     def write_sheet(self, batch: Crops, path: Path) -> None:
         """Write two rows: crops of scenes, which are the truth where one is known, and what is drawn."""
-        learner, self.painter = self.painter, self.average.eval()
-        rows = [batch.pictures, self._drawn(batch)]
-        self.painter = learner
+        drawn = draw(self.average.eval(), batch.features, batch.inner)
         self.average.train()
-        Image.fromarray(
-            np.concatenate([np.concatenate(list(to_bytes(row.cpu())), axis=1) for row in rows])
-        ).save(path)
+        rows = [np.concatenate(list(to_bytes(row.cpu())), axis=1) for row in (batch.pictures, drawn)]
+        Image.fromarray(np.concatenate(rows)).save(path)
 
 
 def train_details(
