@@ -17,6 +17,7 @@ from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
+from ganpaint_widget.demo.shaping import CONCEPTS
 from ganpaint_widget.demo.train import painter_from
 from ganpaint_widget.demo.train_details import (
     CELLS,
@@ -38,6 +39,7 @@ from ganpaint_widget.models import registry
 from ganpaint_widget.models.checkpoints import write_module
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN, pixel_norm
+from ganpaint_widget.models.shaper import Shaper
 from ganpaint_widget.models.stylegan2 import StyleGAN2
 from ganpaint_widget.training import precision
 from ganpaint_widget.training.axes import skewed_axes, turned
@@ -272,10 +274,31 @@ def test_muon_fits_faster_than_adam() -> None:
 # --- details ---
 
 
+def tiny_shaper() -> Shaper:
+    torch.manual_seed(0)
+    shaper = Shaper(TINY.channels[2], CONCEPTS, width=8, depth=1).eval().requires_grad_(False)
+    torch.nn.init.normal_(shaper.last[1].weight, 0, 0.3)
+    return shaper
+
+
+def test_crops_show_what_the_shaper_and_z_make(tmp_path: Path) -> None:
+    """Where nothing was made anew, features are those that the encoder reads."""
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
+    none = {"by_z": 0.0, "flat": 0.0, "shaped": 0.0, "imagined": 0.0}
+    cells = lambda features: {tuple(cell) for cell in features.flatten(-2).movedim(-2, -1).tolist()}  # noqa: E731
+    read = set().union(*(cells(one.float()) for one in gallery.read))
+    for kind in ("shaped", "imagined"):
+        crops = next(gallery.batches(DetailsRecipe(batch=12, **(none | {kind: 1.0})), 3))
+        assert bool((crops.known == 1).all())
+        changed = [len(cells(crop) - read) / len(cells(crop)) for crop in crops.features]
+        assert 0 < np.mean(changed) < 0.7, (kind, changed)
+
+
 def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
     data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
-    gallery = Gallery(new_painter(TINY).eval(), data, 6)
-    recipe = DetailsRecipe(batch=12, flat=0.0, by_z=0.0)
+    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
+    recipe = DetailsRecipe(batch=12, by_z=0.0, flat=0.0, shaped=0.0, imagined=0.0)
     crops = next(gallery.batches(recipe, 1))
     assert bool((crops.known == 1).all())
     places = [(row, column) for row in range(16 - CELLS + 1) for column in range(16 - CELLS + 1)]
@@ -295,7 +318,7 @@ def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
 
 def test_crops_by_z_have_no_truth_and_flat_ones_one_mean_more(tmp_path: Path) -> None:
     data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
-    gallery = Gallery(new_painter(TINY).eval(), data, 6)
+    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
     by_z = next(gallery.batches(DetailsRecipe(batch=8, by_z=1.0), 1))
     assert bool((by_z.known == 0).all())
     columns = lambda crop: {tuple(cell) for cell in crop.flatten(1).T.tolist()}  # noqa: E731
@@ -314,8 +337,8 @@ def test_details_teach_the_fine_layers_alone(tmp_path: Path) -> None:
     segmenter = SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval()
     recipe = DetailsRecipe(batch=4, known=6, warm_up=8, ramp=8)
     steps = {"minutes": 60, "log_every": 1}
-    train_details(tmp_path, painter, segmenter, data, recipe, budget=12, **steps)
-    finished = train_details(tmp_path, painter, segmenter, data, recipe, budget=120, **steps)
+    train_details(tmp_path, painter, tiny_shaper(), segmenter, data, recipe, budget=12, **steps)
+    finished = train_details(tmp_path, painter, tiny_shaper(), segmenter, data, recipe, budget=120, **steps)
     lines = [json.loads(line) for line in (tmp_path / "details.jsonl").read_text().splitlines()]
     assert [line["shown"] for line in lines] == [4 * step for step in range(1, 31)]
     assert np.mean([line["pixels"] for line in lines[-8:]]) < 0.8 * np.mean(
@@ -336,7 +359,7 @@ def test_pictures_by_z_stay_coarsely_what_they_were(tmp_path: Path) -> None:
     data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
     painter = new_painter(TINY).eval()
     recipe = DetailsRecipe(batch=4, by_z=1.0)
-    crops = next(Gallery(painter, data, 6).batches(recipe, 0))
+    crops = next(Gallery(painter, tiny_shaper(), data, 6).batches(recipe, 0))
     run = DetailsRun(recipe, painter, SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval())
 
     def strayed(batch: Crops) -> float:

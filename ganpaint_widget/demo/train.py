@@ -2,9 +2,9 @@
 
 Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the edit layer's axes are
 turned (``training/axes.py``), the early layers learn to make such features from z
-(``training/features.py``), and the fine layers learn details (``train_details.py``). Trainings resume. The
-prior of the latents, the initializer and the dissection take minutes and are made anew from the generator as
-it stands.
+(``training/features.py``), a shaper learns to make objects (``shaping.py``), and the fine layers learn
+details (``train_details.py``). Trainings resume. The prior of the latents, the initializer and the
+dissection take minutes and are made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..models.progan import ProGAN
 from ..models.reading import read_progan
 from ..models.shaper import Shaper
 from ..models.units import Dissection
+from ..storage import replacing
 from ..training.axes import turned
 from ..training.data import to_tensor
 from ..training.features import FeatureRecipe, train_features, with_features
@@ -98,10 +99,12 @@ def train_demo(
             device=device,
         )
         # Those of an earlier training were learned from other features.
-        (folder / "generator" / "details.pt").unlink(missing_ok=True)
+        for name in ("shaper.pt", "details.pt"):
+            (folder / "generator" / name).unlink(missing_ok=True)
         train_details(
             folder / "generator",
             painter,
+            kept_shaper(folder, painter, recipe, segmenter),
             segmenter,
             data,
             DetailsRecipe(),
@@ -144,6 +147,16 @@ def painter_from(weights: Path, recipe: Recipe) -> Painter:
     return painter
 
 
+def kept_shaper(folder: Path, painter: Painter, recipe: Recipe, segmenter: SceneSegmenter) -> Shaper:
+    """Return the shaper in ``folder/generator/shaper.pt``; where there is none, it is trained and kept."""
+    path = folder / "generator" / "shaper.pt"
+    if not path.exists():
+        pairs = Pairs(folder / "scenes", recipe.resolution, recipe.pairs)
+        with replacing(path) as partial:
+            torch.save(shaper_of_scenes(painter, segmenter, pairs).packed(), partial)
+    return Shaper.unpacked(*torch.load(path, weights_only=True))
+
+
 def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: SceneSegmenter) -> None:
     """Write the averaged generator in half precision, what belongs to it (see ``Model``), and its metrics."""
     weights.mkdir(parents=True, exist_ok=True)
@@ -154,6 +167,7 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     data = SceneData(folder / "scenes", size)
     painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
     painter = with_features(painter, folder / "generator")
+    shaper = kept_shaper(folder, painter, recipe, segmenter)
     painter = with_details(painter, folder / "generator")
     assert isinstance(painter.generator, ProGAN)
     known = SceneData(folder / "scenes", size, KNOWN_TO_PRIOR)
@@ -176,8 +190,6 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     initializer = train_initializer(generator, encoder, data)
     write_module(weights / "initialiser.safetensors", "initialiser", initializer, initializer.config)
 
-    pairs = Pairs(folder / "scenes", size, recipe.pairs)
-    shaper = shaper_of_scenes(Painter(generator, encoder), segmenter, pairs)
     found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:440].copy()), shaper)
     found.save(weights / "dissection.safetensors")
 

@@ -8,10 +8,12 @@ the picture, without which it would hardly learn what these are.
 All that comes before the fine layers is done and stays, so that nothing else has to learn again. The features
 are read once, and the fine layers draw crops of them, more often where scenes have objects:
 
-* most as the encoder reads them; the truth is the scene;
-* some with one class replaced with its mean, as an edit without a shaper replaces it; the truth is the scene;
-* some as z makes them; they have no truth. The discriminator judges them, and coarsely they must stay what
-  the fine layers drew at first: else these find patterns that fool it.
+* as the encoder reads them;
+* with an object as the shaper makes it, the way an addition does;
+* with a part of a ground as z makes it, the way a removal does;
+* with one class replaced with its mean, as an edit without a shaper replaces it;
+* as z makes them. These have no truth, while that of the others is the scene. The discriminator judges them,
+  and coarsely they must stay what the fine layers drew at first: else these find patterns that fool it.
 
 Losses are those of ``train_edits.py``, without the classes.
 """
@@ -32,16 +34,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..dissection.exemplars import connected_regions
 from ..models.networks import channels_last
 from ..models.progan import pixel_norm
+from ..models.shaper import Shaper
 from ..training.data import to_bytes, to_tensor
-from ..training.painter import Painter, mean_inside, painted, slopes
+from ..training.painter import Painter, covered, mean_inside, painted, slopes
 from ..training.precision import bfloat16
 from ..training.run import PictureRates, PictureRun, carry_out, laid_out, noisy
 from .data import SceneData
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
+from .shaping import CONCEPTS
 from .train_edits import GROUNDS, SMALLEST, chroma
+
+SHAPED: Final = tuple(CLASSES.index(name) for name in CONCEPTS)
+"""The classes whose objects the shaper makes."""
 
 COARSE: Final = 4
 """Pixels a side over which pictures by z must stay what they were."""
@@ -66,8 +74,10 @@ class DetailsRecipe(PictureRates):
     Attributes:
         known: how many scenes are read.
         perceptual: the weight of errors in the segmenter's features.
-        flat: the share of crops in which a class has its mean.
         by_z: the share of crops that z makes.
+        flat: the share of crops in which a class has its mean.
+        shaped: the share of crops in which the shaper makes an object.
+        imagined: the share of crops in which z makes a part of a ground.
     """
 
     batch: int = 16
@@ -82,8 +92,10 @@ class DetailsRecipe(PictureRates):
     details: float = 6.0
     known: int = 10_000
     perceptual: float = 0.5
-    flat: float = 0.15
     by_z: float = 0.2
+    flat: float = 0.1
+    shaped: float = 0.35
+    imagined: float = 0.12
 
 
 class Crops(NamedTuple):
@@ -107,21 +119,27 @@ class Gallery:
 
     Args:
         painter: reads the features, and makes those by z.
+        shaper: makes objects.
         data: the scenes; the first ones are taken.
         count: how many, at most.
     """
 
     @torch.no_grad()
-    def __init__(self, painter: Painter, data: SceneData, count: int) -> None:
+    def __init__(self, painter: Painter, shaper: Shaper, data: SceneData, count: int) -> None:
         count = min(count, len(data))
+        self.shaper = shaper.cpu()
         generator = painter.generator
         self.device = next(painter.parameters()).device
         shape = generator.shape(generator.edit_layer)
         self.scale = generator.resolution // shape[-1]
         self.images, self.labels = data.images[:count], data.labels[:count]
         self.read, self.made = (torch.empty(count, *shape, dtype=torch.float16) for _ in range(2))
+        self.regions = np.empty(self.labels.shape, np.int32)
         for start in range(0, count, 20):
             some = slice(start, min(start + 20, count))
+            self.regions[some] = connected_regions(
+                torch.from_numpy(self.labels[some].astype(np.int64))
+            ).numpy()
             with bfloat16(self.device):
                 trunk = painter.encoder.shared(laid_out(to_tensor(self.images[some]).to(self.device)))
                 z = pixel_norm(painter.encoder.latent(painter.encoder.deep(trunk)).float())
@@ -149,12 +167,18 @@ class Gallery:
     ) -> tuple[Tensor, tuple[int, int], npt.NDArray[np.uint8], bool]:
         """Return one row of :class:`Crops`."""
         one = int(random.integers(len(self.images)))
-        kind = random.random()
-        known = kind >= recipe.by_z
-        features = (self.read if known else self.made)[one].float()
-        if known and kind < recipe.by_z + recipe.flat:
-            features = self._flat(features, self.labels[one], random)
-        top, left = self._place(self.labels[one], random)
+        labels = self.labels[one]
+        shares = recipe.by_z, recipe.flat, recipe.shaped, recipe.imagined
+        kind = int(np.searchsorted(np.cumsum(shares), random.random(), side="right"))
+        known = kind != 0
+        features = (self.read if known else self.made)[one].float()[None]
+        if kind == 1:
+            features = self._flat(features, labels, random)
+        elif kind == 2:
+            features = self._shaped(features, one, random)
+        elif kind == 3:
+            features = self._imagined(features, self.made[one].float()[None], labels, random)
+        top, left = self._place(labels, random)
         # A crop at the picture's border counts up to it, and is padded there as a picture is.
         last = features.shape[-1] - CELLS
         inner = tuple(0 if at == 0 else CELLS - INNER if at == last else 1 for at in (top, left))
@@ -165,7 +189,7 @@ class Gallery:
         y, x = (self.scale * (at + begun) for at, begun in zip((y, x), inner, strict=True))
         side = self.scale * INNER
         picture = np.array(self.images[other, y : y + side, x : x + side])
-        return features[:, top : top + CELLS, left : left + CELLS], (inner[0], inner[1]), picture, known
+        return features[0, :, top : top + CELLS, left : left + CELLS], (inner[0], inner[1]), picture, known
 
     def _place(self, labels: npt.NDArray[np.uint8], random: np.random.Generator) -> tuple[int, int]:
         """Return the first row and column of a crop's cells, so that it lies about something of interest."""
@@ -181,13 +205,45 @@ class Gallery:
         kind = random.choice(np.flatnonzero(np.bincount(labels.ravel()) >= SMALLEST))
         where = labels == kind
         if kind in GROUNDS:
-            side = len(labels) // 3
-            y, x = random.integers(0, len(labels) - side, 2)
-            box = np.zeros_like(where)
-            box[y : y + side, x : x + side] = True
-            where = where & box if (where & box).sum() >= SMALLEST else where
-        mask = torch.from_numpy(where.astype(np.float32))[None, None]
-        return painted(features[None], mask, mean_inside(features[None], mask))[0]
+            part = where & _box(labels.shape, random)
+            where = part if part.sum() >= SMALLEST else where
+        mask = _mask(where)
+        return painted(features, mask, mean_inside(features, mask))
+
+    def _shaped(self, features: Tensor, one: int, random: np.random.Generator) -> Tensor:
+        """Return features with an object as the shaper makes it; it does not see what lies under a mask."""
+        labels, regions = self.labels[one], self.regions[one]
+        kinds = [kind for kind in SHAPED if (labels == kind).sum() >= SMALLEST]
+        if not kinds:
+            return features
+        rows, columns = np.nonzero(labels == random.choice(kinds))
+        at = random.integers(len(rows))
+        mask = _mask(regions == regions[rows[at], columns[at]])
+        if float(mask.sum()) < SMALLEST:
+            return features
+        return painted(features, mask, self.shaper.within(features, mask, mean_inside(features, mask)))
+
+    @staticmethod
+    def _imagined(
+        features: Tensor, made: Tensor, labels: npt.NDArray[np.uint8], random: np.random.Generator
+    ) -> Tensor:
+        """Return features with a part of a ground as z makes it."""
+        where = (labels == random.choice(GROUNDS)) & _box(labels.shape, random)
+        return torch.lerp(features, made, covered(_mask(where), features.shape[-1]))
+
+
+def _box(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return a random square of a third of the picture's side."""
+    side = shape[0] // 3
+    y, x = random.integers(0, shape[0] - side, 2)
+    box = np.zeros(shape, bool)
+    box[y : y + side, x : x + side] = True
+    return box
+
+
+def _mask(where: npt.NDArray[np.bool_]) -> Tensor:
+    """Convert R x R to 1 x 1 x R x R, 0 or 1."""
+    return torch.from_numpy(where.astype(np.float32))[None, None]
 
 
 def draw(painter: Painter, features: Tensor, inner: list[tuple[int, int]]) -> Tensor:
@@ -291,6 +347,7 @@ class DetailsRun(PictureRun[Crops]):
 def train_details(
     folder: Path,
     painter: Painter,
+    shaper: Shaper,
     segmenter: SceneSegmenter,
     data: SceneData,
     recipe: DetailsRecipe,
@@ -307,6 +364,7 @@ def train_details(
     Args:
         folder: where it is kept.
         painter: everything else of it is done; it is not changed.
+        shaper: of its world's objects.
         segmenter: of its world.
         data: scenes of its world.
         recipe: what decides the run.
@@ -319,7 +377,7 @@ def train_details(
         The painter with the averaged weights, on the device.
     """
     painter = channels_last(copy.deepcopy(painter).to(device)).eval()
-    gallery = Gallery(painter, data, recipe.known)
+    gallery = Gallery(painter, shaper, data, recipe.known)
     run = carry_out(
         DetailsRun(recipe, painter, segmenter),
         folder / "details.pt",
