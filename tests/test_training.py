@@ -293,6 +293,8 @@ def test_crops_show_what_the_shaper_and_z_make(tmp_path: Path) -> None:
         assert bool((crops.known == 1).all())
         changed = [len(cells(crop) - read) / len(cells(crop)) for crop in crops.features]
         assert 0 < np.mean(changed) < 0.7, (kind, changed)
+        assert 0 < float(crops.focus.mean()) < 0.7
+        assert all(share > 0 for share, focus in zip(changed, crops.focus, strict=True) if bool(focus.any()))
 
 
 def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
@@ -302,7 +304,10 @@ def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
     crops = next(gallery.batches(recipe, 1))
     assert bool((crops.known == 1).all())
     places = [(row, column) for row in range(16 - CELLS + 1) for column in range(16 - CELLS + 1)]
-    for features, (y, x), picture in zip(crops.features, crops.inner, crops.pictures, strict=True):
+    assert not bool(crops.focus.any())
+    for features, (y, x), picture, labels in zip(
+        crops.features, crops.inner, crops.pictures, crops.labels, strict=True
+    ):
         at = [
             (one, 4 * (row + y), 4 * (column + x))
             for one in range(6)
@@ -311,8 +316,9 @@ def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
         ]
         (scene, top, left) = at[0]
         side = 4 * INNER
-        truth = to_tensor(np.array(data.images[scene : scene + 1, top : top + side, left : left + side]))
-        assert torch.equal(picture, truth[0])
+        box = np.s_[scene, top : top + side, left : left + side]
+        assert torch.equal(picture, to_tensor(np.array(data.images[box])[None])[0])
+        assert np.array_equal(labels.numpy(), data.labels[box])
         assert len(at) == 1
 
 

@@ -15,7 +15,8 @@ are read once, and the fine layers draw crops of them, more often where scenes h
 * as z makes them. These have no truth, while that of the others is the scene. The discriminator judges them,
   and coarsely they must stay what the fine layers drew at first: else these find patterns that fool it.
 
-Losses are those of ``train_edits.py``, without the classes.
+Losses are those of ``train_edits.py``. Without that of the classes, and without many crops that were edited,
+the fine layers would learn to draw what belongs somewhere in place of what is painted there.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ SHAPED: Final = tuple(CLASSES.index(name) for name in CONCEPTS)
 COARSE: Final = 4
 """Pixels a side over which pictures by z must stay what they were."""
 
+Bytes = npt.NDArray[np.uint8]
+
 CELLS: Final = 10
 """Cells a side of what is drawn at a time."""
 
@@ -74,6 +77,7 @@ class DetailsRecipe(PictureRates):
     Attributes:
         known: how many scenes are read.
         perceptual: the weight of errors in the segmenter's features.
+        classes: the weight of errors in the segmenter's classes, which count where something was edited.
         by_z: the share of crops that z makes.
         flat: the share of crops in which a class has its mean.
         shaped: the share of crops in which the shaper makes an object.
@@ -92,10 +96,11 @@ class DetailsRecipe(PictureRates):
     details: float = 6.0
     known: int = 10_000
     perceptual: float = 0.5
-    by_z: float = 0.2
-    flat: float = 0.1
-    shaped: float = 0.35
-    imagined: float = 0.12
+    classes: float = 0.3
+    by_z: float = 0.15
+    flat: float = 0.3
+    shaped: float = 0.25
+    imagined: float = 0.1
 
 
 class Crops(NamedTuple):
@@ -106,12 +111,23 @@ class Crops(NamedTuple):
         inner: B pairs, the row and the column of the cell where that begins which counts.
         pictures: the truth of what counts, B x 3 x S x S; where it is not known, part of another scene.
         known: B x 1 x 1 x 1, 1 where it is known and else 0.
+        labels: int64 B x S x S, the classes in ``pictures``.
+        focus: B x S x S, 1 where the features were edited and else 0.
     """
 
     features: Tensor
     inner: list[tuple[int, int]]
     pictures: Tensor
     known: Tensor
+    labels: Tensor
+    focus: Tensor
+
+
+class _Edited(NamedTuple):
+    """Features 1 x C x G x G, and where they were edited, 1 x 1 x R x R."""
+
+    features: Tensor
+    focus: Tensor
 
 
 class Gallery:
@@ -154,17 +170,19 @@ class Gallery:
         random = np.random.default_rng(seed)
         while True:
             rows = [self._crop(recipe, random) for _ in range(recipe.batch)]
-            features, inner, pictures, known = zip(*rows, strict=True)
+            features, inner, pictures, known, labels, focus = zip(*rows, strict=True)
             yield Crops(
                 torch.stack(features).to(self.device),
                 list(inner),
                 to_tensor(np.stack(pictures)).to(self.device),
                 torch.tensor(known, dtype=torch.float32, device=self.device).view(-1, 1, 1, 1),
+                torch.from_numpy(np.stack(labels).astype(np.int64)).to(self.device),
+                torch.stack(focus).to(self.device),
             )
 
     def _crop(
         self, recipe: DetailsRecipe, random: np.random.Generator
-    ) -> tuple[Tensor, tuple[int, int], npt.NDArray[np.uint8], bool]:
+    ) -> tuple[Tensor, tuple[int, int], Bytes, bool, Bytes, Tensor]:
         """Return one row of :class:`Crops`."""
         one = int(random.integers(len(self.images)))
         labels = self.labels[one]
@@ -172,12 +190,13 @@ class Gallery:
         kind = int(np.searchsorted(np.cumsum(shares), random.random(), side="right"))
         known = kind != 0
         features = (self.read if known else self.made)[one].float()[None]
+        edited = _Edited(features, torch.zeros(1, 1, *labels.shape))
         if kind == 1:
-            features = self._flat(features, labels, random)
+            edited = self._flat(features, labels, random)
         elif kind == 2:
-            features = self._shaped(features, one, random)
+            edited = self._shaped(features, one, random)
         elif kind == 3:
-            features = self._imagined(features, self.made[one].float()[None], labels, random)
+            edited = self._imagined(features, self.made[one].float()[None], labels, random)
         top, left = self._place(labels, random)
         # A crop at the picture's border counts up to it, and is padded there as a picture is.
         last = features.shape[-1] - CELLS
@@ -186,12 +205,19 @@ class Gallery:
         if not known:
             other = int(random.integers(len(self.images)))
             y, x = self._place(self.labels[other], random)
-        y, x = (self.scale * (at + begun) for at, begun in zip((y, x), inner, strict=True))
         side = self.scale * INNER
-        picture = np.array(self.images[other, y : y + side, x : x + side])
-        return features[0, :, top : top + CELLS, left : left + CELLS], (inner[0], inner[1]), picture, known
+        y, x = (self.scale * (at + begun) for at, begun in zip((y, x), inner, strict=True))
+        box = np.s_[y : y + side, x : x + side]
+        return (
+            edited.features[0, :, top : top + CELLS, left : left + CELLS],
+            (inner[0], inner[1]),
+            np.array(self.images[other][box]),
+            known,
+            np.array(self.labels[other][box]),
+            edited.focus[0, 0][box],
+        )
 
-    def _place(self, labels: npt.NDArray[np.uint8], random: np.random.Generator) -> tuple[int, int]:
+    def _place(self, labels: Bytes, random: np.random.Generator) -> tuple[int, int]:
         """Return the first row and column of a crop's cells, so that it lies about something of interest."""
         grid = len(labels) // self.scale
         interest = self.interest[labels].reshape(grid, self.scale, grid, self.scale).mean(axis=(1, 3)).ravel()
@@ -200,7 +226,7 @@ class Gallery:
         top, left = np.clip(np.array(divmod(int(center), grid)) + shift, 0, grid - CELLS)
         return int(top), int(left)
 
-    def _flat(self, features: Tensor, labels: npt.NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+    def _flat(self, features: Tensor, labels: Bytes, random: np.random.Generator) -> _Edited:
         """Return features with one class as its mean; of a ground, in a box."""
         kind = random.choice(np.flatnonzero(np.bincount(labels.ravel()) >= SMALLEST))
         where = labels == kind
@@ -208,28 +234,25 @@ class Gallery:
             part = where & _box(labels.shape, random)
             where = part if part.sum() >= SMALLEST else where
         mask = _mask(where)
-        return painted(features, mask, mean_inside(features, mask))
+        return _Edited(painted(features, mask, mean_inside(features, mask)), mask)
 
-    def _shaped(self, features: Tensor, one: int, random: np.random.Generator) -> Tensor:
+    def _shaped(self, features: Tensor, one: int, random: np.random.Generator) -> _Edited:
         """Return features with an object as the shaper makes it; it does not see what lies under a mask."""
         labels, regions = self.labels[one], self.regions[one]
         kinds = [kind for kind in SHAPED if (labels == kind).sum() >= SMALLEST]
         if not kinds:
-            return features
+            return _Edited(features, torch.zeros(1, 1, *labels.shape))
         rows, columns = np.nonzero(labels == random.choice(kinds))
         at = random.integers(len(rows))
         mask = _mask(regions == regions[rows[at], columns[at]])
-        if float(mask.sum()) < SMALLEST:
-            return features
-        return painted(features, mask, self.shaper.within(features, mask, mean_inside(features, mask)))
+        shaped = self.shaper.within(features, mask, mean_inside(features, mask))
+        return _Edited(painted(features, mask, shaped), mask)
 
     @staticmethod
-    def _imagined(
-        features: Tensor, made: Tensor, labels: npt.NDArray[np.uint8], random: np.random.Generator
-    ) -> Tensor:
+    def _imagined(features: Tensor, made: Tensor, labels: Bytes, random: np.random.Generator) -> _Edited:
         """Return features with a part of a ground as z makes it."""
-        where = (labels == random.choice(GROUNDS)) & _box(labels.shape, random)
-        return torch.lerp(features, made, covered(_mask(where), features.shape[-1]))
+        mask = _mask((labels == random.choice(GROUNDS)) & _box(labels.shape, random))
+        return _Edited(torch.lerp(features, made, covered(mask, features.shape[-1])), mask)
 
 
 def _box(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -286,6 +309,7 @@ class DetailsRun(PictureRun[Crops]):
         with bfloat16(self.device):
             drawn = draw(self.painter, noisy(batch.features), batch.inner)
             read = self.segmenter.features(laid_out(drawn.clamp(-1.2, 1.2)))
+            logits = self.segmenter.classify(read).float()
             with torch.no_grad():
                 wanted = self.segmenter.features(laid_out(batch.pictures))
         missed = drawn - batch.pictures
@@ -299,11 +323,15 @@ class DetailsRun(PictureRun[Crops]):
                     for a, b in zip(read, wanted, strict=True)
                 ]
             ).mean(),
+            "classes": (
+                F.cross_entropy(logits, batch.labels, reduction="none") * (batch.focus + 0.05) * known[:, 0]
+            ).mean(),
             "coarse": self._strayed(batch, drawn),
             "outside": (drawn.abs() - 1).clamp_min(0).mean(),
         }
         loss = parts["pixels"] + parts["chroma"] + recipe.slopes * 2 * parts["slopes"]
         loss = loss + recipe.perceptual * parts["perceptual"]
+        loss = loss + recipe.classes * parts["classes"]
         loss = loss + 2 * parts["coarse"] + 0.2 * parts["outside"]
         fooling, parts["gap"] = self.judge(batch.pictures, drawn)
         if self.step % AVERAGED_EVERY == 0:
