@@ -1,9 +1,9 @@
 """Details: the fine layers learn textures, from features that stay.
 
 Absolute errors punish a detail that is drawn a pixel off twice: where it lacks and where it is. So fine
-layers that are not sure leave details out. Bricks become stripes, firs lose their branches, and domes the
-ball on their top. Here a discriminator counts as much as all other losses. It sees details enlarged beside
-the picture, without which it would hardly learn what these are.
+layers that are not sure leave details out. Bricks become stripes, and conifers lose their branches. Here a
+discriminator counts as much as all other losses. It sees details enlarged beside the picture, without which
+it would hardly learn what these are.
 
 All that comes before the fine layers is done and stays, so that nothing else has to learn again. The features
 are read once, and the fine layers draw crops of them, more often where scenes have objects:
