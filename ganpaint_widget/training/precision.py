@@ -46,7 +46,7 @@ def quick_in_bfloat16(device_type: str) -> bool:
 
 def _seconds(x: Tensor, weight: Tensor) -> float:
     """Return the processor's time for a convolution, forward and backward: others may be busy meanwhile."""
-    x, weight = x.requires_grad_(), weight.requires_grad_()
+    x, weight = (one.detach().clone().requires_grad_() for one in (x, weight))
     began = time.process_time()
     with torch.enable_grad():
         F.conv2d(x, weight, padding=1).sum().backward()  # type: ignore[no-untyped-call]
