@@ -17,7 +17,19 @@ from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
+from ganpaint_widget.demo.shaping import CONCEPTS
 from ganpaint_widget.demo.train import painter_from
+from ganpaint_widget.demo.train_details import (
+    CELLS,
+    INNER,
+    Crops,
+    DetailsRecipe,
+    DetailsRun,
+    Gallery,
+    draw,
+    train_details,
+    with_details,
+)
 from ganpaint_widget.demo.train_edits import DEMO, chroma, moved, new_painter, stroke, train_edits
 from ganpaint_widget.demo.train_segmenter import mean_iou, train_segmenter
 from ganpaint_widget.method.edits import Edit
@@ -27,12 +39,14 @@ from ganpaint_widget.models import registry
 from ganpaint_widget.models.checkpoints import write_module
 from ganpaint_widget.models.generator import State
 from ganpaint_widget.models.progan import ProGAN, pixel_norm
+from ganpaint_widget.models.shaper import Shaper
 from ganpaint_widget.models.stylegan2 import StyleGAN2
 from ganpaint_widget.training import precision
 from ganpaint_widget.training.axes import skewed_axes, turned
 from ganpaint_widget.training.data import to_tensor
 from ganpaint_widget.training.encoder import train_encoder
 from ganpaint_widget.training.features import FeatureRecipe, FeatureRun, train_features, with_features
+from ganpaint_widget.training.judging import PatchDiscriminator
 from ganpaint_widget.training.muon import Muon, orthogonalized
 from ganpaint_widget.training.painter import Painter, mean_inside, painted
 
@@ -255,6 +269,131 @@ def test_muon_fits_faster_than_adam() -> None:
         return float(loss.detach())
 
     assert left(lambda p: Muon(p, lr=0.02)) < 0.8 * left(lambda p: torch.optim.Adam(p, lr=0.02))
+
+
+# --- details ---
+
+
+def tiny_shaper() -> Shaper:
+    torch.manual_seed(0)
+    shaper = Shaper(TINY.channels[2], CONCEPTS, width=8, depth=1).eval().requires_grad_(False)
+    torch.nn.init.normal_(shaper.last[1].weight, 0, 0.3)
+    return shaper
+
+
+def test_crops_show_what_the_shaper_and_z_make(tmp_path: Path) -> None:
+    """Where nothing was made anew, features are those that the encoder reads."""
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
+    none = {"by_z": 0.0, "flat": 0.0, "shaped": 0.0, "imagined": 0.0}
+    cells = lambda features: {tuple(cell) for cell in features.flatten(-2).movedim(-2, -1).tolist()}  # noqa: E731
+    read = set().union(*(cells(one.float()) for one in gallery.read))
+    for kind in ("shaped", "imagined"):
+        crops = next(gallery.batches(DetailsRecipe(batch=12, **(none | {kind: 1.0})), 3))
+        assert bool((crops.known == 1).all())
+        changed = [len(cells(crop) - read) / len(cells(crop)) for crop in crops.features]
+        assert 0 < np.mean(changed) < 0.7, (kind, changed)
+        assert 0 < float(crops.focus.mean()) < 0.7
+        assert all(share > 0 for share, focus in zip(changed, crops.focus, strict=True) if bool(focus.any()))
+
+
+def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
+    recipe = DetailsRecipe(batch=12, by_z=0.0, flat=0.0, shaped=0.0, imagined=0.0)
+    crops = next(gallery.batches(recipe, 1))
+    assert bool((crops.known == 1).all())
+    places = [(row, column) for row in range(16 - CELLS + 1) for column in range(16 - CELLS + 1)]
+    assert not bool(crops.focus.any())
+    for features, (y, x), picture, labels in zip(
+        crops.features, crops.inner, crops.pictures, crops.labels, strict=True
+    ):
+        at = [
+            (one, 4 * (row + y), 4 * (column + x))
+            for one in range(6)
+            for row, column in places
+            if torch.equal(gallery.read[one, :, row : row + CELLS, column : column + CELLS].float(), features)
+        ]
+        (scene, top, left) = at[0]
+        side = 4 * INNER
+        box = np.s_[scene, top : top + side, left : left + side]
+        assert torch.equal(picture, to_tensor(np.array(data.images[box])[None])[0])
+        assert np.array_equal(labels.numpy(), data.labels[box])
+        assert len(at) == 1
+
+
+def test_crops_by_z_have_no_truth_and_flat_ones_one_mean_more(tmp_path: Path) -> None:
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
+    by_z = next(gallery.batches(DetailsRecipe(batch=8, by_z=1.0), 1))
+    assert bool((by_z.known == 0).all())
+    columns = lambda crop: {tuple(cell) for cell in crop.flatten(1).T.tolist()}  # noqa: E731
+    made = set().union(*(columns(one.float()) for one in gallery.made))
+    assert all(columns(crop) <= made for crop in by_z.features)
+    flat = next(gallery.batches(DetailsRecipe(batch=8, by_z=0.0, flat=1.0), 1))
+    assert bool((flat.known == 1).all())
+    read = set().union(*(columns(one.float()) for one in gallery.read))
+    assert any(columns(crop) - read for crop in flat.features)
+
+
+@pytest.mark.usefixtures("in_both_precisions")
+def test_details_teach_the_fine_layers_alone(tmp_path: Path) -> None:
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    painter = new_painter(TINY).requires_grad_(False).eval()
+    segmenter = SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval()
+    recipe = DetailsRecipe(batch=4, known=6, warm_up=8, ramp=8)
+    steps = {"minutes": 60, "log_every": 1}
+    train_details(tmp_path, painter, tiny_shaper(), segmenter, data, recipe, budget=12, **steps)
+    finished = train_details(tmp_path, painter, tiny_shaper(), segmenter, data, recipe, budget=120, **steps)
+    lines = [json.loads(line) for line in (tmp_path / "details.jsonl").read_text().splitlines()]
+    assert [line["shown"] for line in lines] == [4 * step for step in range(1, 31)]
+    assert np.mean([line["pixels"] for line in lines[-8:]]) < 0.8 * np.mean(
+        [line["pixels"] for line in lines[:8]]
+    )
+    assert list(tmp_path.glob("details-*.png"))
+    before, after = painter.state_dict(), finished.state_dict()
+    changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+    fine = {f"generator.{name}." for name in painter.generator.stages[6:]} | {"generator.output_64x64."}
+    assert changed and all(name.startswith(tuple(fine)) for name in changed)
+    assert any(name.startswith("generator.layer7.") for name in changed)
+    again = with_details(painter, tmp_path).state_dict()
+    assert all(torch.equal(weight, again[name]) for name, weight in after.items())
+    assert with_details(painter, tmp_path / "elsewhere") is painter
+
+
+def test_pictures_by_z_stay_coarsely_what_they_were(tmp_path: Path) -> None:
+    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    painter = new_painter(TINY).eval()
+    recipe = DetailsRecipe(batch=4, by_z=1.0)
+    crops = next(Gallery(painter, tiny_shaper(), data, 6).batches(recipe, 0))
+    run = DetailsRun(recipe, painter, SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval())
+
+    def strayed(batch: Crops) -> float:
+        with precision.bfloat16(run.device):
+            return float(run._strayed(batch, draw(run.painter, batch.features, batch.inner)).detach())
+
+    assert strayed(crops) == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        run.painter.generator.output_64x64.wscale.b += 0.5
+    assert strayed(crops) == pytest.approx(0.5, abs=0.05)
+    assert strayed(crops._replace(known=torch.ones_like(crops.known))) == 0
+
+
+def test_a_discriminator_that_sees_details_learns_textures_sooner() -> None:
+    def left(details: float) -> float:
+        torch.manual_seed(0)
+        judge = PatchDiscriminator(widths=(8, 12, 16), details=details)
+        optimizer = torch.optim.Adam(judge.parameters(), lr=1e-3, betas=(0.5, 0.99))
+        for _ in range(150):
+            smooth = torch.randn(8, 3, 4, 4).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+            grain = 0.05 * torch.randn(8, 1, 32, 32)
+            loss = torch.nn.functional.softplus(judge(smooth) - judge(smooth + grain)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return float(loss.detach())
+
+    assert left(6.0) < 0.8 * left(0.0)
 
 
 # --- precision ---

@@ -1,8 +1,9 @@
 """``ganpaint train demo``: everything that the demo world ships, made from the scenes.
 
 Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the edit layer's axes are
-turned (``training/axes.py``), and the early layers learn to make such features from z
-(``training/features.py``). Both trainings resume. The prior of the latents, the initializer and the
+turned (``training/axes.py``), the early layers learn to make such features from z
+(``training/features.py``), a shaper learns to make objects (``shaping.py``), and the fine layers learn
+details (``train_details.py``). Trainings resume. The prior of the latents, the initializer and the
 dissection take minutes and are made anew from the generator as it stands.
 """
 
@@ -26,6 +27,7 @@ from ..models.progan import ProGAN
 from ..models.reading import read_progan
 from ..models.shaper import Shaper
 from ..models.units import Dissection
+from ..storage import replacing
 from ..training.axes import turned
 from ..training.data import to_tensor
 from ..training.features import FeatureRecipe, train_features, with_features
@@ -37,6 +39,7 @@ from .pairs import Pairs
 from .scenes import CLASSES, HELD_OUT, TRAINING
 from .segmenter import SceneSegmenter
 from .shaping import shaper_of_scenes
+from .train_details import DetailsRecipe, train_details, with_details
 from .train_edits import DEMO, EditsRun, Recipe, new_painter, train_edits
 from .train_segmenter import cached_segmenter, mean_iou
 
@@ -44,8 +47,8 @@ log = logging.getLogger(__name__)
 
 SEGMENTER_STEPS = 500
 
-EDITS_SHARE = 0.7
-"""Of the time: the rest is for the features from z, which cost less a step."""
+EDITS_SHARE, FEATURES_SHARE = 0.6, 0.25
+"""Of the time: what is left is for the details."""
 
 TURNED_BY = 500
 """Scenes whose features choose the edit layer's axes."""
@@ -86,13 +89,26 @@ def train_demo(
             device=device,
         )
         painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
-        train_features(
+        painter = train_features(
             folder / "generator",
             painter,
             data,
             FeatureRecipe(),
-            minutes=(1 - EDITS_SHARE) * minutes,
+            minutes=FEATURES_SHARE * minutes,
             classes=len(CLASSES),
+            device=device,
+        )
+        # Those of an earlier training were learned from other features.
+        for name in ("shaper.pt", "details.pt"):
+            (folder / "generator" / name).unlink(missing_ok=True)
+        train_details(
+            folder / "generator",
+            painter,
+            kept_shaper(folder, painter, recipe, segmenter),
+            segmenter,
+            data,
+            DetailsRecipe(),
+            minutes=(1 - EDITS_SHARE - FEATURES_SHARE) * minutes,
             device=device,
         )
     make_companions(folder, weights, recipe, segmenter)
@@ -131,6 +147,16 @@ def painter_from(weights: Path, recipe: Recipe) -> Painter:
     return painter
 
 
+def kept_shaper(folder: Path, painter: Painter, recipe: Recipe, segmenter: SceneSegmenter) -> Shaper:
+    """Return the shaper in ``folder/generator/shaper.pt``; where there is none, it is trained and kept."""
+    path = folder / "generator" / "shaper.pt"
+    if not path.exists():
+        pairs = Pairs(folder / "scenes", recipe.resolution, recipe.pairs)
+        with replacing(path) as partial:
+            torch.save(shaper_of_scenes(painter, segmenter, pairs).packed(), partial)
+    return Shaper.unpacked(*torch.load(path, weights_only=True))
+
+
 def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: SceneSegmenter) -> None:
     """Write the averaged generator in half precision, what belongs to it (see ``Model``), and its metrics."""
     weights.mkdir(parents=True, exist_ok=True)
@@ -141,6 +167,8 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     data = SceneData(folder / "scenes", size)
     painter = turned(run.average.eval(), to_tensor(data.images[:TURNED_BY]))
     painter = with_features(painter, folder / "generator")
+    shaper = kept_shaper(folder, painter, recipe, segmenter)
+    painter = with_details(painter, folder / "generator")
     assert isinstance(painter.generator, ProGAN)
     known = SceneData(folder / "scenes", size, KNOWN_TO_PRIOR)
     painter.generator.prior = train_prior(
@@ -162,8 +190,6 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     initializer = train_initializer(generator, encoder, data)
     write_module(weights / "initialiser.safetensors", "initialiser", initializer, initializer.config)
 
-    pairs = Pairs(folder / "scenes", size, recipe.pairs)
-    shaper = shaper_of_scenes(Painter(generator, encoder), segmenter, pairs)
     found = dissect_demo(generator, segmenter, encoder, to_tensor(data.images[:440].copy()), shaper)
     found.save(weights / "dissection.safetensors")
 

@@ -20,13 +20,18 @@ class PatchDiscriminator(nn.Module):
     Args:
         planes: how many label planes come with each picture.
         widths: channels at a half, a quarter and an eighth of the resolution.
+        details: how many times enlarged it sees a picture's :func:`details`, beside the picture; 0 without.
+            It learns several times as fast with them what distinguishes a texture from a blur.
     """
 
-    def __init__(self, planes: int = 0, widths: tuple[int, int, int] = (48, 96, 128)) -> None:
+    def __init__(
+        self, planes: int = 0, widths: tuple[int, int, int] = (48, 96, 128), details: float = 0.0
+    ) -> None:
         super().__init__()
+        self.details = details
         first, second, third = widths
         layers: list[nn.Module] = []
-        now = 4 * (3 + planes)
+        now = 4 * (3 * (2 if details else 1) + planes)
         for width, stride in ((first, 1), (second, 2), (second, 1), (third, 2), (third, 1)):
             layers += [nn.Conv2d(now, width, 3, stride=stride, padding=1), nn.LeakyReLU(0.2)]
             now = width
@@ -47,10 +52,16 @@ class PatchDiscriminator(nn.Module):
                 found.append(x)
         return found
 
-    @staticmethod
-    def _folded(pictures: Tensor, classes: Tensor | None) -> Tensor:
-        parts = [F.pixel_unshuffle(one, 2) for one in (pictures, classes) if one is not None]
+    def _folded(self, pictures: Tensor, classes: Tensor | None) -> Tensor:
+        enlarged = self.details * details(pictures) if self.details else None
+        parts = [F.pixel_unshuffle(one, 2) for one in (pictures, enlarged, classes) if one is not None]
         return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+
+
+def details(pictures: Tensor) -> Tensor:
+    """Return what a blur over 5 x 5 pixels takes from pictures B x C x H x W."""
+    padded = F.pad(pictures, (2, 2, 2, 2), mode="reflect")
+    return pictures - F.avg_pool2d(padded, 5, stride=1)
 
 
 def initialize(judge: nn.Module) -> None:

@@ -88,6 +88,7 @@ class PictureRates(Rates):
         ramp: after how many more it counts fully.
         slopes: the weight of the errors of slopes, see :func:`.painter.slopes`.
         adversarial: the weight of the judge.
+        details: how many times enlarged the judge sees a picture's details, see :class:`.PatchDiscriminator`.
     """
 
     batch: int = 16
@@ -95,6 +96,7 @@ class PictureRates(Rates):
     ramp: int = 12_000
     slopes: float = 1.0
     adversarial: float = 0.05
+    details: float = 0.0
 
     def grown(self, shown: int) -> float:
         """Return how far the judge counts, 0 to 1, after a number of pictures."""
@@ -236,9 +238,9 @@ class PictureRun(Run[B]):
 
     average: Painter
 
-    def __init__(self, rates: Rates, painter: Painter, planes: int, device: str) -> None:
+    def __init__(self, rates: PictureRates, painter: Painter, planes: int, device: str) -> None:
         self.painter = channels_last(painter.to(device)).train()
-        self.discriminator = channels_last(PatchDiscriminator(planes).to(device))
+        self.discriminator = channels_last(PatchDiscriminator(planes, details=rates.details).to(device))
         groups = painter.fine(), painter.reading()
         super().__init__(rates, self.painter, groups, self.discriminator, momentum=0.7)
 
