@@ -186,6 +186,14 @@ def test_it_learns_where_outlines_run_and_which_side_is_lit() -> None:
     missed = ((part * shaper(0 * wanted, asked, activations) - wanted) ** 2).sum(dim=(0, 2, 3))
     constant = ((part * activations - wanted) ** 2).sum(dim=(0, 2, 3))
     assert (missed < 0.25 * constant).all(), (missed / constant).tolist()
+    # Where the drawing has changed since, the shaper goes on and adapts to it: here, only one unit is drawn.
+    kept = {name: weight.clone() for name, weight in shaper.state_dict().items()}
+    one = lambda features: [(1.0, features[:, :1])]  # noqa: E731
+    other = train_shaper(told, ["disc"], one, steps=0, drawn=60, batch=16, start=shaper)
+    assert all(torch.equal(weight, kept[name]) for name, weight in shaper.state_dict().items())
+    assert other.config == shaper.config
+    again = ((part * other(0 * wanted, asked, activations) - wanted) ** 2).sum(dim=(0, 2, 3))
+    assert again[0] < missed[0] and (again < 0.5 * constant).all(), (again / missed).tolist()
 
 
 def test_importance_is_that_of_a_linear_drawing() -> None:

@@ -13,20 +13,18 @@ import torch
 from typer.testing import CliRunner
 
 from ganpaint_widget.cli import app
+from ganpaint_widget.demo import shaping
 from ganpaint_widget.demo.data import SceneData
 from ganpaint_widget.demo.pairs import Pairs
 from ganpaint_widget.demo.scenes import CLASSES, TRAINING
 from ganpaint_widget.demo.segmenter import SceneSegmenter
-from ganpaint_widget.demo.shaping import CONCEPTS
 from ganpaint_widget.demo.train import painter_from
 from ganpaint_widget.demo.train_details import (
     CELLS,
     INNER,
-    Crops,
     DetailsRecipe,
     DetailsRun,
     Gallery,
-    draw,
     train_details,
     with_details,
 )
@@ -276,38 +274,59 @@ def test_muon_fits_faster_than_adam() -> None:
 
 def tiny_shaper() -> Shaper:
     torch.manual_seed(0)
-    shaper = Shaper(TINY.channels[2], CONCEPTS, width=8, depth=1).eval().requires_grad_(False)
+    shaper = Shaper(TINY.channels[2], shaping.CONCEPTS, width=8, depth=1).eval().requires_grad_(False)
     torch.nn.init.normal_(shaper.last[1].weight, 0, 0.3)
     return shaper
 
 
-def test_crops_show_what_the_shaper_and_z_make(tmp_path: Path) -> None:
-    """Where nothing was made anew, features are those that the encoder reads."""
-    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
-    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
-    none = {"by_z": 0.0, "flat": 0.0, "shaped": 0.0, "imagined": 0.0}
-    cells = lambda features: {tuple(cell) for cell in features.flatten(-2).movedim(-2, -1).tolist()}  # noqa: E731
-    read = set().union(*(cells(one.float()) for one in gallery.read))
-    for kind in ("shaped", "imagined"):
-        crops = next(gallery.batches(DetailsRecipe(batch=12, **(none | {kind: 1.0})), 3))
+READ_ONLY = {"by_z": 0.0, "flat": 0.0, "shaped": 0.0, "foreign": 0.0, "imagined": 0.0, "squares": 0.0}
+"""Shares of crops of which none is edited."""
+
+
+def tiny_segmenter() -> SceneSegmenter:
+    torch.manual_seed(1)
+    return SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval()
+
+
+def tiny_pairs(folder: Path) -> Pairs:
+    return Pairs(folder / "scenes", 64, 6)
+
+
+def gallery_of(folder: Path, painter: Painter | None = None) -> Gallery:
+    painter = new_painter(TINY).eval() if painter is None else painter
+    data = SceneData(folder / "scenes", 64, TRAINING[:6])
+    return Gallery(painter, tiny_shaper(), tiny_segmenter(), data, tiny_pairs(folder), DetailsRecipe())
+
+
+def columns(features: torch.Tensor) -> set[tuple[float, ...]]:
+    """The cells of features ... x C x H x W."""
+    return {tuple(cell) for cell in features.float().movedim(-3, -1).flatten(0, -2).tolist()}
+
+
+@pytest.mark.parametrize("kind", ["flat", "shaped", "foreign", "imagined", "squares"])
+def test_crops_are_edited_where_they_are_in_focus(tmp_path: Path, kind: str) -> None:
+    """Elsewhere, features are those that the encoder reads."""
+    gallery = gallery_of(tmp_path)
+    read = columns(gallery.read) | columns(gallery.around)
+    crops = next(gallery.batches(DetailsRecipe(batch=12, **(READ_ONLY | {kind: 1.0})), 3))
+    changed = [len(columns(crop) - read) for crop in crops.features]
+    assert sum(changed) > 0
+    assert float(crops.focus.mean()) > 0
+    assert all(number > 0 for number, focus in zip(changed, crops.focus, strict=True) if bool(focus.any()))
+    if kind in ("flat", "shaped", "imagined"):
         assert bool((crops.known == 1).all())
-        changed = [len(cells(crop) - read) / len(cells(crop)) for crop in crops.features]
-        assert 0 < np.mean(changed) < 0.7, (kind, changed)
-        assert 0 < float(crops.focus.mean()) < 0.7
-        assert all(share > 0 for share, focus in zip(changed, crops.focus, strict=True) if bool(focus.any()))
+    else:
+        assert not bool((crops.known[:, 0] * crops.focus).any())
+        assert bool(crops.known.any()) == (kind == "foreign")
 
 
 def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
-    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
-    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
-    recipe = DetailsRecipe(batch=12, by_z=0.0, flat=0.0, shaped=0.0, imagined=0.0)
-    crops = next(gallery.batches(recipe, 1))
+    gallery = gallery_of(tmp_path)
+    crops = next(gallery.batches(DetailsRecipe(batch=12, **READ_ONLY), 1))
     assert bool((crops.known == 1).all())
     places = [(row, column) for row in range(16 - CELLS + 1) for column in range(16 - CELLS + 1)]
     assert not bool(crops.focus.any())
-    for features, (y, x), picture, labels in zip(
-        crops.features, crops.inner, crops.pictures, crops.labels, strict=True
-    ):
+    for features, (y, x), picture in zip(crops.features, crops.inner, crops.pictures, strict=True):
         at = [
             (one, 4 * (row + y), 4 * (column + x))
             for one in range(6)
@@ -317,38 +336,33 @@ def test_crops_are_of_the_features_of_their_truth(tmp_path: Path) -> None:
         (scene, top, left) = at[0]
         side = 4 * INNER
         box = np.s_[scene, top : top + side, left : left + side]
-        assert torch.equal(picture, to_tensor(np.array(data.images[box])[None])[0])
-        assert np.array_equal(labels.numpy(), data.labels[box])
+        assert torch.equal(picture, to_tensor(np.array(gallery.images[box])[None])[0])
         assert len(at) == 1
 
 
-def test_crops_by_z_have_no_truth_and_flat_ones_one_mean_more(tmp_path: Path) -> None:
-    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
-    gallery = Gallery(new_painter(TINY).eval(), tiny_shaper(), data, 6)
-    by_z = next(gallery.batches(DetailsRecipe(batch=8, by_z=1.0), 1))
+def test_crops_by_z_have_no_truth(tmp_path: Path) -> None:
+    gallery = gallery_of(tmp_path)
+    by_z = next(gallery.batches(DetailsRecipe(batch=8, **(READ_ONLY | {"by_z": 1.0})), 1))
     assert bool((by_z.known == 0).all())
-    columns = lambda crop: {tuple(cell) for cell in crop.flatten(1).T.tolist()}  # noqa: E731
-    made = set().union(*(columns(one.float()) for one in gallery.made))
-    assert all(columns(crop) <= made for crop in by_z.features)
-    flat = next(gallery.batches(DetailsRecipe(batch=8, by_z=0.0, flat=1.0), 1))
-    assert bool((flat.known == 1).all())
-    read = set().union(*(columns(one.float()) for one in gallery.read))
-    assert any(columns(crop) - read for crop in flat.features)
+    assert columns(by_z.features) <= columns(gallery.made)
 
 
 @pytest.mark.usefixtures("in_both_precisions")
 def test_details_teach_the_fine_layers_alone(tmp_path: Path) -> None:
     data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+    pairs = tiny_pairs(tmp_path)
     painter = new_painter(TINY).requires_grad_(False).eval()
-    segmenter = SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval()
+    segmenter = tiny_segmenter()
     recipe = DetailsRecipe(batch=4, known=6, warm_up=8, ramp=8)
     steps = {"minutes": 60, "log_every": 1}
-    train_details(tmp_path, painter, tiny_shaper(), segmenter, data, recipe, budget=12, **steps)
-    finished = train_details(tmp_path, painter, tiny_shaper(), segmenter, data, recipe, budget=120, **steps)
+    train_details(tmp_path, painter, tiny_shaper(), segmenter, data, pairs, recipe, budget=12, **steps)
+    finished = train_details(
+        tmp_path, painter, tiny_shaper(), segmenter, data, pairs, recipe, budget=160, **steps
+    )
     lines = [json.loads(line) for line in (tmp_path / "details.jsonl").read_text().splitlines()]
-    assert [line["shown"] for line in lines] == [4 * step for step in range(1, 31)]
-    assert np.mean([line["pixels"] for line in lines[-8:]]) < 0.8 * np.mean(
-        [line["pixels"] for line in lines[:8]]
+    assert [line["shown"] for line in lines] == [4 * step for step in range(1, 41)]
+    assert np.mean([line["pixels"] for line in lines[-12:]]) < 0.8 * np.mean(
+        [line["pixels"] for line in lines[:12]]
     )
     assert list(tmp_path.glob("details-*.png"))
     before, after = painter.state_dict(), finished.state_dict()
@@ -361,22 +375,33 @@ def test_details_teach_the_fine_layers_alone(tmp_path: Path) -> None:
     assert with_details(painter, tmp_path / "elsewhere") is painter
 
 
-def test_pictures_by_z_stay_coarsely_what_they_were(tmp_path: Path) -> None:
-    data = SceneData(tmp_path / "scenes", 64, TRAINING[:6])
+@pytest.mark.parametrize("kind", ["by_z", "foreign", "squares"])
+def test_pictures_without_a_truth_stay_coarsely_what_they_were(tmp_path: Path, kind: str) -> None:
     painter = new_painter(TINY).eval()
-    recipe = DetailsRecipe(batch=4, by_z=1.0)
-    crops = next(Gallery(painter, tiny_shaper(), data, 6).batches(recipe, 0))
-    run = DetailsRun(recipe, painter, SceneSegmenter(CLASSES, (8, 8, 8, 8)).eval())
-
-    def strayed(batch: Crops) -> float:
-        with precision.bfloat16(run.device):
-            return float(run._strayed(batch, draw(run.painter, batch.features, batch.inner)).detach())
-
-    assert strayed(crops) == pytest.approx(0, abs=1e-6)
+    recipe = DetailsRecipe(batch=4, **(READ_ONLY | {kind: 1.0}))
+    crops = next(gallery_of(tmp_path, painter).batches(recipe, 0))
+    run = DetailsRun(recipe, painter, tiny_segmenter())
+    run.set_pace(0)
+    assert run.learn(crops)["strayed"] == pytest.approx(0, abs=1e-6)
     with torch.no_grad():
         run.painter.generator.output_64x64.wscale.b += 0.5
-    assert strayed(crops) == pytest.approx(0.5, abs=0.05)
-    assert strayed(crops._replace(known=torch.ones_like(crops.known))) == 0
+    unknown = float((crops.known == 0).float().mean())
+    # Twice the mean over squares; opponent colors do not see light.
+    assert run.learn(crops)["strayed"] == pytest.approx(2 * 0.5 * unknown, rel=0.3)
+    known = crops._replace(known=torch.ones_like(crops.known))
+    assert run.learn(known)["strayed"] == 0
+
+
+def test_a_shaper_goes_on_with_other_fine_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shaping, "DRAWN_AGAIN", 3)
+    begun = tiny_shaper()
+    kept = {name: weight.clone() for name, weight in begun.state_dict().items()}
+    painter = new_painter(TINY).eval().requires_grad_(False)
+    found = shaping.shaper_of_scenes(painter, tiny_segmenter(), tiny_pairs(tmp_path), start=begun)
+    assert all(torch.equal(weight, kept[name]) for name, weight in begun.state_dict().items())
+    moved_by = {name: float((weight - kept[name]).abs().max()) for name, weight in found.state_dict().items()}
+    assert moved_by["spread"] == moved_by["middle"] == 0
+    assert 0 < moved_by["mask.weight"] < 0.05
 
 
 def test_a_discriminator_that_sees_details_learns_textures_sooner() -> None:

@@ -19,9 +19,18 @@ from .train_edits import moved
 CONCEPTS = tuple(dict.fromkeys(OFTEN))
 """The concepts whose objects are shaped."""
 
+DRAWN_AGAIN = 5_500
+"""Steps in pictures of a shaper that goes on."""
+
 
 def shaper_of_scenes(
-    painter: Painter, segmenter: SceneSegmenter, pairs: Pairs, *, count: int = 20_000, seed: int = 0
+    painter: Painter,
+    segmenter: SceneSegmenter,
+    pairs: Pairs,
+    *,
+    count: int = 20_000,
+    seed: int = 0,
+    start: Shaper | None = None,
 ) -> Shaper:
     """Return a shaper for the demo world: half an hour on two cores, 4 GB of memory.
 
@@ -34,6 +43,7 @@ def shaper_of_scenes(
         pairs: scenes without and with an object.
         count: of the pairs, at most.
         seed: of the moves and the training.
+        start: a shaper that learned from the same features, with other fine layers. It goes on in pictures.
     """
     random = np.random.default_rng(seed)
     count = min(count, len(pairs))
@@ -46,8 +56,8 @@ def shaper_of_scenes(
         np.asarray(masks[:count]),
     )
     with torch.no_grad():
-        for start in range(0, count, 16):
-            some = slice(start, min(start + 16, count))
+        for first in range(0, count, 16):
+            some = slice(first, min(first + 16, count))
             pictures = to_tensor(with_[some])
             objects = torch.from_numpy(found.masks[some].astype(np.float32))[:, None]
             numbers = torch.from_numpy(instances[some].astype(np.int64))
@@ -61,4 +71,6 @@ def shaper_of_scenes(
         read = segmenter.features(drawn.clamp(-1.2, 1.2))
         return [(1.0, drawn), (0.5, slopes(drawn)), *((0.5 / len(read), one) for one in read)]
 
-    return train_shaper(found, CONCEPTS, seen, seed=seed)
+    if start is None:
+        return train_shaper(found, CONCEPTS, seen, seed=seed)
+    return train_shaper(found, CONCEPTS, seen, steps=0, drawn=DRAWN_AGAIN, seed=seed, start=start)

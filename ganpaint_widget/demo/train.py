@@ -3,8 +3,8 @@
 Encoder and fine layers learn with edits in the loop (``train_edits.py``). Then the edit layer's axes are
 turned (``training/axes.py``), the early layers learn to make such features from z
 (``training/features.py``), a shaper learns to make objects (``shaping.py``), and the fine layers learn
-details (``train_details.py``). Trainings resume. The prior of the latents, the initializer and the
-dissection take minutes and are made anew from the generator as it stands.
+details (``train_details.py``), to which the shaper adapts. Trainings resume. The prior of the latents, the
+initializer and the dissection take minutes and are made anew from the generator as it stands.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def train_demo(
             device=device,
         )
         # Those of an earlier training were learned from other features.
-        for name in ("shaper.pt", "details.pt"):
+        for name in ("shaper.pt", "details.pt", "finished-shaper.pt"):
             (folder / "generator" / name).unlink(missing_ok=True)
         train_details(
             folder / "generator",
@@ -107,6 +107,7 @@ def train_demo(
             kept_shaper(folder, painter, recipe, segmenter),
             segmenter,
             data,
+            Pairs(folder / "scenes", recipe.resolution, recipe.pairs),
             DetailsRecipe(),
             minutes=(1 - EDITS_SHARE - FEATURES_SHARE) * minutes,
             device=device,
@@ -147,13 +148,27 @@ def painter_from(weights: Path, recipe: Recipe) -> Painter:
     return painter
 
 
-def kept_shaper(folder: Path, painter: Painter, recipe: Recipe, segmenter: SceneSegmenter) -> Shaper:
-    """Return the shaper in ``folder/generator/shaper.pt``; where there is none, it is trained and kept."""
-    path = folder / "generator" / "shaper.pt"
+def kept_shaper(
+    folder: Path,
+    painter: Painter,
+    recipe: Recipe,
+    segmenter: SceneSegmenter,
+    start: Shaper | None = None,
+) -> Shaper:
+    """Return the shaper that ``folder/generator`` keeps; where there is none, it is trained and kept.
+
+    Args:
+        folder: where the run keeps its files.
+        painter: what draws.
+        recipe: of the scenes in pairs.
+        segmenter: see :func:`.shaper_of_scenes`.
+        start: the shaper from before the fine layers learned details, for the one that goes on with them.
+    """
+    path = folder / "generator" / ("shaper.pt" if start is None else "finished-shaper.pt")
     if not path.exists():
         pairs = Pairs(folder / "scenes", recipe.resolution, recipe.pairs)
         with replacing(path) as partial:
-            torch.save(shaper_of_scenes(painter, segmenter, pairs).packed(), partial)
+            torch.save(shaper_of_scenes(painter, segmenter, pairs, start=start).packed(), partial)
     return Shaper.unpacked(*torch.load(path, weights_only=True))
 
 
@@ -169,6 +184,7 @@ def make_companions(folder: Path, weights: Path, recipe: Recipe, segmenter: Scen
     painter = with_features(painter, folder / "generator")
     shaper = kept_shaper(folder, painter, recipe, segmenter)
     painter = with_details(painter, folder / "generator")
+    shaper = kept_shaper(folder, painter, recipe, segmenter, start=shaper)
     assert isinstance(painter.generator, ProGAN)
     known = SceneData(folder / "scenes", size, KNOWN_TO_PRIOR)
     painter.generator.prior = train_prior(

@@ -6,17 +6,19 @@ discriminator counts as much as all other losses. It sees details enlarged besid
 it would hardly learn what these are.
 
 All that comes before the fine layers is done and stays, so that nothing else has to learn again. The features
-are read once, and the fine layers draw crops of them, more often where scenes have objects:
+are read once, and the fine layers draw crops of them:
 
-* as the encoder reads them;
-* with an object as the shaper makes it, the way an addition does;
+* as the encoder reads them, more often where scenes have objects;
 * with a part of a ground as z makes it, the way a removal does;
 * with one class replaced with its mean, as an edit without a shaper replaces it;
-* as z makes them. These have no truth, while that of the others is the scene. The discriminator judges them,
-  and coarsely they must stay what the fine layers drew at first: else these find patterns that fool it.
+* with an object as the shaper makes it, from its own mean elsewhere;
+* the same from another object's mean, as an exemplar gives it;
+* with a square of an object's mean anywhere;
+* as z makes them.
 
-Losses are those of ``train_edits.py``. Without that of the classes, and without many crops that were edited,
-the fine layers would learn to draw what belongs somewhere in place of what is painted there.
+Of the first four the scene is the truth. The others have none, or only outside the object. There the
+discriminator judges what is drawn, and colors, classes and coarse forms must stay what the fine layers drew
+at first. Else these find patterns that fool it, or draw what belongs somewhere in place of what is painted.
 """
 
 from __future__ import annotations
@@ -35,7 +37,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..dissection.exemplars import connected_regions
 from ..models.networks import channels_last
 from ..models.progan import pixel_norm
 from ..models.shaper import Shaper
@@ -44,16 +45,19 @@ from ..training.painter import Painter, covered, mean_inside, painted, slopes
 from ..training.precision import bfloat16
 from ..training.run import PictureRates, PictureRun, carry_out, laid_out, noisy
 from .data import SceneData
+from .pairs import Pairs
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
-from .shaping import CONCEPTS
-from .train_edits import GROUNDS, SMALLEST, chroma
+from .train_edits import GROUNDS, SMALLEST, chroma, moved
 
-SHAPED: Final = tuple(CLASSES.index(name) for name in CONCEPTS)
-"""The classes whose objects the shaper makes."""
+NEAR: Final = 4
+"""Pixels around an object within which a picture is not known."""
+
+ELSEWHERE: Final = 0.02
+"""How often crops lie where nothing was edited, relative to where something was."""
 
 COARSE: Final = 4
-"""Pixels a side over which pictures by z must stay what they were."""
+"""Pixels a side over which pictures without a truth must stay what they were."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -64,7 +68,7 @@ INNER: Final = 8
 """Cells a side of what is judged: beside a crop's border the fine layers lack the cells that follow."""
 
 INTEREST: Final = {"tree": 5.0, "dome": 3.0, "roof": 2.0, "door": 2.0, "window": 2.0, "wall": 1.0}
-"""How often crops lie on a class; on others a quarter as often as on walls."""
+"""How often crops of unedited scenes lie on a class; on others a quarter as often as on walls."""
 
 AVERAGED_EVERY: Final = 5
 """Steps between two looks at how strong the losses pull."""
@@ -76,12 +80,16 @@ class DetailsRecipe(PictureRates):
 
     Attributes:
         known: how many scenes are read.
+        pairs: how many pairs of scenes are read.
         perceptual: the weight of errors in the segmenter's features.
         classes: the weight of errors in the segmenter's classes, which count where something was edited.
+        strayed: the weight of :meth:`DetailsRun._strayed`.
         by_z: the share of crops that z makes.
         flat: the share of crops in which a class has its mean.
-        shaped: the share of crops in which the shaper makes an object.
+        shaped: the share of crops with an object that the shaper makes from its own mean.
+        foreign: the share of crops with an object that the shaper makes from another one's mean.
         imagined: the share of crops in which z makes a part of a ground.
+        squares: the share of crops with a square of an object's mean.
     """
 
     batch: int = 16
@@ -94,24 +102,27 @@ class DetailsRecipe(PictureRates):
     slopes: float = 0.5
     adversarial: float = 1.0
     details: float = 6.0
-    known: int = 10_000
+    known: int = 8_000
+    pairs: int = 5_000
     perceptual: float = 0.5
     classes: float = 0.3
+    strayed: float = 1.0
     by_z: float = 0.15
-    flat: float = 0.3
-    shaped: float = 0.25
+    flat: float = 0.15
+    shaped: float = 0.2
+    foreign: float = 0.2
     imagined: float = 0.1
+    squares: float = 0.1
 
 
 class Crops(NamedTuple):
-    """B parts of scenes.
+    """B parts of pictures.
 
     Attributes:
         features: B x C x CELLS x CELLS.
         inner: B pairs, the row and the column of the cell where that begins which counts.
-        pictures: the truth of what counts, B x 3 x S x S; where it is not known, part of another scene.
-        known: B x 1 x 1 x 1, 1 where it is known and else 0.
-        labels: int64 B x S x S, the classes in ``pictures``.
+        pictures: the truth of what counts, B x 3 x S x S; if none of it is known, part of another scene.
+        known: B x 1 x S x S, 1 where it is known and else 0.
         focus: B x S x S, 1 where the features were edited and else 0.
     """
 
@@ -119,15 +130,25 @@ class Crops(NamedTuple):
     inner: list[tuple[int, int]]
     pictures: Tensor
     known: Tensor
-    labels: Tensor
     focus: Tensor
 
 
 class _Edited(NamedTuple):
-    """Features 1 x C x G x G, and where they were edited, 1 x 1 x R x R."""
+    """A picture's features and what is known of the picture.
+
+    Attributes:
+        features: 1 x C x G x G.
+        picture: the truth, R x R x 3.
+        about: R x R, how much each pixel is of interest.
+        focus: where the features were edited, 1 x 1 x R x R.
+        known: where ``picture`` is the truth, 1 x 1 x R x R.
+    """
 
     features: Tensor
+    picture: Bytes
+    about: npt.NDArray[np.floating]
     focus: Tensor
+    known: Tensor
 
 
 class Gallery:
@@ -136,13 +157,25 @@ class Gallery:
     Args:
         painter: reads the features, and makes those by z.
         shaper: makes objects.
+        segmenter: says of which class the objects of pairs are.
         data: the scenes; the first ones are taken.
-        count: how many, at most.
+        pairs: scenes without and with an object; the first ones are taken.
+        recipe: says how many.
+        seed: of where exemplars come from.
     """
 
     @torch.no_grad()
-    def __init__(self, painter: Painter, shaper: Shaper, data: SceneData, count: int) -> None:
-        count = min(count, len(data))
+    def __init__(
+        self,
+        painter: Painter,
+        shaper: Shaper,
+        segmenter: SceneSegmenter,
+        data: SceneData,
+        pairs: Pairs,
+        recipe: DetailsRecipe,
+    ) -> None:
+        count, paired = min(recipe.known, len(data)), min(recipe.pairs, len(pairs))
+        self.recipe = recipe
         self.shaper = shaper.cpu()
         generator = painter.generator
         self.device = next(painter.parameters()).device
@@ -150,12 +183,8 @@ class Gallery:
         self.scale = generator.resolution // shape[-1]
         self.images, self.labels = data.images[:count], data.labels[:count]
         self.read, self.made = (torch.empty(count, *shape, dtype=torch.float16) for _ in range(2))
-        self.regions = np.empty(self.labels.shape, np.int32)
         for start in range(0, count, 20):
             some = slice(start, min(start + 20, count))
-            self.regions[some] = connected_regions(
-                torch.from_numpy(self.labels[some].astype(np.int64))
-            ).numpy()
             with bfloat16(self.device):
                 trunk = painter.encoder.shared(laid_out(to_tensor(self.images[some]).to(self.device)))
                 z = pixel_norm(painter.encoder.latent(painter.encoder.deep(trunk)).float())
@@ -163,6 +192,27 @@ class Gallery:
                 read = painter.encoder.features(trunk)
             for kept, features in ((self.read, read), (self.made, made)):
                 kept[some] = pixel_norm(features.float()).half().cpu()
+        without, with_, _, instances, masks = (one[:paired] for one in pairs.arrays)
+        random = np.random.default_rng(recipe.seed)
+        self.with_, self.masks = with_, masks
+        self.around = torch.empty(paired, *shape, dtype=torch.float16)
+        self.levels = torch.empty(paired, shape[0], 1, 1)
+        self.kinds = np.empty(paired, np.int64)
+        for start in range(0, paired, 20):
+            some = slice(start, min(start + 20, paired))
+            objects = torch.from_numpy(masks[some].astype(np.float32))[:, None]
+            pictures = to_tensor(with_[some])
+            elsewhere, there, _ = moved(
+                pictures, objects, torch.from_numpy(instances[some].astype(np.int64)), random
+            )
+            with bfloat16(self.device):
+                read = painter.encode(laid_out(to_tensor(without[some]).to(self.device)))
+                other = painter.encode(laid_out(elsewhere.to(self.device)))
+            self.around[some] = pixel_norm(read.float()).half().cpu()
+            self.levels[some] = mean_inside(pixel_norm(other.float()).cpu(), there)
+            seen = segmenter.segment(pictures)
+            for at, (one, mask) in enumerate(zip(seen, objects[:, 0], strict=True), start):
+                self.kinds[at] = int(torch.bincount(one[mask > 0]).argmax())
         self.interest = np.array([INTEREST.get(name, 0.25) for name in CLASSES])
 
     def batches(self, recipe: DetailsRecipe, seed: int) -> Iterator[Crops]:
@@ -170,89 +220,127 @@ class Gallery:
         random = np.random.default_rng(seed)
         while True:
             rows = [self._crop(recipe, random) for _ in range(recipe.batch)]
-            features, inner, pictures, known, labels, focus = zip(*rows, strict=True)
+            features, inner, pictures, known, focus = zip(*rows, strict=True)
             yield Crops(
                 torch.stack(features).to(self.device),
                 list(inner),
                 to_tensor(np.stack(pictures)).to(self.device),
-                torch.tensor(known, dtype=torch.float32, device=self.device).view(-1, 1, 1, 1),
-                torch.from_numpy(np.stack(labels).astype(np.int64)).to(self.device),
+                torch.stack(known).to(self.device),
                 torch.stack(focus).to(self.device),
             )
 
     def _crop(
         self, recipe: DetailsRecipe, random: np.random.Generator
-    ) -> tuple[Tensor, tuple[int, int], Bytes, bool, Bytes, Tensor]:
+    ) -> tuple[Tensor, tuple[int, int], Bytes, Tensor, Tensor]:
         """Return one row of :class:`Crops`."""
-        one = int(random.integers(len(self.images)))
-        labels = self.labels[one]
-        shares = recipe.by_z, recipe.flat, recipe.shaped, recipe.imagined
-        kind = int(np.searchsorted(np.cumsum(shares), random.random(), side="right"))
-        known = kind != 0
-        features = (self.read if known else self.made)[one].float()[None]
-        edited = _Edited(features, torch.zeros(1, 1, *labels.shape))
-        if kind == 1:
-            edited = self._flat(features, labels, random)
-        elif kind == 2:
-            edited = self._shaped(features, one, random)
-        elif kind == 3:
-            edited = self._imagined(features, self.made[one].float()[None], labels, random)
-        top, left = self._place(labels, random)
+        ways = (
+            (self._by_z, recipe.by_z),
+            (self._flat, recipe.flat),
+            (self._shaped, recipe.shaped),
+            (self._foreign, recipe.foreign),
+            (self._imagined, recipe.imagined),
+            (self._square, recipe.squares),
+            (self._read, math.inf),
+        )
+        way = np.searchsorted(np.cumsum([share for _, share in ways]), random.random(), side="right")
+        edited = ways[int(way)][0](random)
+        top, left = self._place(edited.about, random)
         # A crop at the picture's border counts up to it, and is padded there as a picture is.
-        last = features.shape[-1] - CELLS
+        last = edited.features.shape[-1] - CELLS
         inner = tuple(0 if at == 0 else CELLS - INNER if at == last else 1 for at in (top, left))
-        other, y, x = one, top, left
-        if not known:
-            other = int(random.integers(len(self.images)))
-            y, x = self._place(self.labels[other], random)
         side = self.scale * INNER
-        y, x = (self.scale * (at + begun) for at, begun in zip((y, x), inner, strict=True))
+        y, x = (self.scale * (at + begun) for at, begun in zip((top, left), inner, strict=True))
         box = np.s_[y : y + side, x : x + side]
+        picture = edited.picture[box]
+        if not bool(edited.known.any()):
+            other = int(random.integers(len(self.images)))
+            y, x = (self.scale * at for at in self._place(self.interest[self.labels[other]], random))
+            picture = self.images[other][y : y + side, x : x + side]
         return (
             edited.features[0, :, top : top + CELLS, left : left + CELLS],
             (inner[0], inner[1]),
-            np.array(self.images[other][box]),
-            known,
-            np.array(self.labels[other][box]),
+            np.array(picture),
+            edited.known[0][(slice(None), *box)],
             edited.focus[0, 0][box],
         )
 
-    def _place(self, labels: Bytes, random: np.random.Generator) -> tuple[int, int]:
+    def _place(self, about: npt.NDArray[np.floating], random: np.random.Generator) -> tuple[int, int]:
         """Return the first row and column of a crop's cells, so that it lies about something of interest."""
-        grid = len(labels) // self.scale
-        interest = self.interest[labels].reshape(grid, self.scale, grid, self.scale).mean(axis=(1, 3)).ravel()
+        grid = len(about) // self.scale
+        interest = about.reshape(grid, self.scale, grid, self.scale).mean(axis=(1, 3)).ravel()
         center = random.choice(grid * grid, p=interest / interest.sum())
         shift = random.integers(-2, 3, 2) - CELLS // 2
         top, left = np.clip(np.array(divmod(int(center), grid)) + shift, 0, grid - CELLS)
         return int(top), int(left)
 
-    def _flat(self, features: Tensor, labels: Bytes, random: np.random.Generator) -> _Edited:
+    def _read(self, random: np.random.Generator) -> _Edited:
+        """Return a scene as the encoder reads it."""
+        one = int(random.integers(len(self.images)))
+        nowhere = torch.zeros(1, 1, *self.labels[one].shape)
+        about = self.interest[self.labels[one]]
+        return _Edited(self.read[one].float()[None], self.images[one], about, nowhere, 1 - nowhere)
+
+    def _by_z(self, random: np.random.Generator) -> _Edited:
+        """Return a scene as z makes it."""
+        one = int(random.integers(len(self.images)))
+        nowhere = torch.zeros(1, 1, *self.labels[one].shape)
+        about = self.interest[self.labels[one]]
+        return _Edited(self.made[one].float()[None], self.images[one], about, nowhere, nowhere)
+
+    def _flat(self, random: np.random.Generator) -> _Edited:
         """Return features with one class as its mean; of a ground, in a box."""
+        one = int(random.integers(len(self.images)))
+        features, labels = self.read[one].float()[None], self.labels[one]
         kind = random.choice(np.flatnonzero(np.bincount(labels.ravel()) >= SMALLEST))
         where = labels == kind
         if kind in GROUNDS:
             part = where & _box(labels.shape, random)
             where = part if part.sum() >= SMALLEST else where
         mask = _mask(where)
-        return _Edited(painted(features, mask, mean_inside(features, mask)), mask)
+        features = painted(features, mask, mean_inside(features, mask))
+        return _Edited(features, self.images[one], where + ELSEWHERE, mask, torch.ones_like(mask))
 
-    def _shaped(self, features: Tensor, one: int, random: np.random.Generator) -> _Edited:
-        """Return features with an object as the shaper makes it; it does not see what lies under a mask."""
-        labels, regions = self.labels[one], self.regions[one]
-        kinds = [kind for kind in SHAPED if (labels == kind).sum() >= SMALLEST]
-        if not kinds:
-            return _Edited(features, torch.zeros(1, 1, *labels.shape))
-        rows, columns = np.nonzero(labels == random.choice(kinds))
-        at = random.integers(len(rows))
-        mask = _mask(regions == regions[rows[at], columns[at]])
-        shaped = self.shaper.within(features, mask, mean_inside(features, mask))
-        return _Edited(painted(features, mask, shaped), mask)
+    def _shaped(self, random: np.random.Generator) -> _Edited:
+        """Return an object added as the shaper makes it, from its own mean elsewhere."""
+        one = int(random.integers(len(self.around)))
+        return self._added(one, one, random)
 
-    @staticmethod
-    def _imagined(features: Tensor, made: Tensor, labels: Bytes, random: np.random.Generator) -> _Edited:
+    def _foreign(self, random: np.random.Generator) -> _Edited:
+        """Return an object added as the shaper makes it, from the mean of another scene's object."""
+        one = int(random.integers(len(self.around)))
+        return self._added(one, int(random.choice(np.flatnonzero(self.kinds == self.kinds[one]))), random)
+
+    def _added(self, one: int, exemplar: int, random: np.random.Generator) -> _Edited:
+        features, where = self.around[one].float()[None], np.asarray(self.masks[one])
+        mask = _mask(where)
+        shaped = self.shaper.within(features, mask, self.levels[exemplar][None])
+        known = torch.ones_like(mask)
+        if exemplar != one:
+            known = 1 - F.max_pool2d(mask, 2 * NEAR + 1, stride=1, padding=NEAR)
+        return _Edited(painted(features, mask, shaped), self.with_[one], where + ELSEWHERE, mask, known)
+
+    def _square(self, random: np.random.Generator) -> _Edited:
+        """Return features with a square of an object's mean, the same in all cells."""
+        one, exemplar = (int(random.integers(len(self.around))) for _ in range(2))
+        features = self.around[one].float()[None]
+        grid = features.shape[-1]
+        side = int(random.integers(2, 6))
+        y, x = random.integers(0, grid - side + 1, 2)
+        mask = torch.zeros(1, 1, grid, grid)
+        mask[..., y : y + side, x : x + side] = 1
+        mask = F.interpolate(mask, scale_factor=self.scale)
+        about = mask[0, 0].numpy() + ELSEWHERE
+        features = painted(features, mask, self.levels[exemplar][None])
+        return _Edited(features, self.with_[one], about, mask, torch.zeros_like(mask))
+
+    def _imagined(self, random: np.random.Generator) -> _Edited:
         """Return features with a part of a ground as z makes it."""
-        mask = _mask((labels == random.choice(GROUNDS)) & _box(labels.shape, random))
-        return _Edited(torch.lerp(features, made, covered(mask, features.shape[-1])), mask)
+        one = int(random.integers(len(self.images)))
+        where = (self.labels[one] == random.choice(GROUNDS)) & _box(self.labels[one].shape, random)
+        mask = _mask(where)
+        features, made = self.read[one].float()[None], self.made[one].float()[None]
+        features = torch.lerp(features, made, covered(mask, features.shape[-1]))
+        return _Edited(features, self.images[one], where + ELSEWHERE, mask, torch.ones_like(mask))
 
 
 def _box(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -306,33 +394,32 @@ class DetailsRun(PictureRun[Crops]):
     def learn(self, batch: Crops) -> dict[str, float]:
         """Learn one step. Returns the parts of the loss, by name."""
         recipe, known = self.recipe, batch.known
+        features = noisy(batch.features)
         with bfloat16(self.device):
-            drawn = draw(self.painter, noisy(batch.features), batch.inner)
+            drawn = draw(self.painter, features, batch.inner)
             read = self.segmenter.features(laid_out(drawn.clamp(-1.2, 1.2)))
             logits = self.segmenter.classify(read).float()
             with torch.no_grad():
                 wanted = self.segmenter.features(laid_out(batch.pictures))
+                labels = self.segmenter.classify(wanted).argmax(dim=1)
+        begun, labels = self._first_drawn(batch, features, labels)
         missed = drawn - batch.pictures
+        apart = [
+            (a - b).abs().float() * covered(known, a.shape[-1]) / b.float().abs().mean()
+            for a, b in zip(read, wanted, strict=True)
+        ]
         parts = {
             "pixels": (missed.abs() * known).mean(),
             "slopes": (slopes(missed).abs() * known).mean(),
             "chroma": (chroma(missed).abs() * known).mean(),
-            "perceptual": torch.stack(
-                [
-                    ((a - b).abs().float() * known).mean() / b.float().abs().mean()
-                    for a, b in zip(read, wanted, strict=True)
-                ]
-            ).mean(),
-            "classes": (
-                F.cross_entropy(logits, batch.labels, reduction="none") * (batch.focus + 0.05) * known[:, 0]
-            ).mean(),
-            "coarse": self._strayed(batch, drawn),
+            "perceptual": torch.stack([one.mean() for one in apart]).mean(),
+            "classes": (F.cross_entropy(logits, labels, reduction="none") * (batch.focus + 0.05)).mean(),
+            "strayed": self._strayed(drawn - begun, 1 - known),
             "outside": (drawn.abs() - 1).clamp_min(0).mean(),
         }
         loss = parts["pixels"] + parts["chroma"] + recipe.slopes * 2 * parts["slopes"]
-        loss = loss + recipe.perceptual * parts["perceptual"]
-        loss = loss + recipe.classes * parts["classes"]
-        loss = loss + 2 * parts["coarse"] + 0.2 * parts["outside"]
+        loss = loss + recipe.perceptual * parts["perceptual"] + recipe.classes * parts["classes"]
+        loss = loss + recipe.strayed * parts["strayed"] + 0.2 * parts["outside"]
         fooling, parts["gap"] = self.judge(batch.pictures, drawn)
         if self.step % AVERAGED_EVERY == 0:
             self._compare(loss, fooling, drawn, known)
@@ -340,14 +427,27 @@ class DetailsRun(PictureRun[Crops]):
         self.follow(loss + recipe.adversarial * grown * self.pull * fooling, len(drawn))
         return {name: float(part.detach()) for name, part in parts.items()}
 
-    def _strayed(self, batch: Crops, drawn: Tensor) -> Tensor:
-        """Return how far crops without a truth are, coarsely, from what the fine layers drew at first."""
-        rows = torch.nonzero(batch.known.flatten() == 0).flatten()
-        if len(rows) == 0:
-            return drawn.new_zeros(())
-        with torch.no_grad(), bfloat16(self.device):
-            begun = draw(self.begun, batch.features[rows], [batch.inner[row] for row in rows.tolist()])
-        return F.avg_pool2d(drawn[rows] - begun, COARSE).abs().mean() * len(rows) / len(drawn)
+    @torch.no_grad()
+    def _first_drawn(self, batch: Crops, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what was drawn at first of crops that have places without a truth, and labels of it there.
+
+        Other crops are as they are in ``batch`` and ``labels`` (B x S x S).
+        """
+        begun, labels = batch.pictures.clone(), labels.clone()
+        rows = torch.nonzero((batch.known == 0).flatten(1).any(dim=1)).flatten()
+        if len(rows) > 0:
+            with bfloat16(self.device):
+                begun[rows] = draw(self.begun, features[rows], [batch.inner[row] for row in rows.tolist()])
+                read = self.segmenter.features(laid_out(begun[rows].clamp(-1, 1)))
+                seen = self.segmenter.classify(read).argmax(dim=1)
+            labels[rows] = torch.where(batch.known[rows, 0] > 0, labels[rows], seen)
+        return begun, labels
+
+    @staticmethod
+    def _strayed(away: Tensor, where: Tensor) -> Tensor:
+        """Return how far colors, and twice how far means over small squares, are off in some places."""
+        coarse = F.avg_pool2d(away, COARSE).abs() * F.avg_pool2d(where, COARSE)
+        return 2 * coarse.mean() + (chroma(away).abs() * where).mean()
 
     def _compare(self, loss: Tensor, fooling: Tensor, drawn: Tensor, known: Tensor) -> None:
         """Let ``pull`` follow how many times as strong the losses pull at pictures as the judge does.
@@ -378,6 +478,7 @@ def train_details(
     shaper: Shaper,
     segmenter: SceneSegmenter,
     data: SceneData,
+    pairs: Pairs,
     recipe: DetailsRecipe,
     *,
     minutes: float,
@@ -405,7 +506,7 @@ def train_details(
         The painter with the averaged weights, on the device.
     """
     painter = channels_last(copy.deepcopy(painter).to(device)).eval()
-    gallery = Gallery(painter, shaper, data, recipe.known)
+    gallery = Gallery(painter, shaper, segmenter, data, pairs, recipe)
     run = carry_out(
         DetailsRun(recipe, painter, segmenter),
         folder / "details.pt",

@@ -16,6 +16,7 @@ would teach it to draw less than what is painted.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -82,6 +83,7 @@ def train_shaper(
     seed: int = 0,
     width: int = 64,
     depth: int = 4,
+    start: Shaper | None = None,
 ) -> Shaper:
     """Train a shaper on the CPU.
 
@@ -94,12 +96,17 @@ def train_shaper(
         batch: objects a step: half as many of the large ones, and a third where pictures are drawn.
         seed: of weights, of the order and of rough masks.
         width, depth: of the shaper.
+        start: a shaper to go on from, in place of a new one; it is not changed.
     """
     torch.manual_seed(seed)
-    shaper = Shaper(lessons.truth.shape[1], concepts, width, depth).train()
     some = torch.from_numpy(lessons.truth[:WEIGHED_BY].astype(np.float32))
-    shaper.middle.copy_(some.mean(dim=(0, 2, 3)).view(-1, 1, 1))
-    shaper.spread.copy_(some.std(dim=(0, 2, 3)).clamp_min(1e-4).view(-1, 1, 1))
+    if start is None:
+        shaper = Shaper(lessons.truth.shape[1], concepts, width, depth)
+        shaper.middle.copy_(some.mean(dim=(0, 2, 3)).view(-1, 1, 1))
+        shaper.spread.copy_(some.std(dim=(0, 2, 3)).clamp_min(1e-4).view(-1, 1, 1))
+    else:
+        shaper = copy.deepcopy(start).float()
+    shaper.train().requires_grad_(True)
     matters = importance(seen, some)
 
     def learn(batches: Iterator[_Batch], steps: int, peak: float, drawn: bool) -> None:
@@ -132,7 +139,8 @@ def train_shaper(
                     *np.mean(heard[-250:], axis=0),
                 )
 
-    learn(_batches(lessons, batch, seed), steps, 3e-3, drawn=False)
+    if steps:
+        learn(_batches(lessons, batch, seed), steps, 3e-3, drawn=False)
     if drawn:
         learn(_batches(lessons, max(1, batch // 3), seed + 1), drawn, 1e-3, drawn=True)
     return shaper.eval().requires_grad_(False)
