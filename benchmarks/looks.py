@@ -468,12 +468,14 @@ def main() -> int:
     arguments.add_argument("--strokes", type=int, default=100, help="how many of them get a stroke, too")
     arguments.add_argument("--sheet", type=Path, help="write the sheet of edits there, as a PNG")
     arguments.add_argument("--weights", type=Path, help="a folder like demo/weights, to measure others")
+    arguments.add_argument("--first", type=int, default=0, help="the first held-out scene, to see others")
     options = arguments.parse_args()
     minutes = (options.cases + options.strokes // 2) // 8 + 2
     print(f"{options.cases} additions, about {minutes} minutes on two cores", flush=True)
     model = stored(options.weights) if options.weights else load("demo")
     judge, report = load_judge(), Report()
-    added = [shown(model, case) for case in cases(model, options.cases, verbs=("add",))]
+    scenes = HELD_OUT[options.first :]
+    added = [shown(model, case) for case in cases(model, options.cases, verbs=("add",), seeds=scenes)]
     if options.sheet:
         removals = cases(model, ON_SHEET * len(CONCEPTS), verbs=("remove",), seeds=HELD_OUT[40_000:])
         write_sheet(options.sheet, [*added, *(shown(model, case) for case in removals)])

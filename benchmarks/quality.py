@@ -292,12 +292,14 @@ def main() -> int:
     arguments.add_argument("--page", type=Path, help="write pages of pictures into this folder")
     arguments.add_argument("--sheet", type=Path, help="write the sheet of benchmarks.looks there, as a PNG")
     arguments.add_argument("--weights", type=Path, help="a folder like demo/weights, to measure others")
+    arguments.add_argument("--first", type=int, default=0, help="the first held-out scene, to see others")
     options = arguments.parse_args()
     minutes = (options.scenes + 6 * options.studied) // 6 + (options.scenes + options.strokes) // 12 + 1
     print(f"{options.scenes} scenes, about {minutes} minutes on two cores", flush=True)
     model = stored(options.weights) if options.weights else load("demo")
     judge, report = load_judge(), Report()
-    chosen = list(cases(model, options.scenes))
+    scenes = HELD_OUT[options.first :]
+    chosen = list(cases(model, options.scenes, seeds=scenes))
     measured, results = [], []
     for case in chosen:
         render = adapted(model, case)
@@ -319,7 +321,7 @@ def main() -> int:
     if options.sheet:
         write_sheet(options.sheet, edits)
     added = [one for one in edits if one.case.verb == "add"]
-    more = cases(model, options.scenes - len(added), verbs=("add",), seeds=HELD_OUT[30_000:])
+    more = cases(model, options.scenes - len(added), verbs=("add",), seeds=scenes[30_000:])
     looks = look_at(model, judge, report, [*added, *(shown(model, case) for case in more)], options.strokes)
     studied: dict[str, object] = {}
     if options.studied:
