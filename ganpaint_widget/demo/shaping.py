@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,36 @@ CONCEPTS = tuple(dict.fromkeys(OFTEN))
 
 DRAWN_AGAIN = 5_500
 """Steps in pictures of a shaper that goes on."""
+
+
+class Shown(NamedTuple):
+    """Some of the pairs, by their places: pictures B x 3 x R x R, masks B x 1 x R x R.
+
+    ``elsewhere`` is ``with_`` moved, and ``there`` the objects' masks in it.
+    """
+
+    places: slice
+    without: Tensor
+    with_: Tensor
+    objects: Tensor
+    elsewhere: Tensor
+    there: Tensor
+
+
+def shown(pairs: Pairs, count: int, seed: int) -> Iterator[Shown]:
+    """Yield the first ``count`` pairs, each also moved, scaled and perhaps mirrored by ``seed``.
+
+    Means are read there: an exemplar comes from elsewhere, too.
+    """
+    random = np.random.default_rng(seed)
+    without, with_, _, instances, masks = pairs.arrays
+    for start in range(0, count, 16):
+        some = slice(start, min(start + 16, count))
+        pictures = to_tensor(with_[some])
+        objects = torch.from_numpy(masks[some].astype(np.float32))[:, None]
+        numbers = torch.from_numpy(instances[some].astype(np.int64))
+        elsewhere, there, _ = moved(pictures, objects, numbers, random)
+        yield Shown(some, to_tensor(without[some]), pictures, objects, elsewhere, there)
 
 
 def shaper_of_scenes(
@@ -45,26 +76,20 @@ def shaper_of_scenes(
         seed: of the moves and the training.
         start: a shaper that learned from the same features, with other fine layers. It goes on in pictures.
     """
-    random = np.random.default_rng(seed)
     count = min(count, len(pairs))
-    without, with_, _, instances, masks = pairs.arrays
     shape = painter.generator.shape(painter.generator.edit_layer)
     found = Lessons(
         np.empty((count, *shape), np.float16),
         np.empty((count, *shape), np.float16),
         np.empty((count, shape[0]), np.float16),
-        np.asarray(masks[:count]),
+        np.asarray(pairs.arrays[-1][:count]),
     )
     with torch.no_grad():
-        for first in range(0, count, 16):
-            some = slice(first, min(first + 16, count))
-            pictures = to_tensor(with_[some])
-            objects = torch.from_numpy(found.masks[some].astype(np.float32))[:, None]
-            numbers = torch.from_numpy(instances[some].astype(np.int64))
-            elsewhere, there, _ = moved(pictures, objects, numbers, random)
-            found.around[some] = painter.encode(to_tensor(without[some])).half()
-            found.truth[some] = painter.encode(pictures).half()
-            found.activations[some] = mean_inside(painter.encode(elsewhere), there)[..., 0, 0].half()
+        for one in shown(pairs, count, seed):
+            found.around[one.places] = painter.encode(one.without).half()
+            found.truth[one.places] = painter.encode(one.with_).half()
+            means = mean_inside(painter.encode(one.elsewhere), one.there)
+            found.activations[one.places] = means[..., 0, 0].half()
 
     def seen(features: Tensor) -> Sequence[tuple[float, Tensor]]:
         drawn = painter.draw(features)

@@ -48,7 +48,8 @@ from .data import SceneData
 from .pairs import Pairs
 from .scenes import CLASSES
 from .segmenter import SceneSegmenter
-from .train_edits import GROUNDS, SMALLEST, chroma, moved
+from .shaping import shown
+from .train_edits import GROUNDS, SMALLEST, chroma
 
 NEAR: Final = 4
 """Pixels around an object within which a picture is not known."""
@@ -161,7 +162,6 @@ class Gallery:
         data: the scenes; the first ones are taken.
         pairs: scenes without and with an object; the first ones are taken.
         recipe: says how many.
-        seed: of where exemplars come from.
     """
 
     @torch.no_grad()
@@ -175,7 +175,6 @@ class Gallery:
         recipe: DetailsRecipe,
     ) -> None:
         count, paired = min(recipe.known, len(data)), min(recipe.pairs, len(pairs))
-        self.recipe = recipe
         self.shaper = shaper.cpu()
         generator = painter.generator
         self.device = next(painter.parameters()).device
@@ -192,27 +191,18 @@ class Gallery:
                 read = painter.encoder.features(trunk)
             for kept, features in ((self.read, read), (self.made, made)):
                 kept[some] = pixel_norm(features.float()).half().cpu()
-        without, with_, _, instances, masks = (one[:paired] for one in pairs.arrays)
-        random = np.random.default_rng(recipe.seed)
-        self.with_, self.masks = with_, masks
+        _, self.with_, _, _, self.masks = (one[:paired] for one in pairs.arrays)
         self.around = torch.empty(paired, *shape, dtype=torch.float16)
         self.levels = torch.empty(paired, shape[0], 1, 1)
         self.kinds = np.empty(paired, np.int64)
-        for start in range(0, paired, 20):
-            some = slice(start, min(start + 20, paired))
-            objects = torch.from_numpy(masks[some].astype(np.float32))[:, None]
-            pictures = to_tensor(with_[some])
-            elsewhere, there, _ = moved(
-                pictures, objects, torch.from_numpy(instances[some].astype(np.int64)), random
-            )
+        for those in shown(pairs, paired, recipe.seed):
             with bfloat16(self.device):
-                read = painter.encode(laid_out(to_tensor(without[some]).to(self.device)))
-                other = painter.encode(laid_out(elsewhere.to(self.device)))
-            self.around[some] = pixel_norm(read.float()).half().cpu()
-            self.levels[some] = mean_inside(pixel_norm(other.float()).cpu(), there)
-            seen = segmenter.segment(pictures)
-            for at, (one, mask) in enumerate(zip(seen, objects[:, 0], strict=True), start):
-                self.kinds[at] = int(torch.bincount(one[mask > 0]).argmax())
+                read = painter.encode(laid_out(those.without.to(self.device)))
+                other = painter.encode(laid_out(those.elsewhere.to(self.device)))
+            self.around[those.places] = pixel_norm(read.float()).half().cpu()
+            self.levels[those.places] = mean_inside(pixel_norm(other.float()).cpu(), those.there)
+            labels = zip(segmenter.segment(those.with_), those.objects[:, 0], strict=True)
+            self.kinds[those.places] = [int(torch.bincount(one[mask > 0]).argmax()) for one, mask in labels]
         self.interest = np.array([INTEREST.get(name, 0.25) for name in CLASSES])
 
     def batches(self, recipe: DetailsRecipe, seed: int) -> Iterator[Crops]:
@@ -275,17 +265,17 @@ class Gallery:
 
     def _read(self, random: np.random.Generator) -> _Edited:
         """Return a scene as the encoder reads it."""
-        one = int(random.integers(len(self.images)))
-        nowhere = torch.zeros(1, 1, *self.labels[one].shape)
-        about = self.interest[self.labels[one]]
-        return _Edited(self.read[one].float()[None], self.images[one], about, nowhere, 1 - nowhere)
+        return self._unedited(self.read, 1.0, random)
 
     def _by_z(self, random: np.random.Generator) -> _Edited:
         """Return a scene as z makes it."""
+        return self._unedited(self.made, 0.0, random)
+
+    def _unedited(self, features: Tensor, known: float, random: np.random.Generator) -> _Edited:
         one = int(random.integers(len(self.images)))
         nowhere = torch.zeros(1, 1, *self.labels[one].shape)
         about = self.interest[self.labels[one]]
-        return _Edited(self.made[one].float()[None], self.images[one], about, nowhere, nowhere)
+        return _Edited(features[one].float()[None], self.images[one], about, nowhere, nowhere + known)
 
     def _flat(self, random: np.random.Generator) -> _Edited:
         """Return features with one class as its mean; of a ground, in a box."""
@@ -303,14 +293,14 @@ class Gallery:
     def _shaped(self, random: np.random.Generator) -> _Edited:
         """Return an object added as the shaper makes it, from its own mean elsewhere."""
         one = int(random.integers(len(self.around)))
-        return self._added(one, one, random)
+        return self._added(one, one)
 
     def _foreign(self, random: np.random.Generator) -> _Edited:
         """Return an object added as the shaper makes it, from the mean of another scene's object."""
         one = int(random.integers(len(self.around)))
-        return self._added(one, int(random.choice(np.flatnonzero(self.kinds == self.kinds[one]))), random)
+        return self._added(one, int(random.choice(np.flatnonzero(self.kinds == self.kinds[one]))))
 
-    def _added(self, one: int, exemplar: int, random: np.random.Generator) -> _Edited:
+    def _added(self, one: int, exemplar: int) -> _Edited:
         features, where = self.around[one].float()[None], np.asarray(self.masks[one])
         mask = _mask(where)
         shaped = self.shaper.within(features, mask, self.levels[exemplar][None])
@@ -496,6 +486,7 @@ def train_details(
         shaper: of its world's objects.
         segmenter: of its world.
         data: scenes of its world.
+        pairs: scenes of its world without and with an object.
         recipe: what decides the run.
         minutes: how long.
         budget: how many crops are drawn in all, at most.
